@@ -1,0 +1,564 @@
+-- Catalogue: courses > modules > lessons > blocks, and the staff of a course.
+-- Undo: drop tables lms.lesson_blocks, lessons, modules, course_staff, courses; then the functions below.
+
+-- =====================================================================================================
+-- Block content
+-- =====================================================================================================
+
+create function private.is_safe_html(html text)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  -- An allow list: what remains after taking away every tag of the known harmless form must contain no tag at all.
+  -- Script, style, event handlers and javascript: addresses therefore cannot be stored, whoever renders the block.
+  select regexp_replace(
+    html,
+    '</?(p|br|hr|h[1-6]|ul|ol|li|strong|em|b|i|u|s|sub|sup|code|pre|blockquote|a|img|figure|figcaption|table|thead|tbody|tr|th|td|div|span)'
+    || '(\s+((class|title|alt|lang|dir|width|height|colspan|rowspan)="[^"<>]*"|(href|src)="(https?://|mailto:|/|#)[^"<>]*"))*\s*/?>',
+    '', 'gi'
+  ) !~ '<'
+$$;
+
+comment on function private.is_safe_html is
+  'True when the text holds only tags and attributes from an allow list; addresses must be http(s), mailto, paths or anchors.';
+
+create function private.is_web_address(value text)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select value ~ '^(https?://[^\s<>"]+|/[^\s<>"]*)$' and length(value) <= 2000
+$$;
+
+-- Which keys each type of block needs and may have. `url` and `thumbnail_url` are addresses, `html` is checked HTML,
+-- durations are seconds.
+create function private.is_block_content(type text, content jsonb)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
+    case type
+      when 'rich_text' then
+        content - array['html', 'plain_text'] = '{}'
+        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
+      when 'markdown' then
+        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
+      when 'image' then
+        content - array['url', 'alt_text', 'caption'] = '{}'
+        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
+      when 'video' then
+        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
+        and private.is_web_address(content ->> 'url')
+      when 'audio' then
+        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'file' then
+        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
+        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
+      when 'link' then
+        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'youtube' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
+      when 'vimeo' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
+      when 'quiz' then content ? 'instructions' and content - array['instructions'] = '{}'
+      when 'assignment' then content ? 'instructions' and content - array['instructions'] = '{}'
+      when 'interactive' then
+        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'code_exercise' then
+        content - array['language', 'instructions', 'starter_code'] = '{}'
+        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
+    end
+    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
+    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
+    and jsonb_typeof(coalesce(content -> 'duration', '0')) = 'number',
+    false
+  )
+$$;
+
+comment on function private.is_block_content is 'True when the JSON has the shape that the block type documents.';
+grant execute on function private.is_safe_html, private.is_web_address, private.is_block_content to authenticated, service_role;
+
+-- =====================================================================================================
+-- Tables
+-- =====================================================================================================
+
+create table lms.courses (
+  id uuid primary key default gen_random_uuid(),
+  tenant_id uuid not null constraint course_belongs_to_a_tenant references lms.tenants (id),
+  slug private.slug not null,
+  title private.title not null,
+  description text not null default '' constraint course_description_is_short check (length(description) <= 20000),
+  status text not null default 'draft' constraint course_status_is_known check (status in ('draft', 'published', 'archived')),
+  visibility text not null default 'restricted'
+    constraint course_visibility_is_known check (visibility in ('public', 'restricted', 'private')),
+  difficulty text not null default 'beginner'
+    constraint course_difficulty_is_known check (difficulty in ('beginner', 'intermediate', 'advanced', 'expert')),
+  language private.locale not null default 'en',
+  estimated_minutes integer constraint estimated_minutes_are_positive check (estimated_minutes > 0),
+  price numeric(12, 2) not null default 0 constraint price_is_not_negative check (price >= 0),
+  currency text not null default 'USD' constraint currency_is_an_iso_code check (currency ~ '^[A-Z]{3}$'),
+  instructor_id uuid not null constraint course_instructor_is_a_person references public.profiles (id),
+  required_score private.percentage not null default 0,
+  allow_retake boolean not null default true,
+  max_attempts integer constraint max_attempts_are_positive check (max_attempts > 0),
+  capacity integer constraint capacity_is_not_negative check (capacity >= 0),
+  self_enrollment text not null default 'open'
+    constraint self_enrollment_is_known check (self_enrollment in ('open', 'approval', 'closed')),
+  is_featured boolean not null default false,
+  thumbnail_url private.web_address,
+  meta_description text constraint meta_description_is_short check (length(meta_description) <= 500),
+  meta_keywords text constraint meta_keywords_are_short check (length(meta_keywords) <= 500),
+  version_label text constraint version_label_is_short check (length(version_label) <= 50),
+  metadata jsonb not null default '{}'
+    constraint course_metadata_is_an_object check (jsonb_typeof(metadata) = 'object' and length(metadata::text) <= 50000),
+  published_at timestamptz,
+  deleted_at timestamptz,
+  created_by uuid,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint course_of_its_tenant unique (tenant_id, id),
+  constraint course_slug_is_taken unique (tenant_id, slug),
+  -- INV-T1, also for people: who teaches is a member.
+  constraint course_instructor_is_a_member foreign key (tenant_id, instructor_id) references lms.memberships (tenant_id, user_id),
+  constraint course_has_a_publication_date_once_published check (status = 'draft' or published_at is not null)
+);
+create index courses_by_tenant_and_age on lms.courses (tenant_id, created_at desc, id desc);
+create index courses_by_instructor on lms.courses (tenant_id, instructor_id);
+create index courses_by_instructor_alone on lms.courses (instructor_id);
+create index courses_open_to_everyone on lms.courses (created_at desc, id desc)
+  where status = 'published' and visibility = 'public' and deleted_at is null;
+
+comment on table lms.courses is 'A course. Its content hangs below it: modules > lessons > blocks.';
+comment on column lms.courses.visibility is
+  'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
+comment on column lms.courses.status is 'Changed by publish_course and archive_course, never by writing the row.';
+comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
+comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
+comment on column lms.courses.capacity is 'How many may be enrolled at a time; null is any number.';
+
+create table lms.course_staff (
+  id uuid primary key default gen_random_uuid(),
+  tenant_id uuid not null,
+  course_id uuid not null,
+  user_id uuid not null constraint course_staff_is_a_person references public.profiles (id),
+  part text not null default 'co_instructor'
+    constraint course_staff_part_is_known check (part in ('instructor', 'co_instructor', 'trainer')),
+  created_at timestamptz not null default now(),
+  constraint one_part_per_course_and_person unique (course_id, user_id),
+  constraint course_staff_is_of_the_same_tenant foreign key (tenant_id, course_id)
+    references lms.courses (tenant_id, id) on delete cascade,
+  constraint course_staff_is_a_member foreign key (tenant_id, user_id) references lms.memberships (tenant_id, user_id)
+);
+create index course_staff_by_user on lms.course_staff (user_id, course_id);
+create index course_staff_by_course on lms.course_staff (tenant_id, course_id);
+create index course_staff_by_member on lms.course_staff (tenant_id, user_id);
+
+comment on table lms.course_staff is 'Who edits, publishes and follows a course: its instructor, co-instructors and trainers.';
+
+create table lms.modules (
+  id uuid primary key default gen_random_uuid(),
+  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  course_id uuid not null,
+  title private.title not null,
+  description text not null default '' constraint module_description_is_short check (length(description) <= 20000),
+  order_index integer not null default -1 constraint module_order_is_not_negative check (order_index >= 0),
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint module_of_its_course unique (tenant_id, course_id, id),
+  constraint module_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id),
+  -- An exclusion rather than a unique constraint: only it can be both partial and deferrable, and a reorder is one
+  -- statement that passes through duplicates.
+  constraint module_order_is_taken exclude using btree (course_id with =, order_index with =)
+    where (deleted_at is null) deferrable
+);
+create index modules_by_course on lms.modules (course_id, order_index);
+
+comment on table lms.modules is 'A part of a course; holds lessons.';
+comment on column lms.modules.tenant_id is 'Taken from the course.';
+comment on column lms.modules.order_index is 'Position among the course''s modules, from 0; left out, the module goes last.';
+
+create table lms.lessons (
+  id uuid primary key default gen_random_uuid(),
+  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  course_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  module_id uuid not null,
+  title private.title not null,
+  description text not null default '' constraint lesson_description_is_short check (length(description) <= 20000),
+  type text not null default 'text' constraint lesson_type_is_known
+    check (type in ('text', 'video', 'audio', 'document', 'quiz', 'assignment', 'interactive', 'code_exercise')),
+  duration integer constraint lesson_duration_is_not_negative check (duration >= 0),
+  order_index integer not null default -1 constraint lesson_order_is_not_negative check (order_index >= 0),
+  requires_completion boolean not null default true,
+  is_published boolean not null default true,
+  is_preview boolean not null default false,
+  objectives text[] not null default '{}' constraint lesson_objectives_are_few check (cardinality(objectives) <= 50),
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint lesson_of_its_course unique (tenant_id, course_id, id),
+  constraint lesson_is_of_the_same_course foreign key (tenant_id, course_id, module_id)
+    references lms.modules (tenant_id, course_id, id),
+  constraint lesson_order_is_taken exclude using btree (module_id with =, order_index with =)
+    where (deleted_at is null) deferrable
+);
+create index lessons_by_module on lms.lessons (module_id, order_index);
+create index lessons_by_course on lms.lessons (course_id);
+create index lessons_by_module_of_course on lms.lessons (tenant_id, course_id, module_id);
+
+comment on table lms.lessons is 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
+comment on column lms.lessons.duration is 'Minutes.';
+comment on column lms.lessons.requires_completion is 'Counts towards the course''s percentage.';
+comment on column lms.lessons.is_preview is 'Its content may be read without being enrolled.';
+comment on column lms.lessons.course_id is 'Taken from the module.';
+
+create table lms.lesson_blocks (
+  id uuid primary key default gen_random_uuid(),
+  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  course_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  lesson_id uuid not null,
+  type text not null constraint block_type_is_known check (type in (
+    'rich_text', 'markdown', 'image', 'video', 'audio', 'file', 'link', 'youtube', 'vimeo', 'quiz', 'assignment',
+    'interactive', 'code_exercise'
+  )),
+  content jsonb not null,
+  is_optional boolean not null default false,
+  order_index integer not null default -1 constraint block_order_is_not_negative check (order_index >= 0),
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint block_content_has_the_shape_of_its_type check (private.is_block_content(type, content)),
+  constraint block_is_of_the_same_course foreign key (tenant_id, course_id, lesson_id)
+    references lms.lessons (tenant_id, course_id, id),
+  constraint block_order_is_taken exclude using btree (lesson_id with =, order_index with =)
+    where (deleted_at is null) deferrable
+);
+create index lesson_blocks_by_lesson on lms.lesson_blocks (lesson_id, order_index);
+create index lesson_blocks_by_lesson_of_course on lms.lesson_blocks (tenant_id, course_id, lesson_id);
+
+comment on table lms.lesson_blocks is 'The content of a lesson, in order. Learners read it through get_lesson.';
+
+create trigger _100_timestamps before update on lms.courses
+  for each row execute function private.touch_updated_at();
+create trigger _100_timestamps before update on lms.modules
+  for each row execute function private.touch_updated_at();
+create trigger _100_timestamps before update on lms.lessons
+  for each row execute function private.touch_updated_at();
+create trigger _100_timestamps before update on lms.lesson_blocks
+  for each row execute function private.touch_updated_at();
+
+-- =====================================================================================================
+-- Keys and positions that follow from the parent
+-- =====================================================================================================
+-- A client names the parent only. Tenant and course are looked up, so a claimed one cannot be wrong; a parent that
+-- does not exist is left to the foreign key. A position that is left out is the last one: the parent's row is locked
+-- so that two authors who append at once do not meet on the same place.
+
+create function private.place_module()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if new.order_index < 0 then
+    perform from lms.courses c where c.id = new.course_id for no key update;
+    select coalesce(max(m.order_index), -1) + 1 into new.order_index
+    from lms.modules m
+    where m.course_id = new.course_id and m.deleted_at is null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger _200_place before insert on lms.modules
+  for each row execute function private.place_module();
+
+create function private.place_lesson()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  parent record;
+begin
+  select m.tenant_id, m.course_id into parent from lms.modules m where m.id = new.module_id;
+  if tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
+    perform private.fail(
+      'module_of_another_course', 'A lesson can only move between modules of its own course.', 409,
+      jsonb_build_object('lesson_id', new.id, 'module_id', new.module_id)
+    );
+  end if;
+  if parent.course_id is not null then
+    new.tenant_id := parent.tenant_id;
+    new.course_id := parent.course_id;
+  end if;
+  if new.order_index < 0 then
+    perform from lms.modules m where m.id = new.module_id for no key update;
+    select coalesce(max(l.order_index), -1) + 1 into new.order_index
+    from lms.lessons l
+    where l.module_id = new.module_id and l.deleted_at is null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger _200_place before insert or update of module_id on lms.lessons
+  for each row execute function private.place_lesson();
+
+create function private.place_block()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  parent record;
+begin
+  select l.tenant_id, l.course_id into parent from lms.lessons l where l.id = new.lesson_id;
+  if parent.course_id is not null then
+    new.tenant_id := parent.tenant_id;
+    new.course_id := parent.course_id;
+  end if;
+  if new.order_index < 0 then
+    perform from lms.lessons l where l.id = new.lesson_id for no key update;
+    select coalesce(max(b.order_index), -1) + 1 into new.order_index
+    from lms.lesson_blocks b
+    where b.lesson_id = new.lesson_id and b.deleted_at is null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger _200_place before insert on lms.lesson_blocks
+  for each row execute function private.place_block();
+
+-- =====================================================================================================
+-- Staff
+-- =====================================================================================================
+
+create function private.staffed_courses()
+returns setof uuid
+language plpgsql
+stable security definer
+rows 5
+set search_path = ''
+as $$
+begin
+  return query
+  select s.course_id
+  from lms.course_staff s
+  join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id
+  join lms.tenants t on t.id = s.tenant_id
+  where s.user_id = (select auth.uid()) and m.status = 'active' and t.is_active
+    and exists (
+      select
+      from lms.role_grants g
+      join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
+      where g.tenant_id = m.tenant_id and g.membership_id = m.id
+    );
+end
+$$;
+
+comment on function private.staffed_courses is
+  'Courses of which the caller is staff, as long as a role of theirs still lets them author.';
+grant execute on function private.staffed_courses to anon, authenticated, service_role;
+
+-- An instructor creates courses in the own name; putting somebody else in charge takes catalog.write.
+create function private.claim_course()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() then
+    new.created_by := (select auth.uid());
+    new.instructor_id := coalesce(new.instructor_id, (select auth.uid()));
+    if new.instructor_id is distinct from (select auth.uid())
+      and not new.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    then
+      raise insufficient_privilege using
+        message = 'Creating a course for another instructor takes the permission catalog.write.';
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+alter table lms.courses alter column instructor_id set default auth.uid();
+
+create trigger _200_claim before insert on lms.courses
+  for each row execute function private.claim_course();
+
+create function private.staff_course_with_instructor()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into lms.course_staff (tenant_id, course_id, user_id, part)
+  values (new.tenant_id, new.id, new.instructor_id, 'instructor')
+  on conflict (course_id, user_id) do update set part = 'instructor';
+  return null;
+end
+$$;
+
+create trigger _500_staff after insert or update of instructor_id on lms.courses
+  for each row execute function private.staff_course_with_instructor();
+
+-- =====================================================================================================
+-- What counts
+-- =====================================================================================================
+
+create function private.count_course_items(p_course_id uuid)
+returns integer
+language sql
+stable
+set search_path = ''
+as $$
+  select count(*)::integer
+  from lms.lessons l
+  where l.course_id = p_course_id and l.requires_completion and l.is_published and l.deleted_at is null
+$$;
+
+comment on function private.count_course_items is
+  'How many items a learner has to finish: the live required lessons (INV-P2). The only place that says so.';
+
+-- =====================================================================================================
+-- Publishing
+-- =====================================================================================================
+
+create function lms.publish_course(p_course_id uuid)
+returns lms.courses
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_course lms.courses;
+  v_faults jsonb := '[]';
+begin
+  -- Read as the caller: a course that they cannot see does not exist for them.
+  select * into v_course from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+
+  -- INV-C4
+  if private.count_course_items(p_course_id) = 0 then
+    v_faults := v_faults || jsonb_build_object(
+      'code', 'no_required_lesson', 'message', 'The course has no published lesson that requires completion.'
+    );
+  end if;
+  if jsonb_array_length(v_faults) > 0 then
+    perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
+  end if;
+
+  return private.set_course_status(p_course_id, 'published');
+end
+$$;
+
+comment on function lms.publish_course is
+  'Makes a course visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = '
+  '[{code, message}]. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
+
+create function lms.archive_course(p_course_id uuid)
+returns lms.courses
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+  return private.set_course_status(p_course_id, 'archived');
+end
+$$;
+
+comment on function lms.archive_course is
+  'Closes a course to new enrolment and takes it off the catalogue; those enrolled keep it.';
+
+-- Definer, because `status` is granted to nobody; so it checks its caller.
+create function private.set_course_status(p_course_id uuid, p_status text)
+returns lms.courses
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_course lms.courses;
+begin
+  if private.is_api_call() and not exists (
+    select from lms.courses c
+    where c.id = p_course_id and (
+      c.id = any (array(select private.staffed_courses()))
+      or c.tenant_id = any (array(select private.tenants_where('catalog.publish')))
+    )
+  ) then
+    raise insufficient_privilege using message = 'Publishing takes being staff of the course, or catalog.publish.';
+  end if;
+  update lms.courses c
+  set status = p_status, published_at = coalesce(c.published_at, now())
+  where c.id = p_course_id
+  returning * into v_course;
+  return v_course;
+end
+$$;
+
+grant execute on function private.set_course_status, private.count_course_items to authenticated, service_role;
+grant execute on function lms.publish_course, lms.archive_course to authenticated, service_role;
+
+-- =====================================================================================================
+-- Grants
+-- =====================================================================================================
+-- The policies follow in the visibility file, because being enrolled is one of the ways to see a course.
+
+alter table lms.courses enable row level security;
+alter table lms.course_staff enable row level security;
+alter table lms.modules enable row level security;
+alter table lms.lessons enable row level security;
+alter table lms.lesson_blocks enable row level security;
+
+grant all on lms.courses, lms.course_staff, lms.modules, lms.lessons, lms.lesson_blocks to service_role;
+
+grant select on lms.courses, lms.modules, lms.lessons to anon, authenticated;
+grant select on lms.course_staff, lms.lesson_blocks to authenticated;
+
+grant insert (
+  tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
+  instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_featured, thumbnail_url,
+  meta_description, meta_keywords, version_label, metadata
+) on lms.courses to authenticated;
+grant update (
+  slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency, required_score,
+  allow_retake, max_attempts, capacity, self_enrollment, is_featured, thumbnail_url, meta_description, meta_keywords,
+  version_label, metadata
+) on lms.courses to authenticated;
+
+grant insert (course_id, title, description, order_index) on lms.modules to authenticated;
+grant update (title, description, order_index) on lms.modules to authenticated;
+
+grant insert (
+  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives
+) on lms.lessons to authenticated;
+grant update (
+  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives
+) on lms.lessons to authenticated;
+
+grant insert (lesson_id, type, content, is_optional, order_index) on lms.lesson_blocks to authenticated;
+grant update (type, content, is_optional, order_index) on lms.lesson_blocks to authenticated;
+
+notify pgrst, 'reload schema';

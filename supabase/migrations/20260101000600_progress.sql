@@ -1,0 +1,486 @@
+-- Progress: what a learner has done in each lesson, and what that makes of the course.
+-- Undo: drop functions lms.record_progress, complete_lesson, get_course_progress; drop table lms.lesson_progress; then the
+-- types and functions below.
+
+-- =====================================================================================================
+-- Table
+-- =====================================================================================================
+
+create table lms.lesson_progress (
+  enrollment_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  lesson_id uuid not null,
+  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  course_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  user_id uuid not null,
+  progress_percentage private.percentage not null default 0,
+  status text not null generated always as (
+    case when progress_percentage >= 100 then 'completed' when progress_percentage > 0 then 'in_progress' else 'not_started' end
+  ) stored,
+  time_spent_seconds integer not null default 0
+    constraint time_spent_is_at_most_a_year check (time_spent_seconds between 0 and 31536000),
+  last_position jsonb constraint last_position_is_small check (length(last_position::text) <= 4000),
+  first_accessed_at timestamptz not null default now(),
+  last_accessed_at timestamptz not null default now(),
+  completed_at timestamptz,
+  updated_at timestamptz not null default now(),
+  primary key (enrollment_id, lesson_id),
+  constraint progress_is_of_the_enrolled_learner foreign key (enrollment_id, tenant_id, course_id, user_id)
+    references lms.enrollments (id, tenant_id, course_id, user_id),
+  constraint progress_lesson_is_of_the_same_course foreign key (tenant_id, course_id, lesson_id)
+    references lms.lessons (tenant_id, course_id, id),
+  constraint has_a_completion_date_exactly_when_completed check ((progress_percentage >= 100) = (completed_at is not null))
+) with (fillfactor = 85);
+
+create index lesson_progress_by_user on lms.lesson_progress (user_id, lesson_id);
+create index lesson_progress_by_lesson on lms.lesson_progress (tenant_id, course_id, lesson_id);
+create index lesson_progress_by_completion on lms.lesson_progress (user_id, completed_at desc)
+  where completed_at is not null;
+
+comment on table lms.lesson_progress is
+  'One row per enrolment and lesson. Clients may upsert {user_id, lesson_id, progress_percentage}: the enrolment is found.';
+comment on column lms.lesson_progress.progress_percentage is '0 to 100; never goes down; 100 completes the lesson.';
+comment on column lms.lesson_progress.time_spent_seconds is 'Total so far, not an increment: sending it twice counts once.';
+comment on column lms.lesson_progress.last_position is 'Where to resume, in the client''s own terms.';
+comment on column lms.lesson_progress.completed_at is 'Server time; what a client sends is overruled.';
+
+-- =====================================================================================================
+-- Recording
+-- =====================================================================================================
+
+create function private.refuse_progress(p_user_id uuid, p_course_id uuid, p_enrollment_status text)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  case p_enrollment_status
+    when 'paused' then
+      perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+    when 'suspended' then
+      perform private.fail('membership_suspended', 'The membership is not active.', 403);
+    else
+      perform private.fail(
+        'not_enrolled', 'There is no enrolment that this progress could count for.', 409,
+        jsonb_build_object('user_id', p_user_id, 'course_id', p_course_id), 'Enrol first: lms.enroll.'
+      );
+  end case;
+end
+$$;
+
+-- Before the row is compared with an existing one: ON CONFLICT is decided after this trigger, which is how an upsert
+-- that names no enrolment meets the right row. The open enrolment counts, else the latest completed one, where a
+-- replay changes nothing.
+create function private.place_progress()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_client constant boolean := private.is_api_call();
+  v_lesson record;
+  v_enrollment record;
+begin
+  if v_client and new.user_id is distinct from (select auth.uid()) then
+    raise insufficient_privilege using message = 'Progress is recorded by the learner.';
+  end if;
+
+  select l.tenant_id, l.course_id into v_lesson
+  from lms.lessons l
+  where l.id = new.lesson_id and (not v_client or (l.is_published and l.deleted_at is null));
+  if not found then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404, jsonb_build_object('lesson_id', new.lesson_id));
+  end if;
+
+  if v_client or new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+    select e.id, e.status, m.status = 'active' and t.is_active as is_member into v_enrollment
+    from lms.enrollments e
+    join lms.memberships m on m.tenant_id = e.tenant_id and m.user_id = e.user_id
+    join lms.tenants t on t.id = e.tenant_id
+    where e.user_id = new.user_id and e.course_id = v_lesson.course_id
+      and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    order by e.status = 'completed', e.cycle desc
+    limit 1;
+    if not found then
+      -- A course that the learner cannot see has no lessons for them either.
+      perform private.refuse_progress(new.user_id, v_lesson.course_id, 'none');
+    elsif v_enrollment.status = 'paused' then
+      perform private.refuse_progress(new.user_id, v_lesson.course_id, 'paused');
+    elsif v_client and not v_enrollment.is_member then
+      perform private.refuse_progress(new.user_id, v_lesson.course_id, 'suspended');
+    end if;
+    new.enrollment_id := v_enrollment.id;
+  end if;
+  new.tenant_id := v_lesson.tenant_id;
+  new.course_id := v_lesson.course_id;
+
+  if v_client then
+    new.first_accessed_at := now();
+    new.last_accessed_at := now();
+    new.updated_at := now();
+    new.completed_at := null;
+  end if;
+  if new.progress_percentage >= 100 then
+    new.completed_at := coalesce(new.completed_at, now());
+  else
+    new.completed_at := null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger _200_place before insert on lms.lesson_progress
+  for each row execute function private.place_progress();
+
+-- INV-P1, INV-P6: whatever is replayed, late or reordered, a lesson only moves forward; a replay that moves nothing
+-- leaves the row as it is. Only the import's roles may go back.
+create function private.advance_progress()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_status text;
+begin
+  if (new.enrollment_id, new.lesson_id, new.user_id) is distinct from (old.enrollment_id, old.lesson_id, old.user_id) then
+    raise insufficient_privilege using message = 'Progress keeps its learner, its lesson and its enrolment.';
+  end if;
+  if not private.is_api_call() then
+    return new;
+  end if;
+
+  -- Checked here because the CHECK sees only what is left after the comparison below.
+  if not coalesce(new.progress_percentage between 0 and 100, false) then
+    return new;
+  end if;
+  new.progress_percentage := greatest(old.progress_percentage, new.progress_percentage);
+  new.time_spent_seconds := greatest(old.time_spent_seconds, new.time_spent_seconds);
+  new.first_accessed_at := old.first_accessed_at;
+  new.last_accessed_at := old.last_accessed_at;
+  new.completed_at := old.completed_at;
+  new.updated_at := old.updated_at;
+  if (new.progress_percentage, new.time_spent_seconds, new.last_position)
+    is not distinct from (old.progress_percentage, old.time_spent_seconds, old.last_position)
+  then
+    return new;
+  end if;
+
+  select e.status into v_status from lms.enrollments e where e.id = old.enrollment_id;
+  if v_status = 'paused' or v_status in ('dropped', 'expired') then
+    perform private.refuse_progress(old.user_id, old.course_id, v_status);
+  end if;
+  new.last_accessed_at := now();
+  new.updated_at := now();
+  if new.progress_percentage >= 100 then
+    new.completed_at := coalesce(old.completed_at, now());
+  end if;
+  return new;
+end
+$$;
+
+create trigger _300_advance before update on lms.lesson_progress
+  for each row execute function private.advance_progress();
+
+-- =====================================================================================================
+-- What it makes of the course
+-- =====================================================================================================
+
+-- INV-P2, INV-P5: adds what this row completed to its enrolment's counters, at a cost that depends on the row alone.
+-- The enrolment is locked first and only then is it read whether the lesson counts: an author's change to what counts
+-- locks it too, so that each completion is counted by one of the two, once.
+create function private.count_progress()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_completed boolean := new.completed_at is not null;
+  v_seconds integer := new.time_spent_seconds;
+begin
+  if tg_op = 'UPDATE' then
+    v_completed := v_completed and old.completed_at is null;
+    v_seconds := v_seconds - old.time_spent_seconds;
+  end if;
+
+  perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
+
+  update lms.enrollments e
+  set items_done = e.items_done + (
+        v_completed and l.requires_completion and l.is_published and l.deleted_at is null
+      )::integer,
+      time_spent_seconds = e.time_spent_seconds + v_seconds,
+      status = case when e.status = 'enrolled' then 'in_progress' else e.status end,
+      started_at = coalesce(e.started_at, new.first_accessed_at),
+      completed_at = new.completed_at,
+      current_lesson_id = new.lesson_id,
+      last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
+  from lms.lessons l
+  where e.id = new.enrollment_id and e.status <> 'completed' and l.id = new.lesson_id;
+  return null;
+end
+$$;
+
+create trigger _500_count_first after insert on lms.lesson_progress
+  for each row execute function private.count_progress();
+create trigger _500_count_more after update on lms.lesson_progress
+  for each row when (
+    (old.last_accessed_at, old.time_spent_seconds, old.progress_percentage)
+    is distinct from (new.last_accessed_at, new.time_spent_seconds, new.progress_percentage)
+  )
+  execute function private.count_progress();
+
+-- When authors change what counts, the open cycles of the course are counted again from the facts. Finished ones keep
+-- what they were finished with.
+create function private.recount_courses(p_course_ids uuid[])
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  if coalesce(cardinality(p_course_ids), 0) = 0 then
+    return;
+  end if;
+  -- Enrolling takes a share of the course's row, so nobody begins with the old count in between.
+  perform from lms.courses c where c.id = any (p_course_ids) order by c.id for no key update;
+  perform from lms.enrollments e
+  where e.course_id = any (p_course_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  order by e.id
+  for no key update;
+
+  with items as (
+    select l.id, l.course_id
+    from lms.lessons l
+    where l.course_id = any (p_course_ids) and l.requires_completion and l.is_published and l.deleted_at is null
+  ), counted as (
+    select
+      e.id,
+      private.count_course_items(e.course_id) as items_total,
+      (
+        select count(*)
+        from lms.lesson_progress p
+        join items i on i.id = p.lesson_id
+        where p.enrollment_id = e.id and p.completed_at is not null
+      ) as items_done
+    from lms.enrollments e
+    where e.course_id = any (p_course_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  )
+  update lms.enrollments e
+  set items_total = c.items_total, items_done = c.items_done
+  from counted c
+  where e.id = c.id and (e.items_total, e.items_done) is distinct from (c.items_total, c.items_done::integer);
+end
+$$;
+
+comment on function private.recount_courses is
+  'Sets the counters of the open enrolments of these courses from the facts; writes only differences.';
+
+create function private.recount_after_added_lessons()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.recount_courses(array(
+    select distinct n.course_id from new_rows n where n.requires_completion and n.is_published and n.deleted_at is null
+  ));
+  return null;
+end
+$$;
+
+create function private.recount_after_changed_lessons()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.recount_courses(array(
+    select distinct n.course_id
+    from new_rows n
+    join old_rows o on o.id = n.id
+    where (n.requires_completion and n.is_published and n.deleted_at is null)
+      <> (o.requires_completion and o.is_published and o.deleted_at is null)
+  ));
+  return null;
+end
+$$;
+
+create function private.recount_after_removed_lessons()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.recount_courses(array(
+    select distinct o.course_id from old_rows o where o.requires_completion and o.is_published and o.deleted_at is null
+  ));
+  return null;
+end
+$$;
+
+create trigger _600_recount_added after insert on lms.lessons
+  referencing new table as new_rows
+  for each statement execute function private.recount_after_added_lessons();
+create trigger _600_recount_changed after update on lms.lessons
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function private.recount_after_changed_lessons();
+create trigger _600_recount_removed after delete on lms.lessons
+  referencing old table as old_rows
+  for each statement execute function private.recount_after_removed_lessons();
+
+-- =====================================================================================================
+-- Calls
+-- =====================================================================================================
+
+create type lms.progress_receipt as (
+  enrollment_id uuid,
+  lesson_id uuid,
+  lesson_status text,
+  lesson_percentage numeric,
+  course_status text,
+  course_percentage numeric,
+  completed_lessons integer,
+  total_lessons integer
+);
+
+comment on type lms.progress_receipt is 'Where a lesson and its course stand after progress was recorded; percentages 0 to 100.';
+
+create function lms.record_progress(
+  p_lesson_id uuid,
+  p_progress_percentage numeric,
+  p_time_spent_seconds integer default null,
+  p_last_position jsonb default null
+)
+returns lms.progress_receipt
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_progress lms.lesson_progress;
+  v_receipt lms.progress_receipt;
+begin
+  if p_progress_percentage is null or not p_progress_percentage between 0 and 100 then
+    perform private.fail(
+      'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
+      jsonb_build_object('field', 'p_progress_percentage')
+    );
+  end if;
+  insert into lms.lesson_progress as p (user_id, lesson_id, progress_percentage, time_spent_seconds, last_position)
+  values ((select auth.uid()), p_lesson_id, p_progress_percentage, coalesce(p_time_spent_seconds, 0), p_last_position)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = excluded.progress_percentage,
+      time_spent_seconds = excluded.time_spent_seconds,
+      last_position = coalesce(excluded.last_position, p.last_position)
+  returning * into v_progress;
+
+  select v_progress.enrollment_id, v_progress.lesson_id, v_progress.status, v_progress.progress_percentage,
+    e.status, e.progress_percentage, e.items_done, e.items_total
+  into v_receipt
+  from lms.enrollments e
+  where e.id = v_progress.enrollment_id;
+  return v_receipt;
+end
+$$;
+
+comment on function lms.record_progress is
+  'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; '
+  'time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused; '
+  '403 membership_suspended; 422 invalid_percentage.';
+
+create function lms.complete_lesson(p_lesson_id uuid)
+returns lms.progress_receipt
+language sql
+volatile
+set search_path = ''
+as $$
+  select lms.record_progress(p_lesson_id, 100)
+$$;
+
+comment on function lms.complete_lesson is 'record_progress with 100 percent.';
+
+create type lms.course_progress as (
+  percentage numeric,
+  completed_lessons integer,
+  total_lessons integer,
+  enrollment_id uuid,
+  status text
+);
+
+create function lms.get_course_progress(p_course_id uuid, p_user_id uuid default null)
+returns lms.course_progress
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_progress lms.course_progress;
+begin
+  if not exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+  select e.progress_percentage, e.items_done, e.items_total, e.id, e.status
+  into v_progress
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.user_id = coalesce(p_user_id, (select auth.uid()))
+  order by e.cycle desc
+  limit 1;
+  if not found then
+    v_progress := (0, 0, private.count_course_items(p_course_id), null, null)::lms.course_progress;
+  end if;
+  return v_progress;
+end
+$$;
+
+comment on function lms.get_course_progress is
+  '{percentage, completed_lessons, total_lessons, enrollment_id, status} of the latest cycle of the caller, or of a '
+  'learner whom the caller may follow; all zero, and no enrolment, where there is none. 404 course_not_found.';
+
+grant execute on function lms.record_progress, lms.complete_lesson to authenticated, service_role;
+grant execute on function lms.get_course_progress to authenticated, service_role;
+grant execute on function private.refuse_progress to authenticated, service_role;
+
+-- =====================================================================================================
+-- Policies and grants
+-- =====================================================================================================
+
+alter table lms.lesson_progress enable row level security;
+
+grant all on lms.lesson_progress to service_role;
+grant select on lms.lesson_progress to authenticated;
+-- completed_at and updated_at are accepted because clients send them, and overruled. The keys are updatable because
+-- an upsert sets every column it names; the trigger refuses a change.
+grant insert (user_id, lesson_id, progress_percentage, time_spent_seconds, last_position, updated_at, completed_at)
+  on lms.lesson_progress to authenticated;
+grant update (user_id, lesson_id, progress_percentage, time_spent_seconds, last_position, updated_at, completed_at)
+  on lms.lesson_progress to authenticated;
+
+create policy "Progress is seen by its learner, in scope and by course staff" on lms.lesson_progress
+  for select to authenticated
+  using (
+    (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))
+    or tenant_id = any (array(select private.tenants_where('progress.read')))
+    or course_id = any (array(select private.staffed_courses()))
+    or exists (
+      select from lms.enrollments e
+      where e.id = enrollment_id and e.unit_id = any (array(select private.units_where('progress.read')))
+    )
+  );
+
+-- INV-T4: the trigger refuses who is no active member.
+create policy "Learners record their own progress" on lms.lesson_progress
+  for insert to authenticated
+  with check (user_id = (select auth.uid()));
+
+create policy "Learners advance their own progress" on lms.lesson_progress
+  for update to authenticated
+  using (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))
+  with check (user_id = (select auth.uid()));
+
+notify pgrst, 'reload schema';

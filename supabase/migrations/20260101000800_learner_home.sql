@@ -1,0 +1,353 @@
+-- Learner's home: the reads that a learner's screens are made of, each in one call.
+-- All run as the caller, so they show what REST would show; the one exception is the content of a lesson, for which
+-- this is the only route.
+-- Undo: drop the functions, then the types below.
+
+-- =====================================================================================================
+-- Outline of a course
+-- =====================================================================================================
+
+create type lms.outline_lesson as (
+  id uuid,
+  title text,
+  type text,
+  duration integer,
+  order_index integer,
+  requires_completion boolean,
+  is_published boolean,
+  is_preview boolean,
+  status text,
+  progress_percentage numeric,
+  completed_at timestamptz
+);
+create type lms.outline_module as (
+  id uuid, title text, description text, order_index integer, lessons lms.outline_lesson[]
+);
+create type lms.course_outline as (
+  course_id uuid,
+  title text,
+  enrollment_id uuid,
+  enrollment_status text,
+  percentage numeric,
+  completed_lessons integer,
+  total_lessons integer,
+  modules lms.outline_module[]
+);
+
+comment on type lms.course_outline is 'Modules and lessons of a course in order, each lesson with the caller''s progress.';
+
+create function lms.get_course_outline(p_course_id uuid)
+returns lms.course_outline
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_outline lms.course_outline;
+begin
+  select c.id, c.title into v_outline.course_id, v_outline.title
+  from lms.courses c
+  where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+
+  select e.id, e.status, e.progress_percentage, e.items_done, e.items_total
+  into v_outline.enrollment_id, v_outline.enrollment_status, v_outline.percentage,
+    v_outline.completed_lessons, v_outline.total_lessons
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.user_id = (select auth.uid())
+  order by e.cycle desc
+  limit 1;
+  if not found then
+    v_outline.percentage := 0;
+    v_outline.completed_lessons := 0;
+    v_outline.total_lessons := private.count_course_items(p_course_id);
+  end if;
+
+  select coalesce(array_agg((m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index), '{}')
+  into v_outline.modules
+  from lms.modules m
+  cross join lateral (
+    select coalesce(
+      array_agg((
+        l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
+        coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at
+      )::lms.outline_lesson order by l.order_index),
+      '{}'
+    ) as list
+    from lms.lessons l
+    left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.id
+    where l.module_id = m.id
+  ) lessons
+  where m.course_id = p_course_id;
+  return v_outline;
+end
+$$;
+
+comment on function lms.get_course_outline is
+  'Structure of a course and the caller''s progress in its latest cycle, in one call. 404 course_not_found.';
+
+-- =====================================================================================================
+-- Content of a lesson
+-- =====================================================================================================
+
+create type lms.lesson_content_block as (id uuid, type text, content jsonb, is_optional boolean, order_index integer);
+create type lms.lesson_content as (
+  lesson_id uuid,
+  course_id uuid,
+  module_id uuid,
+  title text,
+  description text,
+  type text,
+  duration integer,
+  objectives text[],
+  status text,
+  progress_percentage numeric,
+  last_position jsonb,
+  blocks lms.lesson_content_block[]
+);
+
+comment on type lms.lesson_content is 'A lesson with its blocks in order and the caller''s own progress.';
+
+-- Definer, because blocks are readable by authors only; so it checks its caller: previews are for everyone who sees
+-- the lesson, the rest for those enrolled, course staff and catalogue administrators.
+create function private.read_lesson_blocks(p_lesson_id uuid)
+returns lms.lesson_content_block[]
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_lesson lms.lessons;
+begin
+  select * into v_lesson from lms.lessons l where l.id = p_lesson_id;
+  if private.is_api_call() and not coalesce(
+    (v_lesson.is_preview and v_lesson.is_published)
+      or v_lesson.course_id = any (array(select private.enrolled_courses()))
+      or v_lesson.course_id = any (array(select private.staffed_courses()))
+      or v_lesson.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  ) then
+    perform private.fail(
+      'not_enrolled', 'The content of this lesson is for those enrolled in the course.', 403,
+      jsonb_build_object('course_id', v_lesson.course_id), 'Enrol first: lms.enroll.'
+    );
+  end if;
+  return coalesce(
+    (
+      select array_agg((b.id, b.type, b.content, b.is_optional, b.order_index)::lms.lesson_content_block order by b.order_index)
+      from lms.lesson_blocks b
+      where b.lesson_id = p_lesson_id and b.deleted_at is null
+    ),
+    '{}'
+  );
+end
+$$;
+
+create function lms.get_lesson(p_lesson_id uuid)
+returns lms.lesson_content
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_content lms.lesson_content;
+begin
+  select l.id, l.course_id, l.module_id, l.title, l.description, l.type, l.duration, l.objectives
+  into v_content.lesson_id, v_content.course_id, v_content.module_id, v_content.title, v_content.description,
+    v_content.type, v_content.duration, v_content.objectives
+  from lms.lessons l
+  where l.id = p_lesson_id;
+  if not found then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  end if;
+  v_content.blocks := private.read_lesson_blocks(p_lesson_id);
+  -- Anonymous callers may read previews, but hold no right on progress: for them the query is never planned.
+  if (select auth.uid()) is not null then
+    select p.status, p.progress_percentage, p.last_position
+    into v_content.status, v_content.progress_percentage, v_content.last_position
+    from lms.lesson_progress p
+    join lms.enrollments e on e.id = p.enrollment_id
+    where p.user_id = (select auth.uid()) and p.lesson_id = p_lesson_id
+    order by e.cycle desc
+    limit 1;
+  end if;
+  v_content.status := coalesce(v_content.status, 'not_started');
+  v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
+  return v_content;
+end
+$$;
+
+comment on function lms.get_lesson is
+  'A lesson with its blocks. Previews are for everyone who sees the lesson, the rest for those enrolled and for staff. '
+  '404 lesson_not_found; 403 not_enrolled.';
+
+-- =====================================================================================================
+-- Courses of a learner
+-- =====================================================================================================
+
+create function lms.get_user_courses(
+  p_user_id uuid default null,
+  p_limit integer default 100,
+  p_after_enrollment_id uuid default null
+)
+returns table (
+  course_id uuid,
+  title text,
+  progress numeric,
+  enrollment_id uuid,
+  status text,
+  cycle integer,
+  slug text,
+  thumbnail_url text,
+  enrolled_at timestamptz,
+  due_at timestamptz,
+  completed_at timestamptz,
+  last_accessed_at timestamptz
+)
+language plpgsql
+stable
+rows 20
+set search_path = ''
+as $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return query
+  select c.id, c.title::text, e.progress_percentage, e.id, e.status, e.cycle, c.slug::text, c.thumbnail_url::text,
+    e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
+  from lms.enrollments e
+  join lms.courses c on c.id = e.course_id
+  where e.user_id = coalesce(p_user_id, (select auth.uid()))
+    and (
+      p_after_enrollment_id is null
+      or (e.enrolled_at, e.id) < (select a.enrolled_at, a.id from lms.enrollments a where a.id = p_after_enrollment_id)
+    )
+  order by e.enrolled_at desc, e.id desc
+  limit p_limit;
+end
+$$;
+
+comment on function lms.get_user_courses is
+  'Enrolments of the caller, or of a learner whom the caller may follow, newest first, with their progress (0 to 100). '
+  'Next page: p_after_enrollment_id = the last one received. 422 invalid_limit.';
+
+-- =====================================================================================================
+-- Dashboard
+-- =====================================================================================================
+
+create type lms.dashboard_course as (
+  enrollment_id uuid,
+  course_id uuid,
+  title text,
+  thumbnail_url text,
+  status text,
+  percentage numeric,
+  completed_lessons integer,
+  total_lessons integer,
+  current_lesson_id uuid,
+  due_at timestamptz,
+  last_accessed_at timestamptz
+);
+create type lms.dashboard_statistics as (
+  active_courses integer,
+  completed_courses integer,
+  completed_lessons integer,
+  time_spent_seconds bigint,
+  average_percentage numeric,
+  overdue_courses integer
+);
+create type lms.dashboard_activity as (
+  course_id uuid, course_title text, lesson_id uuid, lesson_title text, completed_at timestamptz
+);
+create type lms.dashboard_due_item as (
+  enrollment_id uuid, course_id uuid, title text, due_at timestamptz, is_overdue boolean, percentage numeric
+);
+create type lms.dashboard as (
+  active_courses lms.dashboard_course[],
+  statistics lms.dashboard_statistics,
+  recent_activity lms.dashboard_activity[],
+  due_items lms.dashboard_due_item[]
+);
+
+comment on type lms.dashboard_statistics is
+  'Over all cycles: open and completed ones, required lessons done, seconds spent; the average is over open cycles.';
+comment on type lms.dashboard_activity is 'A lesson that was completed.';
+
+create function lms.get_dashboard()
+returns lms.dashboard
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_user_id constant uuid := (select auth.uid());
+  v_dashboard lms.dashboard;
+begin
+  with mine as materialized (
+    select e.*
+    from lms.enrollments e
+    where e.user_id = v_user_id
+  ), active as (
+    select
+      (e.id, e.course_id, c.title, c.thumbnail_url, e.status, e.progress_percentage, e.items_done, e.items_total,
+        e.current_lesson_id, e.due_at, e.last_accessed_at)::lms.dashboard_course as item,
+      e.last_accessed_at, e.enrolled_at
+    from mine e
+    join lms.courses c on c.id = e.course_id
+    where e.status in ('enrolled', 'in_progress', 'paused')
+    order by e.last_accessed_at desc nulls last, e.enrolled_at desc
+    limit 10
+  ), due as (
+    select
+      (e.id, e.course_id, c.title, e.due_at, e.due_at < now(), e.progress_percentage)::lms.dashboard_due_item as item,
+      e.due_at
+    from mine e
+    join lms.courses c on c.id = e.course_id
+    where e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
+    order by e.due_at
+    limit 10
+  )
+  select
+    coalesce((select array_agg(a.item order by a.last_accessed_at desc nulls last, a.enrolled_at desc) from active a), '{}'),
+    (
+      select (
+        count(*) filter (where e.status in ('enrolled', 'in_progress', 'paused')),
+        count(*) filter (where e.status = 'completed'),
+        coalesce(sum(e.items_done), 0),
+        coalesce(sum(e.time_spent_seconds), 0),
+        round(coalesce(avg(e.progress_percentage) filter (where e.status in ('enrolled', 'in_progress', 'paused')), 0), 2),
+        count(*) filter (where e.status in ('enrolled', 'in_progress', 'paused') and e.due_at < now())
+      )::lms.dashboard_statistics
+      from mine e
+    ),
+    coalesce((select array_agg(d.item order by d.due_at) from due d), '{}')
+  into v_dashboard.active_courses, v_dashboard.statistics, v_dashboard.due_items;
+
+  select coalesce(array_agg(r.item order by r.completed_at desc), '{}')
+  into v_dashboard.recent_activity
+  from (
+    select
+      (p.course_id, c.title, p.lesson_id, l.title, p.completed_at)::lms.dashboard_activity as item,
+      p.completed_at
+    from lms.lesson_progress p
+    join lms.lessons l on l.id = p.lesson_id
+    join lms.courses c on c.id = p.course_id
+    where p.user_id = v_user_id and p.completed_at is not null
+    order by p.completed_at desc
+    limit 10
+  ) r;
+  return v_dashboard;
+end
+$$;
+
+comment on function lms.get_dashboard is
+  'The caller''s home screen in one call: up to 10 active courses (last used first), statistics, the 10 lessons completed '
+  'last, and up to 10 due items (soonest first).';
+
+grant execute on function private.read_lesson_blocks, lms.get_lesson to anon, authenticated, service_role;
+grant execute on function lms.get_course_outline, lms.get_user_courses, lms.get_dashboard to authenticated, service_role;
+
+notify pgrst, 'reload schema';

@@ -1,0 +1,163 @@
+//! One request on its way through a function.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
+use lambda_http::Request;
+use uuid::Uuid;
+
+use super::Fields;
+use crate::{Caller, CallerDatabase, Error, Services};
+
+/// What the log line of a request is filled with while the request is served.
+#[derive(Debug, Default)]
+pub struct Trace {
+    upstream_microseconds: AtomicU64,
+    user_id: OnceLock<Uuid>,
+}
+
+impl Trace {
+    pub(crate) fn add_upstream(&self, elapsed: Duration) {
+        let microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.upstream_microseconds
+            .fetch_add(microseconds, Ordering::Relaxed);
+    }
+
+    /// Time spent waiting for the database, over all calls.
+    pub(crate) fn upstream(&self) -> Duration {
+        Duration::from_micros(self.upstream_microseconds.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn user_id(&self) -> Option<Uuid> {
+        self.user_id.get().copied()
+    }
+}
+
+/// A request and what may be done with it.
+pub struct Exchange<'a> {
+    services: &'a Services,
+    request: &'a Request,
+    trace: &'a Trace,
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn new(services: &'a Services, request: &'a Request, trace: &'a Trace) -> Self {
+        Self {
+            services,
+            request,
+            trace,
+        }
+    }
+
+    /// The signed-in person who sent the request.
+    ///
+    /// # Errors
+    /// 401 without an acceptable token, 403 `user_required` for the service key, 503
+    /// when the signing keys cannot be had.
+    pub async fn caller(&self) -> Result<Caller, Error> {
+        let identity = self
+            .services
+            .verifier
+            .identify(self.request.headers())
+            .await?;
+        let caller = identity.require_user()?;
+        // A second call finds the same person.
+        let _ = self.trace.user_id.set(caller.user_id());
+        Ok(caller)
+    }
+
+    /// The database as that person sees it.
+    pub fn database<'b>(&'b self, caller: &'b Caller) -> CallerDatabase<'b> {
+        self.services.database.as_caller(caller, self.trace)
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The query's parameters.
+    pub fn query(&self) -> Fields {
+        Fields::from_query(self.request.uri().query().unwrap_or_default())
+    }
+
+    /// The members of the JSON object in the body, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// 413, 415 or 400, checked in this order.
+    pub fn body(&self, limit: usize) -> Result<Fields, Error> {
+        let body: &[u8] = self.request.body().as_ref();
+        if body.len() > limit {
+            return Err(Error::BodyTooLarge { limit });
+        }
+        if !is_plain_json(self.request.headers()) {
+            return Err(Error::UnsupportedMediaType);
+        }
+        Fields::from_json(body)
+    }
+}
+
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(declared), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let Ok(declared) = declared.to_str() else {
+        return false;
+    };
+    let (essence, parameters) = declared.split_once(';').unwrap_or((declared, ""));
+    let utf8 = parameters
+        .split(';')
+        .all(|parameter| match parameter.trim().split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        });
+    let encoded = headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    essence.trim().eq_ignore_ascii_case("application/json") && utf8 && !encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(value: &str) -> bool {
+        is_plain_json(&HeaderMap::from_iter([(
+            CONTENT_TYPE,
+            value.parse().unwrap(),
+        )]))
+    }
+
+    #[test]
+    fn only_json_in_utf8_is_read() {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert!(declared(good), "{good}");
+        }
+        for bad in [
+            "text/plain",
+            "application/json; charset=utf-16",
+            "application/jsonp",
+            "multipart/form-data; boundary=x",
+            "",
+        ] {
+            assert!(!declared(bad), "{bad}");
+        }
+        assert!(!is_plain_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,14 @@
+//! Requests and answers: routing, reading fields, and what every answer carries.
+
+mod exchange;
+mod fields;
+mod request_id;
+mod response;
+mod route;
+
+pub use exchange::{Exchange, Trace};
+pub use fields::{FieldValue, Fields};
+pub(crate) use request_id::request_id;
+pub(crate) use response::finish;
+pub use response::{Response, json};
+pub(crate) use route::{Found, find, normalized};

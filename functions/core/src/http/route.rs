@@ -1,0 +1,201 @@
+//! From method and path to an endpoint. Pure.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use crate::{Error, function::Route};
+
+/// Where functions live behind the gateway; direct function URLs have no such prefix.
+const PUBLIC_PREFIX: &str = "/functions/v1";
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found<E> {
+    /// The function's own endpoint.
+    Endpoint(E),
+    /// `GET /<name>/health`.
+    Health,
+    /// `GET /<name>/openapi.json`.
+    Document,
+    /// `OPTIONS` of a path that exists.
+    Options,
+}
+
+/// The path without the public prefix and without a slash at its end.
+pub(crate) fn normalized(path: &str) -> &str {
+    let path = match path.strip_prefix(PUBLIC_PREFIX) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    };
+    match path.strip_suffix('/') {
+        Some(shorter) if !shorter.is_empty() => shorter,
+        _ => path,
+    }
+}
+
+/// The endpoint of the function `name` for a normalised path.
+///
+/// # Errors
+/// 404, or 405 with the methods that the path does answer to.
+pub(crate) fn find<E: Copy>(
+    name: &str,
+    routes: &[Route<E>],
+    method: &Method,
+    path: &str,
+) -> Result<(Found<E>, String), Error> {
+    let own = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(name))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .ok_or(Error::RouteNotFound)?;
+    let shared = match own {
+        "/health" => Some((Method::GET, Found::Health)),
+        "/openapi.json" => Some((Method::GET, Found::Document)),
+        _ => None,
+    };
+    let candidates: Vec<(Method, Found<E>)> = routes
+        .iter()
+        .filter(|route| route.path == own)
+        .map(|route| (route.method.clone(), Found::Endpoint(route.endpoint)))
+        .chain(shared)
+        .collect();
+    if candidates.is_empty() {
+        return Err(Error::RouteNotFound);
+    }
+    let allow = allowed(&candidates);
+    if *method == Method::OPTIONS {
+        return Ok((Found::Options, allow));
+    }
+    // HEAD is GET without the body.
+    let wanted = if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    match candidates.iter().find(|(method, _)| method == wanted) {
+        Some((_, found)) => Ok((*found, allow)),
+        None => Err(Error::MethodNotAllowed { allow }),
+    }
+}
+
+fn allowed<E>(candidates: &[(Method, Found<E>)]) -> String {
+    let mut methods: BTreeSet<&str> = candidates
+        .iter()
+        .map(|(method, _)| method.as_str())
+        .collect();
+    if methods.contains("GET") {
+        methods.insert("HEAD");
+    }
+    methods.insert("OPTIONS");
+    methods.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn route(method: Method, path: &'static str, endpoint: u8) -> Route<u8> {
+        Route {
+            method,
+            path,
+            endpoint,
+        }
+    }
+
+    fn at(method: &Method, path: &str) -> Result<(Found<u8>, String), Error> {
+        let routes = [
+            route(Method::POST, "", 1),
+            route(Method::GET, "/eligibility", 2),
+        ];
+        find("enrollment", &routes, method, normalized(path))
+    }
+
+    #[test]
+    fn both_addresses_lead_to_the_same_endpoint() {
+        for path in [
+            "/enrollment/eligibility",
+            "/enrollment/eligibility/",
+            "/functions/v1/enrollment/eligibility",
+        ] {
+            assert_eq!(
+                at(&Method::GET, path).unwrap().0,
+                Found::Endpoint(2),
+                "{path}"
+            );
+            assert_eq!(at(&Method::HEAD, path).unwrap().0, Found::Endpoint(2));
+        }
+        for path in ["/enrollment", "/enrollment/", "/functions/v1/enrollment"] {
+            assert_eq!(
+                at(&Method::POST, path).unwrap().0,
+                Found::Endpoint(1),
+                "{path}"
+            );
+        }
+        assert_eq!(
+            at(&Method::GET, "/enrollment/health").unwrap().0,
+            Found::Health
+        );
+        assert_eq!(
+            at(&Method::GET, "/enrollment/openapi.json").unwrap().0,
+            Found::Document
+        );
+    }
+
+    #[test]
+    fn other_paths_do_not_exist() {
+        for path in [
+            "",
+            "/",
+            "/functions/v1",
+            "/functions/v1/",
+            "/functions/v1enrollment",
+            "/functions/v1/functions/v1/enrollment",
+            "/enrollments",
+            "/enrollment//",
+            "//enrollment",
+            "/enrollment//eligibility",
+            "/enrollment/../enrollment",
+            "/enrollment/%65ligibility",
+            "/Enrollment",
+            "/reporting",
+        ] {
+            assert!(
+                matches!(at(&Method::POST, path), Err(Error::RouteNotFound)),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_methods_are_told_which_ones_there_are() {
+        let Err(Error::MethodNotAllowed { allow }) = at(&Method::DELETE, "/enrollment/eligibility")
+        else {
+            panic!("a path that exists");
+        };
+        assert_eq!(allow, "GET, HEAD, OPTIONS");
+        assert!(matches!(
+            at(&Method::OPTIONS, "/enrollment"),
+            Ok((Found::Options, allow)) if allow == "OPTIONS, POST"
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_routed_without_a_panic(path in "(/|functions/v1|enrollment|.){0,12}") {
+            let _ = at(&Method::GET, &path);
+        }
+
+        #[test]
+        fn the_prefix_changes_nothing(path in "(/[a-z.%]{0,12}){1,4}") {
+            let prefixed = format!("{PUBLIC_PREFIX}{path}");
+            prop_assume!(!path.starts_with(PUBLIC_PREFIX));
+            prop_assert_eq!(
+                at(&Method::GET, &prefixed).ok().map(|found| found.0),
+                at(&Method::GET, &path).ok().map(|found| found.0)
+            );
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The enrollment function.
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    lyceum_core::run::<lyceum_enrollment::Enrollment>().await
+}

@@ -15,6 +15,7 @@ set search_path = ''
 as $$
   select
     jsonb_typeof(value) = 'object'
+    and length(value::text) <= 2000
     and value - array['preferred_pace', 'preferred_media_types', 'learning_style'] = '{}'
     and coalesce(value ->> 'preferred_pace', 'medium') in ('slow', 'medium', 'fast')
     and coalesce(value ->> 'learning_style', 'mixed') in ('visual', 'auditory', 'kinesthetic', 'mixed')
@@ -97,8 +98,10 @@ create table public.profiles (
   id uuid primary key,
   user_id uuid constraint profile_belongs_to_a_login references auth.users (id) on delete set null,
   username text constraint username_is_3_to_40_letters_digits_or_marks check (username ~ '^[A-Za-z0-9_.-]{3,40}$'),
-  first_name text not null default '' constraint first_name_is_short check (length(first_name) <= 100),
-  last_name text not null default '' constraint last_name_is_short check (length(last_name) <= 100),
+  first_name text not null default ''
+    constraint first_name_is_one_short_line check (length(first_name) <= 100 and first_name !~ '[\x01-\x1f\x7f]'),
+  last_name text not null default ''
+    constraint last_name_is_one_short_line check (length(last_name) <= 100 and last_name !~ '[\x01-\x1f\x7f]'),
   display_name text not null generated always as (
     coalesce(nullif(btrim(first_name || ' ' || last_name), ''), username, 'Learner')
   ) stored,
@@ -177,7 +180,8 @@ language sql
 immutable
 set search_path = ''
 as $$
-  select left(btrim(regexp_replace(coalesce(value, ''), '[\x01-\x1f\x7f]', ' ', 'g')), 100)
+  -- Cut before it is searched: a text of hundreds of megabytes must not become an error.
+  select left(btrim(regexp_replace(left(coalesce(value, ''), 1000), '[\x01-\x1f\x7f]', ' ', 'g')), 100)
 $$;
 
 -- INV-T5: never raises. What the metadata offers is taken where it is usable and left out, with a note, where not:

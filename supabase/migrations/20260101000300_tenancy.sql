@@ -256,17 +256,28 @@ begin
 
   perform from lms.tenants where id = new.tenant_id for no key update;
 
-  if tg_op = 'UPDATE' then
-    if exists (
-      select from private.org_unit_closure
-      where ancestor_id = new.id and descendant_id = new.parent_id
-    ) then
-      perform private.fail(
-        'org_unit_below_itself', 'A unit cannot be placed below itself.', 409,
-        jsonb_build_object('unit_id', new.id, 'parent_id', new.parent_id)
-      );
-    end if;
+  if tg_op = 'INSERT' then
+    -- One statement may bring children before their parents: those that came before hang below the new unit.
+    insert into private.org_unit_closure (ancestor_id, descendant_id)
+    select new.id, new.id
+    union
+    select new.id, below.descendant_id
+    from lms.org_units child
+    join private.org_unit_closure below on below.ancestor_id = child.id
+    where child.parent_id = new.id;
+  end if;
 
+  if exists (
+    select from private.org_unit_closure
+    where ancestor_id = new.id and descendant_id = new.parent_id
+  ) then
+    perform private.fail(
+      'org_unit_below_itself', 'A unit cannot be placed below itself.', 409,
+      jsonb_build_object('unit_id', new.id, 'parent_id', new.parent_id)
+    );
+  end if;
+
+  if tg_op = 'UPDATE' then
     delete from private.org_unit_closure c
     using private.org_unit_closure below
     where below.ancestor_id = new.id
@@ -275,8 +286,6 @@ begin
         select from private.org_unit_closure inner_link
         where inner_link.ancestor_id = new.id and inner_link.descendant_id = c.ancestor_id
       );
-  else
-    insert into private.org_unit_closure (ancestor_id, descendant_id) values (new.id, new.id);
   end if;
 
   insert into private.org_unit_closure (ancestor_id, descendant_id)

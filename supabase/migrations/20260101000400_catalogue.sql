@@ -34,7 +34,7 @@ as $$
 $$;
 
 -- Which keys each type of block needs and may have. `url` and `thumbnail_url` are addresses, `html` is checked HTML,
--- durations are seconds.
+-- durations are seconds, sizes bytes; the rest is text. What is optional may be null.
 create function private.is_block_content(type text, content jsonb)
 returns boolean
 language sql
@@ -67,8 +67,8 @@ as $$
       when 'vimeo' then
         content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
         and content ->> 'video_id' ~ '^[0-9]{1,12}$'
-      when 'quiz' then content ? 'instructions' and content - array['instructions'] = '{}'
-      when 'assignment' then content ? 'instructions' and content - array['instructions'] = '{}'
+      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
       when 'interactive' then
         content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
       when 'code_exercise' then
@@ -77,7 +77,16 @@ as $$
     end
     and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
     and coalesce(private.is_web_address(content ->> 'captions_url'), true)
-    and jsonb_typeof(coalesce(content -> 'duration', '0')) = 'number',
+    and not exists (
+      select
+      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
+      where case
+        when jsonb_typeof(part.value) = 'null' then false
+        when part.key in ('duration', 'file_size', 'height') then
+          jsonb_typeof(part.value) <> 'number' or part.value < '0'
+        else jsonb_typeof(part.value) <> 'string'
+      end
+    ),
     false
   )
 $$;
@@ -102,7 +111,8 @@ create table lms.courses (
     constraint course_difficulty_is_known check (difficulty in ('beginner', 'intermediate', 'advanced', 'expert')),
   language private.locale not null default 'en',
   estimated_minutes integer constraint estimated_minutes_are_positive check (estimated_minutes > 0),
-  price numeric(12, 2) not null default 0 constraint price_is_not_negative check (price >= 0),
+  -- NaN compares as greater than every number, so it takes an upper bound to keep it out.
+  price numeric(12, 2) not null default 0 constraint price_is_not_negative check (price >= 0 and price < 'Infinity'),
   currency text not null default 'USD' constraint currency_is_an_iso_code check (currency ~ '^[A-Z]{3}$'),
   instructor_id uuid not null constraint course_instructor_is_a_person references public.profiles (id),
   required_score private.percentage not null default 0,

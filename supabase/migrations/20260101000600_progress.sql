@@ -47,22 +47,24 @@ comment on column lms.lesson_progress.completed_at is 'Server time; what a clien
 -- Recording
 -- =====================================================================================================
 
-create function private.refuse_progress(p_user_id uuid, p_course_id uuid, p_enrollment_status text)
+create function private.refuse_progress(p_reason text, p_course_id uuid)
 returns void
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
 begin
-  case p_enrollment_status
+  case p_reason
     when 'paused' then
       perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
     when 'suspended' then
       perform private.fail('membership_suspended', 'The membership is not active.', 403);
+    when 'hidden' then
+      perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
     else
       perform private.fail(
         'not_enrolled', 'There is no enrolment that this progress could count for.', 409,
-        jsonb_build_object('user_id', p_user_id, 'course_id', p_course_id), 'Enrol first: lms.enroll.'
+        jsonb_build_object('course_id', p_course_id), 'Enrol first: lms.enroll.'
       );
   end case;
 end
@@ -90,8 +92,10 @@ begin
   from lms.lessons l
   where l.id = new.lesson_id and (not v_client or (l.is_published and l.deleted_at is null));
   if not found then
-    perform private.fail('lesson_not_found', 'There is no such lesson.', 404, jsonb_build_object('lesson_id', new.lesson_id));
+    perform private.refuse_progress('hidden', null);
   end if;
+  new.tenant_id := v_lesson.tenant_id;
+  new.course_id := v_lesson.course_id;
 
   if v_client or new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
     select e.id, e.status, m.status = 'active' and t.is_active as is_member into v_enrollment
@@ -103,17 +107,16 @@ begin
     order by e.status = 'completed', e.cycle desc
     limit 1;
     if not found then
-      -- A course that the learner cannot see has no lessons for them either.
-      perform private.refuse_progress(new.user_id, v_lesson.course_id, 'none');
+      -- Left to the next trigger.
+      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
+      return new;
     elsif v_enrollment.status = 'paused' then
-      perform private.refuse_progress(new.user_id, v_lesson.course_id, 'paused');
+      perform private.refuse_progress('paused', v_lesson.course_id);
     elsif v_client and not v_enrollment.is_member then
-      perform private.refuse_progress(new.user_id, v_lesson.course_id, 'suspended');
+      perform private.refuse_progress('suspended', v_lesson.course_id);
     end if;
     new.enrollment_id := v_enrollment.id;
   end if;
-  new.tenant_id := v_lesson.tenant_id;
-  new.course_id := v_lesson.course_id;
 
   if v_client then
     new.first_accessed_at := now();
@@ -132,6 +135,25 @@ $$;
 
 create trigger _200_place before insert on lms.lesson_progress
   for each row execute function private.place_progress();
+
+-- Reads as the caller: a lesson that they cannot see must be answered like one that does not exist.
+create function private.refuse_progress_without_enrollment()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.refuse_progress(
+    case when exists (select from lms.lessons l where l.id = new.lesson_id) then 'not_enrolled' else 'hidden' end,
+    new.course_id
+  );
+  return null;
+end
+$$;
+
+create trigger _250_enrolled before insert on lms.lesson_progress
+  for each row when (new.enrollment_id = '00000000-0000-0000-0000-000000000000')
+  execute function private.refuse_progress_without_enrollment();
 
 -- INV-P1, INV-P6: whatever is replayed, late or reordered, a lesson only moves forward; a replay that moves nothing
 -- leaves the row as it is. Only the import's roles may go back.
@@ -169,7 +191,7 @@ begin
 
   select e.status into v_status from lms.enrollments e where e.id = old.enrollment_id;
   if v_status = 'paused' or v_status in ('dropped', 'expired') then
-    perform private.refuse_progress(old.user_id, old.course_id, v_status);
+    perform private.refuse_progress(v_status, old.course_id);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
@@ -473,14 +495,14 @@ create policy "Progress is seen by its learner, in scope and by course staff" on
     )
   );
 
--- INV-T4: the trigger refuses who is no active member.
+-- INV-T4: the trigger refuses who is no active member; so does the policy for changes, which reach no insert trigger.
 create policy "Learners record their own progress" on lms.lesson_progress
   for insert to authenticated
   with check (user_id = (select auth.uid()));
 
 create policy "Learners advance their own progress" on lms.lesson_progress
   for update to authenticated
-  using (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))
+  using (user_id = (select auth.uid()) and tenant_id = any (array(select private.my_tenants())))
   with check (user_id = (select auth.uid()));
 
 notify pgrst, 'reload schema';

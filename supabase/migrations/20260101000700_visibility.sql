@@ -20,11 +20,13 @@ begin
   from lms.enrollments e
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
-    and e.tenant_id <> all (array(select private.closed_tenants()));
+    and e.tenant_id = any (array(select private.my_tenants()));
 end
 $$;
 
-comment on function private.enrolled_courses is 'Courses in which the caller has an open or a completed enrolment.';
+comment on function private.enrolled_courses is
+  'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left '
+  'keeps the record, not the content.';
 grant execute on function private.enrolled_courses to anon, authenticated, service_role;
 
 create policy "Public courses are seen by everyone" on lms.courses
@@ -146,6 +148,7 @@ create policy "Blocks are seen by those who edit them" on lms.lesson_blocks
   for select to authenticated
   using (
     deleted_at is null
+    and exists (select from lms.lessons l where l.id = lesson_id)
     and (
       course_id = any (array(select private.staffed_courses()))
       or tenant_id = any (array(select private.tenants_where('catalog.write')))

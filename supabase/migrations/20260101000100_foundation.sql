@@ -2,6 +2,9 @@
 -- Undo: drop schema private, ops, lms, content, media, billing, analytics cascade; then restore the default
 -- privileges of role postgres in schema public (see the hosted project's documentation).
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Schemas
 -- =====================================================================================================
@@ -56,7 +59,7 @@ create function private.fail(
 )
 returns void
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin

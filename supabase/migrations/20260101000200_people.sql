@@ -3,6 +3,9 @@
 -- Undo: drop trigger on_auth_user_created, on_auth_user_changed on auth.users; drop table public.profile_private,
 -- public.profiles, private.sign_up_notes; drop the functions below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Validation of JSON that clients write
 -- =====================================================================================================

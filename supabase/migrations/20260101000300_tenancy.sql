@@ -2,6 +2,9 @@
 -- Undo: drop tables lms.role_grants, memberships, role_permissions, roles, permissions, org_units, tenants,
 -- private.org_unit_closure, builtin_role_permissions, builtin_roles; then the functions below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Tables
 -- =====================================================================================================

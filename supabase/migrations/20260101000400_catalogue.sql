@@ -1,6 +1,9 @@
 -- Catalogue: courses > modules > lessons > blocks, and the staff of a course.
 -- Undo: drop tables lms.lesson_blocks, lessons, modules, course_staff, courses; then the functions below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Block content
 -- =====================================================================================================
@@ -457,12 +460,10 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_course lms.courses;
-  v_faults jsonb := '[]';
+  v_faults jsonb := jsonb_build_array();
 begin
   -- Read as the caller: a course that they cannot see does not exist for them.
-  select * into v_course from lms.courses c where c.id = p_course_id;
-  if not found then
+  if not exists (select from lms.courses c where c.id = p_course_id) then
     perform private.fail('course_not_found', 'There is no such course.', 404);
   end if;
 

@@ -2,6 +2,9 @@
 -- Undo: drop functions lms.enroll, lms.check_enrollment_eligibility, lms.set_enrollment_status; drop tables
 -- lms.enrollments, private.idempotency_keys; then types and functions below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Table
 -- =====================================================================================================
@@ -207,7 +210,7 @@ grant execute on function private.enrollment_obstacles_for_caller to authenticat
 create function private.refuse_enrollment(p_reasons lms.eligibility_reason[])
 returns void
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin
@@ -369,6 +372,15 @@ as $$
 declare
   v_at timestamptz;
 begin
+  if new.status is distinct from old.status and not private.is_enrollment_transition(old.status, new.status) then
+    perform private.fail(
+      'transition_not_allowed', format('An enrolment that is %s cannot become %s.', old.status, new.status), 409,
+      jsonb_build_object('from', old.status, 'to', new.status)
+    );
+  end if;
+
+  -- After the transition was judged: a paused cycle of which an author made nothing remain is resumed and thereby
+  -- completed.
   if new.status in ('enrolled', 'in_progress') and new.items_total > 0 and new.items_done >= new.items_total
     and coalesce(new.final_grade, 0) >= (select c.required_score from lms.courses c where c.id = new.course_id)
   then
@@ -376,12 +388,6 @@ begin
   end if;
 
   if new.status is distinct from old.status then
-    if not private.is_enrollment_transition(old.status, new.status) then
-      perform private.fail(
-        'transition_not_allowed', format('An enrolment that is %s cannot become %s.', old.status, new.status), 409,
-        jsonb_build_object('from', old.status, 'to', new.status)
-      );
-    end if;
     -- Server time for clients; imports and jobs may say when it really was.
     v_at := case when private.is_api_call() then now() end;
     if new.status in ('in_progress', 'completed') then
@@ -517,7 +523,10 @@ set search_path = ''
 as $$
 declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_request constant jsonb := jsonb_build_object('course_id', p_course_id, 'user_id', v_user_id, 'due_at', p_due_at);
+  -- The due date as an instant: as text, it would differ with the client's time zone.
+  v_request constant jsonb := jsonb_build_object(
+    'course_id', p_course_id, 'user_id', v_user_id, 'due_at', extract(epoch from p_due_at)
+  );
   v_answer jsonb;
   v_enrollment lms.enrollments;
 begin
@@ -556,12 +565,9 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
-declare
-  v_enrollment lms.enrollments;
 begin
   -- Read as the caller: somebody else's enrolment does not exist for them.
-  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
-  if not found then
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
     perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
   end if;
   if p_status is null or p_status not in ('paused', 'resumed', 'dropped') then
@@ -633,7 +639,7 @@ grant select on lms.enrollments to authenticated;
 grant insert (user_id, course_id, enrolled_at, due_at, expires_at) on lms.enrollments to authenticated;
 grant update (due_at, expires_at) on lms.enrollments to authenticated;
 
-create policy "Enrolments are seen by their learner, in scope and by course staff" on lms.enrollments
+create policy "Enrolments are seen by their learner, staff and in scope" on lms.enrollments
   for select to authenticated
   using (
     (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))

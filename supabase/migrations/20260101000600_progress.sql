@@ -2,6 +2,9 @@
 -- Undo: drop functions lms.record_progress, complete_lesson, get_course_progress; drop table lms.lesson_progress; then the
 -- types and functions below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Table
 -- =====================================================================================================
@@ -50,7 +53,7 @@ comment on column lms.lesson_progress.completed_at is 'Server time; what a clien
 create function private.refuse_progress(p_reason text, p_course_id uuid)
 returns void
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin
@@ -483,7 +486,7 @@ grant insert (user_id, lesson_id, progress_percentage, time_spent_seconds, last_
 grant update (user_id, lesson_id, progress_percentage, time_spent_seconds, last_position, updated_at, completed_at)
   on lms.lesson_progress to authenticated;
 
-create policy "Progress is seen by its learner, in scope and by course staff" on lms.lesson_progress
+create policy "Progress is seen by its learner, staff and in scope" on lms.lesson_progress
   for select to authenticated
   using (
     (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))

@@ -3,6 +3,9 @@
 -- way to see people.
 -- Undo: drop the policies below and view lms.people.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Courses
 -- =====================================================================================================
@@ -35,7 +38,7 @@ create policy "Public courses are seen by everyone" on lms.courses
 
 -- A new course is seen by its instructor through a direct predicate: the row in course_staff comes after the
 -- statement that returns the course.
-create policy "Courses are seen as their visibility says, by learners, staff and in scope" on lms.courses
+create policy "Courses are seen by visibility, enrolment, staff and scope" on lms.courses
   for select to authenticated
   using (
     deleted_at is null
@@ -60,7 +63,7 @@ create policy "Authors create courses" on lms.courses
     or tenant_id = any (array(select private.tenants_where('catalog.write')))
   );
 
-create policy "Courses are changed by their staff and by catalogue administrators" on lms.courses
+create policy "Courses are changed by their staff and by administrators" on lms.courses
   for update to authenticated
   using (
     id = any (array(select private.staffed_courses()))
@@ -109,7 +112,7 @@ create policy "Published lessons are seen with their public course" on lms.lesso
   for select to anon
   using (deleted_at is null and is_published and exists (select from lms.courses c where c.id = course_id));
 
-create policy "Lessons are seen with their course, unpublished ones by staff and in scope" on lms.lessons
+create policy "Lessons are seen with their course, drafts by staff and scope" on lms.lessons
   for select to authenticated
   using (
     deleted_at is null
@@ -179,7 +182,7 @@ create policy "Blocks are changed by staff" on lms.lesson_blocks
 
 -- A person is seen by those who see a row about them: a membership in their scope, an enrolment in their course, a
 -- part in the staff of a course they can see. Each of these tables has its own policy, so nothing is decided twice.
-create policy "People are seen by themselves and by those who see a row about them" on public.profiles
+create policy "People are seen by those who see a row about them" on public.profiles
   for select to authenticated
   using (
     id = (select auth.uid())
@@ -188,7 +191,7 @@ create policy "People are seen by themselves and by those who see a row about th
     or exists (select from lms.enrollments e where e.user_id = profiles.id)
   );
 
-create policy "The private part is seen by its person and by those who see the membership" on public.profile_private
+create policy "The private part is seen with the membership" on public.profile_private
   for select to authenticated
   using (
     profile_id = (select auth.uid())

@@ -3,6 +3,9 @@
 -- this is the only route.
 -- Undo: drop the functions, then the types below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 -- =====================================================================================================
 -- Outline of a course
 -- =====================================================================================================

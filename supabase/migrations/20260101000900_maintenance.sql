@@ -1,6 +1,9 @@
 -- Maintenance: what has to happen without anybody asking, and how it is scheduled.
 -- Undo: select cron.unschedule(jobname) from cron.job where jobname like 'lyceum:%'; drop the function below.
 
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
 create function ops.forget_idempotency_keys(p_batch integer default 10000)
 returns integer
 language plpgsql

@@ -241,7 +241,10 @@ create table lms.lesson_blocks (
     'rich_text', 'markdown', 'image', 'video', 'audio', 'file', 'link', 'youtube', 'vimeo', 'quiz', 'assignment',
     'interactive', 'code_exercise'
   )),
+  title private.title,
   content jsonb not null,
+  metadata jsonb not null default '{}'
+    constraint block_metadata_is_an_object check (jsonb_typeof(metadata) = 'object' and length(metadata::text) <= 20000),
   is_optional boolean not null default false,
   order_index integer not null default -1 constraint block_order_is_not_negative check (order_index >= 0),
   deleted_at timestamptz,
@@ -569,7 +572,7 @@ grant update (
   module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives
 ) on lms.lessons to authenticated;
 
-grant insert (lesson_id, type, content, is_optional, order_index) on lms.lesson_blocks to authenticated;
-grant update (type, content, is_optional, order_index) on lms.lesson_blocks to authenticated;
+grant insert (lesson_id, type, title, content, metadata, is_optional, order_index) on lms.lesson_blocks to authenticated;
+grant update (type, title, content, metadata, is_optional, order_index) on lms.lesson_blocks to authenticated;
 
 notify pgrst, 'reload schema';

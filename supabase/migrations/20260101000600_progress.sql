@@ -222,20 +222,22 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_completed boolean := new.completed_at is not null;
+  v_completions integer := (new.completed_at is not null)::integer;
   v_seconds integer := new.time_spent_seconds;
 begin
   if tg_op = 'UPDATE' then
-    v_completed := v_completed and old.completed_at is null;
+    -- Minus one when a role that may go back takes a completion away.
+    v_completions := v_completions - (old.completed_at is not null)::integer;
     v_seconds := v_seconds - old.time_spent_seconds;
   end if;
 
   perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
 
   update lms.enrollments e
-  set items_done = e.items_done + (
-        v_completed and l.requires_completion and l.is_published and l.deleted_at is null
-      )::integer,
+  set items_done = e.items_done + case
+        when l.requires_completion and l.is_published and l.deleted_at is null then v_completions
+        else 0
+      end,
       time_spent_seconds = e.time_spent_seconds + v_seconds,
       status = case when e.status = 'enrolled' then 'in_progress' else e.status end,
       started_at = coalesce(e.started_at, new.first_accessed_at),
@@ -358,6 +360,28 @@ create trigger _600_recount_changed after update on lms.lessons
 create trigger _600_recount_removed after delete on lms.lessons
   referencing old table as old_rows
   for each statement execute function private.recount_after_removed_lessons();
+
+-- Asking for less than before completes those who have done everything and now reach it; asking for more takes nothing
+-- away. The update changes nothing by itself: it has the enrolments settled.
+create function private.settle_after_lowered_score()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  update lms.enrollments e
+  set items_done = e.items_done
+  where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
+    and e.items_total > 0 and e.items_done >= e.items_total
+    and coalesce(e.final_grade, 0) >= new.required_score;
+  return null;
+end
+$$;
+
+create trigger _600_settle after update of required_score on lms.courses
+  for each row when (new.required_score < old.required_score)
+  execute function private.settle_after_lowered_score();
 
 -- =====================================================================================================
 -- Calls

@@ -95,7 +95,9 @@ comment on function lms.get_course_outline is
 -- Content of a lesson
 -- =====================================================================================================
 
-create type lms.lesson_content_block as (id uuid, type text, content jsonb, is_optional boolean, order_index integer);
+create type lms.lesson_content_block as (
+  id uuid, type text, title text, content jsonb, metadata jsonb, is_optional boolean, order_index integer
+);
 create type lms.lesson_content as (
   lesson_id uuid,
   course_id uuid,
@@ -139,7 +141,10 @@ begin
   end if;
   return coalesce(
     (
-      select array_agg((b.id, b.type, b.content, b.is_optional, b.order_index)::lms.lesson_content_block order by b.order_index)
+      select array_agg(
+        (b.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index)::lms.lesson_content_block
+        order by b.order_index
+      )
       from lms.lesson_blocks b
       where b.lesson_id = p_lesson_id and b.deleted_at is null
     ),

@@ -1,0 +1,233 @@
+//! Parts of a whole stack are killed while learners write: what was acknowledged is there afterwards, nothing is half
+//! done, and the stack comes back by itself.
+
+use std::collections::HashMap;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lyceum_e2e::{program, root};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const STACK: &str = "resilience";
+const WRITING: &str = "c0000000-0000-4000-8000-000000000011";
+
+fn lyceum(arguments: &[&str]) -> Result<Output> {
+    let output = Command::new(program()).current_dir(root()).args(["--stack", STACK]).args(arguments).output()?;
+    if !output.status.success() {
+        bail!("lyceum {arguments:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output)
+}
+
+/// Stops the stack even when the test fails.
+struct Stack {
+    addresses: HashMap<String, Value>,
+}
+
+impl Stack {
+    fn up() -> Result<Self> {
+        lyceum(&["up"])?;
+        let status = lyceum(&["status", "-o", "json"])?;
+        Ok(Self { addresses: serde_json::from_slice(&status.stdout)? })
+    }
+
+    fn address(&self, name: &str) -> &str {
+        self.addresses[name].as_str().unwrap_or_default()
+    }
+
+    /// The process ids of the parts, by name, as `lyceum status` shows them.
+    fn parts() -> Vec<(String, String)> {
+        let output = Command::new(program()).current_dir(root()).args(["--stack", STACK, "status"]).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| {
+                let (before, after) = line.split_once(", process ")?;
+                let pid = after.chars().take_while(char::is_ascii_digit).collect();
+                Some((before.split_whitespace().next()?.to_owned(), pid))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if let Err(error) = lyceum(&["down"]) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn kill(pid: &str) -> Result<()> {
+    ensure!(Command::new("kill").args(["-9", pid]).status()?.success(), "cannot kill {pid}");
+    Ok(())
+}
+
+/// Processes that belong to the stack, by the variable that every one of them inherits.
+fn processes_of_stack() -> Vec<String> {
+    let marker = format!(".lyceum/stacks/{STACK}");
+    let own = std::process::id().to_string();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != own)
+        .filter(|pid| {
+            let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let text = [read("cmdline"), read("environ")].concat();
+            String::from_utf8_lossy(&text).contains(&marker)
+        })
+        .collect()
+}
+
+struct Writer {
+    http: reqwest::Client,
+    api_url: String,
+    key: String,
+    token: String,
+    user: Uuid,
+}
+
+impl Writer {
+    async fn post(&self, path: &str, body: &Value, prefer: &str) -> Result<reqwest::Response> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.api_url))
+            .header("apikey", &self.key)
+            .header("content-profile", "lms")
+            .header("prefer", prefer)
+            .bearer_auth(&self.token)
+            .json(body);
+        Ok(request.send().await?)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stack = Stack::up()?;
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let service = Writer {
+        http: http.clone(),
+        api_url: stack.address("API_URL").to_owned(),
+        key: stack.address("SERVICE_ROLE_KEY").to_owned(),
+        token: stack.address("SERVICE_ROLE_KEY").to_owned(),
+        user: Uuid::nil(),
+    };
+    let (client, connection) = tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let lessons: Vec<Uuid> = client
+        .query("select id from lms.lessons where course_id = $1", &[&WRITING.parse::<Uuid>()?])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    drop(client);
+    let _ = connection.await;
+
+    // Each writer: a new learner who enrols through the function, then reports ever growing percentages.
+    let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged: Arc<Mutex<HashMap<(Uuid, Uuid), i32>>> = Arc::default();
+    let mut writers = Vec::new();
+    for _ in 0..6 {
+        let email = format!("{}@resilience.example", Uuid::new_v4().simple());
+        let created: Value = service
+            .post("/auth/v1/admin/users", &json!({ "email": email, "password": "long enough", "email_confirm": true }), "")
+            .await?
+            .json()
+            .await?;
+        let user: Uuid = created["id"].as_str().with_context(|| format!("{created}"))?.parse()?;
+        let anon = stack.address("ANON_KEY").to_owned();
+        let session: Value = Writer { token: anon.clone(), key: anon.clone(), http: http.clone(), api_url: service.api_url.clone(), user }
+            .post("/auth/v1/token?grant_type=password", &json!({ "email": email, "password": "long enough" }), "")
+            .await?
+            .json()
+            .await?;
+        let token = session["access_token"].as_str().with_context(|| format!("{session}"))?.to_owned();
+        let writer = Writer { http: http.clone(), api_url: service.api_url.clone(), key: anon, token, user };
+        let enrolled = writer.post("/functions/v1/enrollment", &json!({ "course_id": WRITING }), "").await?;
+        ensure!(enrolled.status() == 201, "{enrolled:?}");
+
+        let (stop, acknowledged, lessons) = (Arc::clone(&stop), Arc::clone(&acknowledged), lessons.clone());
+        writers.push(tokio::spawn(async move {
+            let mut writes = 0_usize;
+            'writing: for percentage in 1..=100 {
+                for lesson in &lessons {
+                    if stop.load(Ordering::Relaxed) {
+                        break 'writing;
+                    }
+                    let row = json!({ "user_id": writer.user, "lesson_id": lesson, "progress_percentage": percentage });
+                    let answer = writer.post("/rest/v1/lesson_progress", &row, "resolution=merge-duplicates").await;
+                    if answer.is_ok_and(|answer| answer.status().is_success()) {
+                        writes += 1;
+                        if let Ok(mut all) = acknowledged.lock() {
+                            all.insert((writer.user, *lesson), percentage);
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(40)).await;
+                }
+            }
+            writes
+        }));
+    }
+
+    let parts = Stack::parts();
+    let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    for expected in ["postgres", "postgrest", "auth", "gateway"] {
+        assert!(names.contains(&expected), "{expected} is a part: {names:?}");
+    }
+    for (name, pid) in &parts {
+        kill(pid)?;
+        let back = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            if Command::new(program()).current_dir(root()).args(["--stack", STACK, "status"]).output()?.status.success() {
+                break;
+            }
+            assert!(back.elapsed() < Duration::from_secs(40), "{name} is not back:\n{:?}", lyceum(&["logs", name]));
+        }
+        assert!(!Stack::parts().contains(&(name.clone(), pid.clone())), "{name} was restarted as a new process");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut writes = 0;
+    for writer in writers {
+        writes += writer.await?;
+    }
+    let acknowledged = acknowledged.lock().map(|all| all.clone()).unwrap_or_default();
+    assert!(writes > 100, "only {writes} writes were acknowledged");
+
+    // The supervisor itself: killed, and everything started again by the same command.
+    let supervisor = std::fs::read_to_string(root().join(format!(".lyceum/stacks/{STACK}/state.json")))?;
+    let supervisor: Value = serde_json::from_str(&supervisor)?;
+    kill(&supervisor["pid"].to_string())?;
+    lyceum(&["up"])?;
+
+    let (client, connection) = tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    for ((user, lesson), percentage) in &acknowledged {
+        let row = client
+            .query_one(
+                "select progress_percentage::integer from lms.lesson_progress where user_id = $1 and lesson_id = $2",
+                &[user, lesson],
+            )
+            .await
+            .with_context(|| format!("an acknowledged row is missing: {user} {lesson} {percentage}"))?;
+        assert!(row.get::<_, i32>(0) >= *percentage, "{user} {lesson}: {percentage} was acknowledged");
+    }
+    let half_done: i64 = client
+        .query_one(
+            "select count(*) from lms.enrollments e where e.items_done <> (
+               select count(*) from lms.lesson_progress p join lms.lessons l on l.id = p.lesson_id
+               where p.enrollment_id = e.id and p.completed_at is not null and l.requires_completion)",
+            &[],
+        )
+        .await?
+        .get(0);
+    assert_eq!(half_done, 0, "counters equal the facts");
+
+    lyceum(&["down"])?;
+    assert_eq!(processes_of_stack(), Vec::<String>::new(), "`down` leaves no process");
+    Ok(())
+}

@@ -312,7 +312,9 @@ ALTER TYPE lms.enrollment_eligibility OWNER TO postgres;
 CREATE TYPE lms.lesson_content_block AS (
 	id uuid,
 	type text,
+	title text,
 	content jsonb,
+	metadata jsonb,
 	is_optional boolean,
 	order_index integer
 );
@@ -748,7 +750,10 @@ CREATE FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid DEFAULT NULL::uuid, 
     AS $$
 declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_request constant jsonb := jsonb_build_object('course_id', p_course_id, 'user_id', v_user_id, 'due_at', p_due_at);
+  -- The due date as an instant: as text, it would differ with the client's time zone.
+  v_request constant jsonb := jsonb_build_object(
+    'course_id', p_course_id, 'user_id', v_user_id, 'due_at', extract(epoch from p_due_at)
+  );
   v_answer jsonb;
   v_enrollment lms.enrollments;
 begin
@@ -1043,12 +1048,10 @@ CREATE FUNCTION lms.publish_course(p_course_id uuid) RETURNS lms.courses
     SET search_path TO ''
     AS $$
 declare
-  v_course lms.courses;
-  v_faults jsonb := '[]';
+  v_faults jsonb := jsonb_build_array();
 begin
   -- Read as the caller: a course that they cannot see does not exist for them.
-  select * into v_course from lms.courses c where c.id = p_course_id;
-  if not found then
+  if not exists (select from lms.courses c where c.id = p_course_id) then
     perform private.fail('course_not_found', 'There is no such course.', 404);
   end if;
 
@@ -1125,12 +1128,9 @@ CREATE FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status text) R
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
-declare
-  v_enrollment lms.enrollments;
 begin
   -- Read as the caller: somebody else's enrolment does not exist for them.
-  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
-  if not found then
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
     perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
   end if;
   if p_status is null or p_status not in ('paused', 'resumed', 'dropped') then
@@ -1218,9 +1218,10 @@ begin
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
     if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to become a member.
+      -- Enrolling in an open public course is one of the ways to become a member; not the way back for somebody whose
+      -- membership the tenant has ended.
       insert into lms.memberships (tenant_id, user_id) values (v_course.tenant_id, new_row.user_id)
-      on conflict (tenant_id, user_id) do update set status = 'active' where memberships.status = 'ended';
+      on conflict (tenant_id, user_id) do nothing;
     end if;
   end if;
 
@@ -1519,20 +1520,22 @@ CREATE FUNCTION private.count_progress() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_completed boolean := new.completed_at is not null;
+  v_completions integer := (new.completed_at is not null)::integer;
   v_seconds integer := new.time_spent_seconds;
 begin
   if tg_op = 'UPDATE' then
-    v_completed := v_completed and old.completed_at is null;
+    -- Minus one when a role that may go back takes a completion away.
+    v_completions := v_completions - (old.completed_at is not null)::integer;
     v_seconds := v_seconds - old.time_spent_seconds;
   end if;
 
   perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
 
   update lms.enrollments e
-  set items_done = e.items_done + (
-        v_completed and l.requires_completion and l.is_published and l.deleted_at is null
-      )::integer,
+  set items_done = e.items_done + case
+        when l.requires_completion and l.is_published and l.deleted_at is null then v_completions
+        else 0
+      end,
       time_spent_seconds = e.time_spent_seconds + v_seconds,
       status = case when e.status = 'enrolled' then 'in_progress' else e.status end,
       started_at = coalesce(e.started_at, new.first_accessed_at),
@@ -1636,6 +1639,22 @@ $$;
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
 
 --
+-- Name: end_role_grants(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_role_grants() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  delete from lms.role_grants g where g.tenant_id = new.tenant_id and g.membership_id = new.id;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.end_role_grants() OWNER TO postgres;
+
+--
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -1695,7 +1714,7 @@ begin
   end if;
   if v_member.status = 'suspended' then
     return next ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
-  elsif v_member.status is distinct from 'active' and not (p_self and v_course.visibility = 'public') then
+  elsif v_member.status = 'ended' or (v_member.id is null and not (p_self and v_course.visibility = 'public')) then
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
@@ -1765,7 +1784,7 @@ ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_
 --
 
 CREATE FUNCTION private.fail(code text, message text, status integer DEFAULT 400, details jsonb DEFAULT NULL::jsonb, hint text DEFAULT NULL::text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -2383,7 +2402,10 @@ begin
   end if;
   return coalesce(
     (
-      select array_agg((b.id, b.type, b.content, b.is_optional, b.order_index)::lms.lesson_content_block order by b.order_index)
+      select array_agg(
+        (b.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index)::lms.lesson_content_block
+        order by b.order_index
+      )
       from lms.lesson_blocks b
       where b.lesson_id = p_lesson_id and b.deleted_at is null
     ),
@@ -2508,7 +2530,7 @@ COMMENT ON FUNCTION private.recount_courses(p_course_ids uuid[]) IS 'Sets the co
 --
 
 CREATE FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -2529,7 +2551,7 @@ ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWN
 --
 
 CREATE FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -2599,6 +2621,26 @@ end
 $$;
 
 ALTER FUNCTION private.set_course_status(p_course_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: settle_after_lowered_score(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_after_lowered_score() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.enrollments e
+  set items_done = e.items_done
+  where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
+    and e.items_total > 0 and e.items_done >= e.items_total
+    and coalesce(e.final_grade, 0) >= new.required_score;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.settle_after_lowered_score() OWNER TO postgres;
 
 --
 -- Name: settle_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2865,13 +2907,16 @@ CREATE TABLE lms.lesson_blocks (
     course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     lesson_id uuid NOT NULL,
     type text NOT NULL,
+    title private.title,
     content jsonb NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     is_optional boolean DEFAULT false NOT NULL,
     order_index integer DEFAULT '-1'::integer NOT NULL,
     deleted_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
+    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
     CONSTRAINT block_order_is_not_negative CHECK ((order_index >= 0)),
     CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
 );
@@ -4095,6 +4140,12 @@ CREATE TRIGGER _500_count_more AFTER UPDATE ON lms.lesson_progress FOR EACH ROW 
 CREATE TRIGGER _500_enrollments_follow AFTER UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN ((old.unit_id IS DISTINCT FROM new.unit_id)) EXECUTE FUNCTION private.take_enrollments_along();
 
 --
+-- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_grants_end AFTER UPDATE OF status ON lms.memberships FOR EACH ROW WHEN (((new.status = 'ended'::text) AND (old.status <> 'ended'::text))) EXECUTE FUNCTION private.end_role_grants();
+
+--
 -- Name: courses _500_staff; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -4147,6 +4198,12 @@ CREATE TRIGGER _600_recount_changed AFTER UPDATE ON lms.lessons REFERENCING OLD 
 --
 
 CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.lessons REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_removed_lessons();
+
+--
+-- Name: courses _600_settle; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EACH ROW WHEN (((new.required_score)::numeric < (old.required_score)::numeric)) EXECUTE FUNCTION private.settle_after_lowered_score();
 
 --
 -- Name: profile_private _100_timestamps; Type: TRIGGER; Schema: public; Owner: postgres
@@ -4411,16 +4468,16 @@ CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR 
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
--- Name: courses Courses are changed by their staff and by catalogue administrat; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: courses Courses are changed by their staff and by administrators; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Courses are changed by their staff and by catalogue administrat" ON lms.courses FOR UPDATE TO authenticated USING (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.courses FOR UPDATE TO authenticated USING (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
--- Name: courses Courses are seen as their visibility says, by learners, staff a; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Courses are seen as their visibility says, by learners, staff a" ON lms.courses FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND (visibility = 'public'::text)) OR ((status = 'published'::text) AND (visibility = 'restricted'::text) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses))) OR ((instructor_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
+CREATE POLICY "Courses are seen by visibility, enrolment, staff and scope" ON lms.courses FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND (visibility = 'public'::text)) OR ((status = 'published'::text) AND (visibility = 'restricted'::text) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses))) OR ((instructor_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
 
 --
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -4429,10 +4486,10 @@ CREATE POLICY "Courses are seen as their visibility says, by learners, staff a" 
 CREATE POLICY "Due and expiry dates are changed in scope" ON lms.enrollments FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
--- Name: enrollments Enrolments are seen by their learner, in scope and by course st; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: enrollments Enrolments are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Enrolments are seen by their learner, in scope and by course st" ON lms.enrollments FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+CREATE POLICY "Enrolments are seen by their learner, staff and in scope" ON lms.enrollments FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: lesson_progress Learners advance their own progress; Type: POLICY; Schema: lms; Owner: postgres
@@ -4459,10 +4516,10 @@ CREATE POLICY "Lessons are added by staff" ON lms.lessons FOR INSERT TO authenti
 CREATE POLICY "Lessons are changed by staff" ON lms.lessons FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
--- Name: lessons Lessons are seen with their course, unpublished ones by staff a; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: lessons Lessons are seen with their course, drafts by staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Lessons are seen with their course, unpublished ones by staff a" ON lms.lessons FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+CREATE POLICY "Lessons are seen with their course, drafts by staff and scope" ON lms.lessons FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = lessons.course_id))) AND (is_published OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
@@ -4537,10 +4594,10 @@ CREATE POLICY "Modules are seen with their public course" ON lms.modules FOR SEL
 CREATE POLICY "People enrol themselves, and others in scope" ON lms.enrollments FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
--- Name: lesson_progress Progress is seen by its learner, in scope and by course staff; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: lesson_progress Progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Progress is seen by its learner, in scope and by course staff" ON lms.lesson_progress FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+CREATE POLICY "Progress is seen by its learner, staff and in scope" ON lms.lesson_progress FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
    FROM lms.enrollments e
   WHERE ((e.id = lesson_progress.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
 
@@ -4713,10 +4770,10 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: profiles People are seen by themselves and by those who see a row about ; Type: POLICY; Schema: public; Owner: postgres
+-- Name: profiles People are seen by those who see a row about them; Type: POLICY; Schema: public; Owner: postgres
 --
 
-CREATE POLICY "People are seen by themselves and by those who see a row about " ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
+CREATE POLICY "People are seen by those who see a row about them" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
    FROM lms.memberships m
   WHERE (m.user_id = profiles.id))) OR (EXISTS ( SELECT
    FROM lms.course_staff s
@@ -4737,10 +4794,10 @@ CREATE POLICY "People change their own private part" ON public.profile_private F
 CREATE POLICY "People change their own profile" ON public.profiles FOR UPDATE TO authenticated USING ((id = ( SELECT auth.uid() AS uid))) WITH CHECK ((id = ( SELECT auth.uid() AS uid)));
 
 --
--- Name: profile_private The private part is seen by its person and by those who see the; Type: POLICY; Schema: public; Owner: postgres
+-- Name: profile_private The private part is seen with the membership; Type: POLICY; Schema: public; Owner: postgres
 --
 
-CREATE POLICY "The private part is seen by its person and by those who see the" ON public.profile_private FOR SELECT TO authenticated USING (((profile_id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
+CREATE POLICY "The private part is seen with the membership" ON public.profile_private FOR SELECT TO authenticated USING (((profile_id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
    FROM lms.memberships m
   WHERE (m.user_id = profile_private.profile_id)))));
 
@@ -5207,6 +5264,12 @@ REVOKE ALL ON FUNCTION private.create_profile_of_login() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
 
 --
+-- Name: FUNCTION end_role_grants(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_role_grants() FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5436,6 +5499,12 @@ GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text)
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO service_role;
 
 --
+-- Name: FUNCTION settle_after_lowered_score(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_after_lowered_score() FROM PUBLIC;
+
+--
 -- Name: FUNCTION settle_enrollment(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5530,10 +5599,22 @@ GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
 GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
 
 --
+-- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
 -- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
 --
 
 GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
 
 --
 -- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres

@@ -158,14 +158,14 @@ isOneToOne: false
                   ]
                 },"lesson_blocks": {
                   Row: {
-                    "content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"is_optional": boolean,"lesson_id": string,"order_index": number,"tenant_id": string,"type": string,"updated_at": string
+                    "content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"is_optional": boolean,"lesson_id": string,"metadata": NonNullable<Json>,"order_index": number,"tenant_id": string,"title": string | null,"type": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "content": NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"is_optional"?: boolean,"lesson_id": string,"order_index"?: number,"tenant_id"?: string,"type": string,"updated_at"?: string
+                    "content": NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"is_optional"?: boolean,"lesson_id": string,"metadata"?: NonNullable<Json>,"order_index"?: number,"tenant_id"?: string,"title"?: string | null,"type": string,"updated_at"?: string
                   }
                   Update: {
-                    "content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"is_optional"?: boolean,"lesson_id"?: string,"order_index"?: number,"tenant_id"?: string,"type"?: string,"updated_at"?: string
+                    "content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"is_optional"?: boolean,"lesson_id"?: string,"metadata"?: NonNullable<Json>,"order_index"?: number,"tenant_id"?: string,"title"?: string | null,"type"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -659,7 +659,7 @@ isOneToOne: false
                       },"lesson_content": {
                         "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
                       },"lesson_content_block": {
-                        "id": string | null,"type": string | null,"content": Json | null,"is_optional": boolean | null,"order_index": number | null
+                        "id": string | null,"type": string | null,"title": string | null,"content": Json | null,"metadata": Json | null,"is_optional": boolean | null,"order_index": number | null
                       },"outline_lesson": {
                         "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null
                       },"outline_module": {

@@ -109,6 +109,7 @@ create table lms.role_permissions (
   constraint role_permission_is_of_the_same_tenant foreign key (tenant_id, role_id)
     references lms.roles (tenant_id, id) on delete cascade
 );
+comment on table lms.role_permissions is 'Which permissions a role carries.';
 create index role_permissions_by_tenant on lms.role_permissions (tenant_id, role_id);
 create index role_permissions_by_permission on lms.role_permissions (permission);
 
@@ -445,6 +446,23 @@ $$;
 
 create trigger _200_end_date before insert or update of status on lms.memberships
   for each row execute function private.date_membership_end();
+
+-- Who comes back later comes back as a plain member: rights end with the membership.
+create function private.end_role_grants()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  delete from lms.role_grants g where g.tenant_id = new.tenant_id and g.membership_id = new.id;
+  return null;
+end
+$$;
+
+create trigger _500_grants_end after update of status on lms.memberships
+  for each row when (new.status = 'ended' and old.status <> 'ended')
+  execute function private.end_role_grants();
 
 -- A tenant without an administrator could only be repaired from outside, so the last one stays, whoever writes.
 -- The tenant's row is locked first: of two administrators removing each other, the second one counts the first.

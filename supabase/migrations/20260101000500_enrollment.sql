@@ -127,7 +127,7 @@ begin
   end if;
   if v_member.status = 'suspended' then
     return next ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
-  elsif v_member.status is distinct from 'active' and not (p_self and v_course.visibility = 'public') then
+  elsif v_member.status = 'ended' or (v_member.id is null and not (p_self and v_course.visibility = 'public')) then
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
@@ -287,9 +287,10 @@ begin
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
     if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to become a member.
+      -- Enrolling in an open public course is one of the ways to become a member; not the way back for somebody whose
+      -- membership the tenant has ended.
       insert into lms.memberships (tenant_id, user_id) values (v_course.tenant_id, new_row.user_id)
-      on conflict (tenant_id, user_id) do update set status = 'active' where memberships.status = 'ended';
+      on conflict (tenant_id, user_id) do nothing;
     end if;
   end if;
 

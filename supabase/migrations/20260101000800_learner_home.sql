@@ -173,13 +173,17 @@ begin
   v_content.blocks := private.read_lesson_blocks(p_lesson_id);
   -- Anonymous callers may read previews, but hold no right on progress: for them the query is never planned.
   if (select auth.uid()) is not null then
+    -- Of the latest cycle, as in the outline.
     select p.status, p.progress_percentage, p.last_position
     into v_content.status, v_content.progress_percentage, v_content.last_position
     from lms.lesson_progress p
-    join lms.enrollments e on e.id = p.enrollment_id
-    where p.user_id = (select auth.uid()) and p.lesson_id = p_lesson_id
-    order by e.cycle desc
-    limit 1;
+    where p.lesson_id = p_lesson_id and p.enrollment_id = (
+      select e.id
+      from lms.enrollments e
+      where e.user_id = (select auth.uid()) and e.course_id = v_content.course_id
+      order by e.cycle desc
+      limit 1
+    );
   end if;
   v_content.status := coalesce(v_content.status, 'not_started');
   v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
@@ -219,9 +223,22 @@ stable
 rows 20
 set search_path = ''
 as $$
+declare
+  v_after timestamptz;
 begin
   if p_limit is null or p_limit not between 1 and 1000 then
     perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  if p_after_enrollment_id is not null then
+    select a.enrolled_at into v_after
+    from lms.enrollments a
+    where a.id = p_after_enrollment_id and a.user_id = coalesce(p_user_id, (select auth.uid()));
+    if not found then
+      perform private.fail(
+        'invalid_cursor', 'There is no such enrolment to continue after.', 422,
+        jsonb_build_object('field', 'p_after_enrollment_id')
+      );
+    end if;
   end if;
   return query
   select c.id, c.title::text, e.progress_percentage, e.id, e.status, e.cycle, c.slug::text, c.thumbnail_url::text,
@@ -229,10 +246,7 @@ begin
   from lms.enrollments e
   join lms.courses c on c.id = e.course_id
   where e.user_id = coalesce(p_user_id, (select auth.uid()))
-    and (
-      p_after_enrollment_id is null
-      or (e.enrolled_at, e.id) < (select a.enrolled_at, a.id from lms.enrollments a where a.id = p_after_enrollment_id)
-    )
+    and (p_after_enrollment_id is null or (e.enrolled_at, e.id) < (v_after, p_after_enrollment_id))
   order by e.enrolled_at desc, e.id desc
   limit p_limit;
 end
@@ -240,7 +254,7 @@ $$;
 
 comment on function lms.get_user_courses is
   'Enrolments of the caller, or of a learner whom the caller may follow, newest first, with their progress (0 to 100). '
-  'Next page: p_after_enrollment_id = the last one received. 422 invalid_limit.';
+  'Next page: p_after_enrollment_id = the last one received. 422 invalid_limit, invalid_cursor.';
 
 -- =====================================================================================================
 -- Dashboard

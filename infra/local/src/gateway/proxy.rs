@@ -1,0 +1,182 @@
+//! Passing a request on to a part of the stack, and its answer back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::body::{self, Body, Bounded};
+use super::reply::{self, Reply};
+use super::routes::Route;
+
+/// Headers that concern one connection only.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authorization"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// A pool of connections to the parts.
+#[derive(Clone)]
+pub struct Proxy {
+    client: Client<HttpConnector, Bounded>,
+    timeout: Duration,
+}
+
+impl Proxy {
+    /// A pool whose requests wait at most `timeout` for the head of an answer.
+    pub fn new(timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .build(connector);
+        Self { client, timeout }
+    }
+
+    /// Answers without asking a part.
+    pub fn refuse(&self, answer: Reply, request: Request<Incoming>) -> Response<Body> {
+        // Whoever waits for "100 Continue" has sent nothing yet, and reading would invite it.
+        if !request.headers().contains_key(EXPECT) {
+            body::drain(request.into_body());
+        }
+        answer.into_response()
+    }
+
+    /// Sends the request to its part and streams the answer back.
+    pub async fn forward(
+        &self,
+        route: &Route,
+        peer: SocketAddr,
+        id: &HeaderValue,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        if announced_length(request.headers()).is_some_and(|length| length > route.body_limit) {
+            return self.refuse(too_large(route.body_limit), request);
+        }
+        let Some(target) = target(route, request.uri()) else {
+            return self.refuse(
+                Reply::new(StatusCode::BAD_REQUEST, "The path is malformed."),
+                request,
+            );
+        };
+        let exceeded = Arc::new(AtomicBool::new(false));
+        let (mut head, incoming) = request.into_parts();
+        head.uri = target;
+        head.version = http::Version::HTTP_11;
+        strip_hop_by_hop(&mut head.headers);
+        set_forwarded(&mut head.headers, route, peer);
+        reply::set_request_id(&mut head.headers, id);
+        let request = Request::from_parts(
+            head,
+            Bounded::new(incoming, route.body_limit, Arc::clone(&exceeded)),
+        );
+        match tokio::time::timeout(self.timeout, self.client.request(request)).await {
+            Ok(Ok(response)) if !exceeded.load(Ordering::Acquire) => {
+                let (mut head, incoming) = response.into_parts();
+                strip_hop_by_hop(&mut head.headers);
+                Response::from_parts(head, body::stream(incoming))
+            }
+            _ if exceeded.load(Ordering::Acquire) => too_large(route.body_limit).into_response(),
+            Ok(Ok(_)) => unavailable(route).into_response(),
+            Ok(Err(error)) => {
+                tracing::warn!(part = route.part, %error, "no answer");
+                unavailable(route).into_response()
+            }
+            Err(_) => Reply::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                &format!(
+                    "There was no answer from {} within {} seconds.",
+                    route.part,
+                    self.timeout.as_secs()
+                ),
+            )
+            .hint("`lyceum logs` shows what it is doing.")
+            .into_response(),
+        }
+    }
+}
+
+fn too_large(limit: u64) -> Reply {
+    Reply::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        &format!("The request body is larger than {limit} bytes."),
+    )
+    .hint("Send less at once.")
+}
+
+fn unavailable(route: &Route) -> Reply {
+    Reply::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &format!("There is no answer from {}.", route.part),
+    )
+    .hint(
+        "It may be restarting: try again in a moment. `lyceum status` and `lyceum logs` tell more.",
+    )
+    .retry_after(Duration::from_secs(1))
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn target(route: &Route, uri: &Uri) -> Option<Uri> {
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    format!("http://127.0.0.1:{}{}{query}", route.port, route.path)
+        .parse()
+        .ok()
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn set_forwarded(headers: &mut HeaderMap, route: &Route, peer: SocketAddr) {
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    // The callers are on this machine, so what they claim about earlier hops is not passed on.
+    set("x-forwarded-for", peer.ip().to_string());
+    set("x-forwarded-proto", "http".to_owned());
+    if !route.prefix.is_empty() {
+        set("x-forwarded-prefix", route.prefix.to_owned());
+    }
+    if let Some(host) = headers.remove(HOST) {
+        if let Some((_, port)) = host.to_str().unwrap_or_default().rsplit_once(':')
+            && let Ok(port) = HeaderValue::from_str(port)
+        {
+            headers.insert(HeaderName::from_static("x-forwarded-port"), port);
+        }
+        headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+    }
+}

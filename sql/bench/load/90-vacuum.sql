@@ -1,0 +1,2 @@
+-- Not in a transaction: as autovacuum would leave the tables.
+vacuum analyze;

@@ -1,0 +1,275 @@
+-- What is open to whom, asked of the database's own catalogue. A table, function, policy or grant that is added and not
+-- listed here fails: opening something is a decision, and this is where it is written down.
+
+begin;
+\ir ../helpers.sql
+select * from no_plan();
+
+create view tests.exposed as select oid, nspname from pg_namespace where nspname in ('public', 'lms', 'content', 'media', 'billing', 'analytics');
+create view tests.ours as select * from tests.exposed union all select oid, nspname from pg_namespace where nspname in ('private', 'ops');
+create view tests.relations as
+  select c.*, n.nspname from pg_class c join tests.ours n on n.oid = c.relnamespace
+  where not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
+create view tests.functions as
+  select p.*, n.nspname from pg_proc p join tests.ours n on n.oid = p.pronamespace
+  where not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e');
+
+-- =====================================================================================================
+-- Tables
+-- =====================================================================================================
+
+select is_empty($$ select oid::regclass from tests.relations where relkind in ('r', 'p') and not relrowsecurity $$, 'every table has row level security');
+select is_empty(
+  $$ select c.oid::regclass from tests.relations c where c.relkind in ('r', 'p') and c.nspname in ('private', 'ops')
+     and exists (select from aclexplode(c.relacl) a where a.grantee in (0, 'anon'::regrole, 'authenticated'::regrole)) $$,
+  'no client holds anything on a table that is not exposed'
+);
+select is_empty(
+  $$ select c.oid::regclass from tests.relations c join tests.exposed e on e.oid = c.relnamespace where c.relkind in ('r', 'p')
+     and not exists (select from pg_policy p where p.polrelid = c.oid)
+     and exists (select from aclexplode(c.relacl) a where a.grantee in ('anon'::regrole, 'authenticated'::regrole)) $$,
+  'every exposed table that clients reach has a policy'
+);
+select is_empty(
+  $$ select c.oid::regclass::text from tests.relations c, aclexplode(c.relacl) a where a.grantee = 0
+     union all select p.oid::regprocedure::text from tests.functions p, aclexplode(p.proacl) a where a.grantee = 0 $$,
+  'nothing is granted to PUBLIC'
+);
+select is_empty($$ select p.oid::regprocedure from tests.functions p where p.proacl is null $$, 'no function has the default grants, which include PUBLIC');
+select is_empty(
+  $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false) $$,
+  'every view asks with the rights of its caller; there are no materialised ones'
+);
+select is_empty($$ select c.oid::regclass from tests.relations c where c.relkind = 'f' $$, 'there are no foreign tables');
+
+select set_eq(
+  $$
+    select r.name || ' ' || c.oid::regclass || ' ' || a.privilege_type
+    from tests.relations c, aclexplode(c.relacl) a, (values ('anon'), ('authenticated')) as r (name)
+    where a.grantee = r.name::regrole
+  $$,
+  array[
+    'anon lms.courses SELECT', 'anon lms.modules SELECT', 'anon lms.lessons SELECT',
+    'authenticated profiles SELECT', 'authenticated profile_private SELECT', 'authenticated lms.people SELECT',
+    'authenticated lms.tenants SELECT', 'authenticated lms.org_units SELECT', 'authenticated lms.permissions SELECT', 'authenticated lms.roles SELECT',
+    'authenticated lms.role_permissions SELECT', 'authenticated lms.memberships SELECT', 'authenticated lms.role_grants SELECT',
+    'authenticated lms.courses SELECT', 'authenticated lms.course_staff SELECT', 'authenticated lms.modules SELECT', 'authenticated lms.lessons SELECT',
+    'authenticated lms.lesson_blocks SELECT', 'authenticated lms.enrollments SELECT', 'authenticated lms.lesson_progress SELECT'
+  ],
+  'clients hold exactly these rights on whole tables, all of them to read'
+);
+
+select set_eq(
+  $$
+    select r.name || ' ' || a.attrelid::regclass || ' ' || g.privilege_type || ' ' || string_agg(a.attname, ' ' order by a.attname)
+    from pg_attribute a
+    join tests.relations c on c.oid = a.attrelid, aclexplode(a.attacl) g, (values ('anon'), ('authenticated'), ('-')) as r (name)
+    where g.grantee = case when r.name = '-' then 0 else to_regrole(r.name)::oid end
+    group by r.name, a.attrelid, g.privilege_type
+  $$,
+  array[
+    'authenticated profiles UPDATE avatar_url bio first_name last_name location social_links username website',
+    'authenticated profile_private UPDATE knowledge_profile learning_interests learning_preferences locale notification_preferences phone time_zone',
+    'authenticated lms.tenants UPDATE locale name settings time_zone',
+    'authenticated lms.org_units INSERT code kind name parent_id tenant_id',
+    'authenticated lms.org_units UPDATE archived_at code kind name parent_id',
+    'authenticated lms.memberships UPDATE employee_number job_title status unit_id',
+    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
+    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.modules INSERT course_id description order_index title',
+    'authenticated lms.modules UPDATE description order_index title',
+    'authenticated lms.lessons INSERT description duration is_preview is_published module_id objectives order_index requires_completion title type',
+    'authenticated lms.lessons UPDATE description duration is_preview is_published module_id objectives order_index requires_completion title type',
+    'authenticated lms.lesson_blocks INSERT content is_optional lesson_id order_index type',
+    'authenticated lms.lesson_blocks UPDATE content is_optional order_index type',
+    'authenticated lms.enrollments INSERT course_id due_at enrolled_at expires_at user_id',
+    'authenticated lms.enrollments UPDATE due_at expires_at',
+    'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
+    'authenticated lms.lesson_progress UPDATE completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id'
+  ],
+  'clients write exactly these columns'
+);
+
+select is_empty(
+  $$ select c.oid::regclass, a.privilege_type from tests.relations c, aclexplode(c.relacl) a where c.relkind = 'S' and a.grantee in (0, 'anon'::regrole, 'authenticated'::regrole) $$,
+  'clients hold nothing on sequences'
+);
+
+-- =====================================================================================================
+-- Functions
+-- =====================================================================================================
+
+create function tests.executable_by(role text, exposed boolean) returns setof text language sql as $$
+  select p.oid::regprocedure::text
+  from tests.functions p
+  where has_function_privilege(role, p.oid, 'execute') and has_schema_privilege(role, p.pronamespace, 'usage')
+    and exposed = exists (select from tests.exposed e where e.oid = p.pronamespace)
+$$;
+
+select set_eq($$ select tests.executable_by('anon', true) $$, array['lms.get_lesson(uuid)'], 'anonymous callers can call exactly these functions');
+select set_eq(
+  $$ select tests.executable_by('authenticated', true) $$,
+  array[
+    'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
+    'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
+    'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
+  ],
+  'people signed in can call exactly these functions'
+);
+select set_eq(
+  $$ select tests.executable_by('anon', false) $$,
+  array[
+    'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
+    'private.my_tenants()', 'private.read_lesson_blocks(uuid)', 'private.staffed_courses()', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
+  ],
+  'what runs as an anonymous caller reaches exactly these helpers'
+);
+select set_eq(
+  $$ select tests.executable_by('authenticated', false) $$,
+  array[
+    'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
+    'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
+    'private.is_api_call()', 'private.is_block_content(text,jsonb)', 'private.is_knowledge_profile(jsonb)', 'private.is_learning_preferences(jsonb)', 'private.is_list_of_words(jsonb)',
+    'private.is_map_of_web_addresses(jsonb)', 'private.is_safe_html(text)', 'private.is_time_zone(text)', 'private.is_web_address(text)', 'private.my_tenants()',
+    'private.read_lesson_blocks(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
+    'private.staffed_courses()', 'private.store_idempotent_answer(text,text,jsonb)', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)', 'private.uuid_v7()'
+  ],
+  'what runs as somebody signed in reaches exactly these helpers'
+);
+
+select is_empty($$ select p.oid::regprocedure from tests.functions p where not coalesce(p.proconfig @> array['search_path=""'], false) $$, 'every function has an empty search path');
+select is_empty($$ select p.oid::regprocedure from tests.functions p join tests.exposed e on e.oid = p.pronamespace where p.prosecdef $$, 'no exposed function runs as its owner: helpers in private do, and check their caller');
+select is_empty($$ select p.pronamespace::regnamespace, p.proname from tests.functions p join tests.exposed e on e.oid = p.pronamespace group by 1, 2 having count(*) > 1 $$, 'INV-O5: each exposed function has one signature');
+select is_empty(
+  $$ select p.oid::regprocedure from tests.functions p where p.nspname = 'private' and p.prosecdef and p.proretset and has_function_privilege('authenticated', p.oid, 'execute')
+     and exists (select from unnest(p.proargtypes) as t where t in ('uuid'::regtype, 'uuid[]'::regtype)) and p.proname <> 'enrollment_obstacles_for_caller' $$,
+  'helpers of policies take no id: nobody can ask on behalf of another'
+);
+select is_empty(
+  $$ select p.oid::regprocedure from tests.functions p join tests.exposed e on e.oid = p.pronamespace where obj_description(p.oid, 'pg_proc') is null $$,
+  'every exposed function says what it does'
+);
+select is_empty(
+  $$ select c.oid::regclass from tests.relations c join tests.exposed e on e.oid = c.relnamespace where c.relkind in ('r', 'p', 'v') and obj_description(c.oid, 'pg_class') is null $$,
+  'every exposed table and view says what it is'
+);
+
+-- =====================================================================================================
+-- Policies
+-- =====================================================================================================
+
+create view tests.policies as
+  select p.*, pg_get_expr(p.polqual, p.polrelid) as using_text, pg_get_expr(p.polwithcheck, p.polrelid) as check_text
+  from pg_policy p join tests.relations c on c.oid = p.polrelid;
+
+select cmp_ok((select count(*) from tests.policies), '>', 30::bigint, 'there are policies to check');
+select is_empty(
+  $$ select polrelid::regclass, polname from tests.policies where polroles = '{0}' or exists (select from unnest(polroles) as r where r not in ('anon'::regrole, 'authenticated'::regrole)) $$,
+  'every policy is for anon or authenticated, never for PUBLIC'
+);
+select is_empty(
+  $$ select polrelid::regclass, polcmd, r from tests.policies, unnest(polroles) as r group by 1, 2, 3 having count(*) > 1 $$, 'one policy per table, verb and role'
+);
+select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = '*' $$, 'no policy is for all verbs at once');
+select is_empty($$ select polrelid::regclass, polname from tests.policies where not polpermissive $$, 'no policy is restrictive: each says the whole rule');
+select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = 'w' and (polqual is null or polwithcheck is null) $$, 'every policy for changes has USING and WITH CHECK');
+select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = 'a' and polwithcheck is null $$, 'every policy for new rows has WITH CHECK');
+select is_empty(
+  $$ select polrelid::regclass, polname from tests.policies where polrelid <> 'lms.permissions'::regclass and 'true' in (using_text, check_text) $$, 'no policy says simply yes, but for the vocabulary of permissions'
+);
+select is_empty(
+  $$ select polrelid::regclass, polname from tests.policies, unnest(array[using_text, check_text]) as t where regexp_replace(t, 'SELECT auth\.uid\(\)', '', 'gi') ~ 'auth\.(uid|jwt|role|email)\(' $$,
+  'policies ask who is calling once per statement: (select auth.uid())'
+);
+select is_empty(
+  $$ select polrelid::regclass, polname from tests.policies, unnest(array[using_text, check_text]) as t where t ~* 'user_metadata|raw_user_meta|request\.jwt|auth\.jwt' $$, 'no policy reads rights from a token'
+);
+select is_empty(
+  $$ select polrelid::regclass, polname from tests.policies p, unnest(array[using_text, check_text]) as t, tests.functions f
+     where f.nspname = 'private' and t ~ ('private\.' || f.proname || '\(') and exists (select from unnest(p.polroles) as r where not has_function_privilege(r, f.oid, 'execute')) $$,
+  'whoever a policy is for can execute its helpers'
+);
+-- A grant without a policy is a table that always looks empty; a policy without a grant a rule that never applies.
+select set_eq(
+  $$
+    select distinct p.polrelid::regclass::text, r::regrole::text, case p.polcmd when 'r' then 'SELECT' when 'a' then 'INSERT' when 'w' then 'UPDATE' when 'd' then 'DELETE' end
+    from tests.policies p, unnest(p.polroles) as r
+  $$,
+  $$
+    select distinct g.relation, g.grantee, g.privilege
+    from (
+      select c.oid::regclass::text as relation, a.grantee::regrole::text as grantee, a.privilege_type as privilege from tests.relations c, aclexplode(c.relacl) a where c.relkind in ('r', 'p')
+      union all
+      select c.oid::regclass::text, g.grantee::regrole::text, g.privilege_type from tests.relations c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) g where c.relkind in ('r', 'p')
+    ) as g
+    where g.grantee in ('anon', 'authenticated')
+  $$,
+  'for every right there is a policy, and for every policy a right'
+);
+
+-- =====================================================================================================
+-- Keys, indexes, types
+-- =====================================================================================================
+
+select is_empty(
+  $$ select c.oid::regclass from tests.relations c where c.relkind in ('r', 'p') and not exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'p') $$, 'every table has a primary key'
+);
+select is_empty(
+  $$
+    select k.conrelid::regclass, k.conname
+    from pg_constraint k
+    join tests.relations c on c.oid = k.conrelid
+    where k.contype = 'f' and not exists (
+      select
+      from pg_index i
+      where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null
+        -- Leading columns are columns of the key, and more than the tenant alone, in which all rows may lie.
+        and i.indkey[0] = any (k.conkey)
+        and (
+          (select a.attname from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0]) <> 'tenant_id'
+          or i.indkey[1] = any (k.conkey)
+        )
+    )
+  $$,
+  'every foreign key has an index'
+);
+select is_empty(
+  $$ select least(k.conrelid, k.confrelid)::regclass, greatest(k.conrelid, k.confrelid)::regclass, count(*)
+     from pg_constraint k join tests.exposed e on e.oid = k.connamespace
+     where k.contype = 'f' and k.conrelid <> k.confrelid group by 1, 2 having count(*) > 1 $$,
+  'between two tables there is one foreign key, or PostgREST cannot embed without asking which'
+);
+select is_empty($$ select k.conrelid::regclass, k.conname from pg_constraint k join tests.ours n on n.oid = k.connamespace where not k.convalidated $$, 'every constraint is validated');
+select is_empty(
+  $$ select a.attrelid::regclass, a.attname, a.atttypid::regtype from pg_attribute a join tests.relations c on c.oid = a.attrelid
+     where c.relkind in ('r', 'p', 'v') and a.attnum > 0 and not a.attisdropped
+       and (a.atttypid in ('timestamp'::regtype, 'float4'::regtype, 'float8'::regtype, 'money'::regtype, 'json'::regtype) or exists (select from pg_type t where t.oid = a.atttypid and t.typtype = 'e')) $$,
+  'no column is a time without zone, a float, money, json or an enum'
+);
+select is_empty(
+  $$ select t.tgrelid::regclass, t.tgname from pg_trigger t join tests.relations c on c.oid = t.tgrelid where t.tgenabled <> 'O' $$, 'every trigger is enabled'
+);
+select is_empty(
+  $$ select c.oid::regclass::text from tests.relations c where c.relkind in ('r', 'p') and c.relowner <> 'postgres'::regrole
+     union all select p.oid::regprocedure::text from tests.functions p where p.proowner <> 'postgres'::regrole $$, 'everything belongs to the role of the migrations'
+);
+
+-- =====================================================================================================
+-- Without any token, and with a strange one
+-- =====================================================================================================
+
+select tests.tenant('works'), tests.member('ines', 'works', 'instructor'), tests.course('safety', 'works', 'ines');
+-- A role without claims, as when a gateway forwards no token; and claims without a subject.
+select set_config('role', 'authenticated', true), set_config('request.jwt.claims', claims, true) from (values ('')) as c (claims);
+select is(tests.sees('lms.courses') || tests.sees('lms.memberships') || tests.sees('public.profiles') || tests.sees('lms.enrollments'), '0000', 'somebody signed in without claims sees nothing');
+select set_config('request.jwt.claims', '{"role": "authenticated"}', true);
+select is(tests.sees('lms.courses') || tests.sees('lms.memberships') || tests.sees('public.profiles') || tests.sees('lms.enrollments'), '0000', 'nor without a subject');
+select is(tests.error_of(format('select lms.enroll(%L)', tests.id('safety'))), '400 user_required', 'nor can they enrol');
+select is(tests.error_of(format('select lms.complete_lesson(%L)', tests.id('safety/1'))), expected, 'nor record progress')
+from (values ('404 lesson_not_found')) as c (expected);
+select set_config('request.jwt.claims', format('{"sub": "%s", "role": "authenticated", "user_metadata": {"role": "tenant_admin", "tenant_id": "%s"}, "app_metadata": {"role": "service_role"}}', tests.id('stranger'), tests.id('works')), true);
+select is(tests.sees('lms.courses') || tests.sees('lms.memberships') || tests.sees('lms.tenants'), '000', 'claims about roles and tenants give no rights');
+select tests.as_owner();
+
+select * from finish();
+rollback;

@@ -60,22 +60,42 @@ impl Sandbox {
     /// When the program is missing or a part does not start; its words are in the error.
     pub fn start(options: Options) -> Result<Self> {
         let mut command = Command::new(program());
-        command.arg("sandbox").current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg("sandbox")
+            .current_dir(root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         if !options.functions {
             command.arg("--no-functions");
         }
         if options.seed {
             command.arg("--seed");
         }
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", program().display()))?;
-        let stdin = child.stdin.take().context("the sandbox has no standard input")?;
-        let stdout = child.stdout.take().context("the sandbox has no standard output")?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program().display()))?;
+        let stdin = child
+            .stdin
+            .take()
+            .context("the sandbox has no standard input")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the sandbox has no standard output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         if line.is_empty() {
-            bail!("the sandbox did not start (its reason is above): {:?}", child.wait()?);
+            bail!(
+                "the sandbox did not start (its reason is above): {:?}",
+                child.wait()?
+            );
         }
-        Ok(Self { addresses: serde_json::from_str(&line)?, http: http_client(), _stdin: stdin, _child: child })
+        Ok(Self {
+            addresses: serde_json::from_str(&line)?,
+            http: http_client(),
+            _stdin: stdin,
+            _child: child,
+        })
     }
 
     /// One of the values that `lyceum sandbox` prints, such as `API_URL`.
@@ -84,7 +104,9 @@ impl Sandbox {
     /// When there is no such value.
     #[must_use]
     pub fn address(&self, name: &str) -> &str {
-        self.addresses[name].as_str().unwrap_or_else(|| panic!("the sandbox prints no {name}"))
+        self.addresses[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("the sandbox prints no {name}"))
     }
 
     /// A connection to the database as the role that owns the project's objects.
@@ -92,7 +114,8 @@ impl Sandbox {
     /// # Errors
     /// When the database does not answer.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
-        let (client, connection) = tokio_postgres::connect(self.address("DB_URL"), tokio_postgres::NoTls).await?;
+        let (client, connection) =
+            tokio_postgres::connect(self.address("DB_URL"), tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
     }
@@ -107,7 +130,10 @@ impl Sandbox {
     #[must_use]
     pub fn service(&self) -> Person {
         let key = self.address("SERVICE_ROLE_KEY");
-        Person { api_key: key.to_owned(), ..self.bearer(Uuid::nil(), key) }
+        Person {
+            api_key: key.to_owned(),
+            ..self.bearer(Uuid::nil(), key)
+        }
     }
 
     /// Whoever sends this bearer token.
@@ -129,10 +155,18 @@ impl Sandbox {
     pub async fn sign_in(&self, email: &str, password: &str) -> Result<Person> {
         let answer = self
             .anonymous()
-            .post("/auth/v1/token?grant_type=password", &json!({ "email": email, "password": password }))
+            .post(
+                "/auth/v1/token?grant_type=password",
+                &json!({ "email": email, "password": password }),
+            )
             .await?;
-        let token = answer.body["access_token"].as_str().with_context(|| format!("no sign-in: {answer:?}"))?;
-        let id = answer.body["user"]["id"].as_str().context("a session names its user")?.parse()?;
+        let token = answer.body["access_token"]
+            .as_str()
+            .with_context(|| format!("no sign-in: {answer:?}"))?;
+        let id = answer.body["user"]["id"]
+            .as_str()
+            .context("a session names its user")?
+            .parse()?;
         Ok(self.bearer(id, token))
     }
 
@@ -143,10 +177,19 @@ impl Sandbox {
     pub async fn new_person(&self, email: &str) -> Result<Person> {
         let created = self
             .service()
-            .post("/auth/v1/admin/users", &json!({ "email": email, "email_confirm": true }))
+            .post(
+                "/auth/v1/admin/users",
+                &json!({ "email": email, "email_confirm": true }),
+            )
             .await?;
-        let id: Uuid = created.body["id"].as_str().with_context(|| format!("no new login: {created:?}"))?.parse()?;
-        Ok(self.bearer(id, &self.token(&json!({ "sub": id, "role": "authenticated" }))?))
+        let id: Uuid = created.body["id"]
+            .as_str()
+            .with_context(|| format!("no new login: {created:?}"))?
+            .parse()?;
+        Ok(self.bearer(
+            id,
+            &self.token(&json!({ "sub": id, "role": "authenticated" }))?,
+        ))
     }
 
     /// A token signed with the legacy secret: an hour long and for this project, unless the claims say otherwise.
@@ -162,7 +205,11 @@ impl Sandbox {
             all[name] = value.clone();
         }
         let key = jsonwebtoken::EncodingKey::from_secret(self.address("JWT_SECRET").as_bytes());
-        Ok(jsonwebtoken::encode(&jsonwebtoken::Header::default(), &all, &key)?)
+        Ok(jsonwebtoken::encode(
+            &jsonwebtoken::Header::default(),
+            &all,
+            &key,
+        )?)
     }
 }
 
@@ -221,7 +268,9 @@ impl Answer {
     /// When the body is no list.
     #[must_use]
     pub fn rows(&self) -> &[Value] {
-        self.body.as_array().unwrap_or_else(|| panic!("a list was expected: {self:?}"))
+        self.body
+            .as_array()
+            .unwrap_or_else(|| panic!("a list was expected: {self:?}"))
     }
 }
 
@@ -230,7 +279,13 @@ impl Person {
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Result<Answer> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer> {
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.api_url))
@@ -250,7 +305,8 @@ impl Person {
     /// # Errors
     /// When no answer comes.
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        self.call(Method::GET, path, &[("accept-profile", "lms")], None).await
+        self.call(Method::GET, path, &[("accept-profile", "lms")], None)
+            .await
     }
 
     /// POST with the schema `lms`; an inserted row is returned.
@@ -258,7 +314,10 @@ impl Person {
     /// # Errors
     /// When no answer comes.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        let headers = [("content-profile", "lms"), ("prefer", "return=representation")];
+        let headers = [
+            ("content-profile", "lms"),
+            ("prefer", "return=representation"),
+        ];
         self.call(Method::POST, path, &headers, Some(body)).await
     }
 
@@ -267,7 +326,10 @@ impl Person {
     /// # Errors
     /// When no answer comes.
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Answer> {
-        let headers = [("content-profile", "lms"), ("prefer", "return=representation")];
+        let headers = [
+            ("content-profile", "lms"),
+            ("prefer", "return=representation"),
+        ];
         self.call(Method::PATCH, path, &headers, Some(body)).await
     }
 
@@ -276,7 +338,10 @@ impl Person {
     /// # Errors
     /// When no answer comes.
     pub async fn delete(&self, path: &str) -> Result<Answer> {
-        let headers = [("content-profile", "lms"), ("prefer", "return=representation")];
+        let headers = [
+            ("content-profile", "lms"),
+            ("prefer", "return=representation"),
+        ];
         self.call(Method::DELETE, path, &headers, None).await
     }
 
@@ -285,7 +350,8 @@ impl Person {
     /// # Errors
     /// When no answer comes.
     pub async fn rpc(&self, function: &str, arguments: &Value) -> Result<Answer> {
-        self.post(&format!("/rest/v1/rpc/{function}"), arguments).await
+        self.post(&format!("/rest/v1/rpc/{function}"), arguments)
+            .await
     }
 
     /// Upserts progress as the seeds' web clients do: no enrolment id, no conflict target.
@@ -296,8 +362,20 @@ impl Person {
         let body = json!({
             "user_id": self.id, "lesson_id": lesson, "progress_percentage": percentage, "updated_at": chrono::Utc::now(),
         });
-        let headers = [("content-profile", "lms"), ("prefer", "resolution=merge-duplicates,return=representation")];
-        self.call(Method::POST, "/rest/v1/lesson_progress", &headers, Some(&body)).await
+        let headers = [
+            ("content-profile", "lms"),
+            (
+                "prefer",
+                "resolution=merge-duplicates,return=representation",
+            ),
+        ];
+        self.call(
+            Method::POST,
+            "/rest/v1/lesson_progress",
+            &headers,
+            Some(&body),
+        )
+        .await
     }
 }
 
@@ -309,6 +387,14 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await?;
-    let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
-    Ok(Answer { status, headers, body })
+    let body = if text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    };
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }

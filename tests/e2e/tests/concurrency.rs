@@ -14,7 +14,13 @@ static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
 const RACES: usize = 100;
 
 fn sandbox() -> &'static Sandbox {
-    shared(&SANDBOX, Options { functions: true, seed: false })
+    shared(
+        &SANDBOX,
+        Options {
+            functions: true,
+            seed: false,
+        },
+    )
 }
 
 /// A course of a new tenant, open to its members, with `lessons` required lessons.
@@ -30,10 +36,15 @@ impl Course {
         let database = sandbox().database().await?;
         let tag = Uuid::new_v4().simple().to_string();
         let tenant: Uuid = database
-            .query_one("insert into lms.tenants (slug, name) values ($1::text, 'Races') returning id", &[&tag])
+            .query_one(
+                "insert into lms.tenants (slug, name) values ($1::text, 'Races') returning id",
+                &[&tag],
+            )
             .await?
             .get(0);
-        let instructor = sandbox().new_person(&format!("instructor-{tag}@races.example")).await?;
+        let instructor = sandbox()
+            .new_person(&format!("instructor-{tag}@races.example"))
+            .await?;
         join_tenant(tenant, &instructor, Some("instructor")).await?;
         let course: Uuid = database
             .query_one(
@@ -42,7 +53,12 @@ impl Course {
             )
             .await?
             .get(0);
-        database.execute("insert into lms.modules (course_id, title) values ($1, 'Only')", &[&course]).await?;
+        database
+            .execute(
+                "insert into lms.modules (course_id, title) values ($1, 'Only')",
+                &[&course],
+            )
+            .await?;
         database
             .execute(
                 "insert into lms.lessons (module_id, title, order_index)
@@ -50,24 +66,38 @@ impl Course {
                 &[&course, &i64::try_from(lessons)?],
             )
             .await?;
-        database.execute("select lms.publish_course($1)", &[&course]).await?;
+        database
+            .execute("select lms.publish_course($1)", &[&course])
+            .await?;
         let lessons = database
-            .query("select id from lms.lessons where course_id = $1 order by order_index", &[&course])
+            .query(
+                "select id from lms.lessons where course_id = $1 order by order_index",
+                &[&course],
+            )
             .await?
             .iter()
             .map(|row| row.get::<_, Uuid>(0).to_string())
             .collect();
-        Ok(Self { tenant, id: course, instructor, lessons })
+        Ok(Self {
+            tenant,
+            id: course,
+            instructor,
+            lessons,
+        })
     }
 
     async fn learner(&self) -> Result<Person> {
-        let person = sandbox().new_person(&format!("{}@races.example", Uuid::new_v4().simple())).await?;
+        let person = sandbox()
+            .new_person(&format!("{}@races.example", Uuid::new_v4().simple()))
+            .await?;
         join_tenant(self.tenant, &person, None).await?;
         Ok(person)
     }
 
     async fn enroll(&self, learner: &Person) -> Result<Value> {
-        let answer = learner.rpc("enroll", &json!({ "p_course_id": self.id })).await?;
+        let answer = learner
+            .rpc("enroll", &json!({ "p_course_id": self.id }))
+            .await?;
         assert_eq!(answer.status, 200, "{answer:?}");
         Ok(answer.body)
     }
@@ -81,7 +111,10 @@ impl Course {
 async fn join_tenant(tenant: Uuid, person: &Person, role: Option<&str>) -> Result<()> {
     let database = sandbox().database().await?;
     database
-        .execute("insert into lms.memberships (tenant_id, user_id) values ($1, $2)", &[&tenant, &person.id])
+        .execute(
+            "insert into lms.memberships (tenant_id, user_id) values ($1, $2)",
+            &[&tenant, &person.id],
+        )
         .await?;
     match role {
         Some(role) => grant(tenant, person, role).await,
@@ -110,9 +143,18 @@ async fn inv_p2_200_parallel_completions_of_200_lessons_end_at_exactly_100() -> 
     course.enroll(&learner).await?;
 
     // Each lesson once by the upsert of a web client and once by the call, all at the same time.
-    let upserts = course.lessons.iter().map(|lesson| learner.upsert_progress(lesson, 100));
-    let arguments: Vec<Value> = course.lessons.iter().map(|lesson| json!({ "p_lesson_id": lesson })).collect();
-    let calls = arguments.iter().map(|arguments| learner.rpc("complete_lesson", arguments));
+    let upserts = course
+        .lessons
+        .iter()
+        .map(|lesson| learner.upsert_progress(lesson, 100));
+    let arguments: Vec<Value> = course
+        .lessons
+        .iter()
+        .map(|lesson| json!({ "p_lesson_id": lesson }))
+        .collect();
+    let calls = arguments
+        .iter()
+        .map(|arguments| learner.rpc("complete_lesson", arguments));
     let (upserts, calls) = tokio::join!(try_join_all(upserts), try_join_all(calls));
     for answer in upserts?.iter().chain(&calls?) {
         assert!(answer.status.is_success(), "{answer:?}");
@@ -126,8 +168,18 @@ async fn inv_p2_200_parallel_completions_of_200_lessons_end_at_exactly_100() -> 
 
     // Completed once: the moment of completion is that of the last lesson, and replays do not move it.
     let completed_at = enrollments[0]["completed_at"].clone();
-    let replays = try_join_all(course.lessons.iter().map(|lesson| learner.upsert_progress(lesson, 40))).await?;
-    assert!(replays.iter().all(|answer| answer.status.is_success() && answer.body[0]["progress_percentage"] == 100));
+    let replays = try_join_all(
+        course
+            .lessons
+            .iter()
+            .map(|lesson| learner.upsert_progress(lesson, 40)),
+    )
+    .await?;
+    assert!(
+        replays.iter().all(
+            |answer| answer.status.is_success() && answer.body[0]["progress_percentage"] == 100
+        )
+    );
     let again = course.enrollments().await?;
     assert_eq!((again.len(), &again[0]["completed_at"]), (1, &completed_at));
     assert_eq!(again[0], enrollments[0], "a replay changes nothing");
@@ -145,10 +197,24 @@ async fn inv_e1_100_parallel_enrollments_of_one_learner_give_one_row() -> Result
     let (rows, calls) = tokio::join!(rows, calls);
     let answers: Vec<_> = rows.into_iter().chain(calls).collect::<Result<_>>()?;
 
-    assert_eq!(answers.iter().filter(|answer| answer.status.is_success()).count(), 1);
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| answer.status.is_success())
+            .count(),
+        1
+    );
     for refused in answers.iter().filter(|answer| !answer.status.is_success()) {
-        assert_eq!((refused.status.as_u16(), refused.code()), (409, "not_eligible"), "{refused:?}");
-        assert!(refused.body["details"].as_str().is_some_and(|details| details.contains("already_enrolled")));
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (409, "not_eligible"),
+            "{refused:?}"
+        );
+        assert!(
+            refused.body["details"]
+                .as_str()
+                .is_some_and(|details| details.contains("already_enrolled"))
+        );
     }
     assert_eq!(course.enrollments().await?.len(), 1);
     Ok(())
@@ -160,9 +226,14 @@ async fn inv_e4_the_same_idempotency_key_is_one_enrollment_and_one_answer() -> R
     let learner = course.learner().await?;
     let body = json!({ "course_id": course.id });
     let headers = [("idempotency-key", "one-click-too-many")];
-    let answers = try_join_all(
-        (0..20).map(|_| learner.call(reqwest::Method::POST, "/functions/v1/enrollment", &headers, Some(&body))),
-    )
+    let answers = try_join_all((0..20).map(|_| {
+        learner.call(
+            reqwest::Method::POST,
+            "/functions/v1/enrollment",
+            &headers,
+            Some(&body),
+        )
+    }))
     .await?;
     for answer in &answers {
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -177,11 +248,24 @@ async fn inv_e4_the_last_seat_goes_to_exactly_one() -> Result<()> {
     let course = Course::new(1).await?;
     let learners = try_join_all((0..10).map(|_| course.learner())).await?;
     let database = sandbox().database().await?;
-    database.execute("update lms.courses set capacity = 1 where id = $1", &[&course.id]).await?;
+    database
+        .execute(
+            "update lms.courses set capacity = 1 where id = $1",
+            &[&course.id],
+        )
+        .await?;
     let arguments = json!({ "p_course_id": course.id });
     for race in 0..RACES {
-        let answers = try_join_all(learners.iter().map(|learner| learner.rpc("enroll", &arguments))).await?;
-        let admitted = answers.iter().filter(|answer| answer.status.is_success()).count();
+        let answers = try_join_all(
+            learners
+                .iter()
+                .map(|learner| learner.rpc("enroll", &arguments)),
+        )
+        .await?;
+        let admitted = answers
+            .iter()
+            .filter(|answer| answer.status.is_success())
+            .count();
         assert_eq!(admitted, 1, "race {race}");
         for refused in answers.iter().filter(|answer| !answer.status.is_success()) {
             assert_eq!(refused.code(), "not_eligible", "{refused:?}");
@@ -196,7 +280,13 @@ async fn inv_e4_the_last_seat_goes_to_exactly_one() -> Result<()> {
 async fn inv_p2_counters_equal_the_facts_while_authors_change_what_counts() -> Result<()> {
     let course = Course::new(20).await?;
     let learners = try_join_all((0..10).map(|_| course.learner())).await?;
-    try_join_all(learners.iter().take(5).map(|learner| course.enroll(learner))).await?;
+    try_join_all(
+        learners
+            .iter()
+            .take(5)
+            .map(|learner| course.enroll(learner)),
+    )
+    .await?;
 
     let learning = async {
         try_join_all(learners.iter().enumerate().map(|(index, learner)| {
@@ -217,8 +307,15 @@ async fn inv_p2_counters_equal_the_facts_while_authors_change_what_counts() -> R
     let authoring = async {
         for round in 0..40 {
             let lesson = &course.lessons[round % 20];
-            let change = if round % 3 == 0 { json!({ "is_published": true, "requires_completion": round % 2 == 0 }) } else { json!({ "requires_completion": round % 2 == 1 }) };
-            let answer = course.instructor.patch(&format!("/rest/v1/lessons?id=eq.{lesson}"), &change).await?;
+            let change = if round % 3 == 0 {
+                json!({ "is_published": true, "requires_completion": round % 2 == 0 })
+            } else {
+                json!({ "requires_completion": round % 2 == 1 })
+            };
+            let answer = course
+                .instructor
+                .patch(&format!("/rest/v1/lessons?id=eq.{lesson}"), &change)
+                .await?;
             assert_eq!(answer.rows().len(), 1, "{answer:?}");
         }
         Ok::<_, anyhow::Error>(())
@@ -243,7 +340,11 @@ async fn inv_p2_counters_equal_the_facts_while_authors_change_what_counts() -> R
             &[&course.id],
         )
         .await?;
-    assert!(wrong.is_empty(), "{} of 10 enrolments differ from their facts", wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of 10 enrolments differ from their facts",
+        wrong.len()
+    );
     assert_eq!(course.enrollments().await?.len(), 10);
     Ok(())
 }
@@ -257,10 +358,18 @@ async fn inv_t3_two_administrators_cannot_remove_each_other() -> Result<()> {
         grant(course.tenant, person, "tenant_admin").await?;
     }
     let suspended = json!({ "status": "suspended" });
-    let path = |person: &Person| format!("/rest/v1/memberships?tenant_id=eq.{}&user_id=eq.{}", course.tenant, person.id);
+    let path = |person: &Person| {
+        format!(
+            "/rest/v1/memberships?tenant_id=eq.{}&user_id=eq.{}",
+            course.tenant, person.id
+        )
+    };
     let (of_ada, of_bea) = (path(&ada), path(&bea));
     for race in 0..RACES {
-        let (first, second) = tokio::join!(ada.patch(&of_bea, &suspended), bea.patch(&of_ada, &suspended));
+        let (first, second) = tokio::join!(
+            ada.patch(&of_bea, &suspended),
+            bea.patch(&of_ada, &suspended)
+        );
         let (first, second) = (first?, second?);
         let active: i64 = database
             .query_one(

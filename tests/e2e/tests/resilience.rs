@@ -16,9 +16,17 @@ const STACK: &str = "resilience";
 const WRITING: &str = "c0000000-0000-4000-8000-000000000011";
 
 fn lyceum(arguments: &[&str]) -> Result<Output> {
-    let output = Command::new(program()).current_dir(root()).args(["--stack", STACK]).args(arguments).output()?;
+    let output = Command::new(program())
+        .current_dir(root())
+        .args(["--stack", STACK])
+        .args(arguments)
+        .output()?;
     if !output.status.success() {
-        bail!("lyceum {arguments:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "lyceum {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(output)
 }
@@ -32,7 +40,9 @@ impl Stack {
     fn up() -> Result<Self> {
         lyceum(&["up"])?;
         let status = lyceum(&["status", "-o", "json"])?;
-        Ok(Self { addresses: serde_json::from_slice(&status.stdout)? })
+        Ok(Self {
+            addresses: serde_json::from_slice(&status.stdout)?,
+        })
     }
 
     fn address(&self, name: &str) -> &str {
@@ -41,8 +51,13 @@ impl Stack {
 
     /// The process ids of the parts, by name, as `lyceum status` shows them.
     fn parts() -> Vec<(String, String)> {
-        let output = Command::new(program()).current_dir(root()).args(["--stack", STACK, "status"]).output();
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let output = Command::new(program())
+            .current_dir(root())
+            .args(["--stack", STACK, "status"])
+            .output();
+        let text = output
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default();
         text.lines()
             .filter_map(|line| {
                 let (before, after) = line.split_once(", process ")?;
@@ -62,7 +77,10 @@ impl Drop for Stack {
 }
 
 fn kill(pid: &str) -> Result<()> {
-    ensure!(Command::new("kill").args(["-9", pid]).status()?.success(), "cannot kill {pid}");
+    ensure!(
+        Command::new("kill").args(["-9", pid]).status()?.success(),
+        "cannot kill {pid}"
+    );
     Ok(())
 }
 
@@ -70,12 +88,15 @@ fn kill(pid: &str) -> Result<()> {
 fn processes_of_stack() -> Vec<String> {
     let marker = format!(".lyceum/stacks/{STACK}");
     let own = std::process::id().to_string();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != own)
         .filter(|pid| {
-            let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let read =
+                |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let text = [read("cmdline"), read("environ")].concat();
             String::from_utf8_lossy(&text).contains(&marker)
         })
@@ -108,7 +129,9 @@ impl Writer {
 async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let stack = Stack::up()?;
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .build()?;
     let service = Writer {
         http: http.clone(),
         api_url: stack.address("API_URL").to_owned(),
@@ -116,10 +139,14 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
         token: stack.address("SERVICE_ROLE_KEY").to_owned(),
         user: Uuid::nil(),
     };
-    let (client, connection) = tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
+    let (client, connection) =
+        tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
     let connection = tokio::spawn(connection);
     let lessons: Vec<Uuid> = client
-        .query("select id from lms.lessons where course_id = $1", &[&WRITING.parse::<Uuid>()?])
+        .query(
+            "select id from lms.lessons where course_id = $1",
+            &[&WRITING.parse::<Uuid>()?],
+        )
         .await?
         .iter()
         .map(|row| row.get(0))
@@ -134,23 +161,59 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
     for _ in 0..6 {
         let email = format!("{}@resilience.example", Uuid::new_v4().simple());
         let created: Value = service
-            .post("/auth/v1/admin/users", &json!({ "email": email, "password": "long enough", "email_confirm": true }), "")
+            .post(
+                "/auth/v1/admin/users",
+                &json!({ "email": email, "password": "long enough", "email_confirm": true }),
+                "",
+            )
             .await?
             .json()
             .await?;
-        let user: Uuid = created["id"].as_str().with_context(|| format!("{created}"))?.parse()?;
+        let user: Uuid = created["id"]
+            .as_str()
+            .with_context(|| format!("{created}"))?
+            .parse()?;
         let anon = stack.address("ANON_KEY").to_owned();
-        let session: Value = Writer { token: anon.clone(), key: anon.clone(), http: http.clone(), api_url: service.api_url.clone(), user }
-            .post("/auth/v1/token?grant_type=password", &json!({ "email": email, "password": "long enough" }), "")
-            .await?
-            .json()
+        let session: Value = Writer {
+            token: anon.clone(),
+            key: anon.clone(),
+            http: http.clone(),
+            api_url: service.api_url.clone(),
+            user,
+        }
+        .post(
+            "/auth/v1/token?grant_type=password",
+            &json!({ "email": email, "password": "long enough" }),
+            "",
+        )
+        .await?
+        .json()
+        .await?;
+        let token = session["access_token"]
+            .as_str()
+            .with_context(|| format!("{session}"))?
+            .to_owned();
+        let writer = Writer {
+            http: http.clone(),
+            api_url: service.api_url.clone(),
+            key: anon,
+            token,
+            user,
+        };
+        let enrolled = writer
+            .post(
+                "/functions/v1/enrollment",
+                &json!({ "course_id": WRITING }),
+                "",
+            )
             .await?;
-        let token = session["access_token"].as_str().with_context(|| format!("{session}"))?.to_owned();
-        let writer = Writer { http: http.clone(), api_url: service.api_url.clone(), key: anon, token, user };
-        let enrolled = writer.post("/functions/v1/enrollment", &json!({ "course_id": WRITING }), "").await?;
         ensure!(enrolled.status() == 201, "{enrolled:?}");
 
-        let (stop, acknowledged, lessons) = (Arc::clone(&stop), Arc::clone(&acknowledged), lessons.clone());
+        let (stop, acknowledged, lessons) = (
+            Arc::clone(&stop),
+            Arc::clone(&acknowledged),
+            lessons.clone(),
+        );
         writers.push(tokio::spawn(async move {
             let mut writes = 0_usize;
             'writing: for percentage in 1..=100 {
@@ -183,28 +246,46 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
         let back = Instant::now();
         loop {
             tokio::time::sleep(Duration::from_millis(250)).await;
-            if Command::new(program()).current_dir(root()).args(["--stack", STACK, "status"]).output()?.status.success() {
+            if Command::new(program())
+                .current_dir(root())
+                .args(["--stack", STACK, "status"])
+                .output()?
+                .status
+                .success()
+            {
                 break;
             }
-            assert!(back.elapsed() < Duration::from_secs(40), "{name} is not back:\n{:?}", lyceum(&["logs", name]));
+            assert!(
+                back.elapsed() < Duration::from_secs(40),
+                "{name} is not back:\n{:?}",
+                lyceum(&["logs", name])
+            );
         }
-        assert!(!Stack::parts().contains(&(name.clone(), pid.clone())), "{name} was restarted as a new process");
+        assert!(
+            !Stack::parts().contains(&(name.clone(), pid.clone())),
+            "{name} was restarted as a new process"
+        );
     }
     stop.store(true, Ordering::Relaxed);
     let mut writes = 0;
     for writer in writers {
         writes += writer.await?;
     }
-    let acknowledged = acknowledged.lock().map(|all| all.clone()).unwrap_or_default();
+    let acknowledged = acknowledged
+        .lock()
+        .map(|all| all.clone())
+        .unwrap_or_default();
     assert!(writes > 100, "only {writes} writes were acknowledged");
 
     // The supervisor itself: killed, and everything started again by the same command.
-    let supervisor = std::fs::read_to_string(root().join(format!(".lyceum/stacks/{STACK}/state.json")))?;
+    let supervisor =
+        std::fs::read_to_string(root().join(format!(".lyceum/stacks/{STACK}/state.json")))?;
     let supervisor: Value = serde_json::from_str(&supervisor)?;
     kill(&supervisor["pid"].to_string())?;
     lyceum(&["up"])?;
 
-    let (client, connection) = tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
+    let (client, connection) =
+        tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     for ((user, lesson), percentage) in &acknowledged {
         let row = client
@@ -214,7 +295,10 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
             )
             .await
             .with_context(|| format!("an acknowledged row is missing: {user} {lesson} {percentage}"))?;
-        assert!(row.get::<_, i32>(0) >= *percentage, "{user} {lesson}: {percentage} was acknowledged");
+        assert!(
+            row.get::<_, i32>(0) >= *percentage,
+            "{user} {lesson}: {percentage} was acknowledged"
+        );
     }
     let half_done: i64 = client
         .query_one(
@@ -228,6 +312,10 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
     assert_eq!(half_done, 0, "counters equal the facts");
 
     lyceum(&["down"])?;
-    assert_eq!(processes_of_stack(), Vec::<String>::new(), "`down` leaves no process");
+    assert_eq!(
+        processes_of_stack(),
+        Vec::<String>::new(),
+        "`down` leaves no process"
+    );
     Ok(())
 }

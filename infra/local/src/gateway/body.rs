@@ -1,8 +1,7 @@
 //! Bodies that pass through: bounded on the way in, untouched on the way out.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,29 +37,91 @@ pub fn stream(incoming: Incoming) -> Body {
         .boxed()
 }
 
-/// A body grew over its limit.
-#[derive(Debug, thiserror::Error)]
-#[error("the request body is larger than {0} bytes")]
-pub struct TooLarge(pub u64);
+/// Why a body is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It grew over its limit.
+    #[error("the request body is larger than {0} bytes")]
+    TooLarge(u64),
+    /// It calls itself text and is not.
+    #[error("the request body is not UTF-8")]
+    NotText,
+}
 
-/// A request's body that fails as soon as it is larger than allowed.
+/// A request's body that fails as soon as it is larger than allowed or, where text is due, not UTF-8.
 pub struct Bounded {
-    /// Absent after the limit was passed: then the rest is drained elsewhere.
+    /// Absent after a refusal: then the rest is drained elsewhere.
     inner: Option<Incoming>,
     limit: u64,
     left: u64,
-    exceeded: Arc<AtomicBool>,
+    text: Option<TextCheck>,
+    refusal: Arc<OnceLock<Refusal>>,
 }
 
 impl Bounded {
-    /// A body of at most `limit` bytes; `exceeded` tells afterwards whether it was more.
-    pub fn new(inner: Incoming, limit: u64, exceeded: Arc<AtomicBool>) -> Self {
+    /// A body of at most `limit` bytes; `refusal` tells afterwards why it was not passed on.
+    pub fn new(
+        inner: Incoming,
+        limit: u64,
+        is_text: bool,
+        refusal: Arc<OnceLock<Refusal>>,
+    ) -> Self {
         Self {
             inner: Some(inner),
             limit,
             left: limit,
-            exceeded,
+            text: is_text.then(TextCheck::default),
+            refusal,
         }
+    }
+
+    fn check(&mut self, data: &[u8]) -> Option<Refusal> {
+        let length = data.len() as u64;
+        if length > self.left {
+            return Some(Refusal::TooLarge(self.limit));
+        }
+        self.left -= length;
+        let is_text = self.text.as_mut().is_none_or(|text| text.accepts(data));
+        (!is_text).then_some(Refusal::NotText)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> BodyError {
+        let _ = self.refusal.set(refusal);
+        if let Some(rest) = self.inner.take() {
+            drain(rest);
+        }
+        Box::new(refusal)
+    }
+}
+
+/// Checks that pieces, put together, are UTF-8.
+#[derive(Debug, Default)]
+struct TextCheck {
+    /// The beginning of a character that the next piece goes on with; at most three bytes.
+    cut_off: Vec<u8>,
+}
+
+impl TextCheck {
+    fn accepts(&mut self, piece: &[u8]) -> bool {
+        let joined;
+        let bytes = if self.cut_off.is_empty() {
+            piece
+        } else {
+            joined = [std::mem::take(&mut self.cut_off).as_slice(), piece].concat();
+            &joined
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(_) => true,
+            Err(error) if error.error_len().is_none() => {
+                self.cut_off = bytes[error.valid_up_to()..].to_vec();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.cut_off.is_empty()
     }
 }
 
@@ -76,19 +137,16 @@ impl HttpBody for Bounded {
             return Poll::Ready(None);
         };
         let frame = match ready!(Pin::new(inner).poll_frame(context)) {
+            None if self.text.as_ref().is_some_and(|text| !text.is_whole()) => {
+                return Poll::Ready(Some(Err(self.refuse(Refusal::NotText))));
+            }
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
             Some(Ok(frame)) => frame,
         };
-        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-        if length > self.left {
-            self.exceeded.store(true, Ordering::Release);
-            if let Some(rest) = self.inner.take() {
-                drain(rest);
-            }
-            return Poll::Ready(Some(Err(Box::new(TooLarge(self.limit)))));
+        if let Some(refusal) = frame.data_ref().and_then(|data| self.check(data)) {
+            return Poll::Ready(Some(Err(self.refuse(refusal))));
         }
-        self.left -= length;
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -122,4 +180,29 @@ pub fn drain(mut incoming: Incoming) {
         // Running out of time means the same as running out of patience: the connection closes.
         let _ = tokio::time::timeout(LONGEST_DRAIN, discard).await;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_may_be_cut_anywhere() {
+        let text = "a\u{e9}\u{20ac}\u{1f600}".as_bytes();
+        for cut in 0..=text.len() {
+            let mut check = TextCheck::default();
+            assert!(check.accepts(&text[..cut]) && check.accepts(&text[cut..]) && check.is_whole());
+        }
+        let mut one_by_one = TextCheck::default();
+        assert!(text.iter().all(|byte| one_by_one.accepts(&[*byte])) && one_by_one.is_whole());
+    }
+
+    #[test]
+    fn what_is_not_text_is_noticed() {
+        assert!(!TextCheck::default().accepts(b"a\xff"));
+        let mut overlong = TextCheck::default();
+        assert!(!(overlong.accepts(b"\xc3") && overlong.accepts(b"(")));
+        let mut unfinished = TextCheck::default();
+        assert!(unfinished.accepts(b"\xe2\x82") && !unfinished.is_whole());
+    }
 }

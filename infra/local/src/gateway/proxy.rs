@@ -1,12 +1,11 @@
 //! Passing a request on to a part of the stack, and its answer back.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -14,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::body::{self, Body, Bounded};
+use super::body::{self, Body, Bounded, Refusal};
 use super::reply::{self, Reply};
 use super::routes::Route;
 
@@ -68,7 +67,7 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<Body> {
         if announced_length(request.headers()).is_some_and(|length| length > route.body_limit) {
-            return self.refuse(too_large(route.body_limit), request);
+            return self.refuse(refused(Refusal::TooLarge(route.body_limit)), request);
         }
         let Some(target) = target(route, request.uri()) else {
             return self.refuse(
@@ -76,8 +75,9 @@ impl Proxy {
                 request,
             );
         };
-        let exceeded = Arc::new(AtomicBool::new(false));
+        let refusal = Arc::new(OnceLock::new());
         let (mut head, incoming) = request.into_parts();
+        let is_text = route.text_only && says_text(&head.headers);
         head.uri = target;
         head.version = http::Version::HTTP_11;
         strip_hop_by_hop(&mut head.headers);
@@ -85,16 +85,18 @@ impl Proxy {
         reply::set_request_id(&mut head.headers, id);
         let request = Request::from_parts(
             head,
-            Bounded::new(incoming, route.body_limit, Arc::clone(&exceeded)),
+            Bounded::new(incoming, route.body_limit, is_text, Arc::clone(&refusal)),
         );
-        match tokio::time::timeout(self.timeout, self.client.request(request)).await {
-            Ok(Ok(response)) if !exceeded.load(Ordering::Acquire) => {
+        let answer = tokio::time::timeout(self.timeout, self.client.request(request)).await;
+        if let Some(refusal) = refusal.get() {
+            return refused(*refusal).into_response();
+        }
+        match answer {
+            Ok(Ok(response)) => {
                 let (mut head, incoming) = response.into_parts();
                 strip_hop_by_hop(&mut head.headers);
                 Response::from_parts(head, body::stream(incoming))
             }
-            _ if exceeded.load(Ordering::Acquire) => too_large(route.body_limit).into_response(),
-            Ok(Ok(_)) => unavailable(route).into_response(),
             Ok(Err(error)) => {
                 tracing::warn!(part = route.part, %error, "no answer");
                 unavailable(route).into_response()
@@ -113,12 +115,28 @@ impl Proxy {
     }
 }
 
-fn too_large(limit: u64) -> Reply {
-    Reply::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        &format!("The request body is larger than {limit} bytes."),
-    )
-    .hint("Send less at once.")
+fn refused(refusal: Refusal) -> Reply {
+    match refusal {
+        Refusal::TooLarge(limit) => Reply::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("The request body is larger than {limit} bytes."),
+        )
+        .hint("Send less at once."),
+        Refusal::NotText => Reply::new(
+            StatusCode::BAD_REQUEST,
+            "The request body says that it is text, but it is not UTF-8.",
+        ),
+    }
+}
+
+/// Whether the body is said to be JSON or other text.
+fn says_text(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    kind.starts_with("text/") || kind.contains("json") || kind.contains("xml")
 }
 
 fn unavailable(route: &Route) -> Reply {

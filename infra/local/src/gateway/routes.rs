@@ -35,6 +35,8 @@ pub struct Route {
     pub guard: Guard,
     /// Largest body, in bytes.
     pub body_limit: u64,
+    /// Whether bodies that say they are text must be: an invocation event carries them as a JSON string.
+    pub text_only: bool,
 }
 
 /// Paths of auth that browsers open without a key: links in mails, and the public keys.
@@ -55,6 +57,7 @@ pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, R
             prefix: "/rest/v1",
             guard: Guard::Key,
             body_limit: 10 * MIB,
+            text_only: false,
         });
     }
     if let Some(rest) = below(path, "/auth/v1") {
@@ -66,6 +69,7 @@ pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, R
             prefix: "/auth/v1",
             guard: if open { Guard::Open } else { Guard::Key },
             body_limit: MIB,
+            text_only: false,
         });
     }
     if let Some(rest) = below(path, "/functions/v1") {
@@ -132,6 +136,7 @@ fn function(rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
         prefix: "",
         guard: Guard::KeyOrToken,
         body_limit: 6 * MIB,
+        text_only: true,
     })
 }
 

@@ -260,12 +260,9 @@ impl Cluster {
         for role in LOGIN_ROLES {
             let password = super::literal(self.stack.keys.password(role)?);
             let role = super::literal(role);
-            // Hosted preloads libraries for some roles that no Debian package has; a role that names one that is not
-            // there (an empty name included) cannot sign in at all.
             let statement = format!(
                 "do $$ begin if exists (select from pg_catalog.pg_roles where rolname = {role}) then \
-                 execute format('alter role %I password %L', {role}, {password}); \
-                 execute format('alter role %I reset session_preload_libraries', {role}); end if; end $$"
+                 execute format('alter role %I password %L', {role}, {password}); end if; end $$"
             );
             client
                 .batch_execute(&statement)

@@ -45,8 +45,10 @@ async fn bad_tokens_are_refused_at_every_edge() -> Result<()> {
         "{header}.{payload}.{}",
         signature.chars().rev().collect::<String>()
     );
-    let mut other_key = jsonwebtoken::Header::default();
-    other_key.kid = Some("no-such-key".to_owned());
+    let other_key = jsonwebtoken::Header {
+        kid: Some("no-such-key".to_owned()),
+        ..jsonwebtoken::Header::default()
+    };
     let forged = jsonwebtoken::encode(
         &other_key,
         &json!({ "sub": lena.id, "role": "service_role", "aud": "authenticated", "exp": 4_000_000_000_u64 }),

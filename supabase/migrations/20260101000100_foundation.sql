@@ -152,6 +152,14 @@ create domain private.web_address as text
 create domain private.percentage as numeric
   constraint percentage_is_between_0_and_100 check (value between 0 and 100);
 
+-- Domains rather than CHECKs of the table: each CHECK of a table is prepared anew by every statement that writes it, a
+-- domain's once per session, and progress is written more often than anything else.
+create domain private.total_seconds as integer
+  constraint time_spent_is_at_most_a_year check (value between 0 and 31536000);
+
+create domain private.resume_position as jsonb
+  constraint last_position_is_small check (length(value::text) <= 4000);
+
 create function private.is_time_zone(name text)
 returns boolean
 language plpgsql

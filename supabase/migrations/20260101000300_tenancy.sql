@@ -447,6 +447,33 @@ $$;
 create trigger _200_end_date before insert or update of status on lms.memberships
   for each row execute function private.date_membership_end();
 
+-- The manager of a unit must not suspend or move the administrator who happens to work there.
+create function private.protect_tenant_wide_roles()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.is_api_call()
+    and not new.tenant_id = any (array(select private.tenants_where('members.write')))
+    and exists (
+      select
+      from lms.role_grants g
+      join lms.role_permissions p on p.role_id = g.role_id
+      where g.tenant_id = old.tenant_id and g.membership_id = old.id and g.unit_id is null
+    )
+  then
+    raise insufficient_privilege using
+      message = 'Changing the membership of somebody with rights in the whole tenant takes members.write in the whole tenant.';
+  end if;
+  return new;
+end
+$$;
+
+create trigger _150_tenant_wide_roles before update on lms.memberships
+  for each row execute function private.protect_tenant_wide_roles();
+
 -- Who comes back later comes back as a plain member: rights end with the membership.
 create function private.end_role_grants()
 returns trigger

@@ -19,9 +19,8 @@ create table lms.lesson_progress (
   status text not null generated always as (
     case when progress_percentage >= 100 then 'completed' when progress_percentage > 0 then 'in_progress' else 'not_started' end
   ) stored,
-  time_spent_seconds integer not null default 0
-    constraint time_spent_is_at_most_a_year check (time_spent_seconds between 0 and 31536000),
-  last_position jsonb constraint last_position_is_small check (length(last_position::text) <= 4000),
+  time_spent_seconds private.total_seconds not null default 0,
+  last_position private.resume_position,
   first_accessed_at timestamptz not null default now(),
   last_accessed_at timestamptz not null default now(),
   completed_at timestamptz,

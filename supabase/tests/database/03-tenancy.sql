@@ -332,6 +332,18 @@ from (values
   ('boss', 'dora', 'employee_number = ''  ''', '23514 employee_number_is_short'), ('boss', 'dora', 'status = ''vip''', '23514 membership_status_is_known')
 ) as cases (who, whose, change, expected);
 
+-- Reading further than writing: the rule for writing holds by itself.
+savepoint reader;
+insert into lms.roles (id, tenant_id, key, name) values (tests.id('reader'), tests.id('works'), 'reader', 'Reader');
+insert into lms.role_permissions (tenant_id, role_id, permission) values (tests.id('works'), tests.id('reader'), 'members.read');
+insert into lms.role_grants (tenant_id, membership_id, role_id) values (tests.id('works'), tests.id('marco in works'), tests.id('reader'));
+select is(tests.sees_as('marco', 'lms.memberships'), '7', 'with a role to read, a unit manager sees all memberships');
+select is(tests.try('marco', tests.membership_change(whose, change)), expected, format('... and still changes %s of %s: %s', change, whose, expected))
+from (values
+  ('dora', format('unit_id = %L', tests.id('south')), '42501'), ('dora', format('unit_id = %L', tests.id('bay')), '1'), ('sid', 'job_title = ''x''', '0'), ('sid', format('unit_id = %L', tests.id('north')), '0')
+) as cases (whose, change, expected);
+rollback to reader;
+
 select is(tests.try(who, statement), '42501', format('%s may not: %s', who, left(statement, 60)))
 from unnest(array['dora', 'hanna', 'boss', 'noah']) as who
 cross join unnest(array[

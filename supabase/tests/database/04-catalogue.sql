@@ -245,6 +245,9 @@ select is(tests.try('ines', statement), case when statement ~ '^update' then '0'
 from writes where what not in ('course for ivan', 'course in press');
 select is(tests.try('ines', format('select lms.publish_course(%L)', tests.id('published-restricted'))), '42501', '... nor publishes');
 rollback to rights;
+update lms.role_grants set role_id = tests.role_id('works', 'auditor') where membership_id = tests.id('ines in works');
+select is(tests.courses_seen('ines'), 'pub-public pub-restr', 'an instructor who becomes an auditor sees what an auditor sees');
+rollback to rights;
 delete from lms.role_permissions where role_id = tests.role_id('works', 'instructor') and permission = 'catalog.author';
 select is(tests.courses_seen('ines'), 'pub-public pub-restr', 'an instructor whose role no longer allows authoring sees what a member sees');
 rollback to rights;

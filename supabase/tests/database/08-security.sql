@@ -80,8 +80,8 @@ select set_eq(
     'authenticated lms.modules UPDATE description order_index title',
     'authenticated lms.lessons INSERT description duration is_preview is_published module_id objectives order_index requires_completion title type',
     'authenticated lms.lessons UPDATE description duration is_preview is_published module_id objectives order_index requires_completion title type',
-    'authenticated lms.lesson_blocks INSERT content is_optional lesson_id order_index type',
-    'authenticated lms.lesson_blocks UPDATE content is_optional order_index type',
+    'authenticated lms.lesson_blocks INSERT content is_optional lesson_id metadata order_index title type',
+    'authenticated lms.lesson_blocks UPDATE content is_optional metadata order_index title type',
     'authenticated lms.enrollments INSERT course_id due_at enrolled_at expires_at user_id',
     'authenticated lms.enrollments UPDATE due_at expires_at',
     'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
@@ -226,7 +226,8 @@ select is_empty(
         -- Leading columns are columns of the key, and more than the tenant alone, in which all rows may lie.
         and i.indkey[0] = any (k.conkey)
         and (
-          (select a.attname from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0]) <> 'tenant_id'
+          cardinality(k.conkey) = 1
+          or (select a.attname from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0]) <> 'tenant_id'
           or i.indkey[1] = any (k.conkey)
         )
     )

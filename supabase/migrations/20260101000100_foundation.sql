@@ -78,13 +78,16 @@ grant execute on function private.fail to anon, authenticated, service_role;
 -- Who is asking
 -- =====================================================================================================
 
+-- In plpgsql, as all helpers that triggers call: an SQL function with a search_path of its own is planned at every call.
 create function private.is_api_call()
 returns boolean
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-  select coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
+begin
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
+end
 $$;
 
 comment on function private.is_api_call is

@@ -327,8 +327,8 @@ begin
   return query
   select m.tenant_id
   from lms.memberships m
-  join lms.tenants t on t.id = m.tenant_id
-  where m.user_id = (select auth.uid()) and m.status = 'active' and t.is_active;
+  where m.user_id = (select auth.uid()) and m.status = 'active'
+    and (select t.is_active from lms.tenants t where t.id = m.tenant_id);
 end
 $$;
 
@@ -345,8 +345,8 @@ begin
   return query
   select m.tenant_id
   from lms.memberships m
-  join lms.tenants t on t.id = m.tenant_id
-  where m.user_id = (select auth.uid()) and (m.status = 'suspended' or not t.is_active);
+  where m.user_id = (select auth.uid())
+    and (m.status = 'suspended' or not (select t.is_active from lms.tenants t where t.id = m.tenant_id));
 end
 $$;
 

@@ -225,6 +225,9 @@ create table lms.lessons (
 create index lessons_by_module on lms.lessons (module_id, order_index);
 create index lessons_by_course on lms.lessons (course_id);
 create index lessons_by_module_of_course on lms.lessons (tenant_id, course_id, module_id);
+-- A course belongs to one tenant and a module to one course; not knowing that, the planner takes (tenant, course) for
+-- one lesson and lets a foreign key check walk through all of the course.
+create statistics lms.lessons_dependent_columns (dependencies) on tenant_id, course_id, module_id from lms.lessons;
 
 comment on table lms.lessons is 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
 comment on column lms.lessons.duration is 'Minutes.';

@@ -37,7 +37,9 @@ select is_empty(
 );
 select is_empty($$ select p.oid::regprocedure from tests.functions p where p.proacl is null $$, 'no function has the default grants, which include PUBLIC');
 select is_empty(
-  $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false) $$,
+  $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false)
+     -- Ids only, for one policy; its comment says why.
+     and c.oid <> 'private.enrollment_units'::regclass $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
 select is_empty($$ select c.oid::regclass from tests.relations c where c.relkind = 'f' $$, 'there are no foreign tables');
@@ -54,7 +56,8 @@ select set_eq(
     'authenticated lms.tenants SELECT', 'authenticated lms.org_units SELECT', 'authenticated lms.permissions SELECT', 'authenticated lms.roles SELECT',
     'authenticated lms.role_permissions SELECT', 'authenticated lms.memberships SELECT', 'authenticated lms.role_grants SELECT',
     'authenticated lms.courses SELECT', 'authenticated lms.course_staff SELECT', 'authenticated lms.modules SELECT', 'authenticated lms.lessons SELECT',
-    'authenticated lms.lesson_blocks SELECT', 'authenticated lms.enrollments SELECT', 'authenticated lms.lesson_progress SELECT'
+    'authenticated lms.lesson_blocks SELECT', 'authenticated lms.enrollments SELECT', 'authenticated lms.lesson_progress SELECT',
+    'authenticated private.enrollment_units SELECT'
   ],
   'clients hold exactly these rights on whole tables, all of them to read'
 );

@@ -78,8 +78,7 @@ lint: setup ## Formatting, and clippy with warnings as errors
 
 lint-migrations: setup ## squawk on the migrations
 	$(call heading,squawk: unsafe statements in migrations)
-	@.lyceum/tools/python/bin/squawk --pg-version=15.0 --assume-in-transaction \
-	  --exclude=prefer-robust-stmts supabase/migrations/*.sql
+	@.lyceum/tools/python/bin/squawk supabase/migrations/*.sql
 
 lint-database: build ## plpgsql_check and Supabase's advisors on a fresh database
 	$(call heading,supabase db lint: plpgsql_check)

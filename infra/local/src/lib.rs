@@ -4,6 +4,7 @@
 //! stand-in are ours; they listen on loopback only and are no part of what is deployed.
 
 pub mod auth;
+pub mod bench;
 pub mod commands;
 pub mod doctor;
 pub mod files;

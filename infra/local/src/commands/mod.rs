@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::bench::{self, BenchCommand};
 use crate::doctor;
 use crate::output;
 use crate::postgres::template::Content;
@@ -94,6 +95,12 @@ enum Command {
         /// Which one.
         #[command(subcommand)]
         source: import::Source,
+    },
+    /// Measure on synthetic data, in a cluster of its own.
+    Bench {
+        /// What to do.
+        #[command(subcommand)]
+        command: BenchCommand,
     },
     /// Check this machine and the stack; compare the live database with supabase/schema.sql.
     Doctor,
@@ -204,6 +211,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             return Err(database::psql(&stack()?, &role, &arguments));
         }
         Command::Token { email } => output::line(token::for_user(&stack()?, &email).await?),
+        Command::Bench { command } => bench::run(&root, command).await?,
         Command::Import { source } => import::run(&stack()?, source).await?,
         Command::Doctor => return doctor::run(&stack()?).await,
         Command::Schema { check } => return schema::schema(&root, check).await,

@@ -1,2 +1,0 @@
--- Not in a transaction: as autovacuum would leave the tables.
-vacuum analyze;

@@ -23,6 +23,7 @@ insert into bench.persona (name, id)
 select 'learner', p.id
 from bench.person p
 join bench.tenant t on t.t = p.t and t.is_home
+join lms.memberships m on m.id = p.membership_id and m.status = 'active'
 where p.part is null and p.rank > 100
 order by
   abs(6 - (select count(*) from lms.enrollments e where e.user_id = p.id)),

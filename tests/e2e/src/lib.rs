@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// The password of every person of the demo.
 pub const DEMO_PASSWORD: &str = "lyceum-demo";
 
+/// The operators' own check: lists enrolments whose counters differ from the facts.
+pub const CHECK_PROGRESS: &str = include_str!("../../../sql/check-progress.sql");
+
 /// The root of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {

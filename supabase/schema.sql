@@ -385,7 +385,7 @@ ALTER DOMAIN private.locale OWNER TO postgres;
 --
 
 CREATE DOMAIN private.percentage AS numeric
-	CONSTRAINT percentage_is_between_0_and_100 CHECK (((VALUE >= (0)::numeric) AND (VALUE <= (100)::numeric)));
+	CONSTRAINT percentage_is_between_0_and_100 CHECK ((((VALUE >= (0)::numeric) AND (VALUE <= (100)::numeric)) AND (scale(VALUE) <= 10)));
 
 ALTER DOMAIN private.percentage OWNER TO postgres;
 
@@ -778,6 +778,10 @@ begin
     end if;
     v_answer := private.claim_idempotency_key('enroll', p_idempotency_key, v_request);
     if v_answer is not null then
+      -- Kept answers are for those who may still read what they say.
+      if not exists (select from lms.enrollments e where e.id = (v_answer ->> 'id')::uuid) then
+        perform private.fail('course_not_found', 'There is no such course.', 404);
+      end if;
       return jsonb_populate_record(null::lms.enrollments, v_answer);
     end if;
   end if;
@@ -1261,11 +1265,25 @@ begin
     perform from lms.courses c where c.id = v_course.id for no key update;
   end if;
 
+  -- The date is the fact: an open cycle that has run out makes room for the next one, whether a job has been by or not.
+  update lms.enrollments e
+  set status = 'expired', expired_at = e.expires_at
+  where e.user_id = new_row.user_id and e.course_id = v_course.id
+    and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+
   if private.is_api_call() then
     select array_agg(r) into v_reasons
     from private.enrollment_obstacles(v_course.id, new_row.user_id, v_self) r;
     if v_reasons is not null then
       perform private.refuse_enrollment(v_reasons);
+    end if;
+    -- Leaving and coming back does not lose the date that staff has set.
+    if new_row.due_at is null then
+      select case e.status when 'dropped' then e.due_at end into new_row.due_at
+      from lms.enrollments e
+      where e.user_id = new_row.user_id and e.course_id = v_course.id
+      order by e.cycle desc
+      limit 1;
     end if;
   end if;
 
@@ -1293,7 +1311,7 @@ CREATE FUNCTION private.advance_progress() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_status text;
+  v_enrollment record;
 begin
   if (new.enrollment_id, new.lesson_id, new.user_id) is distinct from (old.enrollment_id, old.lesson_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its lesson and its enrolment.';
@@ -1318,9 +1336,22 @@ begin
     return new;
   end if;
 
-  select e.status into v_status from lms.enrollments e where e.id = old.enrollment_id;
-  if v_status = 'paused' or v_status in ('dropped', 'expired') then
-    perform private.refuse_progress(v_status, old.course_id);
+  if not (select private.is_lesson_open(l) from lms.lessons l where l.id = old.lesson_id) then
+    perform private.refuse_progress('hidden', null);
+  end if;
+  select
+    e.expires_at <= now() as is_over,
+    e.status = 'completed' and exists (
+      select from lms.enrollments later
+      where later.user_id = e.user_id and later.course_id = e.course_id and later.cycle > e.cycle
+    ) as is_history
+  into v_enrollment
+  from lms.enrollments e
+  where e.id = old.enrollment_id;
+  if v_enrollment.is_history then
+    return old;
+  elsif v_enrollment.is_over then
+    perform private.refuse_progress('over', old.course_id);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
@@ -1393,6 +1424,23 @@ end
 $$;
 
 ALTER FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_request() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if current_setting('request.headers', true)::json ->> 'prefer' ~* 'count\s*=\s*(planned|estimated)' then
+    perform private.fail('count_not_available', 'Counts are exact here: ask for count=exact.', 400);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_request() OWNER TO postgres;
 
 --
 -- Name: claim_course(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -1548,6 +1596,7 @@ CREATE FUNCTION private.count_progress() RETURNS trigger
 declare
   v_completions integer := (new.completed_at is not null)::integer;
   v_seconds integer := new.time_spent_seconds;
+  v_status text;
 begin
   if tg_op = 'UPDATE' then
     -- Minus one when a role that may go back takes a completion away.
@@ -1555,7 +1604,11 @@ begin
     v_seconds := v_seconds - old.time_spent_seconds;
   end if;
 
-  perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
+  select e.status into v_status from lms.enrollments e where e.id = new.enrollment_id for no key update;
+  if v_status in ('paused', 'dropped', 'expired') and private.is_api_call() then
+    -- It may have been left since the row was placed.
+    perform private.refuse_progress(v_status, new.course_id);
+  end if;
 
   update lms.enrollments e
   set items_done = e.items_done + case
@@ -1694,6 +1747,7 @@ begin
   from lms.enrollments e
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.my_tenants()));
 end
 $$;
@@ -1727,7 +1781,8 @@ begin
   select * into v_member from lms.memberships m where m.tenant_id = v_course.tenant_id and m.user_id = p_user_id;
   select * into v_open
   from lms.enrollments e
-  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now());
   select count(*), count(*) filter (where e.status = 'completed') into v_finished, v_completed
   from lms.enrollments e
   where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('completed', 'dropped', 'expired');
@@ -2011,6 +2066,88 @@ CREATE FUNCTION private.is_learning_preferences(value jsonb) RETURNS boolean
 $$;
 
 ALTER FUNCTION private.is_learning_preferences(value jsonb) OWNER TO postgres;
+
+--
+-- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lessons (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    module_id uuid NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    duration integer,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    requires_completion boolean DEFAULT true NOT NULL,
+    is_published boolean DEFAULT true NOT NULL,
+    is_preview boolean DEFAULT false NOT NULL,
+    objectives text[] DEFAULT '{}'::text[] NOT NULL,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
+    CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
+    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
+);
+
+ALTER TABLE lms.lessons OWNER TO postgres;
+
+--
+-- Name: TABLE lessons; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
+
+--
+-- Name: COLUMN lessons.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
+
+--
+-- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.duration IS 'Minutes.';
+
+--
+-- Name: COLUMN lessons.requires_completion; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.requires_completion IS 'Counts towards the course''s percentage.';
+
+--
+-- Name: COLUMN lessons.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without being enrolled.';
+
+--
+-- Name: is_lesson_open(lms.lessons); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_lesson_open(lesson lms.lessons) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return lesson.is_published and lesson.deleted_at is null
+    and (select c.deleted_at is null from lms.courses c where c.id = lesson.course_id);
+end
+$$;
+
+ALTER FUNCTION private.is_lesson_open(lesson lms.lessons) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_lesson_open(lesson lms.lessons); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_lesson_open(lesson lms.lessons) IS 'True while learners may work on the lesson.';
 
 --
 -- Name: is_list_of_words(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2361,7 +2498,7 @@ begin
 
   select l.tenant_id, l.course_id into v_lesson
   from lms.lessons l
-  where l.id = new.lesson_id and (not v_client or (l.is_published and l.deleted_at is null));
+  where l.id = new.lesson_id and (not v_client or private.is_lesson_open(l));
   if not found then
     perform private.refuse_progress('hidden', null);
   end if;
@@ -2372,6 +2509,7 @@ begin
     select
       e.id,
       e.status,
+      e.expires_at <= now() as is_over,
       (select m.status = 'active' from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id)
         and (select t.is_active from lms.tenants t where t.id = e.tenant_id) as is_member
     into v_enrollment
@@ -2388,6 +2526,8 @@ begin
       perform private.refuse_progress('paused', v_lesson.course_id);
     elsif v_client and not v_enrollment.is_member then
       perform private.refuse_progress('suspended', v_lesson.course_id);
+    elsif v_client and v_enrollment.is_over then
+      perform private.refuse_progress('over', v_lesson.course_id);
     end if;
     new.enrollment_id := v_enrollment.id;
   end if;
@@ -2410,31 +2550,34 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
--- Name: protect_tenant_wide_roles(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.protect_tenant_wide_roles() RETURNS trigger
+CREATE FUNCTION private.protect_higher_roles() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  v_tenant_wide constant boolean := new.tenant_id = any (array(select private.tenants_where('members.write')));
 begin
-  if private.is_api_call()
-    and not new.tenant_id = any (array(select private.tenants_where('members.write')))
-    and exists (
-      select
-      from lms.role_grants g
-      join lms.role_permissions p on p.role_id = g.role_id
-      where g.tenant_id = old.tenant_id and g.membership_id = old.id and g.unit_id is null
-    )
-  then
-    raise insufficient_privilege using
-      message = 'Changing the membership of somebody with rights in the whole tenant takes members.write in the whole tenant.';
+  if private.is_api_call() and exists (
+    select
+    from lms.role_grants g
+    join lms.role_permissions p on p.role_id = g.role_id
+    where g.tenant_id = old.tenant_id and g.membership_id = old.id
+      and not g.tenant_id = any (array(select private.tenants_where(p.permission)))
+      and case
+        when v_tenant_wide then p.permission = 'roles.write'
+        else g.unit_id is null or not g.unit_id = any (array(select private.units_where(p.permission)))
+      end
+  ) then
+    raise insufficient_privilege using message = 'This person holds rights that you do not hold yourself.';
   end if;
   return new;
 end
 $$;
 
-ALTER FUNCTION private.protect_tenant_wide_roles() OWNER TO postgres;
+ALTER FUNCTION private.protect_higher_roles() OWNER TO postgres;
 
 --
 -- Name: read_lesson_blocks(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2618,6 +2761,8 @@ begin
   case p_reason
     when 'paused' then
       perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+    when 'over' then
+      perform private.fail('enrollment_expired', 'The time for this course has run out.', 409);
     when 'suspended' then
       perform private.fail('membership_suspended', 'The membership is not active.', 403);
     when 'hidden' then
@@ -3047,66 +3192,6 @@ COMMENT ON COLUMN lms.lesson_progress.last_position IS 'Where to resume, in the 
 --
 
 COMMENT ON COLUMN lms.lesson_progress.completed_at IS 'Server time; what a client sends is overruled.';
-
---
--- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.lessons (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    module_id uuid NOT NULL,
-    title private.title NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    duration integer,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    requires_completion boolean DEFAULT true NOT NULL,
-    is_published boolean DEFAULT true NOT NULL,
-    is_preview boolean DEFAULT false NOT NULL,
-    objectives text[] DEFAULT '{}'::text[] NOT NULL,
-    deleted_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
-    CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
-    CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
-    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
-    CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
-);
-
-ALTER TABLE lms.lessons OWNER TO postgres;
-
---
--- Name: TABLE lessons; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
-
---
--- Name: COLUMN lessons.course_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
-
---
--- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.duration IS 'Minutes.';
-
---
--- Name: COLUMN lessons.requires_completion; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.requires_completion IS 'Counts towards the course''s percentage.';
-
---
--- Name: COLUMN lessons.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without being enrolled.';
 
 --
 -- Name: memberships; Type: TABLE; Schema: lms; Owner: postgres
@@ -4155,10 +4240,10 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECU
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: memberships _150_tenant_wide_roles; Type: TRIGGER; Schema: lms; Owner: postgres
+-- Name: memberships _150_higher_roles; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _150_tenant_wide_roles BEFORE UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.protect_tenant_wide_roles();
+CREATE TRIGGER _150_higher_roles BEFORE UPDATE OF status, unit_id ON lms.memberships FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.protect_higher_roles();
 
 --
 -- Name: enrollments _200_begin; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -4910,7 +4995,7 @@ CREATE POLICY "People change their own profile" ON public.profiles FOR UPDATE TO
 
 CREATE POLICY "The private part is seen with the membership" ON public.profile_private FOR SELECT TO authenticated USING (((profile_id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
    FROM lms.memberships m
-  WHERE (m.user_id = profile_private.profile_id)))));
+  WHERE ((m.user_id = profile_private.profile_id) AND (m.status <> 'ended'::text))))));
 
 --
 -- Name: profile_private; Type: ROW SECURITY; Schema: public; Owner: postgres
@@ -5314,6 +5399,15 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
 
 --
+-- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_request() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_request() TO anon;
+GRANT ALL ON FUNCTION private.check_request() TO authenticated;
+GRANT ALL ON FUNCTION private.check_request() TO service_role;
+
+--
 -- Name: FUNCTION claim_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5458,6 +5552,80 @@ GRANT ALL ON FUNCTION private.is_learning_preferences(value jsonb) TO authentica
 GRANT ALL ON FUNCTION private.is_learning_preferences(value jsonb) TO service_role;
 
 --
+-- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lessons TO service_role;
+GRANT SELECT ON TABLE lms.lessons TO anon;
+GRANT SELECT ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.module_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.type; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.duration; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(duration),UPDATE(duration) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.requires_completion; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(requires_completion),UPDATE(requires_completion) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.is_published; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.is_preview; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_preview),UPDATE(is_preview) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.objectives; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(objectives),UPDATE(objectives) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: FUNCTION is_lesson_open(lesson lms.lessons); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_lesson_open(lesson lms.lessons) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_list_of_words(value jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5547,10 +5715,10 @@ REVOKE ALL ON FUNCTION private.place_module() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 
 --
--- Name: FUNCTION protect_tenant_wide_roles(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.protect_tenant_wide_roles() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.protect_higher_roles() FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_lesson_blocks(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -5793,74 +5961,6 @@ GRANT INSERT(completed_at),UPDATE(completed_at) ON TABLE lms.lesson_progress TO 
 --
 
 GRANT INSERT(updated_at),UPDATE(updated_at) ON TABLE lms.lesson_progress TO authenticated;
-
---
--- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.lessons TO service_role;
-GRANT SELECT ON TABLE lms.lessons TO anon;
-GRANT SELECT ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.module_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(description),UPDATE(description) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.type; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(type),UPDATE(type) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.duration; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(duration),UPDATE(duration) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.requires_completion; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(requires_completion),UPDATE(requires_completion) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.is_published; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.is_preview; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_preview),UPDATE(is_preview) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.objectives; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(objectives),UPDATE(objectives) ON TABLE lms.lessons TO authenticated;
 
 --
 -- Name: TABLE memberships; Type: ACL; Schema: lms; Owner: postgres

@@ -96,6 +96,29 @@ comment on function private.is_api_call is
 grant execute on function private.is_api_call to anon, authenticated, service_role;
 
 -- =====================================================================================================
+-- Before every request
+-- =====================================================================================================
+
+-- The planner's statistics know rows that policies hide, and `count=planned` hands out its estimates: how many members
+-- another tenant has, how e-mail addresses are distributed. Exact counts see what the caller sees.
+create function private.check_request()
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if current_setting('request.headers', true)::json ->> 'prefer' ~* 'count\s*=\s*(planned|estimated)' then
+    perform private.fail('count_not_available', 'Counts are exact here: ask for count=exact.', 400);
+  end if;
+end
+$$;
+
+grant execute on function private.check_request to anon, authenticated, service_role;
+alter role authenticator set pgrst.db_pre_request = 'private.check_request';
+notify pgrst, 'reload config';
+
+-- =====================================================================================================
 -- Keys and timestamps
 -- =====================================================================================================
 
@@ -153,7 +176,7 @@ create domain private.web_address as text
 
 -- Without a scale: a cast to numeric(5, 2) would round a client's 99.999 up to a completion.
 create domain private.percentage as numeric
-  constraint percentage_is_between_0_and_100 check (value between 0 and 100);
+  constraint percentage_is_between_0_and_100 check (value between 0 and 100 and scale(value) <= 10);
 
 -- Domains rather than CHECKs of the table: each CHECK of a table is prepared anew by every statement that writes it, a
 -- domain's once per session, and progress is written more often than anything else.

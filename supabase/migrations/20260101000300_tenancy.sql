@@ -447,32 +447,39 @@ $$;
 create trigger _200_end_date before insert or update of status on lms.memberships
   for each row execute function private.date_membership_end();
 
--- The manager of a unit must not suspend or move the administrator who happens to work there.
-create function private.protect_tenant_wide_roles()
+-- Whoever suspends, ends or moves somebody takes their rights away or changes what these cover. Within a unit that is for
+-- those who hold the same rights there: a manager must not remove the manager above, nor the administrator who happens to
+-- work in the unit. For the whole tenant it is for everybody with members.write there, but administrators (roles.write)
+-- are changed by administrators only.
+create function private.protect_higher_roles()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  v_tenant_wide constant boolean := new.tenant_id = any (array(select private.tenants_where('members.write')));
 begin
-  if private.is_api_call()
-    and not new.tenant_id = any (array(select private.tenants_where('members.write')))
-    and exists (
-      select
-      from lms.role_grants g
-      join lms.role_permissions p on p.role_id = g.role_id
-      where g.tenant_id = old.tenant_id and g.membership_id = old.id and g.unit_id is null
-    )
-  then
-    raise insufficient_privilege using
-      message = 'Changing the membership of somebody with rights in the whole tenant takes members.write in the whole tenant.';
+  if private.is_api_call() and exists (
+    select
+    from lms.role_grants g
+    join lms.role_permissions p on p.role_id = g.role_id
+    where g.tenant_id = old.tenant_id and g.membership_id = old.id
+      and not g.tenant_id = any (array(select private.tenants_where(p.permission)))
+      and case
+        when v_tenant_wide then p.permission = 'roles.write'
+        else g.unit_id is null or not g.unit_id = any (array(select private.units_where(p.permission)))
+      end
+  ) then
+    raise insufficient_privilege using message = 'This person holds rights that you do not hold yourself.';
   end if;
   return new;
 end
 $$;
 
-create trigger _150_tenant_wide_roles before update on lms.memberships
-  for each row execute function private.protect_tenant_wide_roles();
+create trigger _150_higher_roles before update of status, unit_id on lms.memberships
+  for each row when (old.status is distinct from new.status or old.unit_id is distinct from new.unit_id)
+  execute function private.protect_higher_roles();
 
 -- Who comes back later comes back as a plain member: rights end with the membership.
 create function private.end_role_grants()

@@ -127,7 +127,8 @@ begin
   select * into v_member from lms.memberships m where m.tenant_id = v_course.tenant_id and m.user_id = p_user_id;
   select * into v_open
   from lms.enrollments e
-  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now());
   select count(*), count(*) filter (where e.status = 'completed') into v_finished, v_completed
   from lms.enrollments e
   where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('completed', 'dropped', 'expired');
@@ -317,11 +318,25 @@ begin
     perform from lms.courses c where c.id = v_course.id for no key update;
   end if;
 
+  -- The date is the fact: an open cycle that has run out makes room for the next one, whether a job has been by or not.
+  update lms.enrollments e
+  set status = 'expired', expired_at = e.expires_at
+  where e.user_id = new_row.user_id and e.course_id = v_course.id
+    and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+
   if private.is_api_call() then
     select array_agg(r) into v_reasons
     from private.enrollment_obstacles(v_course.id, new_row.user_id, v_self) r;
     if v_reasons is not null then
       perform private.refuse_enrollment(v_reasons);
+    end if;
+    -- Leaving and coming back does not lose the date that staff has set.
+    if new_row.due_at is null then
+      select case e.status when 'dropped' then e.due_at end into new_row.due_at
+      from lms.enrollments e
+      where e.user_id = new_row.user_id and e.course_id = v_course.id
+      order by e.cycle desc
+      limit 1;
     end if;
   end if;
 
@@ -555,6 +570,10 @@ begin
     end if;
     v_answer := private.claim_idempotency_key('enroll', p_idempotency_key, v_request);
     if v_answer is not null then
+      -- Kept answers are for those who may still read what they say.
+      if not exists (select from lms.enrollments e where e.id = (v_answer ->> 'id')::uuid) then
+        perform private.fail('course_not_found', 'There is no such course.', 404);
+      end if;
       return jsonb_populate_record(null::lms.enrollments, v_answer);
     end if;
   end if;

@@ -60,6 +60,8 @@ begin
   case p_reason
     when 'paused' then
       perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+    when 'over' then
+      perform private.fail('enrollment_expired', 'The time for this course has run out.', 409);
     when 'suspended' then
       perform private.fail('membership_suspended', 'The membership is not active.', 403);
     when 'hidden' then
@@ -72,6 +74,20 @@ begin
   end case;
 end
 $$;
+
+create function private.is_lesson_open(lesson lms.lessons)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return lesson.is_published and lesson.deleted_at is null
+    and (select c.deleted_at is null from lms.courses c where c.id = lesson.course_id);
+end
+$$;
+
+comment on function private.is_lesson_open is 'True while learners may work on the lesson.';
 
 -- Before the row is compared with an existing one: ON CONFLICT is decided after this trigger, which is how an upsert
 -- that names no enrolment meets the right row. The open enrolment counts, else the latest completed one, where a
@@ -93,7 +109,7 @@ begin
 
   select l.tenant_id, l.course_id into v_lesson
   from lms.lessons l
-  where l.id = new.lesson_id and (not v_client or (l.is_published and l.deleted_at is null));
+  where l.id = new.lesson_id and (not v_client or private.is_lesson_open(l));
   if not found then
     perform private.refuse_progress('hidden', null);
   end if;
@@ -104,6 +120,7 @@ begin
     select
       e.id,
       e.status,
+      e.expires_at <= now() as is_over,
       (select m.status = 'active' from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id)
         and (select t.is_active from lms.tenants t where t.id = e.tenant_id) as is_member
     into v_enrollment
@@ -120,6 +137,8 @@ begin
       perform private.refuse_progress('paused', v_lesson.course_id);
     elsif v_client and not v_enrollment.is_member then
       perform private.refuse_progress('suspended', v_lesson.course_id);
+    elsif v_client and v_enrollment.is_over then
+      perform private.refuse_progress('over', v_lesson.course_id);
     end if;
     new.enrollment_id := v_enrollment.id;
   end if;
@@ -170,7 +189,7 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_status text;
+  v_enrollment record;
 begin
   if (new.enrollment_id, new.lesson_id, new.user_id) is distinct from (old.enrollment_id, old.lesson_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its lesson and its enrolment.';
@@ -195,9 +214,22 @@ begin
     return new;
   end if;
 
-  select e.status into v_status from lms.enrollments e where e.id = old.enrollment_id;
-  if v_status = 'paused' or v_status in ('dropped', 'expired') then
-    perform private.refuse_progress(v_status, old.course_id);
+  if not (select private.is_lesson_open(l) from lms.lessons l where l.id = old.lesson_id) then
+    perform private.refuse_progress('hidden', null);
+  end if;
+  select
+    e.expires_at <= now() as is_over,
+    e.status = 'completed' and exists (
+      select from lms.enrollments later
+      where later.user_id = e.user_id and later.course_id = e.course_id and later.cycle > e.cycle
+    ) as is_history
+  into v_enrollment
+  from lms.enrollments e
+  where e.id = old.enrollment_id;
+  if v_enrollment.is_history then
+    return old;
+  elsif v_enrollment.is_over then
+    perform private.refuse_progress('over', old.course_id);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
@@ -227,6 +259,7 @@ as $$
 declare
   v_completions integer := (new.completed_at is not null)::integer;
   v_seconds integer := new.time_spent_seconds;
+  v_status text;
 begin
   if tg_op = 'UPDATE' then
     -- Minus one when a role that may go back takes a completion away.
@@ -234,7 +267,11 @@ begin
     v_seconds := v_seconds - old.time_spent_seconds;
   end if;
 
-  perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
+  select e.status into v_status from lms.enrollments e where e.id = new.enrollment_id for no key update;
+  if v_status in ('paused', 'dropped', 'expired') and private.is_api_call() then
+    -- It may have been left since the row was placed.
+    perform private.refuse_progress(v_status, new.course_id);
+  end if;
 
   update lms.enrollments e
   set items_done = e.items_done + case

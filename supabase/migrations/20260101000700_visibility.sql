@@ -23,6 +23,7 @@ begin
   from lms.enrollments e
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.my_tenants()));
 end
 $$;
@@ -195,7 +196,8 @@ create policy "The private part is seen with the membership" on public.profile_p
   for select to authenticated
   using (
     profile_id = (select auth.uid())
-    or exists (select from lms.memberships m where m.user_id = profile_id)
+    -- Not of those who have left: what they change from then on is their own business.
+    or exists (select from lms.memberships m where m.user_id = profile_id and m.status <> 'ended')
   );
 
 create view lms.people with (security_invoker = true) as

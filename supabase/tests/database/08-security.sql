@@ -122,7 +122,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
-    'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
+    'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
     'private.my_tenants()', 'private.read_lesson_blocks(uuid)', 'private.staffed_courses()', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
   ],
   'what runs as an anonymous caller reaches exactly these helpers'
@@ -130,7 +130,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
-    'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
+    'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
     'private.is_api_call()', 'private.is_block_content(text,jsonb)', 'private.is_knowledge_profile(jsonb)', 'private.is_learning_preferences(jsonb)', 'private.is_list_of_words(jsonb)',
     'private.is_map_of_web_addresses(jsonb)', 'private.is_safe_html(text)', 'private.is_time_zone(text)', 'private.is_web_address(text)', 'private.my_tenants()',

@@ -29,6 +29,10 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
+/// Longest path with query. PostgREST parses nested filters slowly, outside any statement's time limit; this is also what
+/// nginx, and so a hosted project's edge, takes.
+const LONGEST_TARGET: usize = 8 * 1024;
+
 /// A pool of connections to the parts.
 #[derive(Clone)]
 pub struct Proxy {
@@ -66,6 +70,13 @@ impl Proxy {
         id: &HeaderValue,
         request: Request<Incoming>,
     ) -> Response<Body> {
+        if request
+            .uri()
+            .path_and_query()
+            .is_some_and(|target| target.as_str().len() > LONGEST_TARGET)
+        {
+            return self.refuse(too_long(), request);
+        }
         if announced_length(request.headers()).is_some_and(|length| length > route.body_limit) {
             return self.refuse(refused(Refusal::TooLarge(route.body_limit)), request);
         }
@@ -81,6 +92,7 @@ impl Proxy {
         head.uri = target;
         head.version = http::Version::HTTP_11;
         strip_hop_by_hop(&mut head.headers);
+        join_preferences(&mut head.headers);
         set_forwarded(&mut head.headers, route, peer);
         reply::set_request_id(&mut head.headers, id);
         let request = Request::from_parts(
@@ -112,6 +124,29 @@ impl Proxy {
             .hint("`lyceum logs` shows what it is doing.")
             .into_response(),
         }
+    }
+}
+
+fn too_long() -> Reply {
+    Reply::new(
+        StatusCode::URI_TOO_LONG,
+        &format!("The address is longer than {LONGEST_TARGET} bytes."),
+    )
+    .hint("Ask for less at once, or call a function: its arguments travel in the body.")
+}
+
+/// Makes one Prefer header of several. PostgREST obeys each of them, but shows its pre-request function only the last.
+fn join_preferences(headers: &mut HeaderMap) {
+    let prefer = HeaderName::from_static("prefer");
+    let all: Vec<_> = headers
+        .get_all(&prefer)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if all.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&all.join(&b", "[..]))
+    {
+        headers.insert(prefer, joined);
     }
 }
 

@@ -2506,27 +2506,32 @@ begin
   new.course_id := v_lesson.course_id;
 
   if v_client or new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id,
-      e.status,
-      e.expires_at <= now() as is_over,
-      (select m.status = 'active' from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id)
-        and (select t.is_active from lms.tenants t where t.id = e.tenant_id) as is_member
-    into v_enrollment
+    -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
+    select e.id, e.status, e.expires_at into v_enrollment
     from lms.enrollments e
     where e.user_id = new.user_id and e.course_id = v_lesson.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
-    order by e.status = 'completed', e.cycle desc
-    limit 1;
+      and e.status in ('enrolled', 'in_progress', 'paused');
+    if not found then
+      select e.id, e.status, e.expires_at into v_enrollment
+      from lms.enrollments e
+      where e.user_id = new.user_id and e.course_id = v_lesson.course_id and e.status = 'completed'
+      order by e.cycle desc
+      limit 1;
+    end if;
     if not found then
       -- Left to the next trigger.
       new.enrollment_id := '00000000-0000-0000-0000-000000000000';
       return new;
     elsif v_enrollment.status = 'paused' then
       perform private.refuse_progress('paused', v_lesson.course_id);
-    elsif v_client and not v_enrollment.is_member then
+    elsif v_client and not exists (
+      select
+      from lms.memberships m
+      where m.tenant_id = v_lesson.tenant_id and m.user_id = new.user_id and m.status = 'active'
+        and (select t.is_active from lms.tenants t where t.id = m.tenant_id)
+    ) then
       perform private.refuse_progress('suspended', v_lesson.course_id);
-    elsif v_client and v_enrollment.is_over then
+    elsif v_client and v_enrollment.expires_at <= now() then
       perform private.refuse_progress('over', v_lesson.course_id);
     end if;
     new.enrollment_id := v_enrollment.id;

@@ -2370,6 +2370,30 @@ $$;
 ALTER FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: my_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_courses() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select * from private.staffed_courses()
+  union all
+  select * from private.enrolled_courses();
+end
+$$;
+
+ALTER FUNCTION private.my_courses() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_courses(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_courses() IS 'Courses that the caller teaches or takes.';
+
+--
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -3513,21 +3537,24 @@ CREATE TABLE private.builtin_roles (
 ALTER TABLE private.builtin_roles OWNER TO postgres;
 
 --
--- Name: enrollment_units; Type: VIEW; Schema: private; Owner: postgres
+-- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
-CREATE VIEW private.enrollment_units AS
+CREATE VIEW private.enrollment_scopes AS
  SELECT e.id,
-    e.unit_id
+    e.user_id,
+    e.tenant_id,
+    e.unit_id,
+    e.course_id
    FROM lms.enrollments e;
 
-ALTER TABLE private.enrollment_units OWNER TO postgres;
+ALTER TABLE private.enrollment_scopes OWNER TO postgres;
 
 --
--- Name: VIEW enrollment_units; Type: COMMENT; Schema: private; Owner: postgres
+-- Name: VIEW enrollment_scopes; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON VIEW private.enrollment_units IS 'The unit of an enrolment, for the policy of lesson_progress. Not an invoker''s view, on purpose: the policy of enrollments would be planned again inside every query on progress. Tells only ids; clients cannot address it.';
+COMMENT ON VIEW private.enrollment_scopes IS 'Where an enrolment belongs, for the policies of other tables. Not an invoker''s view, on purpose: the policy of enrollments would be planned again inside every query that asks. Tells only ids; clients cannot address it.';
 
 --
 -- Name: idempotency_keys; Type: TABLE; Schema: private; Owner: postgres
@@ -3550,6 +3577,25 @@ ALTER TABLE private.idempotency_keys OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.idempotency_keys IS 'Answers already given, by the key that the client chose; forgotten after a week.';
+
+--
+-- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.membership_scopes AS
+ SELECT m.user_id,
+    m.tenant_id,
+    m.unit_id,
+    m.status
+   FROM lms.memberships m;
+
+ALTER TABLE private.membership_scopes OWNER TO postgres;
+
+--
+-- Name: VIEW membership_scopes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.membership_scopes IS 'Where a person belongs, for the policies of profiles.';
 
 --
 -- Name: org_unit_closure; Type: TABLE; Schema: private; Owner: postgres
@@ -3599,6 +3645,29 @@ ALTER TABLE private.sign_up_notes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: staff_scopes; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.staff_scopes AS
+ SELECT s.user_id,
+    s.tenant_id,
+    s.course_id,
+        CASE c.status
+            WHEN 'published'::text THEN c.visibility
+            ELSE 'private'::text
+        END AS visibility
+   FROM (lms.course_staff s
+     JOIN lms.courses c ON (((c.id = s.course_id) AND (c.deleted_at IS NULL))));
+
+ALTER TABLE private.staff_scopes OWNER TO postgres;
+
+--
+-- Name: VIEW staff_scopes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.staff_scopes IS 'Where a person teaches, for the policies of profiles.';
 
 --
 -- Name: profile_private; Type: TABLE; Schema: public; Owner: postgres
@@ -4678,7 +4747,7 @@ CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Courses are seen by visibility, enrolment, staff and scope" ON lms.courses FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND (visibility = 'public'::text)) OR ((status = 'published'::text) AND (visibility = 'restricted'::text) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses))) OR ((instructor_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
+CREATE POLICY "Courses are seen by visibility, enrolment, staff and scope" ON lms.courses FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR ((visibility = 'restricted'::text) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (created_at = now())))));
 
 --
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -4722,7 +4791,7 @@ CREATE POLICY "Lessons are changed by staff" ON lms.lessons FOR UPDATE TO authen
 
 CREATE POLICY "Lessons are seen with their course, drafts by staff and scope" ON lms.lessons FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = lessons.course_id))) AND (is_published OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+  WHERE (c.id = lessons.course_id))) AND (is_published OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))));
 
 --
 -- Name: roles Members see the roles of their tenants; Type: POLICY; Schema: lms; Owner: postgres
@@ -4799,7 +4868,7 @@ CREATE POLICY "People enrol themselves, and others in scope" ON lms.enrollments 
 --
 
 CREATE POLICY "Progress is seen by its learner, staff and in scope" ON lms.lesson_progress FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
-   FROM private.enrollment_units e
+   FROM private.enrollment_scopes e
   WHERE ((e.id = lesson_progress.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
 
 --
@@ -4971,16 +5040,16 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: profiles People are seen by those who see a row about them; Type: POLICY; Schema: public; Owner: postgres
+-- Name: profiles People are seen in scope, by teachers, and as teachers; Type: POLICY; Schema: public; Owner: postgres
 --
 
-CREATE POLICY "People are seen by those who see a row about them" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
-   FROM lms.memberships m
-  WHERE (m.user_id = profiles.id))) OR (EXISTS ( SELECT
-   FROM lms.course_staff s
-  WHERE (s.user_id = profiles.id))) OR (EXISTS ( SELECT
-   FROM lms.enrollments e
-  WHERE (e.user_id = profiles.id)))));
+CREATE POLICY "People are seen in scope, by teachers, and as teachers" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = profiles.id) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where))))))) OR (EXISTS ( SELECT
+   FROM private.staff_scopes s
+  WHERE ((s.user_id = profiles.id) AND ((s.visibility = 'public'::text) OR ((s.visibility = 'restricted'::text) AND (s.tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (s.course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (s.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.user_id = profiles.id) AND ((e.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (e.course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))))))));
 
 --
 -- Name: profile_private People change their own private part; Type: POLICY; Schema: public; Owner: postgres
@@ -4999,8 +5068,8 @@ CREATE POLICY "People change their own profile" ON public.profiles FOR UPDATE TO
 --
 
 CREATE POLICY "The private part is seen with the membership" ON public.profile_private FOR SELECT TO authenticated USING (((profile_id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
-   FROM lms.memberships m
-  WHERE ((m.user_id = profile_private.profile_id) AND (m.status <> 'ended'::text))))));
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = profile_private.profile_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))))))));
 
 --
 -- Name: profile_private; Type: ROW SECURITY; Schema: public; Owner: postgres
@@ -5687,6 +5756,15 @@ REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION my_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_courses() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_courses() TO anon;
+GRANT ALL ON FUNCTION private.my_courses() TO authenticated;
+GRANT ALL ON FUNCTION private.my_courses() TO service_role;
+
+--
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -6195,10 +6273,22 @@ GRANT UPDATE(time_zone) ON TABLE lms.tenants TO authenticated;
 GRANT UPDATE(locale) ON TABLE lms.tenants TO authenticated;
 
 --
--- Name: TABLE enrollment_units; Type: ACL; Schema: private; Owner: postgres
+-- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres
 --
 
-GRANT SELECT ON TABLE private.enrollment_units TO authenticated;
+GRANT SELECT ON TABLE private.enrollment_scopes TO authenticated;
+
+--
+-- Name: TABLE membership_scopes; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.membership_scopes TO authenticated;
+
+--
+-- Name: TABLE staff_scopes; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.staff_scopes TO authenticated;
 
 --
 -- Name: TABLE profile_private; Type: ACL; Schema: public; Owner: postgres

@@ -68,7 +68,7 @@ comment on table lms.permissions is 'The closed vocabulary of rights. Policies a
 insert into lms.permissions (permission, description) values
   ('catalog.read', 'See every course of the tenant, drafts too'),
   ('catalog.author', 'Create courses; edit those one is staff of'),
-  ('catalog.write', 'Edit every course of the tenant'),
+  ('catalog.write', 'Edit every course of the tenant; comes with catalog.read'),
   ('catalog.publish', 'Publish every course of the tenant'),
   ('enrollments.read', 'See enrolments in scope'),
   ('enrollments.write', 'Enrol people in scope, set due dates'),

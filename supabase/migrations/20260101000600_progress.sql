@@ -555,13 +555,13 @@ grant insert (user_id, lesson_id, progress_percentage, time_spent_seconds, last_
 grant update (user_id, lesson_id, progress_percentage, time_spent_seconds, last_position, updated_at, completed_at)
   on lms.lesson_progress to authenticated;
 
-create view private.enrollment_units as
-  select e.id, e.unit_id from lms.enrollments e;
+create view private.enrollment_scopes as
+  select e.id, e.user_id, e.tenant_id, e.unit_id, e.course_id from lms.enrollments e;
 
-comment on view private.enrollment_units is
-  'The unit of an enrolment, for the policy of lesson_progress. Not an invoker''s view, on purpose: the policy of '
-  'enrollments would be planned again inside every query on progress. Tells only ids; clients cannot address it.';
-grant select on private.enrollment_units to authenticated;
+comment on view private.enrollment_scopes is
+  'Where an enrolment belongs, for the policies of other tables. Not an invoker''s view, on purpose: the policy of '
+  'enrollments would be planned again inside every query that asks. Tells only ids; clients cannot address it.';
+grant select on private.enrollment_scopes to authenticated;
 
 create policy "Progress is seen by its learner, staff and in scope" on lms.lesson_progress
   for select to authenticated
@@ -570,7 +570,7 @@ create policy "Progress is seen by its learner, staff and in scope" on lms.lesso
     or tenant_id = any (array(select private.tenants_where('progress.read')))
     or course_id = any (array(select private.staffed_courses()))
     or exists (
-      select from private.enrollment_units e
+      select from private.enrollment_scopes e
       where e.id = enrollment_id and e.unit_id = any (array(select private.units_where('progress.read')))
     )
   );

@@ -38,8 +38,8 @@ select is_empty(
 select is_empty($$ select p.oid::regprocedure from tests.functions p where p.proacl is null $$, 'no function has the default grants, which include PUBLIC');
 select is_empty(
   $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false)
-     -- Ids only, for one policy; its comment says why.
-     and c.oid <> 'private.enrollment_units'::regclass $$,
+     -- Ids only, for policies; their comments say why.
+     and c.oid not in ('private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass) $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
 select is_empty($$ select c.oid::regclass from tests.relations c where c.relkind = 'f' $$, 'there are no foreign tables');
@@ -57,7 +57,7 @@ select set_eq(
     'authenticated lms.role_permissions SELECT', 'authenticated lms.memberships SELECT', 'authenticated lms.role_grants SELECT',
     'authenticated lms.courses SELECT', 'authenticated lms.course_staff SELECT', 'authenticated lms.modules SELECT', 'authenticated lms.lessons SELECT',
     'authenticated lms.lesson_blocks SELECT', 'authenticated lms.enrollments SELECT', 'authenticated lms.lesson_progress SELECT',
-    'authenticated private.enrollment_units SELECT'
+    'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables, all of them to read'
 );
@@ -123,7 +123,7 @@ select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
     'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
-    'private.my_tenants()', 'private.read_lesson_blocks(uuid)', 'private.staffed_courses()', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
+    'private.my_courses()', 'private.my_tenants()', 'private.read_lesson_blocks(uuid)', 'private.staffed_courses()', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
   ],
   'what runs as an anonymous caller reaches exactly these helpers'
 );
@@ -133,7 +133,7 @@ select set_eq(
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
     'private.is_api_call()', 'private.is_block_content(text,jsonb)', 'private.is_knowledge_profile(jsonb)', 'private.is_learning_preferences(jsonb)', 'private.is_list_of_words(jsonb)',
-    'private.is_map_of_web_addresses(jsonb)', 'private.is_safe_html(text)', 'private.is_time_zone(text)', 'private.is_web_address(text)', 'private.my_tenants()',
+    'private.is_map_of_web_addresses(jsonb)', 'private.is_safe_html(text)', 'private.is_time_zone(text)', 'private.is_web_address(text)', 'private.my_courses()', 'private.my_tenants()',
     'private.read_lesson_blocks(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
     'private.staffed_courses()', 'private.store_idempotent_answer(text,text,jsonb)', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)', 'private.uuid_v7()'
   ],

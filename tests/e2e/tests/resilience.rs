@@ -142,6 +142,14 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
     let (client, connection) =
         tokio_postgres::connect(stack.address("DB_URL"), tokio_postgres::NoTls).await?;
     let connection = tokio::spawn(connection);
+    let jobs: i64 = client
+        .query_one(
+            "select count(*) from cron.job where jobname like 'lyceum:%' and active",
+            &[],
+        )
+        .await?
+        .get(0);
+    assert_eq!(jobs, 2, "the maintenance jobs are scheduled");
     let lessons: Vec<Uuid> = client
         .query(
             "select id from lms.lessons where course_id = $1",

@@ -176,6 +176,7 @@ begin
   if v_course.capacity is not null and v_course.capacity <= (
     select count(*) from lms.enrollments e
     where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+      and (e.expires_at is null or e.expires_at > now())
   ) then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
@@ -330,8 +331,8 @@ begin
     if v_reasons is not null then
       perform private.refuse_enrollment(v_reasons);
     end if;
-    -- Leaving and coming back does not lose the date that staff has set.
-    if new_row.due_at is null then
+    -- Leaving and coming back does not lose the date that staff has set; staff itself may set none.
+    if v_self and new_row.due_at is null then
       select case e.status when 'dropped' then e.due_at end into new_row.due_at
       from lms.enrollments e
       where e.user_id = new_row.user_id and e.course_id = v_course.id

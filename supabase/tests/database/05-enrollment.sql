@@ -246,6 +246,9 @@ select is(tests.after('safety', 'max_attempts = 1', 'dora'), 'max_attempts_reach
 rollback to clean;
 select tests.enrollment('eve', 'safety');
 select is(tests.after('safety', 'capacity = 1', 'dora'), 'capacity_full', 'INV-E4: one of one place is taken');
+update lms.enrollments set expires_at = now() - interval '1 day' where course_id = tests.id('safety') and status in ('enrolled', 'in_progress', 'paused');
+select is(tests.after('safety', 'capacity = 1', 'dora'), '', 'INV-E4: ... until its time has run out, whether a job has been by or not');
+update lms.enrollments set expires_at = null where course_id = tests.id('safety');
 select is(tests.after('safety', 'capacity = 2', 'dora'), '', 'INV-E4: one of two places is free');
 update lms.enrollments set status = 'paused' where id = tests.id('eve takes safety');
 select is(tests.after('safety', 'capacity = 1', 'dora'), 'capacity_full', 'INV-E4: who pauses keeps the place');

@@ -19,6 +19,20 @@ ALTER SCHEMA analytics OWNER TO postgres;
 COMMENT ON SCHEMA analytics IS 'Learning events and reports.';
 
 --
+-- Name: audit; Type: SCHEMA; Schema: -; Owner: postgres
+--
+
+CREATE SCHEMA audit;
+
+ALTER SCHEMA audit OWNER TO postgres;
+
+--
+-- Name: SCHEMA audit; Type: COMMENT; Schema: -; Owner: postgres
+--
+
+COMMENT ON SCHEMA audit IS 'The audit trail. Not exposed, and closed to every API role.';
+
+--
 -- Name: billing; Type: SCHEMA; Schema: -; Owner: postgres
 --
 
@@ -115,6 +129,52 @@ ALTER SCHEMA public OWNER TO pg_database_owner;
 --
 
 COMMENT ON SCHEMA public IS 'standard public schema';
+
+--
+-- Name: audit_entry; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.audit_entry AS (
+	id bigint,
+	recorded_at timestamp with time zone,
+	table_name text,
+	row_id text,
+	operation text,
+	changes jsonb,
+	actor_id uuid,
+	actor_role text,
+	via text,
+	address text,
+	client text,
+	request_id text
+);
+
+ALTER TYPE lms.audit_entry OWNER TO postgres;
+
+--
+-- Name: TYPE audit_entry; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.audit_entry IS 'One changed row; changes is {column: {old, new}}. Personal values are {hash}, equal for equal values; values over 8 kB are {sha256, bytes}. address, client and request_id are what the caller''s request said.';
+
+--
+-- Name: audit_head; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.audit_head AS (
+	tenant_id uuid,
+	number bigint,
+	hash text,
+	sealed_at timestamp with time zone
+);
+
+ALTER TYPE lms.audit_head OWNER TO postgres;
+
+--
+-- Name: TYPE audit_head; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.audit_head IS 'The newest seal of a tenant''s audit trail; hash in hexadecimal.';
 
 --
 -- Name: outline_lesson; Type: TYPE; Schema: lms; Owner: postgres
@@ -306,6 +366,86 @@ CREATE TYPE lms.enrollment_eligibility AS (
 ALTER TYPE lms.enrollment_eligibility OWNER TO postgres;
 
 --
+-- Name: held_permission; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.held_permission AS (
+	permission text,
+	is_tenant_wide boolean,
+	unit_ids uuid[]
+);
+
+ALTER TYPE lms.held_permission OWNER TO postgres;
+
+--
+-- Name: TYPE held_permission; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.held_permission IS 'A permission of the caller: in the whole tenant, or in these units, each with all units below it.';
+
+--
+-- Name: held_role; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.held_role AS (
+	key text,
+	name text,
+	unit_id uuid
+);
+
+ALTER TYPE lms.held_role OWNER TO postgres;
+
+--
+-- Name: TYPE held_role; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.held_role IS 'A role of the caller; unit_id is null where it covers the whole tenant.';
+
+--
+-- Name: invitation_preview; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.invitation_preview AS (
+	tenant_id uuid,
+	tenant_name text,
+	email text,
+	role_name text,
+	unit_name text,
+	expires_at timestamp with time zone,
+	is_open boolean
+);
+
+ALTER TYPE lms.invitation_preview OWNER TO postgres;
+
+--
+-- Name: TYPE invitation_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.invitation_preview IS 'What the holder of a token may know before signing up.';
+
+--
+-- Name: issued_invitation; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.issued_invitation AS (
+	invitation_id uuid,
+	tenant_id uuid,
+	email text,
+	role_id uuid,
+	unit_id uuid,
+	expires_at timestamp with time zone,
+	token text
+);
+
+ALTER TYPE lms.issued_invitation OWNER TO postgres;
+
+--
+-- Name: TYPE issued_invitation; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.issued_invitation IS 'An invitation with its token, which is shown this once: the database keeps a hash.';
+
+--
 -- Name: lesson_content_block; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -349,6 +489,75 @@ ALTER TYPE lms.lesson_content OWNER TO postgres;
 COMMENT ON TYPE lms.lesson_content IS 'A lesson with its blocks in order and the caller''s own progress.';
 
 --
+-- Name: tenant_access; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.tenant_access AS (
+	tenant_id uuid,
+	slug text,
+	name text,
+	time_zone text,
+	locale text,
+	membership_id uuid,
+	unit_id uuid,
+	is_guest boolean,
+	roles lms.held_role[],
+	permissions lms.held_permission[],
+	staffed_course_ids uuid[]
+);
+
+ALTER TYPE lms.tenant_access OWNER TO postgres;
+
+--
+-- Name: TYPE tenant_access; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.tenant_access IS 'What the caller may do in one tenant.';
+
+--
+-- Name: my_access; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.my_access AS (
+	user_id uuid,
+	is_platform_admin boolean,
+	tenants lms.tenant_access[]
+);
+
+ALTER TYPE lms.my_access OWNER TO postgres;
+
+--
+-- Name: TYPE my_access; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.my_access IS 'What the caller may do where.';
+
+--
+-- Name: people_import_result; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.people_import_result AS (
+	line integer,
+	action text,
+	employee_number text,
+	email text,
+	membership_id uuid,
+	invitation_id uuid,
+	token text,
+	code text,
+	message text,
+	details jsonb
+);
+
+ALTER TYPE lms.people_import_result OWNER TO postgres;
+
+--
+-- Name: TYPE people_import_result; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.people_import_result IS 'What became of one row. `line` counts rows from 1, null for people missing from them. `action`: created, invited, updated, moved, restored, ended, unchanged or failed. `code`, `message` and `details` say why a row failed, or what to know about one that did not. `token` belongs into the link of an invitation and is shown this once.';
+
+--
 -- Name: progress_receipt; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -372,6 +581,58 @@ ALTER TYPE lms.progress_receipt OWNER TO postgres;
 COMMENT ON TYPE lms.progress_receipt IS 'Where a lesson and its course stand after progress was recorded; percentages 0 to 100.';
 
 --
+-- Name: tenant_overview; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.tenant_overview AS (
+	tenant_id uuid,
+	slug text,
+	name text,
+	domain text,
+	time_zone text,
+	locale text,
+	is_active boolean,
+	active_members bigint,
+	published_courses bigint,
+	created_at timestamp with time zone
+);
+
+ALTER TYPE lms.tenant_overview OWNER TO postgres;
+
+--
+-- Name: TYPE tenant_overview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
+
+--
+-- Name: email_address; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.email_address AS text
+	CONSTRAINT email_is_an_address_in_lower_case CHECK (((VALUE ~ '^[^\s@<>,;:"\\]+@[^\s@<>,;:"\\]+\.[^\s@<>,;:"\\]+$'::text) AND (length(VALUE) <= 320) AND (VALUE = lower(VALUE))));
+
+ALTER DOMAIN private.email_address OWNER TO postgres;
+
+--
+-- Name: imported_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.imported_person AS (
+	employee_number text,
+	email text,
+	first_name text,
+	last_name text,
+	unit text,
+	job_title text,
+	role text,
+	role_scope text,
+	status text
+);
+
+ALTER TYPE private.imported_person OWNER TO postgres;
+
+--
 -- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -379,6 +640,136 @@ CREATE DOMAIN private.locale AS text
 	CONSTRAINT locale_is_a_language_tag CHECK ((VALUE ~ '^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$'::text));
 
 ALTER DOMAIN private.locale OWNER TO postgres;
+
+--
+-- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.invitations (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    email private.email_address NOT NULL,
+    role_id uuid NOT NULL,
+    unit_id uuid,
+    limited_to_unit boolean DEFAULT true NOT NULL,
+    first_name text DEFAULT ''::text NOT NULL,
+    last_name text DEFAULT ''::text NOT NULL,
+    job_title text,
+    employee_number text,
+    invited_by uuid,
+    expires_at timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone,
+    accepted_by uuid,
+    revoked_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT invitation_accepted_by_somebody CHECK (((accepted_at IS NULL) = (accepted_by IS NULL))),
+    CONSTRAINT invitation_is_not_both_accepted_and_revoked CHECK (((accepted_at IS NULL) OR (revoked_at IS NULL))),
+    CONSTRAINT invited_employee_number_is_short CHECK (((employee_number ~ '\S'::text) AND (length(employee_number) <= 60))),
+    CONSTRAINT invited_first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT invited_job_title_is_short CHECK ((length(job_title) <= 200)),
+    CONSTRAINT invited_last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text)))
+);
+
+ALTER TABLE lms.invitations OWNER TO postgres;
+
+--
+-- Name: TABLE invitations; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.invitations IS 'Somebody was asked to become a member. Open until accepted, revoked or past expires_at. Made by lms.invite.';
+
+--
+-- Name: COLUMN invitations.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.invitations.unit_id IS 'Home unit of the membership to come.';
+
+--
+-- Name: COLUMN invitations.limited_to_unit; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.invitations.limited_to_unit IS 'The role covers unit_id and what is below it; false: the whole tenant.';
+
+--
+-- Name: COLUMN invitations.first_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.invitations.first_name IS 'For the profile, where the person has given no name themselves.';
+
+--
+-- Name: memberships; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.memberships (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    status text DEFAULT 'active'::text NOT NULL,
+    job_title text,
+    employee_number text,
+    is_guest boolean DEFAULT false NOT NULL,
+    joined_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    ended_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT employee_number_is_short CHECK (((employee_number ~ '\S'::text) AND (length(employee_number) <= 60))),
+    CONSTRAINT job_title_is_short CHECK ((length(job_title) <= 200)),
+    CONSTRAINT membership_has_an_end_exactly_when_ended CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
+    CONSTRAINT membership_status_is_known CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'ended'::text])))
+);
+
+ALTER TABLE lms.memberships OWNER TO postgres;
+
+--
+-- Name: TABLE memberships; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.memberships IS 'One person in one tenant: home unit, job title, employee number, status.';
+
+--
+-- Name: COLUMN memberships.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.memberships.unit_id IS 'Home unit. Moving to another takes open enrolments along; roles limited to a unit stay where they were granted.';
+
+--
+-- Name: COLUMN memberships.is_guest; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.memberships.is_guest IS 'Joined by enrolling in an open public course: takes what they enrolled in, and sees nothing else of the tenant.';
+
+--
+-- Name: COLUMN memberships.ended_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.memberships.ended_by IS 'Who ended it; the person themselves when they left.';
+
+--
+-- Name: matched_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.matched_person AS (
+	line integer,
+	source jsonb,
+	person private.imported_person,
+	faults jsonb[],
+	first_line integer,
+	member lms.memberships,
+	known_as text,
+	by_number uuid,
+	by_email uuid,
+	invitation lms.invitations,
+	other_invitation_id uuid,
+	unit_id uuid,
+	role_id uuid,
+	held_everywhere boolean,
+	held_in uuid[]
+);
+
+ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
 -- Name: percentage; Type: DOMAIN; Schema: private; Owner: postgres
@@ -467,6 +858,3142 @@ CREATE DOMAIN private.web_address AS text
 	CONSTRAINT web_address_is_http_or_a_path CHECK (((VALUE ~ '^(https?://[^\s<>"]+|/[^\s<>"]*)$'::text) AND (length(VALUE) <= 2000)));
 
 ALTER DOMAIN private.web_address OWNER TO postgres;
+
+--
+-- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea DEFAULT NULL::bytea) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_value is null or p_value = 'null' then
+    return null;
+  end if;
+  return jsonb_build_object('hash', encode(
+    extensions.hmac(
+      convert_to(p_column || E'\n' || p_value, 'UTF8'),
+      coalesce(p_key, (select k.key from private.audit_key k)),
+      'sha256'
+    ),
+    'hex'
+  ));
+end
+$$;
+
+ALTER FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) OWNER TO postgres;
+
+--
+-- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) IS '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash, so that one sees that a value was changed back, and not what it is. The key is looked up unless it is given.';
+
+--
+-- Name: log; Type: TABLE; Schema: audit; Owner: postgres
+--
+
+CREATE TABLE audit.log (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tenant_id uuid,
+    table_name text NOT NULL,
+    row_id text,
+    operation text NOT NULL,
+    changes jsonb NOT NULL,
+    actor_id uuid,
+    actor_role text NOT NULL,
+    via text,
+    address text,
+    client text,
+    request_id text,
+    CONSTRAINT audit_operation_is_known CHECK ((operation = ANY (ARRAY['INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'RESTORE'::text, 'TRUNCATE'::text])))
+)
+PARTITION BY RANGE (recorded_at);
+
+ALTER TABLE audit.log OWNER TO postgres;
+
+--
+-- Name: TABLE log; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON TABLE audit.log IS 'One row per changed row of a watched table, written in the same transaction. Nothing refers to it and it refers to nothing: it outlives what it tells about.';
+
+--
+-- Name: COLUMN log.xid; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.xid IS 'The transaction: rows with the same one were changed together.';
+
+--
+-- Name: COLUMN log.tenant_id; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.tenant_id IS 'Null for what belongs to no tenant: profiles, platform administrators.';
+
+--
+-- Name: COLUMN log.row_id; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.row_id IS 'The primary key; composite ones are joined by commas. Null for TRUNCATE.';
+
+--
+-- Name: COLUMN log.operation; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.operation IS 'Setting deleted_at counts as DELETE, clearing it as RESTORE.';
+
+--
+-- Name: COLUMN log.changes; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.changes IS '{column: {old, new}} of the columns that changed; without old when the row is new, without new when it is gone, and then without columns that are null. Personal columns are {hash}, values over 8 kB {sha256, bytes}, secret columns {}.';
+
+--
+-- Name: COLUMN log.actor_id; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.actor_id IS 'Who was signed in; null for jobs, imports and consoles.';
+
+--
+-- Name: COLUMN log.actor_role; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.actor_role IS 'The role of the request; without one, the role of the connection.';
+
+--
+-- Name: COLUMN log.via; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.via IS 'The job, else the request''s method and path.';
+
+--
+-- Name: COLUMN log.address; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.address IS 'X-Forwarded-For as it arrived: only as true as the proxy in front makes it.';
+
+--
+-- Name: COLUMN log.client; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.client IS 'X-Client-Info and User-Agent: claimed by the caller.';
+
+--
+-- Name: COLUMN log.request_id; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.log.request_id IS 'X-Request-Id: finds the request in other logs. Claimed by the caller.';
+
+--
+-- Name: hash_row(audit.log); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.hash_row(p_row audit.log) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return sha256(convert_to(
+    jsonb_build_array(
+      p_row.id, p_row.xid::text, to_char(p_row.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+      p_row.tenant_id, p_row.table_name, p_row.row_id, p_row.operation, p_row.changes,
+      p_row.actor_id, p_row.actor_role, p_row.via, p_row.address, p_row.client, p_row.request_id
+    )::text,
+    'UTF8'
+  ));
+end
+$$;
+
+ALTER FUNCTION audit.hash_row(p_row audit.log) OWNER TO postgres;
+
+--
+-- Name: FUNCTION hash_row(p_row audit.log); Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON FUNCTION audit.hash_row(p_row audit.log) IS 'SHA-256 of all columns of the row, as a JSON array in UTF-8, times in UTC to the microsecond.';
+
+--
+-- Name: seals; Type: TABLE; Schema: audit; Owner: postgres
+--
+
+CREATE TABLE audit.seals (
+    tenant_id uuid NOT NULL,
+    number bigint NOT NULL,
+    log_ids bigint[] NOT NULL,
+    row_hashes bytea[] NOT NULL,
+    previous_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    sealed_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE audit.seals OWNER TO postgres;
+
+--
+-- Name: TABLE seals; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON TABLE audit.seals IS 'Per tenant a chain of seals over rows of the log: each names its rows, holds a hash of each, and is hashed together with the seal before it.';
+
+--
+-- Name: COLUMN seals.tenant_id; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.seals.tenant_id IS 'The nil UUID for rows that belong to no tenant.';
+
+--
+-- Name: COLUMN seals.previous_hash; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON COLUMN audit.seals.previous_hash IS 'Of the seal before it; of the first one, a hash of the tenant''s id.';
+
+--
+-- Name: hash_seal(audit.seals); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.hash_seal(p_seal audit.seals) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return sha256(
+    p_seal.previous_hash || int8send(p_seal.number) || timestamptz_send(p_seal.sealed_at)
+    || (select string_agg(int8send(l.id), '' order by l.position) from unnest(p_seal.log_ids) with ordinality as l (id, position))
+    || (select string_agg(r.hash, '' order by r.position) from unnest(p_seal.row_hashes) with ordinality as r (hash, position))
+  );
+end
+$$;
+
+ALTER FUNCTION audit.hash_seal(p_seal audit.seals) OWNER TO postgres;
+
+--
+-- Name: FUNCTION hash_seal(p_seal audit.seals); Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, number, time (8 bytes each, big-endian; microseconds since 2000), ids and row hashes.';
+
+--
+-- Name: record_lms_assignable_roles(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_assignable_roles() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.role_id is distinct from new.role_id then
+    v_changes := v_changes || jsonb_build_object('role_id', jsonb_build_object(
+      'old', old.role_id,
+      'new', new.role_id
+    ));
+  end if;
+  if old.assignable_role_id is distinct from new.assignable_role_id then
+    v_changes := v_changes || jsonb_build_object('assignable_role_id', jsonb_build_object(
+      'old', old.assignable_role_id,
+      'new', new.assignable_role_id
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.assignable_roles', concat_ws(',', old.role_id, old.assignable_role_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
+
+--
+-- Name: record_lms_cohort_members(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_cohort_members() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.cohort_id is distinct from new.cohort_id then
+    v_changes := v_changes || jsonb_build_object('cohort_id', jsonb_build_object(
+      'old', old.cohort_id,
+      'new', new.cohort_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.cohort_members', concat_ws(',', old.tenant_id, old.cohort_id, old.user_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_cohort_members() OWNER TO postgres;
+
+--
+-- Name: record_lms_cohorts(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_cohorts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.starts_on is distinct from new.starts_on then
+    v_changes := v_changes || jsonb_build_object('starts_on', jsonb_build_object(
+      'old', old.starts_on,
+      'new', new.starts_on
+    ));
+  end if;
+  if old.ends_on is distinct from new.ends_on then
+    v_changes := v_changes || jsonb_build_object('ends_on', jsonb_build_object(
+      'old', old.ends_on,
+      'new', new.ends_on
+    ));
+  end if;
+  if old.archived_at is distinct from new.archived_at then
+    v_changes := v_changes || jsonb_build_object('archived_at', jsonb_build_object(
+      'old', old.archived_at,
+      'new', new.archived_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.cohorts', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_cohorts() OWNER TO postgres;
+
+--
+-- Name: record_lms_course_staff(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_staff() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.part is distinct from new.part then
+    v_changes := v_changes || jsonb_build_object('part', jsonb_build_object(
+      'old', case when octet_length(old.part) > 8000 then audit.shorten(to_jsonb(old.part)) else to_jsonb(old.part) end,
+      'new', case when octet_length(new.part) > 8000 then audit.shorten(to_jsonb(new.part)) else to_jsonb(new.part) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_staff', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_staff() OWNER TO postgres;
+
+--
+-- Name: record_lms_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.visibility is distinct from new.visibility then
+    v_changes := v_changes || jsonb_build_object('visibility', jsonb_build_object(
+      'old', case when octet_length(old.visibility) > 8000 then audit.shorten(to_jsonb(old.visibility)) else to_jsonb(old.visibility) end,
+      'new', case when octet_length(new.visibility) > 8000 then audit.shorten(to_jsonb(new.visibility)) else to_jsonb(new.visibility) end
+    ));
+  end if;
+  if old.difficulty is distinct from new.difficulty then
+    v_changes := v_changes || jsonb_build_object('difficulty', jsonb_build_object(
+      'old', case when octet_length(old.difficulty) > 8000 then audit.shorten(to_jsonb(old.difficulty)) else to_jsonb(old.difficulty) end,
+      'new', case when octet_length(new.difficulty) > 8000 then audit.shorten(to_jsonb(new.difficulty)) else to_jsonb(new.difficulty) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.estimated_minutes is distinct from new.estimated_minutes then
+    v_changes := v_changes || jsonb_build_object('estimated_minutes', jsonb_build_object(
+      'old', old.estimated_minutes,
+      'new', new.estimated_minutes
+    ));
+  end if;
+  if old.price is distinct from new.price then
+    v_changes := v_changes || jsonb_build_object('price', jsonb_build_object(
+      'old', old.price,
+      'new', new.price
+    ));
+  end if;
+  if old.currency is distinct from new.currency then
+    v_changes := v_changes || jsonb_build_object('currency', jsonb_build_object(
+      'old', case when octet_length(old.currency) > 8000 then audit.shorten(to_jsonb(old.currency)) else to_jsonb(old.currency) end,
+      'new', case when octet_length(new.currency) > 8000 then audit.shorten(to_jsonb(new.currency)) else to_jsonb(new.currency) end
+    ));
+  end if;
+  if old.instructor_id is distinct from new.instructor_id then
+    v_changes := v_changes || jsonb_build_object('instructor_id', jsonb_build_object(
+      'old', old.instructor_id,
+      'new', new.instructor_id
+    ));
+  end if;
+  if old.required_score is distinct from new.required_score then
+    v_changes := v_changes || jsonb_build_object('required_score', jsonb_build_object(
+      'old', old.required_score,
+      'new', new.required_score
+    ));
+  end if;
+  if old.allow_retake is distinct from new.allow_retake then
+    v_changes := v_changes || jsonb_build_object('allow_retake', jsonb_build_object(
+      'old', old.allow_retake,
+      'new', new.allow_retake
+    ));
+  end if;
+  if old.max_attempts is distinct from new.max_attempts then
+    v_changes := v_changes || jsonb_build_object('max_attempts', jsonb_build_object(
+      'old', old.max_attempts,
+      'new', new.max_attempts
+    ));
+  end if;
+  if old.capacity is distinct from new.capacity then
+    v_changes := v_changes || jsonb_build_object('capacity', jsonb_build_object(
+      'old', old.capacity,
+      'new', new.capacity
+    ));
+  end if;
+  if old.self_enrollment is distinct from new.self_enrollment then
+    v_changes := v_changes || jsonb_build_object('self_enrollment', jsonb_build_object(
+      'old', case when octet_length(old.self_enrollment) > 8000 then audit.shorten(to_jsonb(old.self_enrollment)) else to_jsonb(old.self_enrollment) end,
+      'new', case when octet_length(new.self_enrollment) > 8000 then audit.shorten(to_jsonb(new.self_enrollment)) else to_jsonb(new.self_enrollment) end
+    ));
+  end if;
+  if old.is_featured is distinct from new.is_featured then
+    v_changes := v_changes || jsonb_build_object('is_featured', jsonb_build_object(
+      'old', old.is_featured,
+      'new', new.is_featured
+    ));
+  end if;
+  if old.thumbnail_url is distinct from new.thumbnail_url then
+    v_changes := v_changes || jsonb_build_object('thumbnail_url', jsonb_build_object(
+      'old', case when octet_length(old.thumbnail_url) > 8000 then audit.shorten(to_jsonb(old.thumbnail_url)) else to_jsonb(old.thumbnail_url) end,
+      'new', case when octet_length(new.thumbnail_url) > 8000 then audit.shorten(to_jsonb(new.thumbnail_url)) else to_jsonb(new.thumbnail_url) end
+    ));
+  end if;
+  if old.meta_description is distinct from new.meta_description then
+    v_changes := v_changes || jsonb_build_object('meta_description', jsonb_build_object(
+      'old', case when octet_length(old.meta_description) > 8000 then audit.shorten(to_jsonb(old.meta_description)) else to_jsonb(old.meta_description) end,
+      'new', case when octet_length(new.meta_description) > 8000 then audit.shorten(to_jsonb(new.meta_description)) else to_jsonb(new.meta_description) end
+    ));
+  end if;
+  if old.meta_keywords is distinct from new.meta_keywords then
+    v_changes := v_changes || jsonb_build_object('meta_keywords', jsonb_build_object(
+      'old', case when octet_length(old.meta_keywords) > 8000 then audit.shorten(to_jsonb(old.meta_keywords)) else to_jsonb(old.meta_keywords) end,
+      'new', case when octet_length(new.meta_keywords) > 8000 then audit.shorten(to_jsonb(new.meta_keywords)) else to_jsonb(new.meta_keywords) end
+    ));
+  end if;
+  if old.version_label is distinct from new.version_label then
+    v_changes := v_changes || jsonb_build_object('version_label', jsonb_build_object(
+      'old', case when octet_length(old.version_label) > 8000 then audit.shorten(to_jsonb(old.version_label)) else to_jsonb(old.version_label) end,
+      'new', case when octet_length(new.version_label) > 8000 then audit.shorten(to_jsonb(new.version_label)) else to_jsonb(new.version_label) end
+    ));
+  end if;
+  if old.metadata is distinct from new.metadata then
+    v_changes := v_changes || jsonb_build_object('metadata', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.metadata)),
+      'new', audit.shorten(to_jsonb(new.metadata))
+    ));
+  end if;
+  if old.published_at is distinct from new.published_at then
+    v_changes := v_changes || jsonb_build_object('published_at', jsonb_build_object(
+      'old', old.published_at,
+      'new', new.published_at
+    ));
+  end if;
+  if old.deleted_at is distinct from new.deleted_at then
+    v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_object(
+      'old', old.deleted_at,
+      'new', new.deleted_at
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.courses', concat_ws(',', old.id),
+    case when old.deleted_at is null and new.deleted_at is not null then 'DELETE' when old.deleted_at is not null and new.deleted_at is null then 'RESTORE' else 'UPDATE' end,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.tenant_id, old.course_id, old.user_id, old.unit_id, old.cycle, old.status, old.source, old.enrolled_by, old.due_at, old.expires_at, old.enrolled_at, old.started_at, old.completed_at, old.dropped_at, old.paused_at, old.expired_at, old.final_grade, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.course_id, new.user_id, new.unit_id, new.cycle, new.status, new.source, new.enrolled_by, new.due_at, new.expires_at, new.enrolled_at, new.started_at, new.completed_at, new.dropped_at, new.paused_at, new.expired_at, new.final_grade, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.source is distinct from new.source then
+    v_changes := v_changes || jsonb_build_object('source', jsonb_build_object(
+      'old', case when octet_length(old.source) > 8000 then audit.shorten(to_jsonb(old.source)) else to_jsonb(old.source) end,
+      'new', case when octet_length(new.source) > 8000 then audit.shorten(to_jsonb(new.source)) else to_jsonb(new.source) end
+    ));
+  end if;
+  if old.enrolled_by is distinct from new.enrolled_by then
+    v_changes := v_changes || jsonb_build_object('enrolled_by', jsonb_build_object(
+      'old', old.enrolled_by,
+      'new', new.enrolled_by
+    ));
+  end if;
+  if old.due_at is distinct from new.due_at then
+    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
+      'old', old.due_at,
+      'new', new.due_at
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.enrolled_at is distinct from new.enrolled_at then
+    v_changes := v_changes || jsonb_build_object('enrolled_at', jsonb_build_object(
+      'old', old.enrolled_at,
+      'new', new.enrolled_at
+    ));
+  end if;
+  if old.started_at is distinct from new.started_at then
+    v_changes := v_changes || jsonb_build_object('started_at', jsonb_build_object(
+      'old', old.started_at,
+      'new', new.started_at
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.dropped_at is distinct from new.dropped_at then
+    v_changes := v_changes || jsonb_build_object('dropped_at', jsonb_build_object(
+      'old', old.dropped_at,
+      'new', new.dropped_at
+    ));
+  end if;
+  if old.paused_at is distinct from new.paused_at then
+    v_changes := v_changes || jsonb_build_object('paused_at', jsonb_build_object(
+      'old', old.paused_at,
+      'new', new.paused_at
+    ));
+  end if;
+  if old.expired_at is distinct from new.expired_at then
+    v_changes := v_changes || jsonb_build_object('expired_at', jsonb_build_object(
+      'old', old.expired_at,
+      'new', new.expired_at
+    ));
+  end if;
+  if old.final_grade is distinct from new.final_grade then
+    v_changes := v_changes || jsonb_build_object('final_grade', jsonb_build_object(
+      'old', old.final_grade,
+      'new', new.final_grade
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.enrollments', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_enrollments() OWNER TO postgres;
+
+--
+-- Name: record_lms_invitations(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_invitations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.email is distinct from new.email then
+    v_changes := v_changes || jsonb_build_object('email', jsonb_build_object(
+      'old', audit.hash_personal('lms.invitations.email', to_jsonb(old.email)),
+      'new', audit.hash_personal('lms.invitations.email', to_jsonb(new.email))
+    ));
+  end if;
+  if old.role_id is distinct from new.role_id then
+    v_changes := v_changes || jsonb_build_object('role_id', jsonb_build_object(
+      'old', old.role_id,
+      'new', new.role_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.limited_to_unit is distinct from new.limited_to_unit then
+    v_changes := v_changes || jsonb_build_object('limited_to_unit', jsonb_build_object(
+      'old', old.limited_to_unit,
+      'new', new.limited_to_unit
+    ));
+  end if;
+  if old.first_name is distinct from new.first_name then
+    v_changes := v_changes || jsonb_build_object('first_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.invitations.first_name', to_jsonb(old.first_name)),
+      'new', audit.hash_personal('lms.invitations.first_name', to_jsonb(new.first_name))
+    ));
+  end if;
+  if old.last_name is distinct from new.last_name then
+    v_changes := v_changes || jsonb_build_object('last_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.invitations.last_name', to_jsonb(old.last_name)),
+      'new', audit.hash_personal('lms.invitations.last_name', to_jsonb(new.last_name))
+    ));
+  end if;
+  if old.job_title is distinct from new.job_title then
+    v_changes := v_changes || jsonb_build_object('job_title', jsonb_build_object(
+      'old', audit.hash_personal('lms.invitations.job_title', to_jsonb(old.job_title)),
+      'new', audit.hash_personal('lms.invitations.job_title', to_jsonb(new.job_title))
+    ));
+  end if;
+  if old.employee_number is distinct from new.employee_number then
+    v_changes := v_changes || jsonb_build_object('employee_number', jsonb_build_object(
+      'old', audit.hash_personal('lms.invitations.employee_number', to_jsonb(old.employee_number)),
+      'new', audit.hash_personal('lms.invitations.employee_number', to_jsonb(new.employee_number))
+    ));
+  end if;
+  if old.invited_by is distinct from new.invited_by then
+    v_changes := v_changes || jsonb_build_object('invited_by', jsonb_build_object(
+      'old', old.invited_by,
+      'new', new.invited_by
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.accepted_at is distinct from new.accepted_at then
+    v_changes := v_changes || jsonb_build_object('accepted_at', jsonb_build_object(
+      'old', old.accepted_at,
+      'new', new.accepted_at
+    ));
+  end if;
+  if old.accepted_by is distinct from new.accepted_by then
+    v_changes := v_changes || jsonb_build_object('accepted_by', jsonb_build_object(
+      'old', old.accepted_by,
+      'new', new.accepted_by
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.invitations', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_invitations() OWNER TO postgres;
+
+--
+-- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_lesson_blocks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.type is distinct from new.type then
+    v_changes := v_changes || jsonb_build_object('type', jsonb_build_object(
+      'old', case when octet_length(old.type) > 8000 then audit.shorten(to_jsonb(old.type)) else to_jsonb(old.type) end,
+      'new', case when octet_length(new.type) > 8000 then audit.shorten(to_jsonb(new.type)) else to_jsonb(new.type) end
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.content is distinct from new.content then
+    v_changes := v_changes || jsonb_build_object('content', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.content)),
+      'new', audit.shorten(to_jsonb(new.content))
+    ));
+  end if;
+  if old.metadata is distinct from new.metadata then
+    v_changes := v_changes || jsonb_build_object('metadata', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.metadata)),
+      'new', audit.shorten(to_jsonb(new.metadata))
+    ));
+  end if;
+  if old.is_optional is distinct from new.is_optional then
+    v_changes := v_changes || jsonb_build_object('is_optional', jsonb_build_object(
+      'old', old.is_optional,
+      'new', new.is_optional
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.deleted_at is distinct from new.deleted_at then
+    v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_object(
+      'old', old.deleted_at,
+      'new', new.deleted_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.lesson_blocks', concat_ws(',', old.id),
+    case when old.deleted_at is null and new.deleted_at is not null then 'DELETE' when old.deleted_at is not null and new.deleted_at is null then 'RESTORE' else 'UPDATE' end,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_lesson_blocks() OWNER TO postgres;
+
+--
+-- Name: record_lms_lesson_progress(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_lesson_progress() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.progress_percentage is distinct from new.progress_percentage then
+    v_changes := v_changes || jsonb_build_object('progress_percentage', jsonb_build_object(
+      'old', old.progress_percentage,
+      'new', new.progress_percentage
+    ));
+  end if;
+  if old.time_spent_seconds is distinct from new.time_spent_seconds then
+    v_changes := v_changes || jsonb_build_object('time_spent_seconds', jsonb_build_object(
+      'old', old.time_spent_seconds,
+      'new', new.time_spent_seconds
+    ));
+  end if;
+  if old.last_position is distinct from new.last_position then
+    v_changes := v_changes || jsonb_build_object('last_position', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.last_position)),
+      'new', audit.shorten(to_jsonb(new.last_position))
+    ));
+  end if;
+  if old.first_accessed_at is distinct from new.first_accessed_at then
+    v_changes := v_changes || jsonb_build_object('first_accessed_at', jsonb_build_object(
+      'old', old.first_accessed_at,
+      'new', new.first_accessed_at
+    ));
+  end if;
+  if old.last_accessed_at is distinct from new.last_accessed_at then
+    v_changes := v_changes || jsonb_build_object('last_accessed_at', jsonb_build_object(
+      'old', old.last_accessed_at,
+      'new', new.last_accessed_at
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.lesson_progress', concat_ws(',', old.enrollment_id, old.lesson_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_lesson_progress() OWNER TO postgres;
+
+--
+-- Name: record_lms_lessons(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_lessons() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.module_id is distinct from new.module_id then
+    v_changes := v_changes || jsonb_build_object('module_id', jsonb_build_object(
+      'old', old.module_id,
+      'new', new.module_id
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.type is distinct from new.type then
+    v_changes := v_changes || jsonb_build_object('type', jsonb_build_object(
+      'old', case when octet_length(old.type) > 8000 then audit.shorten(to_jsonb(old.type)) else to_jsonb(old.type) end,
+      'new', case when octet_length(new.type) > 8000 then audit.shorten(to_jsonb(new.type)) else to_jsonb(new.type) end
+    ));
+  end if;
+  if old.duration is distinct from new.duration then
+    v_changes := v_changes || jsonb_build_object('duration', jsonb_build_object(
+      'old', old.duration,
+      'new', new.duration
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.requires_completion is distinct from new.requires_completion then
+    v_changes := v_changes || jsonb_build_object('requires_completion', jsonb_build_object(
+      'old', old.requires_completion,
+      'new', new.requires_completion
+    ));
+  end if;
+  if old.is_published is distinct from new.is_published then
+    v_changes := v_changes || jsonb_build_object('is_published', jsonb_build_object(
+      'old', old.is_published,
+      'new', new.is_published
+    ));
+  end if;
+  if old.is_preview is distinct from new.is_preview then
+    v_changes := v_changes || jsonb_build_object('is_preview', jsonb_build_object(
+      'old', old.is_preview,
+      'new', new.is_preview
+    ));
+  end if;
+  if old.objectives is distinct from new.objectives then
+    v_changes := v_changes || jsonb_build_object('objectives', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.objectives)),
+      'new', audit.shorten(to_jsonb(new.objectives))
+    ));
+  end if;
+  if old.deleted_at is distinct from new.deleted_at then
+    v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_object(
+      'old', old.deleted_at,
+      'new', new.deleted_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.lessons', concat_ws(',', old.id),
+    case when old.deleted_at is null and new.deleted_at is not null then 'DELETE' when old.deleted_at is not null and new.deleted_at is null then 'RESTORE' else 'UPDATE' end,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_lessons() OWNER TO postgres;
+
+--
+-- Name: record_lms_memberships(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_memberships() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.job_title is distinct from new.job_title then
+    v_changes := v_changes || jsonb_build_object('job_title', jsonb_build_object(
+      'old', audit.hash_personal('lms.memberships.job_title', to_jsonb(old.job_title)),
+      'new', audit.hash_personal('lms.memberships.job_title', to_jsonb(new.job_title))
+    ));
+  end if;
+  if old.employee_number is distinct from new.employee_number then
+    v_changes := v_changes || jsonb_build_object('employee_number', jsonb_build_object(
+      'old', audit.hash_personal('lms.memberships.employee_number', to_jsonb(old.employee_number)),
+      'new', audit.hash_personal('lms.memberships.employee_number', to_jsonb(new.employee_number))
+    ));
+  end if;
+  if old.is_guest is distinct from new.is_guest then
+    v_changes := v_changes || jsonb_build_object('is_guest', jsonb_build_object(
+      'old', old.is_guest,
+      'new', new.is_guest
+    ));
+  end if;
+  if old.joined_at is distinct from new.joined_at then
+    v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_object(
+      'old', old.joined_at,
+      'new', new.joined_at
+    ));
+  end if;
+  if old.ended_at is distinct from new.ended_at then
+    v_changes := v_changes || jsonb_build_object('ended_at', jsonb_build_object(
+      'old', old.ended_at,
+      'new', new.ended_at
+    ));
+  end if;
+  if old.ended_by is distinct from new.ended_by then
+    v_changes := v_changes || jsonb_build_object('ended_by', jsonb_build_object(
+      'old', old.ended_by,
+      'new', new.ended_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.memberships', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_memberships() OWNER TO postgres;
+
+--
+-- Name: record_lms_modules(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_modules() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.deleted_at is distinct from new.deleted_at then
+    v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_object(
+      'old', old.deleted_at,
+      'new', new.deleted_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.modules', concat_ws(',', old.id),
+    case when old.deleted_at is null and new.deleted_at is not null then 'DELETE' when old.deleted_at is not null and new.deleted_at is null then 'RESTORE' else 'UPDATE' end,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_modules() OWNER TO postgres;
+
+--
+-- Name: record_lms_org_units(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_org_units() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.parent_id is distinct from new.parent_id then
+    v_changes := v_changes || jsonb_build_object('parent_id', jsonb_build_object(
+      'old', old.parent_id,
+      'new', new.parent_id
+    ));
+  end if;
+  if old.kind is distinct from new.kind then
+    v_changes := v_changes || jsonb_build_object('kind', jsonb_build_object(
+      'old', case when octet_length(old.kind) > 8000 then audit.shorten(to_jsonb(old.kind)) else to_jsonb(old.kind) end,
+      'new', case when octet_length(new.kind) > 8000 then audit.shorten(to_jsonb(new.kind)) else to_jsonb(new.kind) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.code is distinct from new.code then
+    v_changes := v_changes || jsonb_build_object('code', jsonb_build_object(
+      'old', case when octet_length(old.code) > 8000 then audit.shorten(to_jsonb(old.code)) else to_jsonb(old.code) end,
+      'new', case when octet_length(new.code) > 8000 then audit.shorten(to_jsonb(new.code)) else to_jsonb(new.code) end
+    ));
+  end if;
+  if old.archived_at is distinct from new.archived_at then
+    v_changes := v_changes || jsonb_build_object('archived_at', jsonb_build_object(
+      'old', old.archived_at,
+      'new', new.archived_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.org_units', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_role_grants(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_role_grants() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.membership_id is distinct from new.membership_id then
+    v_changes := v_changes || jsonb_build_object('membership_id', jsonb_build_object(
+      'old', old.membership_id,
+      'new', new.membership_id
+    ));
+  end if;
+  if old.role_id is distinct from new.role_id then
+    v_changes := v_changes || jsonb_build_object('role_id', jsonb_build_object(
+      'old', old.role_id,
+      'new', new.role_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.role_grants', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_role_grants() OWNER TO postgres;
+
+--
+-- Name: record_lms_role_permissions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_role_permissions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.role_id is distinct from new.role_id then
+    v_changes := v_changes || jsonb_build_object('role_id', jsonb_build_object(
+      'old', old.role_id,
+      'new', new.role_id
+    ));
+  end if;
+  if old.permission is distinct from new.permission then
+    v_changes := v_changes || jsonb_build_object('permission', jsonb_build_object(
+      'old', case when octet_length(old.permission) > 8000 then audit.shorten(to_jsonb(old.permission)) else to_jsonb(old.permission) end,
+      'new', case when octet_length(new.permission) > 8000 then audit.shorten(to_jsonb(new.permission)) else to_jsonb(new.permission) end
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.role_permissions', concat_ws(',', old.role_id, old.permission),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_role_permissions() OWNER TO postgres;
+
+--
+-- Name: record_lms_roles(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_roles() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.key is distinct from new.key then
+    v_changes := v_changes || jsonb_build_object('key', jsonb_build_object(
+      'old', case when octet_length(old.key) > 8000 then audit.shorten(to_jsonb(old.key)) else to_jsonb(old.key) end,
+      'new', case when octet_length(new.key) > 8000 then audit.shorten(to_jsonb(new.key)) else to_jsonb(new.key) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.is_builtin is distinct from new.is_builtin then
+    v_changes := v_changes || jsonb_build_object('is_builtin', jsonb_build_object(
+      'old', old.is_builtin,
+      'new', new.is_builtin
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.roles', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
+
+--
+-- Name: record_lms_tenants(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_tenants() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.domain is distinct from new.domain then
+    v_changes := v_changes || jsonb_build_object('domain', jsonb_build_object(
+      'old', case when octet_length(old.domain) > 8000 then audit.shorten(to_jsonb(old.domain)) else to_jsonb(old.domain) end,
+      'new', case when octet_length(new.domain) > 8000 then audit.shorten(to_jsonb(new.domain)) else to_jsonb(new.domain) end
+    ));
+  end if;
+  if old.settings is distinct from new.settings then
+    v_changes := v_changes || jsonb_build_object('settings', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.settings)),
+      'new', audit.shorten(to_jsonb(new.settings))
+    ));
+  end if;
+  if old.time_zone is distinct from new.time_zone then
+    v_changes := v_changes || jsonb_build_object('time_zone', jsonb_build_object(
+      'old', case when octet_length(old.time_zone) > 8000 then audit.shorten(to_jsonb(old.time_zone)) else to_jsonb(old.time_zone) end,
+      'new', case when octet_length(new.time_zone) > 8000 then audit.shorten(to_jsonb(new.time_zone)) else to_jsonb(new.time_zone) end
+    ));
+  end if;
+  if old.locale is distinct from new.locale then
+    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
+      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
+      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
+    ));
+  end if;
+  if old.invitation_valid_days is distinct from new.invitation_valid_days then
+    v_changes := v_changes || jsonb_build_object('invitation_valid_days', jsonb_build_object(
+      'old', old.invitation_valid_days,
+      'new', new.invitation_valid_days
+    ));
+  end if;
+  if old.is_active is distinct from new.is_active then
+    v_changes := v_changes || jsonb_build_object('is_active', jsonb_build_object(
+      'old', old.is_active,
+      'new', new.is_active
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.id, 'lms.tenants', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
+
+--
+-- Name: record_private_platform_admins(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_private_platform_admins() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    null, 'private.platform_admins', concat_ws(',', old.user_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_private_platform_admins() OWNER TO postgres;
+
+--
+-- Name: record_public_profile_private(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_public_profile_private() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.profile_id is distinct from new.profile_id then
+    v_changes := v_changes || jsonb_build_object('profile_id', jsonb_build_object(
+      'old', old.profile_id,
+      'new', new.profile_id
+    ));
+  end if;
+  if old.email is distinct from new.email then
+    v_changes := v_changes || jsonb_build_object('email', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.email', to_jsonb(old.email)),
+      'new', audit.hash_personal('public.profile_private.email', to_jsonb(new.email))
+    ));
+  end if;
+  if old.phone is distinct from new.phone then
+    v_changes := v_changes || jsonb_build_object('phone', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.phone', to_jsonb(old.phone)),
+      'new', audit.hash_personal('public.profile_private.phone', to_jsonb(new.phone))
+    ));
+  end if;
+  if old.learning_preferences is distinct from new.learning_preferences then
+    v_changes := v_changes || jsonb_build_object('learning_preferences', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.learning_preferences', to_jsonb(old.learning_preferences)),
+      'new', audit.hash_personal('public.profile_private.learning_preferences', to_jsonb(new.learning_preferences))
+    ));
+  end if;
+  if old.knowledge_profile is distinct from new.knowledge_profile then
+    v_changes := v_changes || jsonb_build_object('knowledge_profile', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.knowledge_profile', to_jsonb(old.knowledge_profile)),
+      'new', audit.hash_personal('public.profile_private.knowledge_profile', to_jsonb(new.knowledge_profile))
+    ));
+  end if;
+  if old.learning_interests is distinct from new.learning_interests then
+    v_changes := v_changes || jsonb_build_object('learning_interests', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.learning_interests', to_jsonb(old.learning_interests)),
+      'new', audit.hash_personal('public.profile_private.learning_interests', to_jsonb(new.learning_interests))
+    ));
+  end if;
+  if old.notification_preferences is distinct from new.notification_preferences then
+    v_changes := v_changes || jsonb_build_object('notification_preferences', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.notification_preferences', to_jsonb(old.notification_preferences)),
+      'new', audit.hash_personal('public.profile_private.notification_preferences', to_jsonb(new.notification_preferences))
+    ));
+  end if;
+  if old.locale is distinct from new.locale then
+    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.locale', to_jsonb(old.locale)),
+      'new', audit.hash_personal('public.profile_private.locale', to_jsonb(new.locale))
+    ));
+  end if;
+  if old.time_zone is distinct from new.time_zone then
+    v_changes := v_changes || jsonb_build_object('time_zone', jsonb_build_object(
+      'old', audit.hash_personal('public.profile_private.time_zone', to_jsonb(old.time_zone)),
+      'new', audit.hash_personal('public.profile_private.time_zone', to_jsonb(new.time_zone))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    null, 'public.profile_private', concat_ws(',', old.profile_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_public_profile_private() OWNER TO postgres;
+
+--
+-- Name: record_public_profiles(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_public_profiles() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.user_id, old.username, old.first_name, old.last_name, old.avatar_url, old.bio, old.location, old.website, old.social_links, old.created_at)
+    is not distinct from (new.id, new.user_id, new.username, new.first_name, new.last_name, new.avatar_url, new.bio, new.location, new.website, new.social_links, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.username is distinct from new.username then
+    v_changes := v_changes || jsonb_build_object('username', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.username', to_jsonb(old.username)),
+      'new', audit.hash_personal('public.profiles.username', to_jsonb(new.username))
+    ));
+  end if;
+  if old.first_name is distinct from new.first_name then
+    v_changes := v_changes || jsonb_build_object('first_name', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.first_name', to_jsonb(old.first_name)),
+      'new', audit.hash_personal('public.profiles.first_name', to_jsonb(new.first_name))
+    ));
+  end if;
+  if old.last_name is distinct from new.last_name then
+    v_changes := v_changes || jsonb_build_object('last_name', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.last_name', to_jsonb(old.last_name)),
+      'new', audit.hash_personal('public.profiles.last_name', to_jsonb(new.last_name))
+    ));
+  end if;
+  if old.avatar_url is distinct from new.avatar_url then
+    v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.avatar_url', to_jsonb(old.avatar_url)),
+      'new', audit.hash_personal('public.profiles.avatar_url', to_jsonb(new.avatar_url))
+    ));
+  end if;
+  if old.bio is distinct from new.bio then
+    v_changes := v_changes || jsonb_build_object('bio', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.bio', to_jsonb(old.bio)),
+      'new', audit.hash_personal('public.profiles.bio', to_jsonb(new.bio))
+    ));
+  end if;
+  if old.location is distinct from new.location then
+    v_changes := v_changes || jsonb_build_object('location', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.location', to_jsonb(old.location)),
+      'new', audit.hash_personal('public.profiles.location', to_jsonb(new.location))
+    ));
+  end if;
+  if old.website is distinct from new.website then
+    v_changes := v_changes || jsonb_build_object('website', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.website', to_jsonb(old.website)),
+      'new', audit.hash_personal('public.profiles.website', to_jsonb(new.website))
+    ));
+  end if;
+  if old.social_links is distinct from new.social_links then
+    v_changes := v_changes || jsonb_build_object('social_links', jsonb_build_object(
+      'old', audit.hash_personal('public.profiles.social_links', to_jsonb(old.social_links)),
+      'new', audit.hash_personal('public.profiles.social_links', to_jsonb(new.social_links))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    null, 'public.profiles', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_public_profiles() OWNER TO postgres;
+
+--
+-- Name: record_rows(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_rows() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_table constant text := tg_argv[0];
+  v_tenant constant text := tg_argv[1];
+  v_key constant text[] := tg_argv[2]::text[];
+  v_personal constant text[] := tg_argv[3]::text[];
+  v_secret constant text[] := tg_argv[4]::text[];
+  v_left_out constant text[] := tg_argv[5]::text[];
+  v_side constant text := case tg_op when 'INSERT' then 'new' else 'old' end;
+  v_now constant timestamptz := clock_timestamp();
+  v_role text := current_setting('role');
+  v_job constant text := nullif(current_setting('lyceum.job', true), '');
+  v_via text := nullif(btrim(left(
+    concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+  )), '');
+  v_address text := host(inet_client_addr());
+  v_client text := current_setting('application_name');
+  v_hash_key bytea;
+  v_actor_id uuid;
+  v_headers jsonb;
+begin
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  end if;
+  if v_role = 'none' then
+    v_role := session_user;
+  end if;
+  if v_headers is not null then
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+
+  if tg_op = 'TRUNCATE' then
+    insert into audit.log (
+      recorded_at, table_name, operation, changes, actor_id, actor_role, via, address, client, request_id
+    )
+    values (
+      v_now, v_table, tg_op, '{}',
+      v_actor_id, v_role, v_via, left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+    );
+    return null;
+  end if;
+
+  if v_personal <> '{}' then
+    select k.key into v_hash_key from private.audit_key k;
+  end if;
+  insert into audit.log (
+    recorded_at, tenant_id, table_name, row_id, operation, changes,
+    actor_id, actor_role, via, address, client, request_id
+  )
+  select
+    v_now, (r.body ->> v_tenant)::uuid, v_table,
+    concat_ws(',', r.body ->> v_key[1], r.body ->> v_key[2], r.body ->> v_key[3], r.body ->> v_key[4]), tg_op,
+    (
+      select coalesce(jsonb_object_agg(c.key, case
+        when c.key = any (v_secret) then '{}'
+        when c.key = any (v_personal) then
+          jsonb_build_object(v_side, audit.hash_personal(v_table || '.' || c.key, c.value, v_hash_key))
+        when pg_column_size(c.value) > 8192 then jsonb_build_object(v_side, audit.shorten(c.value))
+        else jsonb_build_object(v_side, c.value)
+      end), '{}')
+      from jsonb_each(r.body) as c
+      where c.value <> 'null' and c.key <> all (v_left_out)
+    ),
+    v_actor_id, v_role, v_via, left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  from (select to_jsonb(t) as body from changed_rows t offset 0) as r;
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_rows() OWNER TO postgres;
+
+--
+-- Name: refuse_change(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
+end
+$$;
+
+ALTER FUNCTION audit.refuse_change() OWNER TO postgres;
+
+--
+-- Name: shorten(jsonb); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.shorten(p_value jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_bytes bytea;
+begin
+  if p_value is null or pg_column_size(p_value) <= 8192 then
+    return p_value;
+  end if;
+  v_bytes := convert_to(coalesce(p_value #>> '{}', ''), 'UTF8');
+  return jsonb_build_object('sha256', encode(sha256(v_bytes), 'hex'), 'bytes', length(v_bytes));
+end
+$$;
+
+ALTER FUNCTION audit.shorten(p_value jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION shorten(p_value jsonb); Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON FUNCTION audit.shorten(p_value jsonb) IS 'The value, or {sha256, bytes} of its text when it is larger than 8 kB.';
+
+--
+-- Name: verify(uuid, jsonb); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.verify(p_tenant_id uuid DEFAULT NULL::uuid, p_heads jsonb DEFAULT NULL::jsonb) RETURNS TABLE(tenant_id uuid, seal_number bigint, log_id bigint, problem text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_state audit.seal_state;
+  v_xids_count boolean;
+begin
+  select * into v_state from audit.seal_state;
+  -- Just restored and not sealed since: numbers of transactions are those of another cluster.
+  v_xids_count := v_state.system_identifier = (select c.system_identifier from pg_control_system() as c);
+
+  return query
+  with chain as (
+    select
+      s.tenant_id, s.number, s.hash, s.hash is distinct from audit.hash_seal(s) as is_altered,
+      lag(s.number, 1, 0::bigint) over earlier + 1 as expected_number,
+      s.previous_hash is distinct from lag(s.hash, 1, sha256(uuid_send(s.tenant_id))) over earlier as is_broken
+    from audit.seals s
+    where p_tenant_id is null or s.tenant_id = p_tenant_id
+    window earlier as (partition by s.tenant_id order by s.number)
+  ), sealed as (
+    select s.tenant_id, s.number, i.id, i.hash
+    from audit.seals s
+    cross join unnest(s.log_ids, s.row_hashes) as i (id, hash)
+    where p_tenant_id is null or s.tenant_id = p_tenant_id
+  ), heads as (
+    select h.tenant_id, h.number, encode(h.hash, 'hex') as hash
+    from audit.heads h
+    union all
+    select h.tenant_id, h.number, h.hash
+    from jsonb_to_recordset(p_heads) as h (tenant_id uuid, number bigint, hash text)
+  ), problems as (
+    select c.tenant_id, c.expected_number as number, null::bigint as log_id, 'seal missing' as problem
+    from chain c
+    where c.number <> c.expected_number
+    union all
+    select c.tenant_id, c.number, null, 'seal altered'
+    from chain c
+    where c.is_altered or (c.is_broken and c.number = c.expected_number)
+    union all
+    select h.tenant_id, h.number, null, case when c.number is null then 'seal missing' else 'seal differs from the head' end
+    from heads h
+    left join chain c on c.tenant_id = h.tenant_id and c.number = h.number
+    where (p_tenant_id is null or h.tenant_id = p_tenant_id) and c.hash is distinct from decode(h.hash, 'hex')
+    union all
+    select i.tenant_id, i.number, i.id, case when l.id is null then 'row missing' else 'row altered' end
+    from sealed i
+    left join audit.log l on l.id = i.id
+    where l.id is null or i.hash is distinct from audit.hash_row(l)
+    union all
+    select coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000'), null, l.id, 'row slipped in'
+    from audit.log l
+    where (p_tenant_id is null or coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000') = p_tenant_id)
+      and v_xids_count
+      and case
+        when l.id <= v_state.restored_id then v_state.restored_by is null
+        else (l.xid, l.id) <= (v_state.sealed_xid, v_state.sealed_id)
+          or l.xid >= pg_snapshot_xmax(pg_current_snapshot())
+      end
+      and not exists (
+        select from (select unnest(s.log_ids) as id from audit.seals s) as i where i.id = l.id
+      )
+  )
+  select distinct on (p.tenant_id) p.tenant_id, p.number, p.log_id, p.problem
+  from problems p
+  order by p.tenant_id, p.number, p.log_id nulls first, p.problem;
+end
+$$;
+
+ALTER FUNCTION audit.verify(p_tenant_id uuid, p_heads jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION verify(p_tenant_id uuid, p_heads jsonb); Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON FUNCTION audit.verify(p_tenant_id uuid, p_heads jsonb) IS 'The first broken link of each tenant''s chain, or of one tenant''s: which seal, which row, what is wrong. No rows: nothing was altered. p_heads: heads kept elsewhere, [{tenant_id, number, hash}], against which the chain is held as well.';
+
+--
+-- Name: watch(regclass, text[], text[], text[], text); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.watch(p_table regclass, personal text[] DEFAULT '{}'::text[], secret text[] DEFAULT '{}'::text[], ignored text[] DEFAULT '{}'::text[], corrections text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_watched audit.watched_tables;
+  v_function text;
+  v_key text[];
+  v_left_out text[];
+  v_tenant text;
+  v_arguments text;
+  v_unknown text;
+begin
+  select n.nspname || '.' || c.relname, 'record_' || n.nspname || '_' || c.relname
+  into v_watched.table_name, v_function
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.oid = p_table;
+  select array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated = '' and a.attname <> 'updated_at'),
+    coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> '' or a.attname = 'updated_at'), '{}')
+  into v_watched.columns, v_left_out
+  from pg_catalog.pg_attribute a
+  where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped;
+  select array_agg(a.attname::text order by k.position) into v_key
+  from pg_catalog.pg_index i
+  cross join unnest(i.indkey) with ordinality as k (attnum, position)
+  join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+  where i.indrelid = p_table and i.indisprimary;
+  if v_key is null or cardinality(v_key) > 4 then
+    raise exception 'Table % cannot be watched: it needs a primary key of at most four columns.', p_table;
+  end if;
+  select c.name into v_unknown
+  from unnest(personal || secret || ignored) as c (name)
+  where c.name <> all (v_watched.columns || v_left_out)
+  limit 1;
+  if found then
+    raise undefined_column using message = format('Table %s has no column %s to be treated apart.', p_table, v_unknown);
+  end if;
+  v_watched.personal := personal;
+  v_watched.secret := secret;
+  v_watched.ignored := ignored || array['updated_at'];
+  v_watched.corrections_only := corrections is not null;
+  v_tenant := case
+    when v_watched.table_name = 'lms.tenants' then 'id'
+    when 'tenant_id' = any (v_watched.columns) then 'tenant_id'
+    else ''
+  end;
+  insert into audit.watched_tables
+  select v_watched.*
+  on conflict (table_name) do update
+  set columns = excluded.columns,
+      personal = excluded.personal,
+      secret = excluded.secret,
+      ignored = excluded.ignored,
+      corrections_only = excluded.corrections_only;
+
+  perform audit.write_update_function(p_table, v_function, v_watched, v_key, v_tenant);
+  execute format(
+    'create or replace trigger _900_audit_update after update on %s for each row %s execute function audit.%I()',
+    p_table, 'when (' || corrections || ')', v_function
+  );
+  v_arguments := format(
+    'audit.record_rows(%L, %L, %L, %L, %L, %L)', v_watched.table_name, v_tenant, v_key, personal, secret, v_left_out
+  );
+  execute format(
+    'create or replace trigger _900_audit_delete after delete on %s referencing old table as changed_rows '
+    'for each statement execute function %s',
+    p_table, v_arguments
+  );
+  execute format(
+    'create or replace trigger _900_audit_truncate after truncate on %s for each statement execute function %s',
+    p_table, v_arguments
+  );
+  if corrections is null then
+    execute format(
+      'create or replace trigger _900_audit_insert after insert on %s referencing new table as changed_rows '
+      'for each statement execute function %s',
+      p_table, v_arguments
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION audit.watch(p_table regclass, personal text[], secret text[], ignored text[], corrections text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION watch(p_table regclass, personal text[], secret text[], ignored text[], corrections text); Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON FUNCTION audit.watch(p_table regclass, personal text[], secret text[], ignored text[], corrections text) IS 'Records every change of a table from now on. personal: columns of which only a keyed hash is kept; secret: columns of which nothing is kept but that they changed; ignored: columns whose change alone is not worth a row (updated_at never is). corrections: a condition on old and new; then only such updates, deletions and TRUNCATE are recorded. To be called again after a column was added: audit.gaps lists what it does not know.';
+
+--
+-- Name: watched_tables; Type: TABLE; Schema: audit; Owner: postgres
+--
+
+CREATE TABLE audit.watched_tables (
+    table_name text NOT NULL,
+    columns text[] NOT NULL,
+    personal text[] NOT NULL,
+    secret text[] NOT NULL,
+    ignored text[] NOT NULL,
+    corrections_only boolean NOT NULL
+);
+
+ALTER TABLE audit.watched_tables OWNER TO postgres;
+
+--
+-- Name: TABLE watched_tables; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON TABLE audit.watched_tables IS 'What audit.watch was told, and which columns the table had then.';
+
+--
+-- Name: write_update_function(regclass, text, audit.watched_tables, text[], text); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  v_column record;
+  v_side text;
+  v_values text[];
+  v_comparisons text := '';
+  v_compared text[] := '{}'::text[];
+  v_operation text := quote_literal('UPDATE');
+begin
+  for v_column in
+    select
+      a.attname as name,
+      coalesce(nullif(t.typbasetype, 0), t.oid) in (
+        'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype
+      ) as is_text,
+      t.typlen > 0 or coalesce(nullif(t.typbasetype, 0), t.oid) = 'numeric'::regtype as is_small
+    from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid
+    where a.attrelid = p_table and a.attname = any (p_watched.columns) and a.attname <> all (p_watched.ignored)
+    order by a.attnum
+  loop
+    v_values := '{}'::text[];
+    foreach v_side in array array['old', 'new'] loop
+      v_values := v_values || format(
+        case
+          when v_column.name = any (p_watched.personal) then 'audit.hash_personal(%3$L, to_jsonb(%1$s.%2$I))'
+          when v_column.is_small then '%1$s.%2$I'
+          when v_column.is_text then
+            'case when octet_length(%1$s.%2$I) > 8000 then audit.shorten(to_jsonb(%1$s.%2$I)) else to_jsonb(%1$s.%2$I) end'
+          else 'audit.shorten(to_jsonb(%1$s.%2$I))'
+        end,
+        v_side, v_column.name, p_watched.table_name || '.' || v_column.name
+      );
+    end loop;
+    v_compared := v_compared || v_column.name::text;
+    v_comparisons := v_comparisons || format(
+      $part$
+  if old.%1$I is distinct from new.%1$I then
+    v_changes := v_changes || jsonb_build_object(%1$L, %2$s);
+  end if;$part$,
+      v_column.name,
+      case
+        when v_column.name = any (p_watched.secret) then '''{}''::jsonb'
+        else format(E'jsonb_build_object(\n      ''old'', %s,\n      ''new'', %s\n    )', v_values[1], v_values[2])
+      end
+    );
+    if v_column.name = 'deleted_at' then
+      v_operation := 'case when old.deleted_at is null and new.deleted_at is not null then ''DELETE'' '
+        'when old.deleted_at is not null and new.deleted_at is null then ''RESTORE'' else ''UPDATE'' end';
+    end if;
+  end loop;
+
+  execute format(
+    $create$
+create or replace function audit.%1$I()
+returns trigger
+language plpgsql
+volatile security definer
+set search_path = ''
+as $body$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin%2$s%3$s
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    %4$s, %5$L, concat_ws(',', %6$s),
+    %7$s,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$body$
+    $create$,
+    p_name,
+    -- Where counters change far more often than anything else, one comparison spares the many.
+    case
+      when cardinality(p_watched.ignored) > 1 then format(
+        E'\n  if (%s)\n    is not distinct from (%s)\n  then\n    return null;\n  end if;\n',
+        (select string_agg(format('old.%I', c.name), ', ' order by c.position)
+          from unnest(v_compared) with ordinality as c (name, position)),
+        (select string_agg(format('new.%I', c.name), ', ' order by c.position)
+          from unnest(v_compared) with ordinality as c (name, position))
+      )
+      else ''
+    end,
+    v_comparisons,
+    case when p_tenant <> '' then format('new.%I', p_tenant) else 'null' end,
+    p_watched.table_name,
+    (select string_agg(format('old.%I', k.name), ', ' order by k.position) from unnest(p_key) with ordinality as k (name, position)),
+    v_operation
+  );
+end
+$_$;
+
+ALTER FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) OWNER TO postgres;
+
+--
+-- Name: accept_invitation(text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.accept_invitation(p_token text) RETURNS lms.memberships
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return private.accept_invitation_of_caller(p_token);
+end
+$$;
+
+ALTER FUNCTION lms.accept_invitation(p_token text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION accept_invitation(p_token text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.accept_invitation(p_token text) IS 'Makes the caller a member and returns the membership; again the same when repeated. The caller''s confirmed e-mail address must be the invited one. 404 invitation_not_found; 403 invitation_for_another_address, email_not_confirmed, membership_suspended; 409 invitation_expired, invitation_used, invitation_void, tenant_inactive.';
 
 --
 -- Name: courses; Type: TABLE; Schema: lms; Owner: postgres
@@ -627,6 +4154,34 @@ ALTER FUNCTION lms.complete_lesson(p_lesson_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.complete_lesson(p_lesson_id uuid) IS 'record_progress with 100 percent.';
+
+--
+-- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text DEFAULT NULL::text, p_time_zone text DEFAULT 'UTC'::text, p_locale text DEFAULT 'en'::text) RETURNS lms.issued_invitation
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant lms.tenants;
+begin
+  v_tenant.slug := p_slug;
+  v_tenant.name := p_name;
+  v_tenant.domain := p_domain;
+  v_tenant.time_zone := p_time_zone;
+  v_tenant.locale := p_locale;
+  return private.found_tenant(v_tenant, p_admin_email);
+end
+$$;
+
+ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
 
 --
 -- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -806,6 +4361,59 @@ ALTER FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp w
 COMMENT ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) IS 'Enrols the caller, or with rights somebody else, and returns the enrolment. The same idempotency key gives the same answer. 404 course_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights; 422 idempotency_key_reused.';
 
 --
+-- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_audit_heads(p_tenant_id uuid) RETURNS SETOF lms.audit_head
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_head constant lms.audit_head := private.read_audit_head(p_tenant_id);
+begin
+  if v_head.tenant_id is not null then
+    return next v_head;
+  end if;
+end
+$$;
+
+ALTER FUNCTION lms.get_audit_heads(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_audit_heads(p_tenant_id uuid) IS 'The newest seal of the tenant''s audit trail, to be kept outside: with it anybody can prove later that nothing sealed until then was altered. Empty when nothing is sealed yet. Takes audit.read in the whole tenant, otherwise 403.';
+
+--
+-- Name: get_audit_trail(uuid, text, text, uuid, timestamp with time zone, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text DEFAULT NULL::text, p_row_id text DEFAULT NULL::text, p_actor_id uuid DEFAULT NULL::uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before_id bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 50) RETURNS SETOF lms.audit_entry
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 500 then
+    perform private.fail('invalid_limit', 'The limit is 1 to 500.', 422);
+  end if;
+  return query
+  select e.*
+  from unnest(
+    private.read_audit_trail(p_tenant_id, p_table, p_row_id, p_actor_id, p_from, p_until, p_before_id, p_limit)
+  ) as e;
+end
+$$;
+
+ALTER FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) IS 'Who changed what in a tenant, newest first; the next page is p_before_id = the last id. Optionally of one table (lms.courses), one row (its id), one person, from and until a time. Takes audit.read in the whole tenant, otherwise 403. 422 invalid_limit.';
+
+--
 -- Name: get_course_outline(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -873,6 +4481,8 @@ CREATE FUNCTION lms.get_course_progress(p_course_id uuid, p_user_id uuid DEFAULT
     SET search_path TO ''
     AS $$
 declare
+  -- A variable: to the planner, coalesce() might leak, so that under row level security it would not be looked up by index.
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_progress lms.course_progress;
 begin
   if not exists (select from lms.courses c where c.id = p_course_id) then
@@ -881,7 +4491,7 @@ begin
   select e.progress_percentage, e.items_done, e.items_total, e.id, e.status
   into v_progress
   from lms.enrollments e
-  where e.course_id = p_course_id and e.user_id = coalesce(p_user_id, (select auth.uid()))
+  where e.course_id = p_course_id and e.user_id = v_user_id
   order by e.cycle desc
   limit 1;
   if not found then
@@ -911,28 +4521,44 @@ declare
   v_user_id constant uuid := (select auth.uid());
   v_dashboard lms.dashboard;
 begin
+  -- Courses are asked for once: each mention of a table has its policy planned and its questions asked again.
   with mine as materialized (
-    select e.*
+    select e.*, c.id is not null as is_seen, c.title, c.thumbnail_url
     from lms.enrollments e
+    left join lms.courses c on c.id = e.course_id
     where e.user_id = v_user_id
   ), active as (
     select
-      (e.id, e.course_id, c.title, c.thumbnail_url, e.status, e.progress_percentage, e.items_done, e.items_total,
+      (e.id, e.course_id, e.title, e.thumbnail_url, e.status, e.progress_percentage, e.items_done, e.items_total,
         e.current_lesson_id, e.due_at, e.last_accessed_at)::lms.dashboard_course as item,
       e.last_accessed_at, e.enrolled_at
     from mine e
-    join lms.courses c on c.id = e.course_id
-    where e.status in ('enrolled', 'in_progress', 'paused')
+    where e.is_seen and e.status in ('enrolled', 'in_progress', 'paused')
     order by e.last_accessed_at desc nulls last, e.enrolled_at desc
     limit 10
   ), due as (
     select
-      (e.id, e.course_id, c.title, e.due_at, e.due_at < now(), e.progress_percentage)::lms.dashboard_due_item as item,
+      (e.id, e.course_id, e.title, e.due_at, e.due_at < now(), e.progress_percentage)::lms.dashboard_due_item as item,
       e.due_at
     from mine e
-    join lms.courses c on c.id = e.course_id
-    where e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
+    where e.is_seen and e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
     order by e.due_at
+    limit 10
+  ), latest as materialized (
+    -- Some more than are shown, for the lessons that have been taken away since.
+    select p.enrollment_id, p.course_id, p.lesson_id, p.completed_at
+    from lms.lesson_progress p
+    where p.user_id = v_user_id and p.completed_at is not null
+    order by p.completed_at desc
+    limit 30
+  ), recent as (
+    select
+      (p.course_id, e.title, p.lesson_id, l.title, p.completed_at)::lms.dashboard_activity as item,
+      p.completed_at
+    from latest p
+    join mine e on e.id = p.enrollment_id and e.is_seen
+    join lms.lessons l on l.id = p.lesson_id
+    order by p.completed_at desc
     limit 10
   )
   select
@@ -948,22 +4574,9 @@ begin
       )::lms.dashboard_statistics
       from mine e
     ),
+    coalesce((select array_agg(r.item order by r.completed_at desc) from recent r), '{}'),
     coalesce((select array_agg(d.item order by d.due_at) from due d), '{}')
-  into v_dashboard.active_courses, v_dashboard.statistics, v_dashboard.due_items;
-
-  select coalesce(array_agg(r.item order by r.completed_at desc), '{}')
-  into v_dashboard.recent_activity
-  from (
-    select
-      (p.course_id, c.title, p.lesson_id, l.title, p.completed_at)::lms.dashboard_activity as item,
-      p.completed_at
-    from lms.lesson_progress p
-    join lms.lessons l on l.id = p.lesson_id
-    join lms.courses c on c.id = p.course_id
-    where p.user_id = v_user_id and p.completed_at is not null
-    order by p.completed_at desc
-    limit 10
-  ) r;
+  into v_dashboard.active_courses, v_dashboard.statistics, v_dashboard.recent_activity, v_dashboard.due_items;
   return v_dashboard;
 end
 $$;
@@ -975,6 +4588,27 @@ ALTER FUNCTION lms.get_dashboard() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.get_dashboard() IS 'The caller''s home screen in one call: up to 10 active courses (last used first), statistics, the 10 lessons completed last, and up to 10 due items (soonest first).';
+
+--
+-- Name: get_invitation(text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_invitation(p_token text) RETURNS lms.invitation_preview
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.preview_invitation(p_token);
+end
+$$;
+
+ALTER FUNCTION lms.get_invitation(p_token text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_invitation(p_token text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_invitation(p_token text) IS 'Who invites to what, for the page that a link leads to, also before signing up. 404 invitation_not_found.';
 
 --
 -- Name: get_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -1025,6 +4659,51 @@ ALTER FUNCTION lms.get_lesson(p_lesson_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_lesson(p_lesson_id uuid) IS 'A lesson with its blocks. Previews are for everyone who sees the lesson, the rest for those enrolled and for staff. 404 lesson_not_found; 403 not_enrolled.';
 
 --
+-- Name: get_my_access(); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_my_access() RETURNS lms.my_access
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.access_of_caller();
+end
+$$;
+
+ALTER FUNCTION lms.get_my_access() OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_my_access(); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_my_access() IS 'What the caller may do where: per tenant the roles, the permissions with their scope, and the courses that they are staff of. For showing and hiding parts of a client; the database decides again on every call. Tenants in which the caller is suspended are not listed.';
+
+--
+-- Name: get_tenants(integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_tenants(p_limit integer DEFAULT 100, p_after_slug text DEFAULT NULL::text) RETURNS SETOF lms.tenant_overview
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 500 then
+    perform private.fail('invalid_limit', 'The limit is 1 to 500.', 422);
+  end if;
+  return query select * from private.list_tenants(p_limit, p_after_slug, null);
+end
+$$;
+
+ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_tenants(p_limit integer, p_after_slug text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
+
+--
 -- Name: get_user_courses(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -1033,6 +4712,9 @@ CREATE FUNCTION lms.get_user_courses(p_user_id uuid DEFAULT NULL::uuid, p_limit 
     SET search_path TO ''
     AS $$
 declare
+  -- A variable: to the planner, coalesce() might leak what it is compared with, so that under row level security it would
+  -- not be looked up by index.
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_after timestamptz;
 begin
   if p_limit is null or p_limit not between 1 and 1000 then
@@ -1041,7 +4723,7 @@ begin
   if p_after_enrollment_id is not null then
     select a.enrolled_at into v_after
     from lms.enrollments a
-    where a.id = p_after_enrollment_id and a.user_id = coalesce(p_user_id, (select auth.uid()));
+    where a.id = p_after_enrollment_id and a.user_id = v_user_id;
     if not found then
       perform private.fail(
         'invalid_cursor', 'There is no such enrolment to continue after.', 422,
@@ -1054,7 +4736,7 @@ begin
     e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
   from lms.enrollments e
   join lms.courses c on c.id = e.course_id
-  where e.user_id = coalesce(p_user_id, (select auth.uid()))
+  where e.user_id = v_user_id
     and (p_after_enrollment_id is null or (e.enrolled_at, e.id) < (v_after, p_after_enrollment_id))
   order by e.enrolled_at desc, e.id desc
   limit p_limit;
@@ -1068,6 +4750,145 @@ ALTER FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enr
 --
 
 COMMENT ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid) IS 'Enrolments of the caller, or of a learner whom the caller may follow, newest first, with their progress (0 to 100). Next page: p_after_enrollment_id = the last one received. 422 invalid_limit, invalid_cursor.';
+
+--
+-- Name: import_people(uuid, jsonb, boolean, integer, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean DEFAULT false, p_end_limit integer DEFAULT 0, p_invite boolean DEFAULT false) RETURNS lms.people_import_result[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET statement_timeout TO '5min'
+    AS $$
+declare
+  v_results lms.people_import_result[];
+begin
+  if not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  if private.is_api_call() and not (
+    p_tenant_id = any (array(select private.tenants_where('members.read')))
+    and p_tenant_id = any (array(select private.tenants_where('members.write')))
+  ) then
+    raise insufficient_privilege using
+      message = 'Importing people takes members.read and members.write in the whole tenant.';
+  end if;
+  if jsonb_typeof(p_rows) is distinct from 'array' then
+    perform private.fail('invalid_rows', 'p_rows is a list of rows.', 422);
+  elsif jsonb_array_length(p_rows) > 20000 then
+    perform private.fail(
+      'too_many_rows', 'At most 20,000 rows at a time.', 413, jsonb_build_object('rows', jsonb_array_length(p_rows))
+    );
+  elsif p_end_limit is null or p_end_limit < 0 then
+    perform private.fail('invalid_end_limit', 'p_end_limit is 0 or more.', 422);
+  elsif not pg_try_advisory_xact_lock(hashtextextended('lyceum import people ' || p_tenant_id, 0)) then
+    -- Two feeds at once would each take the other's people for unknown, and wait here with a connection each.
+    perform private.fail(
+      'import_under_way', 'Another import of this organisation is under way.', 409, null, 'Try again when it has ended.'
+    );
+  end if;
+
+  begin
+    v_results := private.apply_people(p_tenant_id, p_rows, p_end_limit, coalesce(p_invite, false));
+    if p_dry_run then
+      -- Back to how it was; what was found out stays in the variable.
+      raise exception using errcode = 'DRYRN';
+    end if;
+  exception
+    when sqlstate 'DRYRN' then
+      return array(
+        select (
+          r.line, r.action, r.employee_number, r.email, case when r.action <> 'created' then r.membership_id end,
+          case when r.action <> 'invited' then r.invitation_id end, null, r.code, r.message, r.details
+        )::lms.people_import_result
+        from unnest(v_results) as r
+      );
+  end;
+  return v_results;
+end
+$$;
+
+ALTER FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean) IS 'Brings the memberships of a tenant in step with rows of a personnel system and answers for each row, in their order. A row is an object of texts: employee_number, email, first_name, last_name, unit (its code), job_title, role (its key), role_scope (unit or tenant; unit when left out), status (active, suspended, ended). People are found by employee_number, then by email, as they stand before the first row is applied. A column that is left out changes nothing; an empty unit or job_title clears it; of whoever is ended nothing else changes. Roles are given, never taken. Unknown people are invited; for the service, those with a confirmed login become members unless p_invite. Rows that cannot be applied are reported and change nothing; the others are applied. p_end_limit > 0 also ends the memberships and invitations with an employee number that no row names, unless there are more than that: then nothing is changed (409 too_many_missing). p_dry_run reports and changes nothing. Takes members.read and members.write in the whole tenant, and for roles the right to give them. At most 20,000 rows (413 too_many_rows); one import of a tenant at a time (409 import_under_way).';
+
+--
+-- Name: invite(uuid, text, text, uuid, boolean, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text DEFAULT 'learner'::text, p_unit_id uuid DEFAULT NULL::uuid, p_limited_to_unit boolean DEFAULT true, p_job_title text DEFAULT NULL::text, p_employee_number text DEFAULT NULL::text, p_first_name text DEFAULT ''::text, p_last_name text DEFAULT ''::text) RETURNS lms.issued_invitation
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_invitation lms.invitations;
+begin
+  -- Read as the caller: a tenant, unit or role that they cannot see does not exist for them.
+  if not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  if p_unit_id is not null and not exists (select from lms.org_units u where u.tenant_id = p_tenant_id and u.id = p_unit_id) then
+    perform private.fail('unit_not_found', 'There is no such unit.', 404);
+  end if;
+  select r.id into v_invitation.role_id from lms.roles r where r.tenant_id = p_tenant_id and r.key = p_role;
+  if not found then
+    perform private.fail('role_not_found', 'There is no such role.', 404, jsonb_build_object('role', p_role));
+  end if;
+  if exists (
+    select
+    from lms.memberships m
+    join public.profile_private p on p.profile_id = m.user_id
+    where m.tenant_id = p_tenant_id and lower(p.email) = lower(btrim(p_email)) and m.status <> 'ended' and not m.is_guest
+  ) then
+    perform private.fail(
+      'already_a_member', 'A member has this e-mail address.', 409, null, 'Change their membership and roles instead.'
+    );
+  end if;
+
+  v_invitation.tenant_id := p_tenant_id;
+  v_invitation.email := lower(btrim(p_email));
+  v_invitation.unit_id := p_unit_id;
+  v_invitation.limited_to_unit := p_limited_to_unit;
+  v_invitation.job_title := p_job_title;
+  v_invitation.employee_number := p_employee_number;
+  v_invitation.first_name := p_first_name;
+  v_invitation.last_name := p_last_name;
+  return private.issue_invitation(v_invitation);
+end
+$$;
+
+ALTER FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) IS 'Invites an address, or renews its open invitation: a new token and a new term (tenants.invitation_valid_days). Needs members.write for the unit, and the right to give the role there. The token is returned this once; it goes into the link that the person receives. 404 tenant_not_found, unit_not_found, role_not_found; 403 role_not_grantable; 409 already_a_member, already_invited, unit_archived.';
+
+--
+-- Name: leave_tenant(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.leave_tenant(p_tenant_id uuid) RETURNS lms.memberships
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return private.end_membership_of_caller(p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION leave_tenant(p_tenant_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
 
 --
 -- Name: publish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -1151,6 +4972,30 @@ ALTER FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numer
 COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused; 403 membership_suspended; 422 invalid_percentage.';
 
 --
+-- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.revoke_invitation(p_invitation_id uuid) RETURNS lms.invitations
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.invitations i where i.id = p_invitation_id) then
+    perform private.fail('invitation_not_found', 'There is no such invitation.', 404);
+  end if;
+  return private.revoke_open_invitation(p_invitation_id);
+end
+$$;
+
+ALTER FUNCTION lms.revoke_invitation(p_invitation_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) IS 'The link stops working. Needs members.write for the unit. 404 invitation_not_found; 409 invitation_used.';
+
+--
 -- Name: set_enrollment_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -1180,6 +5025,27 @@ ALTER FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status text) OW
 --
 
 COMMENT ON FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status text) IS 'paused, resumed or dropped: by the learner, course staff, or with enrollments.write. 404 enrollment_not_found; 409 transition_not_allowed; 422 invalid_status.';
+
+--
+-- Name: set_tenant_active(uuid, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) RETURNS lms.tenant_overview
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return private.switch_tenant(p_tenant_id, p_is_active);
+end
+$$;
+
+ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION set_tenant_active(p_tenant_id uuid, p_is_active boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
 
 --
 -- Name: forget_idempotency_keys(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -1215,6 +5081,568 @@ ALTER FUNCTION ops.forget_idempotency_keys(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.forget_idempotency_keys(p_batch integer) IS 'Removes answers kept for replays once they are a week old, at most p_batch per run; returns how many.';
 
 --
+-- Name: forget_invitations(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_invitations(p_batch integer DEFAULT 10000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from lms.invitations i
+  where i.id in (
+    select o.id
+    from lms.invitations o
+    where coalesce(o.accepted_at, o.revoked_at, o.expires_at) < now() - interval '90 days'
+    limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_invitations(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
+
+--
+-- Name: make_audit_partitions(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.make_audit_partitions() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $$
+declare
+  v_month timestamp := date_trunc('month', now() at time zone 'UTC');
+  v_name text;
+  v_made integer := 0;
+begin
+  for v_offset in 0..3 loop
+    v_name := to_char(v_month, '"log_"YYYY_MM');
+    if to_regclass('audit.' || v_name) is null and not exists (
+      select
+      from audit.log_default d
+      where d.recorded_at >= v_month at time zone 'UTC' and d.recorded_at < (v_month + interval '1 month') at time zone 'UTC'
+    ) then
+      execute format('create table audit.%I (like audit.log including defaults including constraints)', v_name);
+      execute format('alter table audit.%I enable row level security', v_name);
+      execute format(
+        'create trigger _100_never_emptied before truncate on audit.%I for each statement execute function audit.refuse_change()',
+        v_name
+      );
+      execute format(
+        'alter table audit.log attach partition audit.%I for values from (%L) to (%L)',
+        v_name, v_month || '+00', v_month + interval '1 month' || '+00'
+      );
+      v_made := v_made + 1;
+    end if;
+    v_month := v_month + interval '1 month';
+  end loop;
+  return v_made;
+end
+$$;
+
+ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
+
+--
+-- Name: FUNCTION make_audit_partitions(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+--
+-- Name: register_job(text, text, text, interval, text); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  v_scheduler constant regnamespace := to_regnamespace('cron');
+begin
+  if to_regproc(p_function_name) is null then
+    raise undefined_function using
+      message = format('Job %s names the function %s, of which there is not exactly one.', p_name, p_function_name);
+  end if;
+  insert into ops.jobs as j (name, schedule, function_name, longest_gap, description)
+  values (p_name, p_schedule, p_function_name, p_longest_gap, p_description)
+  on conflict (name) do update
+  set schedule = excluded.schedule,
+      function_name = excluded.function_name,
+      longest_gap = excluded.longest_gap,
+      description = excluded.description;
+  if v_scheduler is not null then
+    execute format('select %s.schedule($1, $2, $3)', v_scheduler)
+    using 'lyceum:' || p_name, p_schedule, format('select ops.run_job(%L)', p_name);
+  end if;
+end
+$_$;
+
+ALTER FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) IS 'Adds a job to the registry, or changes it, and schedules it where there is a scheduler. Elsewhere have `select ops.run_job(name)` called at the times that ops.jobs lists.';
+
+--
+-- Name: job_runs; Type: TABLE; Schema: ops; Owner: postgres
+--
+
+CREATE TABLE ops.job_runs (
+    id bigint NOT NULL,
+    job text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    status text NOT NULL,
+    rows_done bigint,
+    error text,
+    CONSTRAINT job_run_has_rows_or_an_error CHECK ((((status = 'succeeded'::text) = (rows_done IS NOT NULL)) AND ((status = 'failed'::text) = (error IS NOT NULL)))),
+    CONSTRAINT job_run_status_is_known CHECK ((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'skipped'::text])))
+);
+
+ALTER TABLE ops.job_runs OWNER TO postgres;
+
+--
+-- Name: TABLE job_runs; Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON TABLE ops.job_runs IS 'What came of each run; older than 30 days it is trimmed. Skipped: the run before was still going on.';
+
+--
+-- Name: run_job(text); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.run_job(p_name text) RETURNS ops.job_runs
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_outer_job constant text := coalesce(current_setting('lyceum.job', true), '');
+  v_function_name text;
+  v_run ops.job_runs;
+begin
+  select j.function_name into v_function_name from ops.jobs j where j.name = p_name;
+  if not found then
+    raise no_data_found using
+      message = format('There is no job %s.', p_name), hint = 'select name from ops.jobs lists them.';
+  end if;
+
+  v_run.started_at := clock_timestamp();
+  if pg_try_advisory_xact_lock(hashtextextended('ops.run_job ' || p_name, 0)) then
+    perform set_config('lyceum.job', p_name, true);
+    begin
+      execute format('select %s()', v_function_name) into v_run.rows_done;
+      v_run.rows_done := coalesce(v_run.rows_done, 0);
+      v_run.status := 'succeeded';
+    exception
+      -- Cancelling and failed assertions are not among `others`.
+      when query_canceled or assert_failure or others then
+        v_run.status := 'failed';
+        v_run.error := format('%s: %s', sqlstate, sqlerrm);
+    end;
+    perform set_config('lyceum.job', v_outer_job, true);
+  else
+    v_run.status := 'skipped';
+  end if;
+
+  insert into ops.job_runs (job, started_at, finished_at, status, rows_done, error)
+  values (p_name, v_run.started_at, clock_timestamp(), v_run.status, v_run.rows_done, v_run.error)
+  returning * into v_run;
+  return v_run;
+end
+$$;
+
+ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION run_job(p_name text); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
+
+--
+-- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.seal_audit_log(p_batch integer DEFAULT 100000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_system_identifier bigint;
+  v_horizon xid8;
+  v_state audit.seal_state;
+  v_end_xid xid8;
+  v_end_id bigint;
+  v_seal record;
+  v_rows bigint := 0;
+  v_restored bigint := 0;
+begin
+  select c.system_identifier into v_system_identifier from pg_control_system() as c;
+  select * into v_state from audit.seal_state for update;
+  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
+
+  if v_state.system_identifier <> v_system_identifier then
+    v_state.system_identifier := v_system_identifier;
+    v_state.sealed_xid := v_horizon;
+    v_state.sealed_id := 0;
+    v_state.restored_id := nextval(pg_get_serial_sequence('audit.log', 'id'));
+    v_state.restored_by := pg_current_xact_id();
+  end if;
+
+  select l.xid, l.id into v_end_xid, v_end_id
+  from audit.log l
+  where (l.xid, l.id) > (v_state.sealed_xid, v_state.sealed_id) and l.xid < v_horizon and l.id > v_state.restored_id
+  order by l.xid, l.id
+  offset p_batch - 1
+  limit 1;
+  if not found then
+    v_end_xid := greatest(v_horizon, v_state.sealed_xid);
+    v_end_id := case when v_end_xid = v_state.sealed_xid then v_state.sealed_id else 0 end;
+  end if;
+
+  for v_seal in
+    with fresh as (
+      select l.id, coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, audit.hash_row(l) as hash
+      from audit.log l
+      where (l.xid, l.id) > (v_state.sealed_xid, v_state.sealed_id) and (l.xid, l.id) <= (v_end_xid, v_end_id)
+        and l.id > v_state.restored_id
+    ), restored as (
+      select l.id, coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, audit.hash_row(l) as hash
+      from audit.log l
+      where v_state.restored_by is not null and l.id <= v_state.restored_id
+        and not exists (
+          select from (select unnest(s.log_ids) as id from audit.seals s) as sealed where sealed.id = l.id
+        )
+      order by l.id
+      limit p_batch
+    ), grouped as (
+      select r.tenant_id, array_agg(r.id order by r.id) as log_ids, array_agg(r.hash order by r.id) as row_hashes
+      from (select * from fresh union all select * from restored) as r
+      group by r.tenant_id
+    ), added as (
+      insert into audit.seals as s (tenant_id, number, log_ids, row_hashes, previous_hash, hash, sealed_at)
+      select
+        n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash,
+        audit.hash_seal((n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash, null, now())::audit.seals), now()
+      from (
+        select
+          g.tenant_id, coalesce(h.number, 0) + 1 as number, g.log_ids, g.row_hashes,
+          coalesce(h.hash, sha256(uuid_send(g.tenant_id))) as previous_hash
+        from grouped g
+        left join audit.heads h on h.tenant_id = g.tenant_id
+      ) as n
+      returning s.*
+    )
+    select
+      a.tenant_id, a.number, a.hash, a.sealed_at, cardinality(a.log_ids) as rows_sealed,
+      (select count(*) from unnest(a.log_ids) as i (id) where i.id <= v_state.restored_id) as restored_sealed
+    from added a
+    order by a.tenant_id
+  loop
+    insert into audit.heads as h (tenant_id, number, hash, sealed_at)
+    values (v_seal.tenant_id, v_seal.number, v_seal.hash, v_seal.sealed_at)
+    on conflict (tenant_id) do update
+    set number = excluded.number, hash = excluded.hash, sealed_at = excluded.sealed_at;
+    -- Leaves the database with the server's log, where nobody who can write the database can take it back.
+    raise log 'audit head: tenant % number % hash %', v_seal.tenant_id, v_seal.number, encode(v_seal.hash, 'hex');
+    v_rows := v_rows + v_seal.rows_sealed;
+    v_restored := v_restored + v_seal.restored_sealed;
+  end loop;
+
+  if v_state.restored_by < v_horizon and v_restored < p_batch then
+    v_state.restored_by := null;
+  end if;
+  update audit.seal_state s
+  set system_identifier = v_state.system_identifier,
+      sealed_xid = v_end_xid,
+      sealed_id = v_end_id,
+      restored_id = v_state.restored_id,
+      restored_by = v_state.restored_by;
+  return v_rows;
+end
+$$;
+
+ALTER FUNCTION ops.seal_audit_log(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION seal_audit_log(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.seal_audit_log(p_batch integer) IS 'Seals rows of the audit log whose transactions are over, at most p_batch per run; returns how many.';
+
+--
+-- Name: trim_run_history(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.trim_run_history(p_batch integer DEFAULT 10000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_cron_history constant regclass := to_regclass('cron.job_run_details');
+  v_runs integer;
+  v_cron_runs integer := 0;
+begin
+  -- The newest success of each job stays, or nobody could tell since when it is missing.
+  delete from ops.job_runs r
+  where r.id in (
+    select o.id
+    from ops.job_runs o
+    where o.started_at < now() - interval '30 days'
+      and (o.status <> 'succeeded' or exists (
+        select
+        from ops.job_runs later
+        where later.job = o.job and later.status = 'succeeded' and later.started_at > o.started_at
+      ))
+    order by o.id
+    limit p_batch
+  );
+  get diagnostics v_runs = row_count;
+  -- pg_cron never forgets a run by itself.
+  if v_cron_history is not null then
+    execute format(
+      $delete$
+        delete from %1$s
+        where runid in (
+          select d.runid
+          from %1$s d
+          where d.end_time < now() - interval '14 days'
+          order by d.runid
+          limit $1
+        )
+      $delete$,
+      v_cron_history
+    )
+    using p_batch;
+    get diagnostics v_cron_runs = row_count;
+  end if;
+  return v_runs + v_cron_runs;
+end
+$_$;
+
+ALTER FUNCTION ops.trim_run_history(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION trim_run_history(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.trim_run_history(p_batch integer) IS 'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how many.';
+
+--
+-- Name: accept_invitation_of_caller(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.accept_invitation_of_caller(p_token text) RETURNS lms.memberships
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := (select auth.uid());
+  v_invitation lms.invitations;
+  v_login record;
+  v_membership lms.memberships;
+begin
+  select i.* into v_invitation
+  from private.invitation_tokens t
+  join lms.invitations i on i.id = t.invitation_id
+  where t.token_hash = sha256(convert_to(p_token, 'UTF8'))
+  for no key update of i;
+  if not found or v_invitation.revoked_at is not null then
+    perform private.fail('invitation_not_found', 'There is no such invitation.', 404);
+  end if;
+
+  select lower(u.email) as email, u.email_confirmed_at into v_login from auth.users u where u.id = v_user_id;
+  if v_login.email is distinct from v_invitation.email then
+    perform private.fail(
+      'invitation_for_another_address', 'This invitation was sent to another e-mail address.', 403, null,
+      'Sign in with the address that received it.'
+    );
+  elsif v_login.email_confirmed_at is null then
+    perform private.fail('email_not_confirmed', 'Your e-mail address is not confirmed yet.', 403);
+  end if;
+
+  select * into v_membership
+  from lms.memberships m
+  where m.tenant_id = v_invitation.tenant_id and m.user_id = v_user_id
+  for no key update;
+  if v_invitation.accepted_at is not null then
+    if v_membership.status = 'active' then
+      return v_membership;
+    end if;
+    perform private.fail('invitation_used', 'This invitation has been used.', 409, null, 'Ask for a new one.');
+  end if;
+  if v_invitation.expires_at <= now() then
+    perform private.fail('invitation_expired', 'This invitation has expired.', 409, null, 'Ask for a new one.');
+  elsif v_membership.status = 'suspended' then
+    perform private.fail('membership_suspended', 'The membership is suspended.', 403);
+  elsif not (select t.is_active from lms.tenants t where t.id = v_invitation.tenant_id) then
+    perform private.fail('tenant_inactive', 'The organisation is not active.', 409);
+  elsif v_invitation.invited_by is not null and not private.may_invite(
+    v_invitation.invited_by, v_invitation.tenant_id, v_invitation.role_id, v_invitation.unit_id, v_invitation.limited_to_unit
+  ) then
+    -- Or somebody who is about to lose their rights could keep them, by inviting themselves beforehand.
+    perform private.fail(
+      'invitation_void', 'Whoever sent this invitation may not give this role any more.', 409, null, 'Ask for a new one.'
+    );
+  end if;
+
+  update lms.invitations i set accepted_at = now(), accepted_by = v_user_id where i.id = v_invitation.id;
+  select * into v_membership
+  from lms.memberships m
+  where m.tenant_id = v_invitation.tenant_id and m.user_id = v_user_id;
+  return v_membership;
+end
+$$;
+
+ALTER FUNCTION private.accept_invitation_of_caller(p_token text) OWNER TO postgres;
+
+--
+-- Name: access_of_caller(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.access_of_caller() RETURNS lms.my_access
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_access lms.my_access;
+begin
+  v_access.user_id := (select auth.uid());
+  v_access.is_platform_admin := private.is_platform_admin();
+  select coalesce(array_agg((
+    t.id, t.slug, t.name, t.time_zone, t.locale, m.id, m.unit_id, m.is_guest,
+    array(
+      select (r.key, r.name, g.unit_id)::lms.held_role
+      from lms.role_grants g
+      join lms.roles r on r.id = g.role_id
+      where g.tenant_id = m.tenant_id and g.membership_id = m.id
+      order by r.key, g.unit_id nulls first
+    ),
+    array(
+      select (
+        p.permission, bool_or(g.unit_id is null),
+        coalesce(array_agg(distinct g.unit_id) filter (where g.unit_id is not null), '{}')
+      )::lms.held_permission
+      from lms.role_grants g
+      join lms.role_permissions p on p.role_id = g.role_id
+      where g.tenant_id = m.tenant_id and g.membership_id = m.id
+      group by p.permission
+      order by p.permission
+    ),
+    array(
+      select s.course_id
+      from lms.course_staff s
+      where s.tenant_id = m.tenant_id and s.user_id = m.user_id
+        and s.course_id = any (array(select private.staffed_courses()))
+      order by s.course_id
+    )
+  )::lms.tenant_access order by t.slug), '{}')
+  into v_access.tenants
+  from lms.memberships m
+  join lms.tenants t on t.id = m.tenant_id and t.is_active
+  where m.user_id = v_access.user_id and m.status = 'active';
+  return v_access;
+end
+$$;
+
+ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
+
+--
+-- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) RETURNS lms.people_import_result
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_person constant private.imported_person := p_match.person;
+  v_match private.matched_person := p_match;
+  v_open lms.invitations := p_match.invitation;
+  v_wanted lms.invitations;
+  v_issued lms.issued_invitation;
+  v_user_id uuid;
+begin
+  if not private.is_api_call() and not p_invite then
+    v_user_id := private.login_of(v_person.email);
+  end if;
+
+  v_wanted := private.want_invitation(p_match, p_tenant_id, v_open);
+  if v_user_id is null and v_person.status is distinct from 'ended' and v_wanted is not distinct from v_open
+    and v_person.employee_number is not distinct from v_open.employee_number and v_open.expires_at > now()
+  then
+    -- No earlier row has touched it: that would have been one of the same address or number.
+    result.action := 'unchanged';
+    result.invitation_id := v_open.id;
+    return;
+  end if;
+
+  if v_open.id is not null or p_match.other_invitation_id is not null then
+    v_match := private.refresh_invitations(p_match, p_tenant_id);
+    v_open := v_match.invitation;
+    v_wanted := private.want_invitation(v_match, p_tenant_id, v_open);
+  end if;
+
+  if v_person.status = 'ended' then
+    result.invitation_id := coalesce(v_match.other_invitation_id, v_open.id);
+    if result.invitation_id is not null then
+      perform private.revoke_open_invitation(result.invitation_id);
+    end if;
+    result.action := case when result.invitation_id is null then 'unchanged' else 'ended' end;
+    return;
+  end if;
+
+  perform private.require_role_scope(v_wanted.role_id, v_wanted.limited_to_unit, v_wanted.unit_id);
+  if v_match.other_invitation_id <> v_open.id or v_open.id is null and v_match.other_invitation_id is not null then
+    -- The number has gone to another address, and the old invitation with it.
+    perform private.revoke_open_invitation(v_match.other_invitation_id);
+  end if;
+  if v_user_id is null then
+    if v_wanted is not distinct from v_open and v_open.expires_at > now() then
+      result.action := 'unchanged';
+      result.invitation_id := v_open.id;
+    else
+      v_issued := private.issue_invitation(v_wanted);
+      result.action := 'invited';
+      result.invitation_id := v_issued.invitation_id;
+      result.token := v_issued.token;
+    end if;
+    return;
+  end if;
+
+  if v_open.id is not null then
+    perform private.revoke_open_invitation(v_open.id);
+  end if;
+  insert into lms.memberships (tenant_id, user_id, unit_id, job_title, employee_number, status)
+  values (
+    p_tenant_id, v_user_id, v_wanted.unit_id, v_wanted.job_title, v_wanted.employee_number,
+    coalesce(v_person.status, 'active')
+  )
+  returning id into result.membership_id;
+  insert into lms.role_grants (tenant_id, membership_id, role_id, unit_id)
+  values (
+    p_tenant_id, result.membership_id, v_wanted.role_id, case when v_wanted.limited_to_unit then v_wanted.unit_id end
+  );
+  result.action := 'created';
+end
+$$;
+
+ALTER FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) OWNER TO postgres;
+
+--
 -- Name: admit_enrollment(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -1248,9 +5676,9 @@ begin
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
     if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to become a member; not the way back for somebody whose
-      -- membership the tenant has ended.
-      insert into lms.memberships (tenant_id, user_id) values (v_course.tenant_id, new_row.user_id)
+      -- Enrolling in an open public course is one of the ways to belong, as a guest; not the way back for somebody whose
+      -- membership has ended.
+      insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
       on conflict (tenant_id, user_id) do nothing;
     end if;
   end if;
@@ -1301,6 +5729,40 @@ end
 $$;
 
 ALTER FUNCTION private.admit_enrollment(new_row lms.enrollments) OWNER TO postgres;
+
+--
+-- Name: admit_invited(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.admit_invited() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_membership_id uuid;
+begin
+  insert into lms.memberships as m (tenant_id, user_id, unit_id, job_title, employee_number)
+  values (new.tenant_id, new.accepted_by, new.unit_id, new.job_title, new.employee_number)
+  on conflict (tenant_id, user_id) do update set
+    status = 'active',
+    is_guest = false,
+    unit_id = case when m.status = 'active' and not m.is_guest then coalesce(m.unit_id, excluded.unit_id) else excluded.unit_id end,
+    job_title = coalesce(excluded.job_title, m.job_title),
+    employee_number = coalesce(m.employee_number, excluded.employee_number)
+  returning m.id into v_membership_id;
+
+  insert into lms.role_grants (tenant_id, membership_id, role_id, unit_id)
+  values (new.tenant_id, v_membership_id, new.role_id, case when new.limited_to_unit then new.unit_id end)
+  on conflict do nothing;
+
+  update public.profiles p
+  set first_name = new.first_name, last_name = new.last_name
+  where p.id = new.accepted_by and p.first_name = '' and p.last_name = '' and new.first_name || new.last_name <> '';
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.admit_invited() OWNER TO postgres;
 
 --
 -- Name: advance_progress(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -1365,6 +5827,91 @@ $$;
 ALTER FUNCTION private.advance_progress() OWNER TO postgres;
 
 --
+-- Name: apply_people(uuid, jsonb, integer, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean) RETURNS lms.people_import_result[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_match private.matched_person;
+  v_missing lms.people_import_result[];
+  v_person lms.people_import_result;
+  v_results lms.people_import_result[] := '{}';
+begin
+  for v_match in select * from private.match_people(p_tenant_id, p_rows) loop
+    v_results := v_results || private.apply_person(v_match, p_tenant_id, p_invite);
+  end loop;
+
+  if p_end_limit > 0 then
+    v_missing := array(select private.find_missing_people(p_tenant_id, v_results));
+    if cardinality(v_missing) > p_end_limit then
+      perform private.fail(
+        'too_many_missing', 'More people are missing from the rows than may be ended; nothing was changed.', 409,
+        jsonb_build_object('missing', cardinality(v_missing), 'limit', p_end_limit),
+        'Is the file complete? If so, raise p_end_limit.'
+      );
+    end if;
+    foreach v_person in array v_missing loop
+      v_results := v_results || private.end_missing_person(v_person);
+    end loop;
+  end if;
+  return v_results;
+end
+$$;
+
+ALTER FUNCTION private.apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean) OWNER TO postgres;
+
+--
+-- Name: apply_person(private.matched_person, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) RETURNS lms.people_import_result
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_fault jsonb;
+  v_state text;
+  v_message text;
+  v_constraint text;
+begin
+  result.line := p_match.line;
+  result.employee_number := (p_match.person).employee_number;
+  result.email := (p_match.person).email;
+  v_fault := private.find_import_fault(p_match);
+  if v_fault is null then
+    begin
+      if (p_match.member).id is null then
+        result := private.add_imported_person(p_match, p_tenant_id, p_invite, result);
+      else
+        result.membership_id := (p_match.member).id;
+        result.action := private.update_imported_member(p_match);
+        if p_match.known_as <> result.email then
+          result.code := 'email_differs';
+          result.message := 'The person signs in with another address; only they can change it.';
+        end if;
+      end if;
+    exception
+      when others then
+        get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_constraint = constraint_name;
+        v_fault := private.describe_failure(v_state, v_message, v_constraint);
+    end;
+  end if;
+  if v_fault is not null then
+    result.membership_id := (p_match.member).id;
+    result.action := 'failed';
+    result.code := v_fault ->> 'code';
+    result.message := v_fault ->> 'message';
+    result.details := nullif(v_fault -> 'details', 'null');
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) OWNER TO postgres;
+
+--
 -- Name: begin_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -1396,7 +5943,7 @@ declare
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
   if private.is_api_call() and not coalesce(
-    (v_enrollment.user_id = (select auth.uid()) and v_enrollment.tenant_id = any (array(select private.my_tenants())))
+    (v_enrollment.user_id = (select auth.uid()) and v_enrollment.tenant_id = any (array(select private.joined_tenants())))
       or private.may_enroll_others(v_enrollment.tenant_id, v_enrollment.course_id, v_enrollment.user_id),
     false
   ) then
@@ -1426,6 +5973,55 @@ $$;
 ALTER FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) OWNER TO postgres;
 
 --
+-- Name: check_added_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_added_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not (
+    private.holds((select auth.uid()), 'members.write', new.tenant_id, new.unit_id)
+    and exists (
+      select
+      from lms.memberships m
+      where m.user_id = new.user_id and m.status in ('active', 'suspended') and not m.is_guest
+        and private.holds((select auth.uid()), 'members.read', m.tenant_id, m.unit_id)
+    )
+  ) then
+    perform private.fail(
+      'person_not_found', 'There is nobody of that id among the people you look after.', 404, null, 'Invite them: lms.invite.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_added_member() OWNER TO postgres;
+
+--
+-- Name: check_assignable_role(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_assignable_role() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not (
+    private.holds((select auth.uid()), 'roles.write', new.tenant_id, null)
+    and private.may_grant((select auth.uid()), new.tenant_id, new.assignable_role_id, null)
+  ) then
+    perform private.refuse_grant();
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_assignable_role() OWNER TO postgres;
+
+--
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -1441,6 +6037,64 @@ end
 $$;
 
 ALTER FUNCTION private.check_request() OWNER TO postgres;
+
+--
+-- Name: check_role_grant(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_role_grant() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_member lms.memberships;
+begin
+  if tg_op = 'INSERT' or (tg_op = 'UPDATE' and new.membership_id <> old.membership_id) then
+    -- The lock keeps the membership from ending, and with it its roles from being taken, while one is added.
+    perform from lms.memberships m where m.id = new.membership_id for no key update;
+  end if;
+  select * into v_member from lms.memberships m where m.id = coalesce(new.membership_id, old.membership_id);
+  if private.is_api_call() then
+    if not private.holds((select auth.uid()), 'members.write', v_member.tenant_id, v_member.unit_id)
+      or (tg_op <> 'INSERT' and not private.may_grant((select auth.uid()), old.tenant_id, old.role_id, old.unit_id))
+      or (tg_op <> 'DELETE' and not private.may_grant((select auth.uid()), new.tenant_id, new.role_id, new.unit_id))
+    then
+      perform private.refuse_grant();
+    end if;
+  end if;
+  -- Said only to those who may know.
+  if tg_op <> 'DELETE' and v_member.status = 'ended' then
+    perform private.fail('membership_ended', 'This membership has ended.', 409, null, 'Invite the person again.');
+  end if;
+  return coalesce(new, old);
+end
+$$;
+
+ALTER FUNCTION private.check_role_grant() OWNER TO postgres;
+
+--
+-- Name: check_role_permission(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_role_permission() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not (
+    private.holds((select auth.uid()), 'roles.write', new.tenant_id, null)
+    and private.holds((select auth.uid()), new.permission, new.tenant_id, null)
+  ) then
+    perform private.fail(
+      'permission_not_held', 'A role can only be given permissions that you hold in the whole tenant.', 403,
+      jsonb_build_object('permission', new.permission)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
 -- Name: claim_course(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -1538,6 +6192,50 @@ ALTER FUNCTION private.closed_tenants() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.closed_tenants() IS 'Tenants whose rows the caller may not read even where they are their own. Asked in this negative form, because somebody who joins by enrolling must see the row that the same statement returns.';
+
+--
+-- Name: cohorts_where(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cohorts_where(wanted text) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.id from lms.cohorts c
+  where c.tenant_id = any (array(select private.tenants_where(wanted)))
+    or c.unit_id = any (array(select private.units_where(wanted)));
+end
+$$;
+
+ALTER FUNCTION private.cohorts_where(wanted text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cohorts_where(wanted text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.cohorts_where(wanted text) IS 'Cohorts in the caller''s scope of a permission.';
+
+--
+-- Name: copy_builtin_assignable_roles(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.copy_builtin_assignable_roles() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into lms.assignable_roles (tenant_id, role_id, assignable_role_id)
+  select new.id, r.id, a.id
+  from private.builtin_assignable_roles b
+  join lms.roles r on r.tenant_id = new.id and r.key = b.key
+  join lms.roles a on a.tenant_id = new.id and a.key = b.assignable_key;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.copy_builtin_assignable_roles() OWNER TO postgres;
 
 --
 -- Name: copy_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -1706,16 +6404,126 @@ CREATE FUNCTION private.date_membership_end() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  -- Saying "ended" again must not make it somebody else's doing: who left by choice would not be safe from being fetched back.
+  if tg_op = 'UPDATE' and new.status = old.status then
+    return new;
+  end if;
   if new.status = 'ended' then
     new.ended_at := case when private.is_api_call() then now() else coalesce(new.ended_at, now()) end;
+    new.ended_by := case when private.is_api_call() then (select auth.uid()) else new.ended_by end;
   else
     new.ended_at := null;
+    new.ended_by := null;
   end if;
   return new;
 end
 $$;
 
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
+
+--
+-- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_body jsonb;
+begin
+  if p_state = 'PGRST' then
+    v_body := p_message::jsonb;
+    return private.import_fault(
+      v_body ->> 'code', concat_ws(' ', v_body ->> 'message', v_body ->> 'hint'), (v_body ->> 'details')::jsonb
+    );
+  elsif coalesce(p_constraint, '') <> '' then
+    return private.import_fault(p_constraint, format('The row breaks the rule: %s.', replace(p_constraint, '_', ' ')));
+  elsif p_state = '42501' then
+    return private.import_fault('not_allowed', p_message);
+  end if;
+  return private.import_fault(p_state, 'The row could not be applied.');
+end
+$$;
+
+ALTER FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) OWNER TO postgres;
+
+--
+-- Name: end_cohort_memberships(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_cohort_memberships() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  delete from lms.cohort_members c where c.tenant_id = new.tenant_id and c.user_id = new.user_id;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.end_cohort_memberships() OWNER TO postgres;
+
+--
+-- Name: end_membership_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_membership_of_caller(p_tenant_id uuid) RETURNS lms.memberships
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_membership lms.memberships;
+begin
+  if not p_tenant_id = any (array(select private.joined_tenants())) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  update lms.memberships m
+  set status = 'ended'
+  where m.tenant_id = p_tenant_id and m.user_id = (select auth.uid()) and m.status = 'active'
+  returning * into v_membership;
+  return v_membership;
+end
+$$;
+
+ALTER FUNCTION private.end_membership_of_caller(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: end_missing_person(lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) RETURNS lms.people_import_result
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_fault jsonb;
+  v_state text;
+  v_message text;
+  v_constraint text;
+begin
+  result := p_missing;
+  if p_missing.membership_id is not null then
+    update lms.memberships m set status = 'ended' where m.id = p_missing.membership_id;
+    if not found then
+      raise insufficient_privilege using message = 'This membership is out of your scope.';
+    end if;
+  else
+    perform private.revoke_open_invitation(p_missing.invitation_id);
+  end if;
+  result.action := 'ended';
+exception
+  when others then
+    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_constraint = constraint_name;
+    v_fault := private.describe_failure(v_state, v_message, v_constraint);
+    result.action := 'failed';
+    result.code := v_fault ->> 'code';
+    result.message := v_fault ->> 'message';
+    result.details := nullif(v_fault -> 'details', 'null');
+end
+$$;
+
+ALTER FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) OWNER TO postgres;
 
 --
 -- Name: end_role_grants(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -1748,7 +6556,7 @@ begin
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.my_tenants()));
+    and e.tenant_id = any (array(select private.joined_tenants()));
 end
 $$;
 
@@ -1885,6 +6693,87 @@ ALTER FUNCTION private.fail(code text, message text, status integer, details jso
 COMMENT ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) IS 'Raises an error that PostgREST answers as {code, message, details, hint} with the given HTTP status. `code` is stable and for programs, `message` a sentence for people, `details` JSON as text, `hint` what to do.';
 
 --
+-- Name: find_import_fault(private.matched_person); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_import_fault(p_match private.matched_person) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_person constant private.imported_person := p_match.person;
+begin
+  if cardinality(p_match.faults) > 0 then
+    return case cardinality(p_match.faults)
+      when 1 then p_match.faults[1]
+      else p_match.faults[1] || jsonb_build_object('details', jsonb_build_object('faults', p_match.faults))
+    end;
+  elsif p_match.first_line < p_match.line then
+    return private.import_fault(
+      'named_twice', 'An earlier row is about the same person.', jsonb_build_object('line', p_match.first_line)
+    );
+  elsif p_match.by_number <> p_match.by_email then
+    return private.import_fault('two_people', 'employee_number belongs to one member and email to another.');
+  elsif v_person.status = 'ended' then
+    return null;
+  elsif v_person.unit is not null and p_match.unit_id is null then
+    return private.import_fault(
+      'unit_not_found', 'There is no unit with this code.', jsonb_build_object('unit', v_person.unit)
+    );
+  elsif p_match.role_id is null then
+    return private.import_fault('role_not_found', 'There is no such role.', jsonb_build_object('role', v_person.role));
+  elsif (p_match.member).id is null and v_person.email is null then
+    return private.import_fault('email_missing', 'Nobody has this employee_number; a new person needs an email.');
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.find_import_fault(p_match private.matched_person) OWNER TO postgres;
+
+--
+-- Name: find_missing_people(uuid, lms.people_import_result[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) RETURNS SETOF lms.people_import_result
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  with named as materialized (
+    select r.membership_id, r.employee_number, r.email from unnest(p_results) as r
+  )
+  select
+    null::integer, null::text, m.employee_number, null::text, m.id, null::uuid, null::text, null::text, null::text,
+    null::jsonb
+  from lms.memberships m
+  where m.tenant_id = p_tenant_id and m.status <> 'ended' and m.employee_number is not null
+    and not exists (select from named n where n.membership_id = m.id)
+    and not exists (select from named n where n.employee_number = m.employee_number)
+    and not exists (
+      select
+      from named n
+      join public.profile_private p on lower(p.email) = n.email
+      where p.profile_id = m.user_id
+    )
+  union all
+  select
+    null::integer, null::text, i.employee_number, i.email::text, null::uuid, i.id, null::text, null::text, null::text,
+    null::jsonb
+  from lms.invitations i
+  where i.tenant_id = p_tenant_id and i.accepted_at is null and i.revoked_at is null and i.employee_number is not null
+    and not exists (select from named n where n.employee_number = i.employee_number)
+    and not exists (select from named n where n.email = i.email::text)
+  order by 3;
+end
+$$;
+
+ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) OWNER TO postgres;
+
+--
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -1909,6 +6798,158 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
+
+--
+-- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.tenants (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    slug private.slug NOT NULL,
+    name private.title NOT NULL,
+    domain text,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    time_zone private.time_zone DEFAULT 'UTC'::text NOT NULL,
+    locale private.locale DEFAULT 'en'::text NOT NULL,
+    invitation_valid_days integer DEFAULT 14 NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT invitations_are_valid_for_1_to_90_days CHECK (((invitation_valid_days >= 1) AND (invitation_valid_days <= 90))),
+    CONSTRAINT tenant_domain_is_a_host_name CHECK ((domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'::text)),
+    CONSTRAINT tenant_settings_are_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (length((settings)::text) <= 50000)))
+);
+
+ALTER TABLE lms.tenants OWNER TO postgres;
+
+--
+-- Name: TABLE tenants; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.tenants IS 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
+
+--
+-- Name: COLUMN tenants.time_zone; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.tenants.time_zone IS 'IANA name; days and due dates of the tenant are counted in it.';
+
+--
+-- Name: COLUMN tenants.is_active; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.tenants.is_active IS 'False closes the tenant to its members on their next request.';
+
+--
+-- Name: found_tenant(lms.tenants, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) RETURNS lms.issued_invitation
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+  v_invitation lms.invitations;
+begin
+  perform private.require_platform_admin();
+  insert into lms.tenants (slug, name, domain, time_zone, locale)
+  values (p_tenant.slug, p_tenant.name, p_tenant.domain, p_tenant.time_zone, p_tenant.locale)
+  returning id into v_tenant_id;
+
+  v_invitation.tenant_id := v_tenant_id;
+  v_invitation.email := lower(btrim(p_admin_email));
+  v_invitation.limited_to_unit := false;
+  select r.id into v_invitation.role_id from lms.roles r where r.tenant_id = v_tenant_id and r.key = 'tenant_admin';
+  return private.issue_invitation(v_invitation);
+end
+$$;
+
+ALTER FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) OWNER TO postgres;
+
+--
+-- Name: give_imported_role(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_member constant lms.memberships := p_match.member;
+  v_is_limited constant boolean := (p_match.person).role_scope is distinct from 'tenant';
+  v_scope constant uuid := case when v_is_limited then p_unit_id end;
+begin
+  if (p_match.person).role is null and v_member.status <> 'ended' and not v_member.is_guest then
+    return false;
+  elsif p_match.held_everywhere or v_scope = any (p_match.held_in) then
+    -- Ending a membership takes its roles, so what was held is held.
+    return false;
+  end if;
+  perform private.require_role_scope(p_match.role_id, v_is_limited, p_unit_id);
+  -- A role limited to the home unit moves along with it when the feed names both.
+  update lms.role_grants g
+  set unit_id = v_scope
+  where g.tenant_id = v_member.tenant_id and g.membership_id = v_member.id and g.role_id = p_match.role_id
+    and g.unit_id = v_member.unit_id and v_scope is distinct from v_member.unit_id;
+  if not found then
+    insert into lms.role_grants (tenant_id, membership_id, role_id, unit_id)
+    values (v_member.tenant_id, v_member.id, p_match.role_id, v_scope);
+  end if;
+  return true;
+end
+$$;
+
+ALTER FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.memberships m
+    join lms.tenants t on t.id = m.tenant_id and t.is_active
+    join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id
+    join lms.role_permissions p on p.role_id = g.role_id and p.permission = p_permission
+    where m.user_id = p_user_id and m.tenant_id = p_tenant_id and m.status = 'active'
+      and (
+        g.unit_id is null
+        or exists (
+          select from private.org_unit_closure c where c.ancestor_id = g.unit_id and c.descendant_id = p_unit_id
+        )
+      )
+  );
+end
+$$;
+
+ALTER FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) IS 'Does the person hold the permission for the unit, or for the whole tenant when p_unit_id is null?';
+
+--
+-- Name: import_fault(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb DEFAULT NULL::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return jsonb_build_object('code', p_code, 'message', p_message, 'details', p_details);
+end
+$$;
+
+ALTER FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) OWNER TO postgres;
 
 --
 -- Name: is_api_call(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2194,6 +7235,21 @@ $_$;
 ALTER FUNCTION private.is_map_of_web_addresses(value jsonb) OWNER TO postgres;
 
 --
+-- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_platform_admin() RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (select from private.platform_admins a where a.user_id = (select auth.uid()));
+end
+$$;
+
+ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
+
+--
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -2231,6 +7287,96 @@ CREATE FUNCTION private.is_web_address(value text) RETURNS boolean
 $_$;
 
 ALTER FUNCTION private.is_web_address(value text) OWNER TO postgres;
+
+--
+-- Name: issue_invitation(lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.issue_invitation(p_invitation lms.invitations) RETURNS lms.issued_invitation
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_token constant text := translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=' || chr(10), '-_');
+  v_invitation lms.invitations;
+begin
+  if private.is_api_call() and not private.may_invite(
+    (select auth.uid()), p_invitation.tenant_id, p_invitation.role_id, p_invitation.unit_id, p_invitation.limited_to_unit
+  ) then
+    perform private.refuse_grant();
+  end if;
+  if exists (select from lms.org_units u where u.id = p_invitation.unit_id and u.archived_at is not null) then
+    perform private.fail('unit_archived', 'This unit is archived: nobody joins it.', 409);
+  end if;
+
+  insert into lms.invitations as i (
+    tenant_id, email, role_id, unit_id, limited_to_unit, first_name, last_name, job_title, employee_number, invited_by,
+    expires_at
+  )
+  values (
+    p_invitation.tenant_id, p_invitation.email, p_invitation.role_id, p_invitation.unit_id, p_invitation.limited_to_unit,
+    coalesce(p_invitation.first_name, ''), coalesce(p_invitation.last_name, ''), p_invitation.job_title,
+    p_invitation.employee_number, case when private.is_api_call() then (select auth.uid()) end,
+    now() + make_interval(days => (select t.invitation_valid_days from lms.tenants t where t.id = p_invitation.tenant_id))
+  )
+  on conflict (tenant_id, email) where accepted_at is null and revoked_at is null do update set
+    role_id = excluded.role_id,
+    unit_id = excluded.unit_id,
+    limited_to_unit = excluded.limited_to_unit,
+    first_name = excluded.first_name,
+    last_name = excluded.last_name,
+    job_title = excluded.job_title,
+    employee_number = excluded.employee_number,
+    invited_by = excluded.invited_by,
+    expires_at = excluded.expires_at
+  -- An invitation that others sent and that still stands is theirs to renew: its link would die here as well.
+  where not private.is_api_call() or i.expires_at <= now()
+    or private.holds((select auth.uid()), 'members.write', i.tenant_id, i.unit_id)
+  returning * into v_invitation;
+  if not found then
+    perform private.fail(
+      'already_invited', 'Somebody else of the organisation has invited this address.', 409, null,
+      'Wait until it is accepted, or ask an administrator of the whole organisation.'
+    );
+  end if;
+
+  insert into private.invitation_tokens as t (invitation_id, token_hash)
+  values (v_invitation.id, sha256(convert_to(v_token, 'UTF8')))
+  on conflict (invitation_id) do update set token_hash = excluded.token_hash;
+
+  return (
+    v_invitation.id, v_invitation.tenant_id, v_invitation.email, v_invitation.role_id, v_invitation.unit_id,
+    v_invitation.expires_at, v_token
+  )::lms.issued_invitation;
+end
+$$;
+
+ALTER FUNCTION private.issue_invitation(p_invitation lms.invitations) OWNER TO postgres;
+
+--
+-- Name: joined_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.joined_tenants() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 2
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select m.tenant_id
+  from lms.memberships m
+  where m.user_id = (select auth.uid()) and m.status = 'active'
+    and (select t.is_active from lms.tenants t where t.id = m.tenant_id);
+end
+$$;
+
+ALTER FUNCTION private.joined_tenants() OWNER TO postgres;
+
+--
+-- Name: FUNCTION joined_tenants(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.joined_tenants() IS 'Tenants of which the caller is an active member or guest.';
 
 --
 -- Name: keep_an_administrator(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2276,6 +7422,32 @@ $$;
 ALTER FUNCTION private.keep_an_administrator() OWNER TO postgres;
 
 --
+-- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_builtin_roles() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated', 'service_role') and exists (
+    select from lms.roles r
+    where r.is_builtin and r.id in (
+      case tg_table_name when 'roles' then (to_jsonb(old) ->> 'id')::uuid else (to_jsonb(old) ->> 'role_id')::uuid end,
+      case tg_table_name when 'roles' then (to_jsonb(new) ->> 'id')::uuid else (to_jsonb(new) ->> 'role_id')::uuid end
+    )
+  ) then
+    perform private.fail(
+      'builtin_role', 'Built-in roles cannot be changed.', 409, null, 'Define a role of your own beside them.'
+    );
+  end if;
+  return coalesce(new, old);
+end
+$$;
+
+ALTER FUNCTION private.keep_builtin_roles() OWNER TO postgres;
+
+--
 -- Name: keep_enrollment_key(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -2289,6 +7461,24 @@ end
 $$;
 
 ALTER FUNCTION private.keep_enrollment_key() OWNER TO postgres;
+
+--
+-- Name: keep_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_member() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fail(
+    'member_is_no_guest', 'A member does not become a guest.', 409, null, 'End the membership instead.'
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.keep_member() OWNER TO postgres;
 
 --
 -- Name: keep_org_unit_tree(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2350,6 +7540,150 @@ $$;
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
 
 --
+-- Name: keep_used_unit(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_used_unit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- Waits for whoever is joining it at this moment.
+  perform from lms.org_units u where u.id = old.id for update;
+  if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
+    or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
+  then
+    perform private.fail(
+      'unit_in_use', 'People, enrolments or other units belong to this unit.', 409, jsonb_build_object('unit_id', old.id),
+      'Archive it: set archived_at.'
+    );
+  end if;
+  return old;
+end
+$$;
+
+ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: list_tenants(integer, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) RETURNS SETOF lms.tenant_overview
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_platform_admin();
+  return query
+  select
+    t.id, t.slug::text, t.name::text, t.domain, t.time_zone::text, t.locale::text, t.is_active,
+    (select count(*) from lms.memberships m where m.tenant_id = t.id and m.status = 'active'),
+    (select count(*) from lms.courses c where c.tenant_id = t.id and c.status = 'published' and c.deleted_at is null),
+    t.created_at
+  from lms.tenants t
+  where t.slug::text > coalesce(p_after_slug, '') and (p_tenant_id is null or t.id = p_tenant_id)
+  order by t.slug::text
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: login_of(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.login_of(p_email text) RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select u.id
+    from auth.users u
+    where u.email = p_email and u.is_sso_user = false and u.email_confirmed_at is not null and u.deleted_at is null
+  );
+end
+$$;
+
+ALTER FUNCTION private.login_of(p_email text) OWNER TO postgres;
+
+--
+-- Name: match_people(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) RETURNS SETOF private.matched_person
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  with parsed as materialized (
+    select e.ordinality::integer as line, e.value as source, p.person, p.faults
+    from jsonb_array_elements(p_rows) with ordinality as e
+    cross join lateral private.parse_person(e.value) as p
+  ),
+  members as materialized (
+    select m as member, m.id, m.employee_number, lower(p.email) as email
+    from lms.memberships m
+    left join public.profile_private p on p.profile_id = m.user_id
+    where m.tenant_id = p_tenant_id
+  ),
+  addresses as materialized (
+    -- Two logins may have one address; whoever is still a member is meant.
+    select distinct on (m.email) m.email, m.id
+    from members m
+    where m.email is not null
+    order by m.email, (m.member).status = 'ended', (m.member).joined_at desc, m.id
+  ),
+  found as materialized (
+    select
+      r.line, r.source, r.person, r.faults, n.id as by_number,
+      case when n.email = (r.person).email then n.id else a.id end as by_email
+    from parsed r
+    left join members n on n.employee_number = (r.person).employee_number
+    left join addresses a on a.email = (r.person).email
+  ),
+  invitations as materialized (
+    select i as invitation, i.id, i.email::text as email, i.employee_number
+    from lms.invitations i
+    where i.tenant_id = p_tenant_id and i.accepted_at is null and i.revoked_at is null
+  ),
+  grants as materialized (
+    select g.membership_id, g.role_id, bool_or(g.unit_id is null) as everywhere, array_agg(g.unit_id) as units
+    from lms.role_grants g
+    where g.tenant_id = p_tenant_id
+    group by g.membership_id, g.role_id
+  )
+  select
+    f.line, f.source, f.person, f.faults,
+    least(
+      case when (f.person).employee_number is not null then min(f.line) over same_number end,
+      case when (f.person).email is not null then min(f.line) over same_email end,
+      case when m.id is not null then min(f.line) over same_member end
+    ),
+    m.member, m.email, f.by_number, f.by_email, i.invitation, ni.id, u.id, o.id, coalesce(g.everywhere, false), g.units
+  from found f
+  left join members m on m.id = coalesce(f.by_number, f.by_email)
+  left join invitations i on i.email = (f.person).email
+  left join invitations ni on ni.employee_number = (f.person).employee_number
+  left join lms.org_units u on u.tenant_id = p_tenant_id and u.code = (f.person).unit
+  left join lms.roles o on o.tenant_id = p_tenant_id and o.key = coalesce((f.person).role, 'learner')
+  left join grants g on g.membership_id = m.id and g.role_id = o.id
+  window
+    same_number as (partition by (f.person).employee_number),
+    same_email as (partition by (f.person).email),
+    same_member as (partition by m.id)
+  order by f.line;
+end
+$$;
+
+ALTER FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) OWNER TO postgres;
+
+--
 -- Name: may_enroll_others(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -2369,6 +7703,120 @@ CREATE FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_
 $$;
 
 ALTER FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: may_grant(uuid, uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.holds(p_user_id, 'members.write', p_tenant_id, p_unit_id)
+    and (
+      not exists (
+        select
+        from lms.role_permissions p
+        where p.role_id = p_role_id and not private.holds(p_user_id, p.permission, p_tenant_id, p_unit_id)
+      )
+      or exists (
+        select
+        from lms.memberships m
+        join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id
+        join lms.assignable_roles a on a.role_id = g.role_id and a.assignable_role_id = p_role_id
+        where m.user_id = p_user_id and m.tenant_id = p_tenant_id and m.status = 'active'
+          and (
+            g.unit_id is null
+            or exists (
+              select from private.org_unit_closure c where c.ancestor_id = g.unit_id and c.descendant_id = p_unit_id
+            )
+          )
+      )
+    );
+end
+$$;
+
+ALTER FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid) IS 'INV-T3. May the person give this role, limited to the unit or for the whole tenant when p_unit_id is null? It takes members.write there, and all of the role''s permissions there or a role that lists it as assignable.';
+
+--
+-- Name: may_invite(uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+      private.holds(p_user_id, 'members.write', p_tenant_id, p_unit_id)
+      and private.may_grant(p_user_id, p_tenant_id, p_role_id, case when p_limited_to_unit then p_unit_id end)
+    )
+    or (
+      exists (select from private.platform_admins a where a.user_id = p_user_id)
+      and not exists (
+        select
+        from lms.role_grants g
+        join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+        where g.tenant_id = p_tenant_id
+      )
+    );
+end
+$$;
+
+ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: my_addresses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_addresses() RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select lower(u.email)::text from auth.users u where u.id = (select auth.uid()) and u.email_confirmed_at is not null;
+end
+$$;
+
+ALTER FUNCTION private.my_addresses() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_addresses(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_addresses() IS 'The caller''s e-mail address, once confirmed.';
+
+--
+-- Name: my_cohorts(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_cohorts() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 3
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.cohort_id
+  from lms.cohort_members c
+  where c.user_id = (select auth.uid()) and c.tenant_id = any (array(select private.joined_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_cohorts() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_cohorts(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_cohorts() IS 'Cohorts that the caller is in, as an active member of the tenant.';
 
 --
 -- Name: my_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2395,6 +7843,30 @@ ALTER FUNCTION private.my_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_courses() IS 'Courses that the caller teaches or takes.';
 
 --
+-- Name: my_fellows(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_fellows() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 30
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.user_id
+  from lms.cohort_members c
+  where c.cohort_id = any (array(select private.my_cohorts()));
+end
+$$;
+
+ALTER FUNCTION private.my_fellows() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_fellows(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
+
+--
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -2406,7 +7878,7 @@ begin
   return query
   select m.tenant_id
   from lms.memberships m
-  where m.user_id = (select auth.uid()) and m.status = 'active'
+  where m.user_id = (select auth.uid()) and m.status = 'active' and not m.is_guest
     and (select t.is_active from lms.tenants t where t.id = m.tenant_id);
 end
 $$;
@@ -2417,7 +7889,85 @@ ALTER FUNCTION private.my_tenants() OWNER TO postgres;
 -- Name: FUNCTION my_tenants(); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.my_tenants() IS 'Tenants of which the caller is an active member.';
+COMMENT ON FUNCTION private.my_tenants() IS 'Tenants of which the caller is an active member, guests not counted.';
+
+--
+-- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  known constant text[] := array[
+    'employee_number', 'email', 'first_name', 'last_name', 'unit', 'job_title', 'role', 'role_scope', 'status'
+  ];
+  -- Also the no-break space and the byte order mark, which spreadsheets leave behind.
+  blanks constant text := E' \t\r\n\u00a0\ufeff';
+  v_column text;
+begin
+  faults := '{}';
+  if jsonb_typeof(p_row) is distinct from 'object' then
+    faults := array[private.import_fault('not_an_object', 'A row is an object of texts.')];
+    return;
+  end if;
+  -- First, and even of a faulty row: the person that it names is not missing.
+  person.employee_number := nullif(btrim(p_row ->> 'employee_number', blanks), '');
+  person.email := nullif(lower(btrim(p_row ->> 'email', blanks)), '');
+  for v_column in select c from jsonb_object_keys(p_row) as c order by c loop
+    if not v_column = any (known) then
+      faults := faults || private.import_fault(
+        'unknown_column', 'There is no such column.', jsonb_build_object('column', left(v_column, 60), 'known', known)
+      );
+    elsif jsonb_typeof(p_row -> v_column) not in ('string', 'null') then
+      faults := faults
+        || private.import_fault('not_text', 'The value is not a text.', jsonb_build_object('column', v_column));
+    end if;
+  end loop;
+  if cardinality(faults) > 0 then
+    return;
+  end if;
+  person.first_name := coalesce(btrim(p_row ->> 'first_name', blanks), '');
+  person.last_name := coalesce(btrim(p_row ->> 'last_name', blanks), '');
+  person.unit := nullif(btrim(p_row ->> 'unit', blanks), '');
+  person.job_title := nullif(btrim(p_row ->> 'job_title', blanks), '');
+  person.role := nullif(btrim(p_row ->> 'role', blanks), '');
+  person.role_scope := nullif(lower(btrim(p_row ->> 'role_scope', blanks)), '');
+  person.status := nullif(lower(btrim(p_row ->> 'status', blanks)), '');
+
+  if person.employee_number is null and person.email is null then
+    faults := faults || private.import_fault('nobody_named', 'The row has neither employee_number nor email.');
+  end if;
+  if length(person.employee_number) > 60 then
+    faults := faults
+      || private.import_fault('employee_number_too_long', 'employee_number has more than 60 characters.');
+  end if;
+  begin
+    perform person.email::private.email_address;
+  exception
+    when check_violation then
+      faults := faults || private.import_fault('invalid_email', 'email is not an address.');
+  end;
+  if length(person.job_title) > 200 then
+    faults := faults || private.import_fault('job_title_too_long', 'job_title has more than 200 characters.');
+  end if;
+  if person.first_name || person.last_name ~ '[\x01-\x1f\x7f]'
+    or length(person.first_name) > 100
+    or length(person.last_name) > 100
+  then
+    faults := faults || private.import_fault('invalid_name', 'A name is one line of at most 100 characters.');
+  end if;
+  if person.role_scope not in ('unit', 'tenant') then
+    faults := faults || private.import_fault('invalid_role_scope', 'role_scope is unit or tenant.');
+  end if;
+  if person.status not in ('active', 'suspended', 'ended') then
+    faults := faults || private.import_fault('invalid_status', 'status is active, suspended or ended.');
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) OWNER TO postgres;
 
 --
 -- Name: place_block(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2446,6 +7996,23 @@ end
 $$;
 
 ALTER FUNCTION private.place_block() OWNER TO postgres;
+
+--
+-- Name: place_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_cohort_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.cohorts c where c.id = new.cohort_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_cohort_member() OWNER TO postgres;
 
 --
 -- Name: place_lesson(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2580,6 +8147,35 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
+-- Name: preview_invitation(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.preview_invitation(p_token text) RETURNS lms.invitation_preview
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_preview lms.invitation_preview;
+begin
+  select
+    i.tenant_id, t.name, i.email, r.name, u.name, i.expires_at, i.accepted_at is null and i.expires_at > now() and t.is_active
+  into v_preview
+  from private.invitation_tokens k
+  join lms.invitations i on i.id = k.invitation_id
+  join lms.tenants t on t.id = i.tenant_id
+  join lms.roles r on r.id = i.role_id
+  left join lms.org_units u on u.id = i.unit_id
+  where k.token_hash = sha256(convert_to(p_token, 'UTF8')) and i.revoked_at is null;
+  if not found then
+    perform private.fail('invitation_not_found', 'There is no such invitation.', 404);
+  end if;
+  return v_preview;
+end
+$$;
+
+ALTER FUNCTION private.preview_invitation(p_token text) OWNER TO postgres;
+
+--
 -- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -2588,26 +8184,126 @@ CREATE FUNCTION private.protect_higher_roles() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_tenant_wide constant boolean := new.tenant_id = any (array(select private.tenants_where('members.write')));
+  v_user_id constant uuid := (select auth.uid());
+  v_tenant_wide boolean;
 begin
-  if private.is_api_call() and exists (
+  -- Leaving is everybody's right.
+  if not private.is_api_call() or (old.user_id = v_user_id and tg_op = 'UPDATE' and new.status = 'ended') then
+    return coalesce(new, old);
+  end if;
+
+  -- As the policies have asked; they may have asked before a wait.
+  if not private.holds(v_user_id, 'members.write', old.tenant_id, old.unit_id)
+    or (tg_op = 'UPDATE' and not private.holds(v_user_id, 'members.write', new.tenant_id, new.unit_id))
+  then
+    raise insufficient_privilege using message = 'Changing this membership takes members.write for its unit.';
+  end if;
+
+  v_tenant_wide := private.holds(v_user_id, 'members.write', old.tenant_id, null);
+  if exists (
     select
     from lms.role_grants g
     join lms.role_permissions p on p.role_id = g.role_id
     where g.tenant_id = old.tenant_id and g.membership_id = old.id
-      and not g.tenant_id = any (array(select private.tenants_where(p.permission)))
-      and case
-        when v_tenant_wide then p.permission = 'roles.write'
-        else g.unit_id is null or not g.unit_id = any (array(select private.units_where(p.permission)))
-      end
+      and (p.permission = 'roles.write' or not v_tenant_wide)
+      and not private.holds(v_user_id, p.permission, g.tenant_id, g.unit_id)
   ) then
     raise insufficient_privilege using message = 'This person holds rights that you do not hold yourself.';
   end if;
-  return new;
+
+  if tg_op = 'UPDATE' and old.status = 'ended' and new.status <> 'ended' and old.ended_by = old.user_id then
+    perform private.fail(
+      'left_by_choice', 'This person has left; only they can come back.', 409, null, 'Invite them: lms.invite.'
+    );
+  end if;
+  return coalesce(new, old);
 end
 $$;
 
 ALTER FUNCTION private.protect_higher_roles() OWNER TO postgres;
+
+--
+-- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.queue_role_changes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_members_write uuid[];
+  v_roles_write uuid[];
+  v_tenant_id uuid;
+begin
+  if private.is_api_call() then
+    v_members_write := array(select private.tenants_partly_where('members.write'));
+    v_roles_write := array(select private.tenants_where('roles.write'));
+    for v_tenant_id in select unnest(v_members_write) union select unnest(v_roles_write) order by 1 loop
+      perform pg_advisory_xact_lock(hashtextextended('lyceum role changes ' || v_tenant_id, 0));
+    end loop;
+    if not v_members_write <@ array(select private.tenants_partly_where('members.write'))
+      or not v_roles_write <@ array(select private.tenants_where('roles.write'))
+    then
+      raise insufficient_privilege using message = 'Your rights were changed at the same moment.';
+    end if;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.queue_role_changes() OWNER TO postgres;
+
+--
+-- Name: read_audit_head(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_audit_head(p_tenant_id uuid) RETURNS lms.audit_head
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_head lms.audit_head;
+begin
+  perform private.require_audit_read(p_tenant_id);
+  select h.tenant_id, h.number, encode(h.hash, 'hex'), h.sealed_at into v_head
+  from audit.heads h
+  where h.tenant_id = p_tenant_id;
+  return v_head;
+end
+$$;
+
+ALTER FUNCTION private.read_audit_head(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: read_audit_trail(uuid, text, text, uuid, timestamp with time zone, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) RETURNS lms.audit_entry[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_entries lms.audit_entry[];
+begin
+  perform private.require_audit_read(p_tenant_id);
+  execute
+    'select coalesce(array_agg(e::lms.audit_entry order by (e).id desc), ''{}'') from ('
+    'select (l.id, l.recorded_at, l.table_name, l.row_id, l.operation, l.changes, l.actor_id, l.actor_role, l.via, '
+    'l.address, l.client, l.request_id)::lms.audit_entry as e from audit.log l where l.tenant_id = $1'
+    || case when p_table is not null then ' and l.table_name = $2' else '' end
+    || case when p_row_id is not null then ' and l.row_id = $3' else '' end
+    || case when p_actor_id is not null then ' and l.actor_id = $4' else '' end
+    || case when p_from is not null then ' and l.recorded_at >= $5' else '' end
+    || case when p_until is not null then ' and l.recorded_at < $6' else '' end
+    || case when p_before_id is not null then ' and l.id < $7' else '' end
+    || ' order by l.id desc limit $8) as page'
+  into v_entries
+  using p_tenant_id, p_table, p_row_id, p_actor_id, p_from, p_until, p_before_id, p_limit;
+  return v_entries;
+end
+$_$;
+
+ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
 -- Name: read_lesson_blocks(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2648,6 +8344,23 @@ end
 $$;
 
 ALTER FUNCTION private.read_lesson_blocks(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: receive_guest(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.receive_guest() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.memberships m set is_guest = false
+  where m.tenant_id = new.tenant_id and m.id = new.membership_id and m.is_guest;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.receive_guest() OWNER TO postgres;
 
 --
 -- Name: recount_after_added_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2759,6 +8472,55 @@ ALTER FUNCTION private.recount_courses(p_course_ids uuid[]) OWNER TO postgres;
 COMMENT ON FUNCTION private.recount_courses(p_course_ids uuid[]) IS 'Sets the counters of the open enrolments of these courses from the facts; writes only differences.';
 
 --
+-- Name: refresh_invitations(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refresh_invitations(p_match private.matched_person, p_tenant_id uuid) RETURNS private.matched_person
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_match private.matched_person := p_match;
+  v_invitation lms.invitations;
+begin
+  select * into v_invitation
+  from lms.invitations i
+  where i.tenant_id = p_tenant_id and i.email::text = (p_match.person).email
+    and i.accepted_at is null and i.revoked_at is null;
+  v_match.invitation := v_invitation;
+  v_match.other_invitation_id := (
+    select i.id
+    from lms.invitations i
+    where i.tenant_id = p_tenant_id and i.employee_number = (p_match.person).employee_number
+      and i.accepted_at is null and i.revoked_at is null
+  );
+  return v_match;
+end
+$$;
+
+ALTER FUNCTION private.refresh_invitations(p_match private.matched_person, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: refuse_archived_unit(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_archived_unit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (
+    select from lms.org_units u where u.tenant_id = new.tenant_id and u.id = new.unit_id and u.archived_at is not null
+  ) then
+    perform private.fail('unit_archived', 'This unit is archived: nobody joins it.', 409, jsonb_build_object('unit_id', new.unit_id));
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.refuse_archived_unit() OWNER TO postgres;
+
+--
 -- Name: refuse_enrollment(lms.eligibility_reason[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -2778,6 +8540,24 @@ end
 $$;
 
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
+
+--
+-- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_grant() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fail(
+    'role_not_grantable', 'You cannot give or take this role here.', 403, null,
+    'It takes members.write for the person and the unit, and all of the role''s permissions there or a role that may assign it.'
+  );
+end
+$$;
+
+ALTER FUNCTION private.refuse_grant() OWNER TO postgres;
 
 --
 -- Name: refuse_progress(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2826,6 +8606,93 @@ end
 $$;
 
 ALTER FUNCTION private.refuse_progress_without_enrollment() OWNER TO postgres;
+
+--
+-- Name: require_audit_read(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_audit_read(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if p_tenant_id is null or not p_tenant_id = any (array(select private.tenants_where('audit.read'))) then
+    raise insufficient_privilege using message = 'This takes the permission audit.read in the whole tenant.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_audit_read(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_platform_admin() RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not private.is_platform_admin() then
+    raise insufficient_privilege using message = 'This takes being an administrator of the platform.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_platform_admin() OWNER TO postgres;
+
+--
+-- Name: require_role_scope(uuid, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_is_limited and p_unit_id is null and exists (select from lms.role_permissions p where p.role_id = p_role_id) then
+    perform private.fail(
+      'role_scope_missing', 'There is no unit to limit this role to.', 422, null,
+      'Name a unit, or say role_scope = tenant if that is meant.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: revoke_open_invitation(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.revoke_open_invitation(p_invitation_id uuid) RETURNS lms.invitations
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_invitation lms.invitations;
+begin
+  select * into v_invitation from lms.invitations i where i.id = p_invitation_id for no key update;
+  if private.is_api_call()
+    and not private.holds((select auth.uid()), 'members.write', v_invitation.tenant_id, v_invitation.unit_id)
+  then
+    raise insufficient_privilege using message = 'Revoking this invitation takes members.write for its unit.';
+  end if;
+  if v_invitation.accepted_at is not null then
+    perform private.fail('invitation_used', 'This invitation has been accepted.', 409, null, 'End the membership instead.');
+  end if;
+  update lms.invitations i
+  set revoked_at = now()
+  where i.id = p_invitation_id and i.revoked_at is null
+  returning * into v_invitation;
+  if not found then
+    select * into v_invitation from lms.invitations i where i.id = p_invitation_id;
+  end if;
+  return v_invitation;
+end
+$$;
+
+ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
 
 --
 -- Name: set_course_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -2992,6 +8859,32 @@ $$;
 ALTER FUNCTION private.store_idempotent_answer(p_operation text, p_key text, p_response jsonb) OWNER TO postgres;
 
 --
+-- Name: switch_tenant(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) RETURNS lms.tenant_overview
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_overview lms.tenant_overview;
+begin
+  perform private.require_platform_admin();
+  if p_is_active is null then
+    perform private.fail('invalid_argument', 'p_is_active is true or false.', 422);
+  end if;
+  update lms.tenants t set is_active = p_is_active where t.id = p_tenant_id and t.is_active <> p_is_active;
+  select * into v_overview from private.list_tenants(1, null, p_tenant_id);
+  if not found then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  return v_overview;
+end
+$$;
+
+ALTER FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) OWNER TO postgres;
+
+--
 -- Name: take_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -3111,6 +9004,411 @@ ALTER FUNCTION private.units_where(wanted text) OWNER TO postgres;
 COMMENT ON FUNCTION private.units_where(wanted text) IS 'Org units in which the caller holds the permission by a grant on the unit or on one above it. Grants on the whole tenant are not listed here: ask tenants_where as well.';
 
 --
+-- Name: update_imported_member(private.matched_person); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.update_imported_member(p_match private.matched_person) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_person constant private.imported_person := p_match.person;
+  v_member constant lms.memberships := p_match.member;
+  v_wanted lms.memberships := v_member;
+  v_action text;
+begin
+  if v_person.status = 'ended' then
+    v_wanted.status := 'ended';
+  else
+    if p_match.source ? 'unit' then
+      v_wanted.unit_id := p_match.unit_id;
+    end if;
+    if p_match.source ? 'job_title' then
+      v_wanted.job_title := v_person.job_title;
+    end if;
+    v_wanted.employee_number := coalesce(v_person.employee_number, v_member.employee_number);
+    -- Whoever is listed belongs; a suspension made by hand stays until the feed says otherwise.
+    v_wanted.status := coalesce(
+      v_person.status, case v_member.status when 'ended' then 'active' else v_member.status end
+    );
+    v_wanted.is_guest := false;
+  end if;
+
+  v_action := case
+    when v_wanted is not distinct from v_member then 'unchanged'
+    when v_wanted.status = 'ended' then 'ended'
+    when v_member.status = 'ended' then 'restored'
+    when v_wanted.unit_id is distinct from v_member.unit_id then 'moved'
+    else 'updated'
+  end;
+  if v_action = 'restored' and v_member.ended_by = v_member.user_id then
+    -- Here as well as in the trigger, which leaves the service alone.
+    perform private.fail(
+      'left_by_choice', 'This person has left; only they can come back.', 409, null, 'Invite them: lms.invite.'
+    );
+  end if;
+  if v_action <> 'unchanged' then
+    -- From the row as it is by now: what somebody else has changed meanwhile, and the feed does not speak of, stays.
+    update lms.memberships m
+    set
+      unit_id = case when v_wanted.unit_id is distinct from v_member.unit_id then v_wanted.unit_id else m.unit_id end,
+      job_title = case
+        when v_wanted.job_title is distinct from v_member.job_title then v_wanted.job_title else m.job_title
+      end,
+      employee_number = coalesce(v_wanted.employee_number, m.employee_number),
+      status = case when v_wanted.status <> v_member.status then v_wanted.status else m.status end,
+      is_guest = v_wanted.is_guest
+    where m.id = v_member.id;
+    if not found then
+      raise insufficient_privilege using message = 'This membership is out of your scope.';
+    end if;
+  end if;
+  if v_wanted.status <> 'ended' and private.give_imported_role(p_match, v_wanted.unit_id) and v_action = 'unchanged' then
+    return 'updated';
+  end if;
+  return v_action;
+end
+$$;
+
+ALTER FUNCTION private.update_imported_member(p_match private.matched_person) OWNER TO postgres;
+
+--
+-- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) RETURNS lms.invitations
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_person constant private.imported_person := p_match.person;
+  v_wanted lms.invitations := p_open;
+begin
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.email := v_person.email;
+  v_wanted.employee_number := coalesce(v_person.employee_number, p_open.employee_number);
+  if p_match.source ? 'unit' then
+    v_wanted.unit_id := p_match.unit_id;
+  end if;
+  if p_match.source ? 'job_title' then
+    v_wanted.job_title := v_person.job_title;
+  end if;
+  if v_person.role is not null or p_open.id is null then
+    v_wanted.role_id := p_match.role_id;
+    v_wanted.limited_to_unit := v_person.role_scope is distinct from 'tenant';
+  end if;
+  if p_match.source ?| array['first_name', 'last_name'] or p_open.id is null then
+    v_wanted.first_name := v_person.first_name;
+    v_wanted.last_name := v_person.last_name;
+  end if;
+  return v_wanted;
+end
+$$;
+
+ALTER FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) OWNER TO postgres;
+
+--
+-- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
+--
+
+CREATE VIEW audit.gaps WITH (security_invoker='true') AS
+ SELECT w.table_name,
+    (a.attname)::text AS column_name
+   FROM (audit.watched_tables w
+     JOIN pg_attribute a ON ((a.attrelid = (to_regclass(w.table_name))::oid)))
+  WHERE ((a.attnum > 0) AND (NOT a.attisdropped) AND (a.attgenerated = ''::"char") AND (a.attname <> 'updated_at'::name) AND (a.attname <> ALL (w.columns)))
+UNION ALL
+ SELECT (((n.nspname)::text || '.'::text) || (c.relname)::text) AS table_name,
+    NULL::text AS column_name
+   FROM (pg_class c
+     JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
+  WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
+           FROM pg_attribute a
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND (NOT (EXISTS ( SELECT
+           FROM audit.watched_tables w
+          WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
+
+ALTER TABLE audit.gaps OWNER TO postgres;
+
+--
+-- Name: VIEW gaps; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON VIEW audit.gaps IS 'Tables of tenants and people that are not watched, and columns that were added since their table was. Empty when all is well.';
+
+--
+-- Name: heads; Type: TABLE; Schema: audit; Owner: postgres
+--
+
+CREATE TABLE audit.heads (
+    tenant_id uuid NOT NULL,
+    number bigint NOT NULL,
+    hash bytea NOT NULL,
+    sealed_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE audit.heads OWNER TO postgres;
+
+--
+-- Name: TABLE heads; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON TABLE audit.heads IS 'The newest seal of each tenant. Kept elsewhere, it proves later that nothing sealed until then was altered.';
+
+--
+-- Name: log_default; Type: TABLE; Schema: audit; Owner: postgres
+--
+
+CREATE TABLE audit.log_default (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tenant_id uuid,
+    table_name text NOT NULL,
+    row_id text,
+    operation text NOT NULL,
+    changes jsonb NOT NULL,
+    actor_id uuid,
+    actor_role text NOT NULL,
+    via text,
+    address text,
+    client text,
+    request_id text,
+    CONSTRAINT audit_operation_is_known CHECK ((operation = ANY (ARRAY['INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'RESTORE'::text, 'TRUNCATE'::text])))
+);
+
+ALTER TABLE audit.log_default OWNER TO postgres;
+
+--
+-- Name: log_id_seq; Type: SEQUENCE; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME audit.log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: profiles; Type: TABLE; Schema: public; Owner: postgres
+--
+
+CREATE TABLE public.profiles (
+    id uuid NOT NULL,
+    user_id uuid,
+    username text,
+    first_name text DEFAULT ''::text NOT NULL,
+    last_name text DEFAULT ''::text NOT NULL,
+    display_name text GENERATED ALWAYS AS (COALESCE(NULLIF(btrim(((first_name || ' '::text) || last_name)), ''::text), username, 'Learner'::text)) STORED NOT NULL,
+    avatar_url private.web_address,
+    bio text,
+    location text,
+    website private.web_address,
+    social_links jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_active boolean GENERATED ALWAYS AS ((user_id IS NOT NULL)) STORED NOT NULL,
+    last_seen_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT bio_is_short CHECK ((length(bio) <= 5000)),
+    CONSTRAINT first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT location_is_short CHECK ((length(location) <= 200)),
+    CONSTRAINT social_links_are_web_addresses CHECK (private.is_map_of_web_addresses(social_links)),
+    CONSTRAINT username_is_3_to_40_letters_digits_or_marks CHECK ((username ~ '^[A-Za-z0-9_.-]{3,40}$'::text))
+);
+
+ALTER TABLE public.profiles OWNER TO postgres;
+
+--
+-- Name: TABLE profiles; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON TABLE public.profiles IS 'One row per person: what others may see of them. `id` equals the id of the person''s login and stays when the login is deleted: the names that training law makes an employer keep do not vanish with it.';
+
+--
+-- Name: COLUMN profiles.user_id; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.user_id IS 'The login; null once it is deleted.';
+
+--
+-- Name: COLUMN profiles.is_active; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.is_active IS 'True while the person has a login.';
+
+--
+-- Name: COLUMN profiles.last_seen_at; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.last_seen_at IS 'Last sign-in.';
+
+--
+-- Name: person_history; Type: VIEW; Schema: audit; Owner: postgres
+--
+
+CREATE VIEW audit.person_history WITH (security_invoker='true') AS
+ SELECT l.actor_id,
+    p.display_name AS actor,
+    l.id,
+    l.recorded_at,
+    t.slug AS tenant,
+    l.operation,
+    l.table_name,
+    l.row_id,
+    ARRAY( SELECT jsonb_object_keys(l.changes) AS jsonb_object_keys) AS column_names,
+    l.actor_role,
+    l.via,
+    l.address,
+    l.client,
+    l.request_id
+   FROM ((audit.log l
+     LEFT JOIN public.profiles p ON ((p.id = l.actor_id)))
+     LEFT JOIN lms.tenants t ON ((t.id = l.tenant_id)))
+  WHERE (l.actor_id IS NOT NULL);
+
+ALTER TABLE audit.person_history OWNER TO postgres;
+
+--
+-- Name: VIEW person_history; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON VIEW audit.person_history IS 'What a person did: where actor_id = ... order by id.';
+
+--
+-- Name: row_history; Type: VIEW; Schema: audit; Owner: postgres
+--
+
+CREATE VIEW audit.row_history WITH (security_invoker='true') AS
+ SELECT l.table_name,
+    l.row_id,
+    l.id,
+    l.recorded_at,
+    l.operation,
+    c.key AS column_name,
+    (c.value -> 'old'::text) AS old_value,
+    (c.value -> 'new'::text) AS new_value,
+    COALESCE(p.display_name, l.actor_role) AS actor,
+    l.actor_id,
+    l.via,
+    l.address,
+    l.client,
+    l.request_id,
+    l.tenant_id
+   FROM ((audit.log l
+     LEFT JOIN LATERAL jsonb_each(l.changes) c(key, value) ON (true))
+     LEFT JOIN public.profiles p ON ((p.id = l.actor_id)));
+
+ALTER TABLE audit.row_history OWNER TO postgres;
+
+--
+-- Name: VIEW row_history; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON VIEW audit.row_history IS 'What happened to a row, column by column: where row_id = ... order by id.';
+
+--
+-- Name: seal_state; Type: TABLE; Schema: audit; Owner: postgres
+--
+
+CREATE TABLE audit.seal_state (
+    is_only_row boolean DEFAULT true NOT NULL,
+    system_identifier bigint NOT NULL,
+    sealed_xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    sealed_id bigint DEFAULT 0 NOT NULL,
+    restored_id bigint DEFAULT 0 NOT NULL,
+    restored_by xid8,
+    CONSTRAINT there_is_one_seal_state CHECK (is_only_row)
+);
+
+ALTER TABLE audit.seal_state OWNER TO postgres;
+
+--
+-- Name: TABLE seal_state; Type: COMMENT; Schema: audit; Owner: postgres
+--
+
+COMMENT ON TABLE audit.seal_state IS 'How far the log is sealed.';
+
+--
+-- Name: assignable_roles; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assignable_roles (
+    tenant_id uuid NOT NULL,
+    role_id uuid NOT NULL,
+    assignable_role_id uuid NOT NULL
+);
+
+ALTER TABLE lms.assignable_roles OWNER TO postgres;
+
+--
+-- Name: TABLE assignable_roles; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assignable_roles IS 'Roles that the holders of a role may give to others although they do not hold all their permissions. Two keys lead to roles: embed with roles!assignable_role_is_of_the_same_tenant.';
+
+--
+-- Name: cohort_members; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.cohort_members (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    cohort_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.cohort_members OWNER TO postgres;
+
+--
+-- Name: TABLE cohort_members; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.cohort_members IS 'Who is in which cohort.';
+
+--
+-- Name: COLUMN cohort_members.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.cohort_members.tenant_id IS 'Taken from the cohort.';
+
+--
+-- Name: cohorts; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.cohorts (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    unit_id uuid,
+    name private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    starts_on date,
+    ends_on date,
+    archived_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cohort_description_is_short CHECK ((length(description) <= 5000)),
+    CONSTRAINT cohort_ends_after_it_starts CHECK ((ends_on >= starts_on))
+);
+
+ALTER TABLE lms.cohorts OWNER TO postgres;
+
+--
+-- Name: TABLE cohorts; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.cohorts IS 'A group of people who learn together. Its members see each other''s names.';
+
+--
+-- Name: COLUMN cohorts.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.cohorts.unit_id IS 'The unit whose managers look after it; null for the whole tenant.';
+
+--
 -- Name: course_staff; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -3224,42 +9522,6 @@ COMMENT ON COLUMN lms.lesson_progress.last_position IS 'Where to resume, in the 
 COMMENT ON COLUMN lms.lesson_progress.completed_at IS 'Server time; what a client sends is overruled.';
 
 --
--- Name: memberships; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.memberships (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    unit_id uuid,
-    status text DEFAULT 'active'::text NOT NULL,
-    job_title text,
-    employee_number text,
-    joined_at timestamp with time zone DEFAULT now() NOT NULL,
-    ended_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT employee_number_is_short CHECK (((employee_number ~ '\S'::text) AND (length(employee_number) <= 60))),
-    CONSTRAINT job_title_is_short CHECK ((length(job_title) <= 200)),
-    CONSTRAINT membership_has_an_end_exactly_when_ended CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
-    CONSTRAINT membership_status_is_known CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'ended'::text])))
-);
-
-ALTER TABLE lms.memberships OWNER TO postgres;
-
---
--- Name: TABLE memberships; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.memberships IS 'One person in one tenant: home unit, job title, employee number, status.';
-
---
--- Name: COLUMN memberships.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.memberships.unit_id IS 'Home unit. Moving to another takes open enrolments along.';
-
---
 -- Name: modules; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -3322,60 +9584,6 @@ ALTER TABLE lms.org_units OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.org_units IS 'A plant, site, department or team of a tenant; a tree. Archived rather than deleted.';
-
---
--- Name: profiles; Type: TABLE; Schema: public; Owner: postgres
---
-
-CREATE TABLE public.profiles (
-    id uuid NOT NULL,
-    user_id uuid,
-    username text,
-    first_name text DEFAULT ''::text NOT NULL,
-    last_name text DEFAULT ''::text NOT NULL,
-    display_name text GENERATED ALWAYS AS (COALESCE(NULLIF(btrim(((first_name || ' '::text) || last_name)), ''::text), username, 'Learner'::text)) STORED NOT NULL,
-    avatar_url private.web_address,
-    bio text,
-    location text,
-    website private.web_address,
-    social_links jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_active boolean GENERATED ALWAYS AS ((user_id IS NOT NULL)) STORED NOT NULL,
-    last_seen_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT bio_is_short CHECK ((length(bio) <= 5000)),
-    CONSTRAINT first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
-    CONSTRAINT last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text))),
-    CONSTRAINT location_is_short CHECK ((length(location) <= 200)),
-    CONSTRAINT social_links_are_web_addresses CHECK (private.is_map_of_web_addresses(social_links)),
-    CONSTRAINT username_is_3_to_40_letters_digits_or_marks CHECK ((username ~ '^[A-Za-z0-9_.-]{3,40}$'::text))
-);
-
-ALTER TABLE public.profiles OWNER TO postgres;
-
---
--- Name: TABLE profiles; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON TABLE public.profiles IS 'One row per person: what others may see of them. `id` equals the id of the person''s login and stays when the login is deleted: the names that training law makes an employer keep do not vanish with it.';
-
---
--- Name: COLUMN profiles.user_id; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.user_id IS 'The login; null once it is deleted.';
-
---
--- Name: COLUMN profiles.is_active; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.is_active IS 'True while the person has a login.';
-
---
--- Name: COLUMN profiles.last_seen_at; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.last_seen_at IS 'Last sign-in.';
 
 --
 -- Name: people; Type: VIEW; Schema: lms; Owner: postgres
@@ -3476,43 +9684,131 @@ ALTER TABLE lms.roles OWNER TO postgres;
 COMMENT ON TABLE lms.roles IS 'Sets of permissions. The built-in ones are copied into each tenant.';
 
 --
--- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
+-- Name: jobs; Type: TABLE; Schema: ops; Owner: postgres
 --
 
-CREATE TABLE lms.tenants (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    slug private.slug NOT NULL,
-    name private.title NOT NULL,
-    domain text,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    time_zone private.time_zone DEFAULT 'UTC'::text NOT NULL,
-    locale private.locale DEFAULT 'en'::text NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tenant_domain_is_a_host_name CHECK ((domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'::text)),
-    CONSTRAINT tenant_settings_are_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (length((settings)::text) <= 50000)))
+CREATE TABLE ops.jobs (
+    name text NOT NULL,
+    schedule text NOT NULL,
+    function_name text NOT NULL,
+    description text NOT NULL,
+    longest_gap interval NOT NULL,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT job_name_is_words_joined_by_hyphens CHECK ((name ~ '^[a-z]+(-[a-z]+)*$'::text)),
+    CONSTRAINT longest_gap_is_positive CHECK ((longest_gap > '00:00:00'::interval))
 );
 
-ALTER TABLE lms.tenants OWNER TO postgres;
+ALTER TABLE ops.jobs OWNER TO postgres;
 
 --
--- Name: TABLE tenants; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: TABLE jobs; Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON TABLE lms.tenants IS 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
+COMMENT ON TABLE ops.jobs IS 'What is to run regularly. Written by ops.register_job.';
 
 --
--- Name: COLUMN tenants.time_zone; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: COLUMN jobs.schedule; Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.tenants.time_zone IS 'IANA name; days and due dates of the tenant are counted in it.';
+COMMENT ON COLUMN ops.jobs.schedule IS 'As in a crontab, in UTC.';
 
 --
--- Name: COLUMN tenants.is_active; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: COLUMN jobs.function_name; Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.tenants.is_active IS 'False closes the tenant to its members on their next request.';
+COMMENT ON COLUMN ops.jobs.function_name IS 'Called without arguments. It does a bounded amount of work, derived from data rather than from the clock, and returns the number of rows it dealt with.';
+
+--
+-- Name: COLUMN jobs.longest_gap; Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON COLUMN ops.jobs.longest_gap IS 'Overdue when the last success is longer ago than this.';
+
+--
+-- Name: health; Type: VIEW; Schema: ops; Owner: postgres
+--
+
+CREATE VIEW ops.health WITH (security_invoker='true') AS
+ SELECT j.name,
+    j.schedule,
+    j.longest_gap,
+    success.started_at AS last_succeeded_at,
+    COALESCE((success.started_at < (now() - j.longest_gap)), true) AS is_overdue,
+    last.started_at AS last_started_at,
+    last.status AS last_status,
+    last.rows_done AS last_rows_done,
+    failure.started_at AS last_failed_at,
+    failure.error AS last_error,
+    j.description
+   FROM (((ops.jobs j
+     LEFT JOIN LATERAL ( SELECT r.started_at,
+            r.status,
+            r.rows_done
+           FROM ops.job_runs r
+          WHERE (r.job = j.name)
+          ORDER BY r.started_at DESC, r.id DESC
+         LIMIT 1) last ON (true))
+     LEFT JOIN LATERAL ( SELECT r.started_at
+           FROM ops.job_runs r
+          WHERE ((r.job = j.name) AND (r.status = 'succeeded'::text))
+          ORDER BY r.started_at DESC
+         LIMIT 1) success ON (true))
+     LEFT JOIN LATERAL ( SELECT r.started_at,
+            r.error
+           FROM ops.job_runs r
+          WHERE ((r.job = j.name) AND (r.status = 'failed'::text))
+          ORDER BY r.started_at DESC
+         LIMIT 1) failure ON (true));
+
+ALTER TABLE ops.health OWNER TO postgres;
+
+--
+-- Name: VIEW health; Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON VIEW ops.health IS 'Each job with its last run, success and failure. A job that has not succeeded for too long, or never, is overdue.';
+
+--
+-- Name: job_runs_id_seq; Type: SEQUENCE; Schema: ops; Owner: postgres
+--
+
+ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ops.job_runs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: audit_key; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.audit_key (
+    is_only_row boolean DEFAULT true NOT NULL,
+    key bytea DEFAULT extensions.gen_random_bytes(32) NOT NULL,
+    CONSTRAINT there_is_one_audit_key CHECK (is_only_row)
+);
+
+ALTER TABLE private.audit_key OWNER TO postgres;
+
+--
+-- Name: TABLE audit_key; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.audit_key IS 'The key of the hashes that stand for personal values in the audit log, generated for this installation.';
+
+--
+-- Name: builtin_assignable_roles; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.builtin_assignable_roles (
+    key text NOT NULL,
+    assignable_key text NOT NULL
+);
+
+ALTER TABLE private.builtin_assignable_roles OWNER TO postgres;
 
 --
 -- Name: builtin_role_permissions; Type: TABLE; Schema: private; Owner: postgres
@@ -3580,6 +9876,17 @@ ALTER TABLE private.idempotency_keys OWNER TO postgres;
 COMMENT ON TABLE private.idempotency_keys IS 'Answers already given, by the key that the client chose; forgotten after a week.';
 
 --
+-- Name: invitation_tokens; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.invitation_tokens (
+    invitation_id uuid NOT NULL,
+    token_hash bytea NOT NULL
+);
+
+ALTER TABLE private.invitation_tokens OWNER TO postgres;
+
+--
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -3614,6 +9921,23 @@ ALTER TABLE private.org_unit_closure OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.org_unit_closure IS 'Every unit with each unit at or below it, kept by trigger: policies ask for subtrees by equality.';
+
+--
+-- Name: platform_admins; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.platform_admins (
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE private.platform_admins OWNER TO postgres;
+
+--
+-- Name: TABLE platform_admins; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
 
 --
 -- Name: sign_up_notes; Type: TABLE; Schema: private; Owner: postgres
@@ -3726,11 +10050,94 @@ COMMENT ON COLUMN public.profile_private.knowledge_profile IS 'Free-form object;
 COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, matched against categories.';
 
 --
+-- Name: log_default; Type: TABLE ATTACH; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
+
+--
+-- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.heads
+    ADD CONSTRAINT heads_pkey PRIMARY KEY (tenant_id);
+
+--
+-- Name: log log_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.log
+    ADD CONSTRAINT log_pkey PRIMARY KEY (xid, id, recorded_at);
+
+--
+-- Name: log_default log_default_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.log_default
+    ADD CONSTRAINT log_default_pkey PRIMARY KEY (xid, id, recorded_at);
+
+--
+-- Name: seal_state seal_state_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.seal_state
+    ADD CONSTRAINT seal_state_pkey PRIMARY KEY (is_only_row);
+
+--
+-- Name: seals seals_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.seals
+    ADD CONSTRAINT seals_pkey PRIMARY KEY (tenant_id, number);
+
+--
+-- Name: watched_tables watched_tables_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.watched_tables
+    ADD CONSTRAINT watched_tables_pkey PRIMARY KEY (table_name);
+
+--
+-- Name: assignable_roles assignable_roles_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignable_roles
+    ADD CONSTRAINT assignable_roles_pkey PRIMARY KEY (role_id, assignable_role_id);
+
+--
 -- Name: lesson_blocks block_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT block_order_is_taken EXCLUDE USING btree (lesson_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
+
+--
+-- Name: cohort_members cohort_members_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohort_members
+    ADD CONSTRAINT cohort_members_pkey PRIMARY KEY (tenant_id, cohort_id, user_id);
+
+--
+-- Name: cohorts cohort_name_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohorts
+    ADD CONSTRAINT cohort_name_is_taken UNIQUE NULLS NOT DISTINCT (tenant_id, unit_id, name);
+
+--
+-- Name: cohorts cohort_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohorts
+    ADD CONSTRAINT cohort_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: cohorts cohorts_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohorts
+    ADD CONSTRAINT cohorts_pkey PRIMARY KEY (id);
 
 --
 -- Name: courses course_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -3787,6 +10194,13 @@ ALTER TABLE ONLY lms.enrollments
 
 ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollments_pkey PRIMARY KEY (id);
+
+--
+-- Name: invitations invitations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.invitations
+    ADD CONSTRAINT invitations_pkey PRIMARY KEY (id);
 
 --
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -3971,6 +10385,34 @@ ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
 
 --
+-- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
+--
+
+ALTER TABLE ONLY ops.job_runs
+    ADD CONSTRAINT job_runs_pkey PRIMARY KEY (id);
+
+--
+-- Name: jobs jobs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
+--
+
+ALTER TABLE ONLY ops.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
+
+--
+-- Name: audit_key audit_key_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.audit_key
+    ADD CONSTRAINT audit_key_pkey PRIMARY KEY (is_only_row);
+
+--
+-- Name: builtin_assignable_roles builtin_assignable_roles_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.builtin_assignable_roles
+    ADD CONSTRAINT builtin_assignable_roles_pkey PRIMARY KEY (key, assignable_key);
+
+--
 -- Name: builtin_role_permissions builtin_role_permissions_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -3992,11 +10434,32 @@ ALTER TABLE ONLY private.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, operation, key);
 
 --
+-- Name: invitation_tokens invitation_token_is_unique; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.invitation_tokens
+    ADD CONSTRAINT invitation_token_is_unique UNIQUE (token_hash);
+
+--
+-- Name: invitation_tokens invitation_tokens_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.invitation_tokens
+    ADD CONSTRAINT invitation_tokens_pkey PRIMARY KEY (invitation_id);
+
+--
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.org_unit_closure
     ADD CONSTRAINT org_unit_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
+
+--
+-- Name: platform_admins platform_admins_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.platform_admins
+    ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
 
 --
 -- Name: sign_up_notes sign_up_notes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -4025,6 +10488,78 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
+
+--
+-- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
+--
+
+CREATE INDEX log_by_actor ON ONLY audit.log USING btree (actor_id, id);
+
+--
+-- Name: log_by_row; Type: INDEX; Schema: audit; Owner: postgres
+--
+
+CREATE INDEX log_by_row ON ONLY audit.log USING btree (row_id);
+
+--
+-- Name: log_by_tenant; Type: INDEX; Schema: audit; Owner: postgres
+--
+
+CREATE INDEX log_by_tenant ON ONLY audit.log USING btree (tenant_id, id);
+
+--
+-- Name: log_default_actor_id_id_idx; Type: INDEX; Schema: audit; Owner: postgres
+--
+
+CREATE INDEX log_default_actor_id_id_idx ON audit.log_default USING btree (actor_id, id);
+
+--
+-- Name: log_default_row_id_idx; Type: INDEX; Schema: audit; Owner: postgres
+--
+
+CREATE INDEX log_default_row_id_idx ON audit.log_default USING btree (row_id);
+
+--
+-- Name: log_default_tenant_id_id_idx; Type: INDEX; Schema: audit; Owner: postgres
+--
+
+CREATE INDEX log_default_tenant_id_id_idx ON audit.log_default USING btree (tenant_id, id);
+
+--
+-- Name: assignable_roles_by_assignable_role; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING btree (tenant_id, assignable_role_id);
+
+--
+-- Name: assignable_roles_by_role; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
+
+--
+-- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX cohort_members_by_cohort ON lms.cohort_members USING btree (cohort_id);
+
+--
+-- Name: cohort_members_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX cohort_members_by_member ON lms.cohort_members USING btree (tenant_id, user_id);
+
+--
+-- Name: cohort_members_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX cohort_members_by_user ON lms.cohort_members USING btree (user_id);
+
+--
+-- Name: cohorts_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX cohorts_by_unit ON lms.cohorts USING btree (unit_id);
 
 --
 -- Name: course_staff_by_course; Type: INDEX; Schema: lms; Owner: postgres
@@ -4111,6 +10646,36 @@ CREATE INDEX enrollments_by_unit_of_tenant ON lms.enrollments USING btree (tenan
 CREATE INDEX enrollments_by_user ON lms.enrollments USING btree (user_id, enrolled_at DESC, id DESC);
 
 --
+-- Name: invitations_by_address; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX invitations_by_address ON lms.invitations USING btree (email);
+
+--
+-- Name: invitations_by_role; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX invitations_by_role ON lms.invitations USING btree (tenant_id, role_id);
+
+--
+-- Name: invitations_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX invitations_by_tenant ON lms.invitations USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: invitations_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX invitations_by_unit ON lms.invitations USING btree (tenant_id, unit_id);
+
+--
+-- Name: invitations_by_unit_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX invitations_by_unit_alone ON lms.invitations USING btree (unit_id);
+
+--
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -4165,10 +10730,10 @@ CREATE INDEX lessons_by_module_of_course ON lms.lessons USING btree (tenant_id, 
 CREATE INDEX memberships_by_unit ON lms.memberships USING btree (tenant_id, unit_id);
 
 --
--- Name: memberships_by_unit_alone; Type: INDEX; Schema: lms; Owner: postgres
+-- Name: memberships_by_unit_and_number; Type: INDEX; Schema: lms; Owner: postgres
 --
 
-CREATE INDEX memberships_by_unit_alone ON lms.memberships USING btree (unit_id);
+CREATE INDEX memberships_by_unit_and_number ON lms.memberships USING btree (unit_id, employee_number);
 
 --
 -- Name: memberships_by_user; Type: INDEX; Schema: lms; Owner: postgres
@@ -4187,6 +10752,18 @@ CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_inde
 --
 
 CREATE UNIQUE INDEX one_open_cycle ON lms.enrollments USING btree (user_id, course_id) WHERE (status = ANY (ARRAY['enrolled'::text, 'in_progress'::text, 'paused'::text]));
+
+--
+-- Name: one_open_invitation_per_address; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_invitation_per_address ON lms.invitations USING btree (tenant_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+
+--
+-- Name: one_open_invitation_per_employee_number; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations USING btree (tenant_id, employee_number) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 
 --
 -- Name: role_grants_by_membership; Type: INDEX; Schema: lms; Owner: postgres
@@ -4219,6 +10796,18 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
 
 --
+-- Name: job_runs_by_job; Type: INDEX; Schema: ops; Owner: postgres
+--
+
+CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
+
+--
+-- Name: builtin_assignable_roles_by_assignable; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX builtin_assignable_roles_by_assignable ON private.builtin_assignable_roles USING btree (assignable_key);
+
+--
 -- Name: builtin_role_permissions_by_permission; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -4241,6 +10830,30 @@ CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING bt
 --
 
 CREATE UNIQUE INDEX username_is_taken ON public.profiles USING btree (lower(username));
+
+--
+-- Name: log_default_actor_id_id_idx; Type: INDEX ATTACH; Schema: audit; Owner: postgres
+--
+
+ALTER INDEX audit.log_by_actor ATTACH PARTITION audit.log_default_actor_id_id_idx;
+
+--
+-- Name: log_default_pkey; Type: INDEX ATTACH; Schema: audit; Owner: postgres
+--
+
+ALTER INDEX audit.log_pkey ATTACH PARTITION audit.log_default_pkey;
+
+--
+-- Name: log_default_row_id_idx; Type: INDEX ATTACH; Schema: audit; Owner: postgres
+--
+
+ALTER INDEX audit.log_by_row ATTACH PARTITION audit.log_default_row_id_idx;
+
+--
+-- Name: log_default_tenant_id_id_idx; Type: INDEX ATTACH; Schema: audit; Owner: postgres
+--
+
+ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_idx;
 
 --
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
@@ -4267,6 +10880,72 @@ CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, cou
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
 
 --
+-- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON audit.log FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
+
+--
+-- Name: seals _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON audit.seals FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
+
+--
+-- Name: log _100_never_emptied; Type: TRIGGER; Schema: audit; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.log FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+
+--
+-- Name: log_default _100_never_emptied; Type: TRIGGER; Schema: audit; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.log_default FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+
+--
+-- Name: seals _100_never_emptied; Type: TRIGGER; Schema: audit; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.seals FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+
+--
+-- Name: assignable_roles _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.assignable_roles FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
+
+--
+-- Name: memberships _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE OF status, unit_id, is_guest ON lms.memberships FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
+
+--
+-- Name: role_grants _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.role_grants FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
+
+--
+-- Name: role_permissions _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.role_permissions FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
+
+--
+-- Name: roles _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.roles FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
+
+--
+-- Name: cohorts _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: courses _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -4277,6 +10956,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW EXECUTE
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: invitations _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -4315,10 +11000,34 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECU
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: role_grants _150_grantable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_grantable BEFORE INSERT OR DELETE OR UPDATE ON lms.role_grants FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_role_grant();
+
+--
 -- Name: memberships _150_higher_roles; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _150_higher_roles BEFORE UPDATE OF status, unit_id ON lms.memberships FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.protect_higher_roles();
+CREATE TRIGGER _150_higher_roles BEFORE UPDATE OF status, unit_id, is_guest ON lms.memberships FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND ((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id) OR (old.is_guest IS DISTINCT FROM new.is_guest)))) EXECUTE FUNCTION private.protect_higher_roles();
+
+--
+-- Name: memberships _150_higher_roles_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_higher_roles_deleted BEFORE DELETE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.protect_higher_roles();
+
+--
+-- Name: memberships _150_known; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_added_member();
+
+--
+-- Name: org_units _150_unused; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_used_unit();
 
 --
 -- Name: enrollments _200_begin; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -4337,6 +11046,42 @@ CREATE TRIGGER _200_claim BEFORE INSERT ON lms.courses FOR EACH ROW EXECUTE FUNC
 --
 
 CREATE TRIGGER _200_end_date BEFORE INSERT OR UPDATE OF status ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.date_membership_end();
+
+--
+-- Name: assignable_roles _200_grantable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_grantable BEFORE INSERT OR UPDATE ON lms.assignable_roles FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_assignable_role();
+
+--
+-- Name: role_permissions _200_held; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_held BEFORE INSERT OR UPDATE ON lms.role_permissions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_role_permission();
+
+--
+-- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_no_guest_again BEFORE UPDATE OF is_guest ON lms.memberships FOR EACH ROW WHEN ((new.is_guest AND (NOT old.is_guest))) EXECUTE FUNCTION private.keep_member();
+
+--
+-- Name: memberships _200_open_unit; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_open_unit BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((new.unit_id IS NOT NULL)) EXECUTE FUNCTION private.refuse_archived_unit();
+
+--
+-- Name: memberships _200_open_unit_moved; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_open_unit_moved BEFORE UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN (((new.unit_id IS NOT NULL) AND (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.refuse_archived_unit();
+
+--
+-- Name: cohort_members _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.place_cohort_member();
 
 --
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -4369,6 +11114,24 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.modules FOR EACH ROW EXECUTE FUNC
 CREATE TRIGGER _200_settle BEFORE UPDATE OF status, items_total, items_done, final_grade ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_enrollment();
 
 --
+-- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_builtin BEFORE INSERT OR DELETE OR UPDATE ON lms.assignable_roles FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.keep_builtin_roles();
+
+--
+-- Name: role_permissions _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_builtin BEFORE INSERT OR DELETE OR UPDATE ON lms.role_permissions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.keep_builtin_roles();
+
+--
+-- Name: roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_builtin BEFORE DELETE OR UPDATE ON lms.roles FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.keep_builtin_roles();
+
+--
 -- Name: lesson_progress _250_enrolled; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -4387,10 +11150,22 @@ CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.lesson_progress FOR EACH ROW EX
 CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycle ON lms.enrollments FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.course_id IS DISTINCT FROM new.course_id)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.cycle IS DISTINCT FROM new.cycle))) EXECUTE FUNCTION private.keep_enrollment_key();
 
 --
+-- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_admit AFTER UPDATE OF accepted_at ON lms.invitations FOR EACH ROW WHEN (((old.accepted_at IS NULL) AND (new.accepted_at IS NOT NULL))) EXECUTE FUNCTION private.admit_invited();
+
+--
 -- Name: tenants _500_builtin_roles; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _500_builtin_roles AFTER INSERT ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.copy_builtin_roles();
+
+--
+-- Name: memberships _500_cohorts_end; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_cohorts_end AFTER UPDATE OF status ON lms.memberships FOR EACH ROW WHEN (((new.status = 'ended'::text) AND (old.status <> 'ended'::text))) EXECUTE FUNCTION private.end_cohort_memberships();
 
 --
 -- Name: lesson_progress _500_count_first; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -4417,6 +11192,12 @@ CREATE TRIGGER _500_enrollments_follow AFTER UPDATE OF unit_id ON lms.membership
 CREATE TRIGGER _500_grants_end AFTER UPDATE OF status ON lms.memberships FOR EACH ROW WHEN (((new.status = 'ended'::text) AND (old.status <> 'ended'::text))) EXECUTE FUNCTION private.end_role_grants();
 
 --
+-- Name: role_grants _500_no_guest; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.receive_guest();
+
+--
 -- Name: courses _500_staff; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -4433,6 +11214,12 @@ CREATE TRIGGER _500_tree_on_insert AFTER INSERT ON lms.org_units FOR EACH ROW EX
 --
 
 CREATE TRIGGER _500_tree_on_move AFTER UPDATE OF id, tenant_id, parent_id ON lms.org_units FOR EACH ROW WHEN ((((old.tenant_id IS DISTINCT FROM new.tenant_id) OR (old.id IS DISTINCT FROM new.id)) OR (old.parent_id IS DISTINCT FROM new.parent_id))) EXECUTE FUNCTION private.keep_org_unit_tree();
+
+--
+-- Name: tenants _510_builtin_assignable_roles; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _510_builtin_assignable_roles AFTER INSERT ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.copy_builtin_assignable_roles();
 
 --
 -- Name: memberships _600_last_administrator; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -4477,6 +11264,432 @@ CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.lessons REFERENCING OLD 
 CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EACH ROW WHEN (((new.required_score)::numeric < (old.required_score)::numeric)) EXECUTE FUNCTION private.settle_after_lowered_score();
 
 --
+-- Name: assignable_roles _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohort_members REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{tenant_id,cohort_id,user_id}', '{}', '{}', '{}');
+
+--
+-- Name: cohorts _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: course_staff _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_staff REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
+
+--
+-- Name: invitations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.invitations REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_blocks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_progress _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_progress REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_progress', 'tenant_id', '{enrollment_id,lesson_id}', '{}', '{}', '{status,updated_at}');
+
+--
+-- Name: lessons _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lessons REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lessons', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: memberships _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.memberships REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: modules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.modules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: org_units _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: role_grants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_grants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.role_grants', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: role_permissions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.role_permissions', 'tenant_id', '{role_id,permission}', '{}', '{}', '{}');
+
+--
+-- Name: roles _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: tenants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: assignable_roles _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: cohort_members _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohort_members REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{tenant_id,cohort_id,user_id}', '{}', '{}', '{}');
+
+--
+-- Name: cohorts _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: course_staff _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_staff REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
+
+--
+-- Name: invitations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.invitations REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_blocks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: lessons _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lessons REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lessons', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: memberships _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.memberships REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: modules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.modules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: org_units _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: role_grants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_grants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.role_grants', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: role_permissions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.role_permissions', 'tenant_id', '{role_id,permission}', '{}', '{}', '{}');
+
+--
+-- Name: roles _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: tenants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: assignable_roles _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohort_members FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{tenant_id,cohort_id,user_id}', '{}', '{}', '{}');
+
+--
+-- Name: cohorts _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: course_staff _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_staff FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
+
+--
+-- Name: invitations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.invitations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_blocks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_progress _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_progress FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_progress', 'tenant_id', '{enrollment_id,lesson_id}', '{}', '{}', '{status,updated_at}');
+
+--
+-- Name: lessons _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lessons FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lessons', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: memberships _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.memberships FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: modules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.modules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: org_units _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: role_grants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_grants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.role_grants', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: role_permissions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.role_permissions', 'tenant_id', '{role_id,permission}', '{}', '{}', '{}');
+
+--
+-- Name: roles _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: tenants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: assignable_roles _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
+
+--
+-- Name: cohort_members _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION audit.record_lms_cohort_members();
+
+--
+-- Name: cohorts _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION audit.record_lms_cohorts();
+
+--
+-- Name: course_staff _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_staff FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_staff();
+
+--
+-- Name: courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_courses();
+
+--
+-- Name: enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_enrollments();
+
+--
+-- Name: invitations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.invitations FOR EACH ROW EXECUTE FUNCTION audit.record_lms_invitations();
+
+--
+-- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_blocks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lesson_blocks();
+
+--
+-- Name: lesson_progress _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_progress FOR EACH ROW WHEN ((((new.progress_percentage)::numeric < (old.progress_percentage)::numeric) OR (new.completed_at <> old.completed_at))) EXECUTE FUNCTION audit.record_lms_lesson_progress();
+
+--
+-- Name: lessons _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lessons FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lessons();
+
+--
+-- Name: memberships _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION audit.record_lms_memberships();
+
+--
+-- Name: modules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUTE FUNCTION audit.record_lms_modules();
+
+--
+-- Name: org_units _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: role_grants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_role_grants();
+
+--
+-- Name: role_permissions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH ROW EXECUTE FUNCTION audit.record_lms_role_permissions();
+
+--
+-- Name: roles _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
+
+--
+-- Name: tenants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
+
+--
+-- Name: platform_admins _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON private.platform_admins REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('private.platform_admins', '', '{user_id}', '{}', '{}', '{}');
+
+--
+-- Name: platform_admins _900_audit_insert; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON private.platform_admins REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('private.platform_admins', '', '{user_id}', '{}', '{}', '{}');
+
+--
+-- Name: platform_admins _900_audit_truncate; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON private.platform_admins FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('private.platform_admins', '', '{user_id}', '{}', '{}', '{}');
+
+--
+-- Name: platform_admins _900_audit_update; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON private.platform_admins FOR EACH ROW EXECUTE FUNCTION audit.record_private_platform_admins();
+
+--
 -- Name: profile_private _100_timestamps; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -4489,11 +11702,115 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: profile_private _900_audit_delete; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON public.profile_private REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('public.profile_private', '', '{profile_id}', '{email,phone,learning_preferences,knowledge_profile,learning_interests,notification_preferences,locale,time_zone}', '{}', '{updated_at}');
+
+--
+-- Name: profiles _900_audit_delete; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON public.profiles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('public.profiles', '', '{id}', '{username,first_name,last_name,avatar_url,bio,location,website,social_links}', '{}', '{display_name,is_active,updated_at}');
+
+--
+-- Name: profile_private _900_audit_insert; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON public.profile_private REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('public.profile_private', '', '{profile_id}', '{email,phone,learning_preferences,knowledge_profile,learning_interests,notification_preferences,locale,time_zone}', '{}', '{updated_at}');
+
+--
+-- Name: profiles _900_audit_insert; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('public.profiles', '', '{id}', '{username,first_name,last_name,avatar_url,bio,location,website,social_links}', '{}', '{display_name,is_active,updated_at}');
+
+--
+-- Name: profile_private _900_audit_truncate; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON public.profile_private FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('public.profile_private', '', '{profile_id}', '{email,phone,learning_preferences,knowledge_profile,learning_interests,notification_preferences,locale,time_zone}', '{}', '{updated_at}');
+
+--
+-- Name: profiles _900_audit_truncate; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON public.profiles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('public.profiles', '', '{id}', '{username,first_name,last_name,avatar_url,bio,location,website,social_links}', '{}', '{display_name,is_active,updated_at}');
+
+--
+-- Name: profile_private _900_audit_update; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profile_private FOR EACH ROW EXECUTE FUNCTION audit.record_public_profile_private();
+
+--
+-- Name: profiles _900_audit_update; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION audit.record_public_profiles();
+
+--
+-- Name: heads head_is_a_seal; Type: FK CONSTRAINT; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE ONLY audit.heads
+    ADD CONSTRAINT head_is_a_seal FOREIGN KEY (tenant_id, number) REFERENCES audit.seals(tenant_id, number);
+
+--
+-- Name: assignable_roles assignable_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignable_roles
+    ADD CONSTRAINT assignable_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, assignable_role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: assignable_roles assigning_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignable_roles
+    ADD CONSTRAINT assigning_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
 -- Name: lesson_blocks block_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT block_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: cohorts cohort_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohorts
+    ADD CONSTRAINT cohort_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: cohort_members cohort_member_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohort_members
+    ADD CONSTRAINT cohort_member_is_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: cohort_members cohort_member_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohort_members
+    ADD CONSTRAINT cohort_member_is_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: cohort_members cohort_member_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohort_members
+    ADD CONSTRAINT cohort_member_is_of_the_same_tenant FOREIGN KEY (tenant_id, cohort_id) REFERENCES lms.cohorts(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: cohorts cohort_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.cohorts
+    ADD CONSTRAINT cohort_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: courses course_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -4587,6 +11904,27 @@ ALTER TABLE ONLY lms.role_grants
     ADD CONSTRAINT grant_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
+-- Name: invitations invitation_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.invitations
+    ADD CONSTRAINT invitation_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: invitations invitation_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.invitations
+    ADD CONSTRAINT invitation_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id);
+
+--
+-- Name: invitations invitation_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.invitations
+    ADD CONSTRAINT invitation_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
 -- Name: lessons lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -4671,6 +12009,27 @@ ALTER TABLE ONLY lms.role_permissions
     ADD CONSTRAINT role_permission_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
+--
+
+ALTER TABLE ONLY ops.job_runs
+    ADD CONSTRAINT job_run_is_of_a_job FOREIGN KEY (job) REFERENCES ops.jobs(name) ON DELETE CASCADE;
+
+--
+-- Name: builtin_assignable_roles builtin_assignable_roles_assignable_key_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.builtin_assignable_roles
+    ADD CONSTRAINT builtin_assignable_roles_assignable_key_fkey FOREIGN KEY (assignable_key) REFERENCES private.builtin_roles(key);
+
+--
+-- Name: builtin_assignable_roles builtin_assignable_roles_key_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.builtin_assignable_roles
+    ADD CONSTRAINT builtin_assignable_roles_key_fkey FOREIGN KEY (key) REFERENCES private.builtin_roles(key);
+
+--
 -- Name: builtin_role_permissions builtin_role_permissions_key_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -4683,6 +12042,13 @@ ALTER TABLE ONLY private.builtin_role_permissions
 
 ALTER TABLE ONLY private.builtin_role_permissions
     ADD CONSTRAINT builtin_role_permissions_permission_fkey FOREIGN KEY (permission) REFERENCES lms.permissions(permission);
+
+--
+-- Name: invitation_tokens invitation_tokens_invitation_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.invitation_tokens
+    ADD CONSTRAINT invitation_tokens_invitation_id_fkey FOREIGN KEY (invitation_id) REFERENCES lms.invitations(id) ON DELETE CASCADE;
 
 --
 -- Name: org_unit_closure org_unit_closure_ancestor_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
@@ -4699,6 +12065,13 @@ ALTER TABLE ONLY private.org_unit_closure
     ADD CONSTRAINT org_unit_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.org_units(id) ON DELETE CASCADE;
 
 --
+-- Name: platform_admins platform_admins_user_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.platform_admins
+    ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
 -- Name: profile_private private_part_belongs_to_a_profile; Type: FK CONSTRAINT; Schema: public; Owner: postgres
 --
 
@@ -4711,6 +12084,54 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+--
+-- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.heads ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: log; Type: ROW SECURITY; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.log ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: log_default; Type: ROW SECURITY; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.log_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: seal_state; Type: ROW SECURITY; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.seal_state ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: seals; Type: ROW SECURITY; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.seals ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: watched_tables; Type: ROW SECURITY; Schema: audit; Owner: postgres
+--
+
+ALTER TABLE audit.watched_tables ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignable_roles Assignable roles are listed by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Assignable roles are listed by those allowed to define roles" ON lms.assignable_roles FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: assignable_roles Assignable roles are removed by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON lms.assignable_roles FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
 
 --
 -- Name: courses Authors create courses; Type: POLICY; Schema: lms; Owner: postgres
@@ -4739,6 +12160,30 @@ CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR 
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: cohorts Cohorts are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Cohorts are changed in scope" ON lms.cohorts FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
+-- Name: cohorts Cohorts are deleted in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Cohorts are deleted in scope" ON lms.cohorts FOR DELETE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
+-- Name: cohorts Cohorts are made in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Cohorts are made in scope" ON lms.cohorts FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
+-- Name: cohorts Cohorts are seen by their members and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Cohorts are seen by their members and in scope" ON lms.cohorts FOR SELECT TO authenticated USING (((id = ANY (ARRAY( SELECT private.my_cohorts() AS my_cohorts))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))));
+
+--
 -- Name: courses Courses are changed by their staff and by administrators; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -4763,10 +12208,22 @@ CREATE POLICY "Due and expiry dates are changed in scope" ON lms.enrollments FOR
 CREATE POLICY "Enrolments are seen by their learner, staff and in scope" ON lms.enrollments FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
+-- Name: invitations Invitations are deleted by administrators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Invitations are deleted by administrators" ON lms.invitations FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: invitations Invitations are seen by the invited and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Invitations are seen by the invited and in scope" ON lms.invitations FOR SELECT TO authenticated USING (((((email)::text = ANY (ARRAY( SELECT private.my_addresses() AS my_addresses))) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))));
+
+--
 -- Name: lesson_progress Learners advance their own progress; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Learners advance their own progress" ON lms.lesson_progress FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+CREATE POLICY "Learners advance their own progress" ON lms.lesson_progress FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
 
 --
 -- Name: lesson_progress Learners record their own progress; Type: POLICY; Schema: lms; Owner: postgres
@@ -4795,6 +12252,12 @@ CREATE POLICY "Lessons are seen with their course, drafts by staff and scope" ON
   WHERE (c.id = lessons.course_id))) AND (is_published OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))));
 
 --
+-- Name: cohort_members Members of cohorts are seen by fellows and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Members of cohorts are seen by fellows and in scope" ON lms.cohort_members FOR SELECT TO authenticated USING (((cohort_id = ANY (ARRAY( SELECT private.my_cohorts() AS my_cohorts))) OR (cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.read'::text) AS cohorts_where)))));
+
+--
 -- Name: roles Members see the roles of their tenants; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -4819,16 +12282,34 @@ CREATE POLICY "Members see their tenants" ON lms.tenants FOR SELECT TO authentic
 CREATE POLICY "Members see what the roles of their tenants allow" ON lms.role_permissions FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))));
 
 --
+-- Name: assignable_roles Members see what the roles of their tenants may assign; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Members see what the roles of their tenants may assign" ON lms.assignable_roles FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))));
+
+--
+-- Name: memberships Memberships are added in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Memberships are added in scope" ON lms.memberships FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
 -- Name: memberships Memberships are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Memberships are changed in scope" ON lms.memberships FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
 
 --
+-- Name: memberships Memberships are deleted by administrators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Memberships are deleted by administrators" ON lms.memberships FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
 -- Name: memberships Memberships are seen by their person and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Memberships are seen by their person and in scope" ON lms.memberships FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))));
+CREATE POLICY "Memberships are seen by their person and in scope" ON lms.memberships FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))));
 
 --
 -- Name: modules Modules are added by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -4859,10 +12340,36 @@ CREATE POLICY "Modules are seen with their public course" ON lms.modules FOR SEL
   WHERE (c.id = modules.course_id)))));
 
 --
+-- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People are taken out of cohorts in scope" ON lms.cohort_members FOR DELETE TO authenticated USING ((cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.write'::text) AS cohorts_where))));
+
+--
 -- Name: enrollments People enrol themselves, and others in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "People enrol themselves, and others in scope" ON lms.enrollments FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: cohort_members People in scope are added to cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_members FOR INSERT TO authenticated WITH CHECK (((cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.write'::text) AS cohorts_where))) AND (EXISTS ( SELECT
+   FROM lms.memberships m
+  WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
+
+--
+-- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Permissions are added by those allowed to define roles" ON lms.role_permissions FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: role_permissions Permissions are taken away by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Permissions are taken away by those allowed to define roles" ON lms.role_permissions FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
 
 --
 -- Name: lesson_progress Progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -4893,6 +12400,42 @@ CREATE POLICY "Published lessons are seen with their public course" ON lms.lesso
 CREATE POLICY "Role grants are seen with their membership" ON lms.role_grants FOR SELECT TO authenticated USING ((EXISTS ( SELECT
    FROM lms.memberships m
   WHERE (m.id = role_grants.membership_id))));
+
+--
+-- Name: role_grants Roles are changed for people in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Roles are changed for people in scope" ON lms.role_grants FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
+-- Name: roles Roles are defined by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Roles are defined by those allowed to" ON lms.roles FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: roles Roles are deleted by those allowed to define them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Roles are deleted by those allowed to define them" ON lms.roles FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: role_grants Roles are given to people in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Roles are given to people in scope" ON lms.role_grants FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
+-- Name: roles Roles are renamed by those allowed to define them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Roles are renamed by those allowed to define them" ON lms.roles FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: role_grants Roles are taken away by administrators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
 
 --
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
@@ -4927,6 +12470,30 @@ CREATE POLICY "Units are added below units in one's scope" ON lms.org_units FOR 
 CREATE POLICY "Units are changed below units in one's scope" ON lms.org_units FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (parent_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (parent_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
 
 --
+-- Name: org_units Units are deleted below units in one's scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Units are deleted below units in one's scope" ON lms.org_units FOR DELETE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (parent_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
+
+--
+-- Name: assignable_roles; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: cohort_members; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.cohort_members ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: cohorts; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: course_staff; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -4943,6 +12510,12 @@ ALTER TABLE lms.courses ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.enrollments ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: invitations; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.invitations ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -5011,6 +12584,30 @@ ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
+--
+
+ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: jobs; Type: ROW SECURITY; Schema: ops; Owner: postgres
+--
+
+ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: audit_key; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.audit_key ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: builtin_assignable_roles; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.builtin_assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: builtin_role_permissions; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -5029,10 +12626,22 @@ ALTER TABLE private.builtin_roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: invitation_tokens; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: platform_admins; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: sign_up_notes; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -5041,16 +12650,16 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: profiles People are seen in scope, by teachers, and as teachers; Type: POLICY; Schema: public; Owner: postgres
+-- Name: profiles People are seen in scope, by teachers and fellows, and as teach; Type: POLICY; Schema: public; Owner: postgres
 --
 
-CREATE POLICY "People are seen in scope, by teachers, and as teachers" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
+CREATE POLICY "People are seen in scope, by teachers and fellows, and as teach" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
    FROM private.membership_scopes m
   WHERE ((m.user_id = profiles.id) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where))))))) OR (EXISTS ( SELECT
    FROM private.staff_scopes s
   WHERE ((s.user_id = profiles.id) AND ((s.visibility = 'public'::text) OR ((s.visibility = 'restricted'::text) AND (s.tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (s.course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (s.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))))) OR (EXISTS ( SELECT
    FROM private.enrollment_scopes e
-  WHERE ((e.user_id = profiles.id) AND ((e.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (e.course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))))))));
+  WHERE ((e.user_id = profiles.id) AND ((e.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (e.course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))))))) OR (id = ANY (ARRAY( SELECT private.my_fellows() AS my_fellows)))));
 
 --
 -- Name: profile_private People change their own private part; Type: POLICY; Schema: public; Owner: postgres
@@ -5148,6 +12757,62 @@ GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
 
 --
+-- Name: TABLE invitations; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.invitations TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.invitations TO authenticated;
+
+--
+-- Name: TABLE memberships; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.memberships TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id),UPDATE(unit_id) ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.status; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(status) ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.job_title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(job_title),UPDATE(job_title) ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.employee_number; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(employee_number),UPDATE(employee_number) ON TABLE lms.memberships TO authenticated;
+
+--
+-- Name: COLUMN memberships.is_guest; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(is_guest) ON TABLE lms.memberships TO authenticated;
+
+--
 -- Name: FUNCTION is_time_zone(name text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5155,6 +12820,187 @@ REVOKE ALL ON FUNCTION private.is_time_zone(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO anon;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
+
+--
+-- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hash_row(p_row audit.log); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.hash_row(p_row audit.log) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hash_seal(p_seal audit.seals); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_assignable_roles(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_cohort_members(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_cohort_members() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_cohorts(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_course_staff(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_staff() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_courses(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_enrollments(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_enrollments() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_invitations(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_invitations() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_lesson_blocks() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_lesson_progress(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_lesson_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_lessons(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_lessons() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_memberships(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_memberships() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_modules(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_org_units(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_role_grants(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_role_grants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_role_permissions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_roles(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_tenants(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_private_platform_admins(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_private_platform_admins() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_public_profile_private(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_public_profile_private() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_public_profiles(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_public_profiles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_rows(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_rows() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_change(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.refuse_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION shorten(p_value jsonb); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.shorten(p_value jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify(p_tenant_id uuid, p_heads jsonb); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.verify(p_tenant_id uuid, p_heads jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION watch(p_table regclass, personal text[], secret text[], ignored text[], corrections text); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.watch(p_table regclass, personal text[], secret text[], ignored text[], corrections text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION accept_invitation(p_token text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.accept_invitation(p_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.accept_invitation(p_token text) TO authenticated;
 
 --
 -- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
@@ -5321,6 +13167,14 @@ GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO authenticated;
+GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
+
+--
 -- Name: FUNCTION uuid_v7(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5374,6 +13228,20 @@ GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at time
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO service_role;
 
 --
+-- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_audit_heads(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_audit_heads(p_tenant_id uuid) TO authenticated;
+
+--
+-- Name: FUNCTION get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
+
+--
 -- Name: FUNCTION get_course_outline(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -5398,6 +13266,15 @@ GRANT ALL ON FUNCTION lms.get_dashboard() TO authenticated;
 GRANT ALL ON FUNCTION lms.get_dashboard() TO service_role;
 
 --
+-- Name: FUNCTION get_invitation(p_token text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_invitation(p_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO anon;
+GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO service_role;
+
+--
 -- Name: FUNCTION get_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -5407,12 +13284,50 @@ GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION get_my_access(); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_my_access() FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_my_access() TO authenticated;
+
+--
+-- Name: FUNCTION get_tenants(p_limit integer, p_after_slug text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
+
+--
 -- Name: FUNCTION get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean) TO service_role;
+
+--
+-- Name: FUNCTION invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO authenticated;
+GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO service_role;
+
+--
+-- Name: FUNCTION leave_tenant(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
 
 --
 -- Name: FUNCTION publish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -5431,6 +13346,14 @@ GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentag
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO service_role;
 
 --
+-- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION set_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -5439,11 +13362,88 @@ GRANT ALL ON FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status t
 GRANT ALL ON FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
 
 --
+-- Name: FUNCTION set_tenant_active(p_tenant_id uuid, p_is_active boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
+
+--
 -- Name: FUNCTION forget_idempotency_keys(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.forget_idempotency_keys(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_idempotency_keys(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION forget_invitations(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION make_audit_partitions(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) FROM PUBLIC;
+
+--
+-- Name: TABLE job_runs; Type: ACL; Schema: ops; Owner: postgres
+--
+
+GRANT SELECT ON TABLE ops.job_runs TO service_role;
+
+--
+-- Name: FUNCTION run_job(p_name text); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
+
+--
+-- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION trim_run_history(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.trim_run_history(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.trim_run_history(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION accept_invitation_of_caller(p_token text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.accept_invitation_of_caller(p_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.accept_invitation_of_caller(p_token text) TO authenticated;
+GRANT ALL ON FUNCTION private.accept_invitation_of_caller(p_token text) TO service_role;
+
+--
+-- Name: FUNCTION access_of_caller(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.access_of_caller() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
+GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
+
+--
+-- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) TO authenticated;
+GRANT ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) TO service_role;
 
 --
 -- Name: FUNCTION admit_enrollment(new_row lms.enrollments); Type: ACL; Schema: private; Owner: postgres
@@ -5454,10 +13454,32 @@ GRANT ALL ON FUNCTION private.admit_enrollment(new_row lms.enrollments) TO authe
 GRANT ALL ON FUNCTION private.admit_enrollment(new_row lms.enrollments) TO service_role;
 
 --
+-- Name: FUNCTION admit_invited(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.admit_invited() FROM PUBLIC;
+
+--
 -- Name: FUNCTION advance_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.advance_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean) TO service_role;
+
+--
+-- Name: FUNCTION apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) TO authenticated;
+GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) TO service_role;
 
 --
 -- Name: FUNCTION begin_enrollment(); Type: ACL; Schema: private; Owner: postgres
@@ -5474,6 +13496,18 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
 
 --
+-- Name: FUNCTION check_added_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_added_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_assignable_role(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_assignable_role() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5481,6 +13515,18 @@ REVOKE ALL ON FUNCTION private.check_request() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.check_request() TO anon;
 GRANT ALL ON FUNCTION private.check_request() TO authenticated;
 GRANT ALL ON FUNCTION private.check_request() TO service_role;
+
+--
+-- Name: FUNCTION check_role_grant(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_role_permission(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
 
 --
 -- Name: FUNCTION claim_course(); Type: ACL; Schema: private; Owner: postgres
@@ -5510,6 +13556,20 @@ REVOKE ALL ON FUNCTION private.closed_tenants() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.closed_tenants() TO anon;
 GRANT ALL ON FUNCTION private.closed_tenants() TO authenticated;
 GRANT ALL ON FUNCTION private.closed_tenants() TO service_role;
+
+--
+-- Name: FUNCTION cohorts_where(wanted text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cohorts_where(wanted text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO authenticated;
+GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
+
+--
+-- Name: FUNCTION copy_builtin_assignable_roles(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.copy_builtin_assignable_roles() FROM PUBLIC;
 
 --
 -- Name: FUNCTION copy_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
@@ -5542,6 +13602,36 @@ REVOKE ALL ON FUNCTION private.create_profile_of_login() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
+
+--
+-- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO authenticated;
+GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO service_role;
+
+--
+-- Name: FUNCTION end_cohort_memberships(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_cohort_memberships() FROM PUBLIC;
+
+--
+-- Name: FUNCTION end_membership_of_caller(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_membership_of_caller(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.end_membership_of_caller(p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.end_membership_of_caller(p_tenant_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) TO authenticated;
+GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) TO service_role;
 
 --
 -- Name: FUNCTION end_role_grants(); Type: ACL; Schema: private; Owner: postgres
@@ -5582,10 +13672,93 @@ GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, deta
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO service_role;
 
 --
+-- Name: FUNCTION find_import_fault(p_match private.matched_person); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_import_fault(p_match private.matched_person) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_import_fault(p_match private.matched_person) TO authenticated;
+GRANT ALL ON FUNCTION private.find_import_fault(p_match private.matched_person) TO service_role;
+
+--
+-- Name: FUNCTION find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO authenticated;
+GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO service_role;
+
+--
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
+
+--
+-- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.tenants TO service_role;
+GRANT SELECT ON TABLE lms.tenants TO authenticated;
+
+--
+-- Name: COLUMN tenants.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(name) ON TABLE lms.tenants TO authenticated;
+
+--
+-- Name: COLUMN tenants.settings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(settings) ON TABLE lms.tenants TO authenticated;
+
+--
+-- Name: COLUMN tenants.time_zone; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(time_zone) ON TABLE lms.tenants TO authenticated;
+
+--
+-- Name: COLUMN tenants.locale; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(locale) ON TABLE lms.tenants TO authenticated;
+
+--
+-- Name: COLUMN tenants.invitation_valid_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(invitation_valid_days) ON TABLE lms.tenants TO authenticated;
+
+--
+-- Name: FUNCTION found_tenant(p_tenant lms.tenants, p_admin_email text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) TO authenticated;
+GRANT ALL ON FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) TO service_role;
+
+--
+-- Name: FUNCTION give_imported_role(p_match private.matched_person, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_fault(p_code text, p_message text, p_details jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) TO service_role;
 
 --
 -- Name: FUNCTION is_api_call(); Type: ACL; Schema: private; Owner: postgres
@@ -5717,6 +13890,14 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO authentica
 GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_role;
 
 --
+-- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_platform_admin() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
+GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
+
+--
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5733,10 +13914,33 @@ GRANT ALL ON FUNCTION private.is_web_address(value text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_web_address(value text) TO service_role;
 
 --
+-- Name: FUNCTION issue_invitation(p_invitation lms.invitations); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.issue_invitation(p_invitation lms.invitations) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.issue_invitation(p_invitation lms.invitations) TO authenticated;
+GRANT ALL ON FUNCTION private.issue_invitation(p_invitation lms.invitations) TO service_role;
+
+--
+-- Name: FUNCTION joined_tenants(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.joined_tenants() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.joined_tenants() TO anon;
+GRANT ALL ON FUNCTION private.joined_tenants() TO authenticated;
+GRANT ALL ON FUNCTION private.joined_tenants() TO service_role;
+
+--
 -- Name: FUNCTION keep_an_administrator(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_enrollment_key(); Type: ACL; Schema: private; Owner: postgres
@@ -5745,16 +13949,79 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_enrollment_key() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_org_unit_tree(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_used_unit(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION login_of(p_email text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.login_of(p_email text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
+
+--
+-- Name: FUNCTION match_people(p_tenant_id uuid, p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO service_role;
+
+--
 -- Name: FUNCTION may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION my_addresses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_addresses() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_addresses() TO authenticated;
+GRANT ALL ON FUNCTION private.my_addresses() TO service_role;
+
+--
+-- Name: FUNCTION my_cohorts(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_cohorts() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_cohorts() TO authenticated;
+GRANT ALL ON FUNCTION private.my_cohorts() TO service_role;
 
 --
 -- Name: FUNCTION my_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -5766,6 +14033,14 @@ GRANT ALL ON FUNCTION private.my_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.my_courses() TO service_role;
 
 --
+-- Name: FUNCTION my_fellows(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_fellows() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
+GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
+
+--
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5775,10 +14050,24 @@ GRANT ALL ON FUNCTION private.my_tenants() TO authenticated;
 GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 
 --
+-- Name: FUNCTION parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) TO service_role;
+
+--
 -- Name: FUNCTION place_block(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_block() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_cohort_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_lesson(); Type: ACL; Schema: private; Owner: postgres
@@ -5799,10 +14088,39 @@ REVOKE ALL ON FUNCTION private.place_module() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 
 --
+-- Name: FUNCTION preview_invitation(p_token text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.preview_invitation(p_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO anon;
+GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO authenticated;
+GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO service_role;
+
+--
 -- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.protect_higher_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.queue_role_changes() FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_audit_head(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_audit_head(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_audit_head(p_tenant_id uuid) TO authenticated;
+
+--
+-- Name: FUNCTION read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
 
 --
 -- Name: FUNCTION read_lesson_blocks(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -5812,6 +14130,12 @@ REVOKE ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) TO anon;
 GRANT ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION receive_guest(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 
 --
 -- Name: FUNCTION recount_after_added_lessons(); Type: ACL; Schema: private; Owner: postgres
@@ -5838,12 +14162,32 @@ REVOKE ALL ON FUNCTION private.recount_after_removed_lessons() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.recount_courses(p_course_ids uuid[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION refresh_invitations(p_match private.matched_person, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refresh_invitations(p_match private.matched_person, p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refresh_invitations(p_match private.matched_person, p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refresh_invitations(p_match private.matched_person, p_tenant_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION refuse_archived_unit(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_archived_unit() FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_enrollment(p_reasons lms.eligibility_reason[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO authenticated;
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
+
+--
+-- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_grant() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_progress(p_reason text, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -5858,6 +14202,36 @@ GRANT ALL ON FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) T
 --
 
 REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_audit_read(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_platform_admin() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_platform_admin() TO authenticated;
+GRANT ALL ON FUNCTION private.require_platform_admin() TO service_role;
+
+--
+-- Name: FUNCTION require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION revoke_open_invitation(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -5903,6 +14277,14 @@ GRANT ALL ON FUNCTION private.store_idempotent_answer(p_operation text, p_key te
 GRANT ALL ON FUNCTION private.store_idempotent_answer(p_operation text, p_key text, p_response jsonb) TO service_role;
 
 --
+-- Name: FUNCTION switch_tenant(p_tenant_id uuid, p_is_active boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) TO service_role;
+
+--
 -- Name: FUNCTION take_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -5940,6 +14322,170 @@ REVOKE ALL ON FUNCTION private.units_where(wanted text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.units_where(wanted text) TO anon;
 GRANT ALL ON FUNCTION private.units_where(wanted text) TO authenticated;
 GRANT ALL ON FUNCTION private.units_where(wanted text) TO service_role;
+
+--
+-- Name: FUNCTION update_imported_member(p_match private.matched_person); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.update_imported_member(p_match private.matched_person) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.update_imported_member(p_match private.matched_person) TO authenticated;
+GRANT ALL ON FUNCTION private.update_imported_member(p_match private.matched_person) TO service_role;
+
+--
+-- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO authenticated;
+GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO service_role;
+
+--
+-- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT SELECT ON TABLE public.profiles TO authenticated;
+GRANT ALL ON TABLE public.profiles TO service_role;
+
+--
+-- Name: COLUMN profiles.username; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(username) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.first_name; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(first_name) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.last_name; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(last_name) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.avatar_url; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(avatar_url) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.bio; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(bio) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.location; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(location) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.website; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(website) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: COLUMN profiles.social_links; Type: ACL; Schema: public; Owner: postgres
+--
+
+GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: TABLE assignable_roles; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assignable_roles TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: COLUMN assignable_roles.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: COLUMN assignable_roles.role_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(role_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: COLUMN assignable_roles.assignable_role_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(assignable_role_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: TABLE cohort_members; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.cohort_members TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.cohort_members TO authenticated;
+
+--
+-- Name: COLUMN cohort_members.cohort_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(cohort_id) ON TABLE lms.cohort_members TO authenticated;
+
+--
+-- Name: COLUMN cohort_members.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE lms.cohort_members TO authenticated;
+
+--
+-- Name: TABLE cohorts; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.cohorts TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id),UPDATE(unit_id) ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.starts_on; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(starts_on),UPDATE(starts_on) ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.ends_on; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(ends_on),UPDATE(ends_on) ON TABLE lms.cohorts TO authenticated;
+
+--
+-- Name: COLUMN cohorts.archived_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(archived_at) ON TABLE lms.cohorts TO authenticated;
 
 --
 -- Name: TABLE course_staff; Type: ACL; Schema: lms; Owner: postgres
@@ -6047,37 +14593,6 @@ GRANT INSERT(completed_at),UPDATE(completed_at) ON TABLE lms.lesson_progress TO 
 GRANT INSERT(updated_at),UPDATE(updated_at) ON TABLE lms.lesson_progress TO authenticated;
 
 --
--- Name: TABLE memberships; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.memberships TO service_role;
-GRANT SELECT ON TABLE lms.memberships TO authenticated;
-
---
--- Name: COLUMN memberships.unit_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(unit_id) ON TABLE lms.memberships TO authenticated;
-
---
--- Name: COLUMN memberships.status; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(status) ON TABLE lms.memberships TO authenticated;
-
---
--- Name: COLUMN memberships.job_title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(job_title) ON TABLE lms.memberships TO authenticated;
-
---
--- Name: COLUMN memberships.employee_number; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(employee_number) ON TABLE lms.memberships TO authenticated;
-
---
 -- Name: TABLE modules; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -6114,7 +14629,7 @@ GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.modules TO authentica
 --
 
 GRANT ALL ON TABLE lms.org_units TO service_role;
-GRANT SELECT ON TABLE lms.org_units TO authenticated;
+GRANT SELECT,DELETE ON TABLE lms.org_units TO authenticated;
 
 --
 -- Name: COLUMN org_units.tenant_id; Type: ACL; Schema: lms; Owner: postgres
@@ -6153,61 +14668,6 @@ GRANT INSERT(code),UPDATE(code) ON TABLE lms.org_units TO authenticated;
 GRANT UPDATE(archived_at) ON TABLE lms.org_units TO authenticated;
 
 --
--- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT SELECT ON TABLE public.profiles TO authenticated;
-GRANT ALL ON TABLE public.profiles TO service_role;
-
---
--- Name: COLUMN profiles.username; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(username) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.first_name; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(first_name) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.last_name; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(last_name) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.avatar_url; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(avatar_url) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.bio; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(bio) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.location; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(location) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.website; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(website) ON TABLE public.profiles TO authenticated;
-
---
--- Name: COLUMN profiles.social_links; Type: ACL; Schema: public; Owner: postgres
---
-
-GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
-
---
 -- Name: TABLE people; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -6226,52 +14686,99 @@ GRANT SELECT ON TABLE lms.permissions TO authenticated;
 --
 
 GRANT ALL ON TABLE lms.role_grants TO service_role;
-GRANT SELECT ON TABLE lms.role_grants TO authenticated;
+GRANT SELECT,DELETE ON TABLE lms.role_grants TO authenticated;
+
+--
+-- Name: COLUMN role_grants.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.role_grants TO authenticated;
+
+--
+-- Name: COLUMN role_grants.membership_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(membership_id) ON TABLE lms.role_grants TO authenticated;
+
+--
+-- Name: COLUMN role_grants.role_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(role_id),UPDATE(role_id) ON TABLE lms.role_grants TO authenticated;
+
+--
+-- Name: COLUMN role_grants.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id),UPDATE(unit_id) ON TABLE lms.role_grants TO authenticated;
 
 --
 -- Name: TABLE role_permissions; Type: ACL; Schema: lms; Owner: postgres
 --
 
 GRANT ALL ON TABLE lms.role_permissions TO service_role;
-GRANT SELECT ON TABLE lms.role_permissions TO authenticated;
+GRANT SELECT,DELETE ON TABLE lms.role_permissions TO authenticated;
+
+--
+-- Name: COLUMN role_permissions.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.role_permissions TO authenticated;
+
+--
+-- Name: COLUMN role_permissions.role_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(role_id) ON TABLE lms.role_permissions TO authenticated;
+
+--
+-- Name: COLUMN role_permissions.permission; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(permission) ON TABLE lms.role_permissions TO authenticated;
 
 --
 -- Name: TABLE roles; Type: ACL; Schema: lms; Owner: postgres
 --
 
 GRANT ALL ON TABLE lms.roles TO service_role;
-GRANT SELECT ON TABLE lms.roles TO authenticated;
+GRANT SELECT,DELETE ON TABLE lms.roles TO authenticated;
 
 --
--- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN roles.tenant_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT ALL ON TABLE lms.tenants TO service_role;
-GRANT SELECT ON TABLE lms.tenants TO authenticated;
+GRANT INSERT(tenant_id) ON TABLE lms.roles TO authenticated;
 
 --
--- Name: COLUMN tenants.name; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN roles.key; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT UPDATE(name) ON TABLE lms.tenants TO authenticated;
+GRANT INSERT(key) ON TABLE lms.roles TO authenticated;
 
 --
--- Name: COLUMN tenants.settings; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN roles.name; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT UPDATE(settings) ON TABLE lms.tenants TO authenticated;
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.roles TO authenticated;
 
 --
--- Name: COLUMN tenants.time_zone; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN roles.description; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT UPDATE(time_zone) ON TABLE lms.tenants TO authenticated;
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.roles TO authenticated;
 
 --
--- Name: COLUMN tenants.locale; Type: ACL; Schema: lms; Owner: postgres
+-- Name: TABLE jobs; Type: ACL; Schema: ops; Owner: postgres
 --
 
-GRANT UPDATE(locale) ON TABLE lms.tenants TO authenticated;
+GRANT SELECT ON TABLE ops.jobs TO service_role;
+
+--
+-- Name: TABLE health; Type: ACL; Schema: ops; Owner: postgres
+--
+
+GRANT SELECT ON TABLE ops.health TO service_role;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

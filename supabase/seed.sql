@@ -29,7 +29,8 @@ insert into demo_people values
   ('d0000000-0000-4000-8000-000000000013', 'sam@ironworks.example',    'Sam',    'Moreau',    'ironworks', 'Millbrook',   'learner',      'Warehouse operator',    'IW-0108'),
   ('d0000000-0000-4000-8000-000000000021', 'petra@fieldnotes.example', 'Petra',  'Novotna',   'fieldnotes', null,         'tenant_admin', 'Publisher',             null),
   ('d0000000-0000-4000-8000-000000000022', 'eli@fieldnotes.example',   'Eli',    'Sorensen',  'fieldnotes', null,         'instructor',   'Editor',                null),
-  ('d0000000-0000-4000-8000-000000000023', 'zoe@fieldnotes.example',   'Zoe',    'Martin',    'fieldnotes', null,         'learner',      null,                    null);
+  ('d0000000-0000-4000-8000-000000000023', 'zoe@fieldnotes.example',   'Zoe',    'Martin',    'fieldnotes', null,         'learner',      null,                    null),
+  ('d0000000-0000-4000-8000-000000000031', 'dev@lyceum.example',       'Dev',    'Raman',     null,         null,         null,           null,                    null);
 
 insert into auth.users (
   instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, raw_app_meta_data, raw_user_meta_data,
@@ -77,9 +78,38 @@ from demo_people p
 join lms.memberships m on m.user_id = p.id
 join lms.roles r on r.tenant_id = m.tenant_id and r.key = p.role;
 
+-- Runs the installation; belongs to no organisation.
+insert into private.platform_admins (user_id) values ('d0000000-0000-4000-8000-000000000031');
+
 -- Noah also reads in his own time: one person may belong to several organisations.
 insert into lms.memberships (tenant_id, user_id)
 values ('a0000000-0000-4000-8000-000000000002', 'd0000000-0000-4000-8000-000000000007');
+
+-- A trainer of trainers, as a role of the company's own; this year's apprentices; and somebody who has yet to answer.
+insert into lms.roles (id, tenant_id, key, name, description) values (
+  'b0000000-0000-4000-8000-000000000001', 'a0000000-0000-4000-8000-000000000001', 'safety_lead', 'Safety lead',
+  'Follows the training of a plant and appoints its trainers'
+);
+insert into lms.role_permissions (tenant_id, role_id, permission)
+select 'a0000000-0000-4000-8000-000000000001', 'b0000000-0000-4000-8000-000000000001', permission
+from unnest(array['members.read', 'members.write', 'enrollments.read', 'progress.read', 'reports.read']) as permission;
+insert into lms.assignable_roles (tenant_id, role_id, assignable_role_id)
+select r.tenant_id, 'b0000000-0000-4000-8000-000000000001', r.id
+from lms.roles r
+where r.tenant_id = 'a0000000-0000-4000-8000-000000000001' and r.key = 'instructor';
+
+insert into lms.cohorts (id, tenant_id, unit_id, name, starts_on)
+select 'e0000000-0000-4000-8000-000000000001', u.tenant_id, u.id, 'Apprentices', (now() - interval '60 days')::date
+from lms.org_units u
+where u.code = 'MB';
+insert into lms.cohort_members (cohort_id, user_id) values
+  ('e0000000-0000-4000-8000-000000000001', 'd0000000-0000-4000-8000-000000000006'),
+  ('e0000000-0000-4000-8000-000000000001', 'd0000000-0000-4000-8000-000000000013');
+
+select from lms.invite(
+  'a0000000-0000-4000-8000-000000000001', 'uma@ironworks.example', 'learner',
+  (select u.id from lms.org_units u where u.code = 'RM'), true, 'Furnace operator', 'IW-0109', 'Uma', 'Petrov'
+);
 
 -- =====================================================================================================
 -- Courses

@@ -54,7 +54,91 @@ export type Database = {
           }
         },"lms": {
           Tables: {
-            "course_staff": {
+            "assignable_roles": {
+                  Row: {
+                    "assignable_role_id": string,"role_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assignable_role_id": string,"role_id": string,"tenant_id": string
+                  }
+                  Update: {
+                    "assignable_role_id"?: string,"role_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignable_role_is_of_the_same_tenant"
+      columns: ["tenant_id","assignable_role_id"]
+isOneToOne: false
+      referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assigning_role_is_of_the_same_tenant"
+      columns: ["tenant_id","role_id"]
+isOneToOne: false
+      referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"cohort_members": {
+                  Row: {
+                    "cohort_id": string,"created_at": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "cohort_id": string,"created_at"?: string,"tenant_id"?: string,"user_id": string
+                  }
+                  Update: {
+                    "cohort_id"?: string,"created_at"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "cohort_member_is_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "cohort_member_is_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "cohort_member_is_of_the_same_tenant"
+      columns: ["tenant_id","cohort_id"]
+isOneToOne: false
+      referencedRelation: "cohorts"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"cohorts": {
+                  Row: {
+                    "archived_at": string | null,"created_at": string,"description": string,"ends_on": string | null,"id": string,"name": string,"starts_on": string | null,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "archived_at"?: string | null,"created_at"?: string,"description"?: string,"ends_on"?: string | null,"id"?: string,"name": string,"starts_on"?: string | null,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "archived_at"?: string | null,"created_at"?: string,"description"?: string,"ends_on"?: string | null,"id"?: string,"name"?: string,"starts_on"?: string | null,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "cohort_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "cohort_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"course_staff": {
                   Row: {
                     "course_id": string,"created_at": string,"id": string,"part": string,"tenant_id": string,"user_id": string
                   }
@@ -156,6 +240,38 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"invitations": {
+                  Row: {
+                    "accepted_at": string | null,"accepted_by": string | null,"created_at": string,"email": string,"employee_number": string | null,"expires_at": string,"first_name": string,"id": string,"invited_by": string | null,"job_title": string | null,"last_name": string,"limited_to_unit": boolean,"revoked_at": string | null,"role_id": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "accepted_at"?: string | null,"accepted_by"?: string | null,"created_at"?: string,"email": string,"employee_number"?: string | null,"expires_at": string,"first_name"?: string,"id"?: string,"invited_by"?: string | null,"job_title"?: string | null,"last_name"?: string,"limited_to_unit"?: boolean,"revoked_at"?: string | null,"role_id": string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "accepted_at"?: string | null,"accepted_by"?: string | null,"created_at"?: string,"email"?: string,"employee_number"?: string | null,"expires_at"?: string,"first_name"?: string,"id"?: string,"invited_by"?: string | null,"job_title"?: string | null,"last_name"?: string,"limited_to_unit"?: boolean,"revoked_at"?: string | null,"role_id"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "invitation_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "invitation_role_is_of_the_same_tenant"
+      columns: ["tenant_id","role_id"]
+isOneToOne: false
+      referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "invitation_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"lesson_blocks": {
                   Row: {
                     "content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"is_optional": boolean,"lesson_id": string,"metadata": NonNullable<Json>,"order_index": number,"tenant_id": string,"title": string | null,"type": string,"updated_at": string
@@ -224,14 +340,14 @@ isOneToOne: false
                   ]
                 },"memberships": {
                   Row: {
-                    "created_at": string,"employee_number": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"joined_at": string,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
+                    "created_at": string,"employee_number": string | null,"ended_at": string | null,"ended_by": string | null,"id": string,"is_guest": boolean,"job_title": string | null,"joined_at": string,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"employee_number"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"joined_at"?: string,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
+                    "created_at"?: string,"employee_number"?: string | null,"ended_at"?: string | null,"ended_by"?: string | null,"id"?: string,"is_guest"?: boolean,"job_title"?: string | null,"joined_at"?: string,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
                   }
                   Update: {
-                    "created_at"?: string,"employee_number"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"joined_at"?: string,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
+                    "created_at"?: string,"employee_number"?: string | null,"ended_at"?: string | null,"ended_by"?: string | null,"id"?: string,"is_guest"?: boolean,"job_title"?: string | null,"joined_at"?: string,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
                   }
                   Relationships: [
                     {
@@ -394,14 +510,14 @@ isOneToOne: false
                   ]
                 },"tenants": {
                   Row: {
-                    "created_at": string,"domain": string | null,"id": string,"is_active": boolean,"locale": string,"name": string,"settings": NonNullable<Json>,"slug": string,"time_zone": string,"updated_at": string
+                    "created_at": string,"domain": string | null,"id": string,"invitation_valid_days": number,"is_active": boolean,"locale": string,"name": string,"settings": NonNullable<Json>,"slug": string,"time_zone": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"domain"?: string | null,"id"?: string,"is_active"?: boolean,"locale"?: string,"name": string,"settings"?: NonNullable<Json>,"slug": string,"time_zone"?: string,"updated_at"?: string
+                    "created_at"?: string,"domain"?: string | null,"id"?: string,"invitation_valid_days"?: number,"is_active"?: boolean,"locale"?: string,"name": string,"settings"?: NonNullable<Json>,"slug": string,"time_zone"?: string,"updated_at"?: string
                   }
                   Update: {
-                    "created_at"?: string,"domain"?: string | null,"id"?: string,"is_active"?: boolean,"locale"?: string,"name"?: string,"settings"?: NonNullable<Json>,"slug"?: string,"time_zone"?: string,"updated_at"?: string
+                    "created_at"?: string,"domain"?: string | null,"id"?: string,"invitation_valid_days"?: number,"is_active"?: boolean,"locale"?: string,"name"?: string,"settings"?: NonNullable<Json>,"slug"?: string,"time_zone"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     
@@ -426,7 +542,29 @@ isOneToOne: false
                 }
           }
           Functions: {
-            "archive_course":
+            "accept_invitation":
+{ Args: { "p_token": string }; Returns: {
+              "created_at": string,
+"employee_number": string | null,
+"ended_at": string | null,
+"ended_by": string | null,
+"id": string,
+"is_guest": boolean,
+"job_title": string | null,
+"joined_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "memberships"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"archive_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
 "capacity": number | null,
@@ -480,6 +618,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"create_tenant":
+{ Args: { "p_admin_email": string,"p_domain"?: string,"p_locale"?: string,"p_name": string,"p_slug": string,"p_time_zone"?: string }; Returns: Database["lms"]['CompositeTypes']["issued_invitation"]
+                          SetofOptions: {
+        from: "*"
+        to: "issued_invitation"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "enroll":
 { Args: { "p_course_id": string,"p_due_at"?: string,"p_idempotency_key"?: string,"p_user_id"?: string }; Returns: {
               "completed_at": string | null,
@@ -515,6 +661,22 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_audit_heads":
+{ Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
+                          SetofOptions: {
+        from: "*"
+        to: "audit_head"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_audit_trail":
+{ Args: { "p_actor_id"?: string,"p_before_id"?: number,"p_from"?: string,"p_limit"?: number,"p_row_id"?: string,"p_table"?: string,"p_tenant_id": string,"p_until"?: string }; Returns: Database["lms"]['CompositeTypes']["audit_entry"][]
+                          SetofOptions: {
+        from: "*"
+        to: "audit_entry"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "get_course_outline":
 { Args: { "p_course_id": string }; Returns: Database["lms"]['CompositeTypes']["course_outline"]
                           SetofOptions: {
@@ -539,6 +701,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_invitation":
+{ Args: { "p_token": string }; Returns: Database["lms"]['CompositeTypes']["invitation_preview"]
+                          SetofOptions: {
+        from: "*"
+        to: "invitation_preview"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_lesson":
 { Args: { "p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["lesson_content"]
                           SetofOptions: {
@@ -547,11 +717,60 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_my_access":
+{ Args: Record<PropertyKey, never>; Returns: Database["lms"]['CompositeTypes']["my_access"]
+                          SetofOptions: {
+        from: "*"
+        to: "my_access"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"get_tenants":
+{ Args: { "p_after_slug"?: string,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["tenant_overview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "tenant_overview"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "get_user_courses":
 { Args: { "p_after_enrollment_id"?: string,"p_limit"?: number,"p_user_id"?: string }; Returns: {
               "completed_at": string,"course_id": string,"cycle": number,"due_at": string,"enrolled_at": string,"enrollment_id": string,"last_accessed_at": string,"progress": number,"slug": string,"status": string,"thumbnail_url": string,"title": string
             }[]
                            },
+"import_people":
+{ Args: { "p_dry_run"?: boolean,"p_end_limit"?: number,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["people_import_result"])[]
+                           },
+"invite":
+{ Args: { "p_email": string,"p_employee_number"?: string,"p_first_name"?: string,"p_job_title"?: string,"p_last_name"?: string,"p_limited_to_unit"?: boolean,"p_role"?: string,"p_tenant_id": string,"p_unit_id"?: string }; Returns: Database["lms"]['CompositeTypes']["issued_invitation"]
+                          SetofOptions: {
+        from: "*"
+        to: "issued_invitation"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"leave_tenant":
+{ Args: { "p_tenant_id": string }; Returns: {
+              "created_at": string,
+"employee_number": string | null,
+"ended_at": string | null,
+"ended_by": string | null,
+"id": string,
+"is_guest": boolean,
+"job_title": string | null,
+"joined_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "memberships"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "publish_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -598,6 +817,32 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"revoke_invitation":
+{ Args: { "p_invitation_id": string }; Returns: {
+              "accepted_at": string | null,
+"accepted_by": string | null,
+"created_at": string,
+"email": string,
+"employee_number": string | null,
+"expires_at": string,
+"first_name": string,
+"id": string,
+"invited_by": string | null,
+"job_title": string | null,
+"last_name": string,
+"limited_to_unit": boolean,
+"revoked_at": string | null,
+"role_id": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "invitations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "set_enrollment_status":
 { Args: { "p_enrollment_id": string,"p_status": string }; Returns: {
               "completed_at": string | null,
@@ -632,13 +877,25 @@ isOneToOne: false
         to: "enrollments"
         isOneToOne: true
         isSetofReturn: false
+      } },
+"set_tenant_active":
+{ Args: { "p_is_active": boolean,"p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["tenant_overview"]
+                          SetofOptions: {
+        from: "*"
+        to: "tenant_overview"
+        isOneToOne: true
+        isSetofReturn: false
       } }
           }
           Enums: {
             [_ in never]: never
           }
           CompositeTypes: {
-            "course_outline": {
+            "audit_entry": {
+                        "id": number | null,"recorded_at": string | null,"table_name": string | null,"row_id": string | null,"operation": string | null,"changes": Json | null,"actor_id": string | null,"actor_role": string | null,"via": string | null,"address": string | null,"client": string | null,"request_id": string | null
+                      },"audit_head": {
+                        "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
+                      },"course_outline": {
                         "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
                       },"course_progress": {
                         "percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"enrollment_id": string | null,"status": string | null
@@ -656,16 +913,32 @@ isOneToOne: false
                         "code": string | null,"message": string | null,"details": Json | null
                       },"enrollment_eligibility": {
                         "eligible": boolean | null,"reasons": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                      },"held_permission": {
+                        "permission": string | null,"is_tenant_wide": boolean | null,"unit_ids": (string)[] | null
+                      },"held_role": {
+                        "key": string | null,"name": string | null,"unit_id": string | null
+                      },"invitation_preview": {
+                        "tenant_id": string | null,"tenant_name": string | null,"email": string | null,"role_name": string | null,"unit_name": string | null,"expires_at": string | null,"is_open": boolean | null
+                      },"issued_invitation": {
+                        "invitation_id": string | null,"tenant_id": string | null,"email": string | null,"role_id": string | null,"unit_id": string | null,"expires_at": string | null,"token": string | null
                       },"lesson_content": {
                         "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
                       },"lesson_content_block": {
                         "id": string | null,"type": string | null,"title": string | null,"content": Json | null,"metadata": Json | null,"is_optional": boolean | null,"order_index": number | null
+                      },"my_access": {
+                        "user_id": string | null,"is_platform_admin": boolean | null,"tenants": (Database["lms"]['CompositeTypes']["tenant_access"])[] | null
                       },"outline_lesson": {
                         "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
+                      },"people_import_result": {
+                        "line": number | null,"action": string | null,"employee_number": string | null,"email": string | null,"membership_id": string | null,"invitation_id": string | null,"token": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"progress_receipt": {
                         "enrollment_id": string | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null
+                      },"tenant_access": {
+                        "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
+                      },"tenant_overview": {
+                        "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
                       }
           }
         },"media": {

@@ -1,6 +1,7 @@
 -- Foundation: the schemas, what nobody may do by default, and the few helpers that every later domain uses.
--- Undo: drop schema private, ops, lms, content, media, billing, analytics cascade; then restore the default
--- privileges of role postgres in schema public (see the hosted project's documentation).
+-- Undo: drop schema private, ops, lms, content, media, billing, analytics cascade; alter role authenticated and anon reset
+-- plan_cache_mode, authenticator reset pgrst.db_pre_request; then restore the default privileges of role postgres in schema
+-- public (see the hosted project's documentation).
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -117,6 +118,16 @@ $$;
 grant execute on function private.check_request to anon, authenticated, service_role;
 alter role authenticator set pgrst.db_pre_request = 'private.check_request';
 notify pgrst, 'reload config';
+
+-- =====================================================================================================
+-- Plans
+-- =====================================================================================================
+
+-- A statement's policies are planned with it, and that costs more than running it. PostgREST prepares its statements and
+-- sets these for each request, so a plan is made once per connection and kept. It is made without knowing the values, which
+-- suits tables that are read through indexes on ids; sets of columns that depend on each other have statistics of their own.
+alter role authenticated set plan_cache_mode = 'force_generic_plan';
+alter role anon set plan_cache_mode = 'force_generic_plan';
 
 -- =====================================================================================================
 -- Keys and timestamps

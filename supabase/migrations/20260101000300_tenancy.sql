@@ -1,4 +1,5 @@
 -- Tenancy: tenants, their org units, who belongs to them, and which rights each membership carries.
+-- Who may change roles and grants is in the roles file.
 -- Undo: drop tables lms.role_grants, memberships, role_permissions, roles, permissions, org_units, tenants,
 -- private.org_unit_closure, builtin_role_permissions, builtin_roles; then the functions below.
 
@@ -19,6 +20,8 @@ create table lms.tenants (
     constraint tenant_settings_are_an_object check (jsonb_typeof(settings) = 'object' and length(settings::text) <= 50000),
   time_zone private.time_zone not null default 'UTC',
   locale private.locale not null default 'en',
+  invitation_valid_days integer not null default 14
+    constraint invitations_are_valid_for_1_to_90_days check (invitation_valid_days between 1 and 90),
   is_active boolean not null default true,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()
@@ -121,8 +124,10 @@ create table lms.memberships (
   status text not null default 'active' constraint membership_status_is_known check (status in ('active', 'suspended', 'ended')),
   job_title text constraint job_title_is_short check (length(job_title) <= 200),
   employee_number text constraint employee_number_is_short check (employee_number ~ '\S' and length(employee_number) <= 60),
+  is_guest boolean not null default false,
   joined_at timestamptz not null default now(),
   ended_at timestamptz,
+  ended_by uuid,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   -- INV-T2
@@ -135,10 +140,14 @@ create table lms.memberships (
 );
 create index memberships_by_user on lms.memberships (user_id);
 create index memberships_by_unit on lms.memberships (tenant_id, unit_id);
-create index memberships_by_unit_alone on lms.memberships (unit_id);
+create index memberships_by_unit_and_number on lms.memberships (unit_id, employee_number);
 
 comment on table lms.memberships is 'One person in one tenant: home unit, job title, employee number, status.';
-comment on column lms.memberships.unit_id is 'Home unit. Moving to another takes open enrolments along.';
+comment on column lms.memberships.unit_id is
+  'Home unit. Moving to another takes open enrolments along; roles limited to a unit stay where they were granted.';
+comment on column lms.memberships.is_guest is
+  'Joined by enrolling in an open public course: takes what they enrolled in, and sees nothing else of the tenant.';
+comment on column lms.memberships.ended_by is 'Who ended it; the person themselves when they left.';
 
 create table lms.role_grants (
   id uuid primary key default gen_random_uuid(),
@@ -310,6 +319,33 @@ create trigger _500_tree_on_move after update of id, tenant_id, parent_id on lms
   )
   execute function private.keep_org_unit_tree();
 
+-- Deleting is for units made by mistake. The foreign keys would take the unit off people and off what they earned there,
+-- so a unit that anything refers to is archived instead.
+create function private.keep_used_unit()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- Waits for whoever is joining it at this moment.
+  perform from lms.org_units u where u.id = old.id for update;
+  if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
+    or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
+  then
+    perform private.fail(
+      'unit_in_use', 'People, enrolments or other units belong to this unit.', 409, jsonb_build_object('unit_id', old.id),
+      'Archive it: set archived_at.'
+    );
+  end if;
+  return old;
+end
+$$;
+
+create trigger _150_unused before delete on lms.org_units
+  for each row execute function private.keep_used_unit();
+
 -- =====================================================================================================
 -- What the caller may do: helpers of policies
 -- =====================================================================================================
@@ -327,12 +363,30 @@ begin
   return query
   select m.tenant_id
   from lms.memberships m
+  where m.user_id = (select auth.uid()) and m.status = 'active' and not m.is_guest
+    and (select t.is_active from lms.tenants t where t.id = m.tenant_id);
+end
+$$;
+
+comment on function private.my_tenants is 'Tenants of which the caller is an active member, guests not counted.';
+
+create function private.joined_tenants()
+returns setof uuid
+language plpgsql
+stable security definer
+rows 2
+set search_path = ''
+as $$
+begin
+  return query
+  select m.tenant_id
+  from lms.memberships m
   where m.user_id = (select auth.uid()) and m.status = 'active'
     and (select t.is_active from lms.tenants t where t.id = m.tenant_id);
 end
 $$;
 
-comment on function private.my_tenants is 'Tenants of which the caller is an active member.';
+comment on function private.joined_tenants is 'Tenants of which the caller is an active member or guest.';
 
 create function private.closed_tenants()
 returns setof uuid
@@ -422,7 +476,7 @@ comment on function private.units_where is
   'tenant are not listed here: ask tenants_where as well.';
 
 grant execute on function
-  private.my_tenants, private.closed_tenants, private.tenants_where, private.tenants_partly_where, private.units_where
+  private.my_tenants, private.joined_tenants, private.closed_tenants, private.tenants_where, private.tenants_partly_where, private.units_where
 to anon, authenticated, service_role;
 
 -- =====================================================================================================
@@ -435,10 +489,16 @@ language plpgsql
 set search_path = ''
 as $$
 begin
+  -- Saying "ended" again must not make it somebody else's doing: who left by choice would not be safe from being fetched back.
+  if tg_op = 'UPDATE' and new.status = old.status then
+    return new;
+  end if;
   if new.status = 'ended' then
     new.ended_at := case when private.is_api_call() then now() else coalesce(new.ended_at, now()) end;
+    new.ended_by := case when private.is_api_call() then (select auth.uid()) else new.ended_by end;
   else
     new.ended_at := null;
+    new.ended_by := null;
   end if;
   return new;
 end
@@ -447,114 +507,9 @@ $$;
 create trigger _200_end_date before insert or update of status on lms.memberships
   for each row execute function private.date_membership_end();
 
--- Whoever suspends, ends or moves somebody takes their rights away or changes what these cover. Within a unit that is for
--- those who hold the same rights there: a manager must not remove the manager above, nor the administrator who happens to
--- work in the unit. For the whole tenant it is for everybody with members.write there, but administrators (roles.write)
--- are changed by administrators only.
-create function private.protect_higher_roles()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  v_tenant_wide constant boolean := new.tenant_id = any (array(select private.tenants_where('members.write')));
-begin
-  if private.is_api_call() and exists (
-    select
-    from lms.role_grants g
-    join lms.role_permissions p on p.role_id = g.role_id
-    where g.tenant_id = old.tenant_id and g.membership_id = old.id
-      and not g.tenant_id = any (array(select private.tenants_where(p.permission)))
-      and case
-        when v_tenant_wide then p.permission = 'roles.write'
-        else g.unit_id is null or not g.unit_id = any (array(select private.units_where(p.permission)))
-      end
-  ) then
-    raise insufficient_privilege using message = 'This person holds rights that you do not hold yourself.';
-  end if;
-  return new;
-end
-$$;
-
-create trigger _150_higher_roles before update of status, unit_id on lms.memberships
-  for each row when (old.status is distinct from new.status or old.unit_id is distinct from new.unit_id)
-  execute function private.protect_higher_roles();
-
--- Who comes back later comes back as a plain member: rights end with the membership.
-create function private.end_role_grants()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  delete from lms.role_grants g where g.tenant_id = new.tenant_id and g.membership_id = new.id;
-  return null;
-end
-$$;
-
-create trigger _500_grants_end after update of status on lms.memberships
-  for each row when (new.status = 'ended' and old.status <> 'ended')
-  execute function private.end_role_grants();
-
--- A tenant without an administrator could only be repaired from outside, so the last one stays, whoever writes.
--- The tenant's row is locked first: of two administrators removing each other, the second one counts the first.
-create function private.keep_an_administrator()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  v_tenant_id uuid;
-begin
-  for v_tenant_id in
-    select distinct o.tenant_id
-    from old_rows o
-    join lms.roles r on r.tenant_id = o.tenant_id and r.key = 'tenant_admin'
-    where case tg_table_name
-      when 'role_grants' then (to_jsonb(o) ->> 'role_id')::uuid = r.id
-      else to_jsonb(o) ->> 'status' = 'active' and exists (
-        select from lms.role_grants g where g.tenant_id = o.tenant_id and g.membership_id = o.id and g.role_id = r.id
-      )
-    end
-    order by o.tenant_id
-  loop
-    perform from lms.tenants t where t.id = v_tenant_id for no key update;
-    if not exists (
-      select
-      from lms.role_grants g
-      join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
-      join lms.memberships m on m.id = g.membership_id and m.status = 'active'
-      where g.tenant_id = v_tenant_id and g.unit_id is null
-    ) then
-      perform private.fail(
-        'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
-        'Make somebody else administrator first.'
-      );
-    end if;
-  end loop;
-  return null;
-end
-$$;
-
-create trigger _600_last_administrator after update on lms.memberships
-  referencing old table as old_rows
-  for each statement execute function private.keep_an_administrator();
-create trigger _600_last_administrator_changed after update on lms.role_grants
-  referencing old table as old_rows
-  for each statement execute function private.keep_an_administrator();
-create trigger _600_last_administrator_removed after delete on lms.role_grants
-  referencing old table as old_rows
-  for each statement execute function private.keep_an_administrator();
-
 -- =====================================================================================================
 -- Policies and grants
 -- =====================================================================================================
--- Memberships and role grants are made by the service and by imports: creating them from a client waits for
--- invitations, which prove that the other person agrees, and for the rule that nobody grants more than they hold.
-
 alter table lms.tenants enable row level security;
 alter table lms.org_units enable row level security;
 alter table lms.permissions enable row level security;
@@ -572,7 +527,7 @@ grant all on
 to service_role;
 
 grant select on lms.tenants to authenticated;
-grant update (name, settings, time_zone, locale) on lms.tenants to authenticated;
+grant update (name, settings, time_zone, locale, invitation_valid_days) on lms.tenants to authenticated;
 
 create policy "Members see their tenants" on lms.tenants
   for select to authenticated
@@ -583,7 +538,7 @@ create policy "Settings are changed by those allowed to" on lms.tenants
   using (id = any (array(select private.tenants_where('tenant.settings'))))
   with check (id = any (array(select private.tenants_where('tenant.settings'))));
 
-grant select on lms.org_units to authenticated;
+grant select, delete on lms.org_units to authenticated;
 grant insert (tenant_id, parent_id, kind, name, code) on lms.org_units to authenticated;
 grant update (parent_id, kind, name, code, archived_at) on lms.org_units to authenticated;
 
@@ -610,33 +565,43 @@ create policy "Units are changed below units in one's scope" on lms.org_units
     or parent_id = any (array(select private.units_where('members.write')))
   );
 
+create policy "Units are deleted below units in one's scope" on lms.org_units
+  for delete to authenticated
+  using (
+    tenant_id = any (array(select private.tenants_where('members.write')))
+    or parent_id = any (array(select private.units_where('members.write')))
+  );
+
 grant select on lms.permissions to authenticated;
 
 create policy "The vocabulary of permissions is open to people signed in" on lms.permissions
   for select to authenticated
   using (true);
 
-grant select on lms.roles, lms.role_permissions to authenticated;
-
-create policy "Members see the roles of their tenants" on lms.roles
-  for select to authenticated
-  using (tenant_id = any (array(select private.my_tenants())));
-
-create policy "Members see what the roles of their tenants allow" on lms.role_permissions
-  for select to authenticated
-  using (tenant_id = any (array(select private.my_tenants())));
-
-grant select on lms.memberships to authenticated;
-grant update (unit_id, status, job_title, employee_number) on lms.memberships to authenticated;
+grant select, delete on lms.memberships to authenticated;
+grant insert (tenant_id, user_id, unit_id, job_title, employee_number) on lms.memberships to authenticated;
+grant update (unit_id, status, job_title, employee_number, is_guest) on lms.memberships to authenticated;
 
 -- INV-T4: the own membership disappears with the suspension, like everything else of that tenant.
 create policy "Memberships are seen by their person and in scope" on lms.memberships
   for select to authenticated
   using (
-    (user_id = (select auth.uid()) and tenant_id = any (array(select private.my_tenants())))
+    (user_id = (select auth.uid()) and tenant_id = any (array(select private.joined_tenants())))
     or tenant_id = any (array(select private.tenants_where('members.read')))
     or unit_id = any (array(select private.units_where('members.read')))
   );
+
+create policy "Memberships are added in scope" on lms.memberships
+  for insert to authenticated
+  with check (
+    tenant_id = any (array(select private.tenants_where('members.write')))
+    or unit_id = any (array(select private.units_where('members.write')))
+  );
+
+-- Ending a membership keeps its history; deleting one is for what was a mistake, and anything that refers to it stops it.
+create policy "Memberships are deleted by administrators" on lms.memberships
+  for delete to authenticated
+  using (tenant_id = any (array(select private.tenants_where('roles.write'))));
 
 create policy "Memberships are changed in scope" on lms.memberships
   for update to authenticated
@@ -648,11 +613,5 @@ create policy "Memberships are changed in scope" on lms.memberships
     tenant_id = any (array(select private.tenants_where('members.write')))
     or unit_id = any (array(select private.units_where('members.write')))
   );
-
-grant select on lms.role_grants to authenticated;
-
-create policy "Role grants are seen with their membership" on lms.role_grants
-  for select to authenticated
-  using (exists (select from lms.memberships m where m.id = membership_id));
 
 notify pgrst, 'reload schema';

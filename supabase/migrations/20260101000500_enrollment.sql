@@ -302,9 +302,9 @@ begin
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
     if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to become a member; not the way back for somebody whose
-      -- membership the tenant has ended.
-      insert into lms.memberships (tenant_id, user_id) values (v_course.tenant_id, new_row.user_id)
+      -- Enrolling in an open public course is one of the ways to belong, as a guest; not the way back for somebody whose
+      -- membership has ended.
+      insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
       on conflict (tenant_id, user_id) do nothing;
     end if;
   end if;
@@ -632,7 +632,7 @@ declare
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
   if private.is_api_call() and not coalesce(
-    (v_enrollment.user_id = (select auth.uid()) and v_enrollment.tenant_id = any (array(select private.my_tenants())))
+    (v_enrollment.user_id = (select auth.uid()) and v_enrollment.tenant_id = any (array(select private.joined_tenants())))
       or private.may_enroll_others(v_enrollment.tenant_id, v_enrollment.course_id, v_enrollment.user_id),
     false
   ) then

@@ -514,6 +514,8 @@ stable
 set search_path = ''
 as $$
 declare
+  -- A variable: to the planner, coalesce() might leak, so that under row level security it would not be looked up by index.
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_progress lms.course_progress;
 begin
   if not exists (select from lms.courses c where c.id = p_course_id) then
@@ -522,7 +524,7 @@ begin
   select e.progress_percentage, e.items_done, e.items_total, e.id, e.status
   into v_progress
   from lms.enrollments e
-  where e.course_id = p_course_id and e.user_id = coalesce(p_user_id, (select auth.uid()))
+  where e.course_id = p_course_id and e.user_id = v_user_id
   order by e.cycle desc
   limit 1;
   if not found then
@@ -582,7 +584,7 @@ create policy "Learners record their own progress" on lms.lesson_progress
 
 create policy "Learners advance their own progress" on lms.lesson_progress
   for update to authenticated
-  using (user_id = (select auth.uid()) and tenant_id = any (array(select private.my_tenants())))
+  using (user_id = (select auth.uid()) and tenant_id = any (array(select private.joined_tenants())))
   with check (user_id = (select auth.uid()));
 
 notify pgrst, 'reload schema';

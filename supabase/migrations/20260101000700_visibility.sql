@@ -24,7 +24,7 @@ begin
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.my_tenants()));
+    and e.tenant_id = any (array(select private.joined_tenants()));
 end
 $$;
 
@@ -210,8 +210,9 @@ comment on view private.membership_scopes is 'Where a person belongs, for the po
 comment on view private.staff_scopes is 'Where a person teaches, for the policies of profiles.';
 grant select on private.membership_scopes, private.staff_scopes to authenticated;
 
--- A person is seen by those in whose scope they are, by their teachers, and by those who see a course that they teach.
-create policy "People are seen in scope, by teachers, and as teachers" on public.profiles
+-- A person is seen by those in whose scope they are, by their teachers, by those who see a course that they teach, and by
+-- the others of their cohorts.
+create policy "People are seen in scope, by teachers and fellows, and as teachers" on public.profiles
   for select to authenticated
   using (
     id = (select auth.uid())
@@ -239,6 +240,7 @@ create policy "People are seen in scope, by teachers, and as teachers" on public
         or e.course_id = any (array(select private.staffed_courses()))
       )
     )
+    or id = any (array(select private.my_fellows()))
   );
 
 -- Not the private part of those who have left: what they change from then on is their own business.

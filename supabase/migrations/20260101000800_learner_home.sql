@@ -224,6 +224,9 @@ rows 20
 set search_path = ''
 as $$
 declare
+  -- A variable: to the planner, coalesce() might leak what it is compared with, so that under row level security it would
+  -- not be looked up by index.
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_after timestamptz;
 begin
   if p_limit is null or p_limit not between 1 and 1000 then
@@ -232,7 +235,7 @@ begin
   if p_after_enrollment_id is not null then
     select a.enrolled_at into v_after
     from lms.enrollments a
-    where a.id = p_after_enrollment_id and a.user_id = coalesce(p_user_id, (select auth.uid()));
+    where a.id = p_after_enrollment_id and a.user_id = v_user_id;
     if not found then
       perform private.fail(
         'invalid_cursor', 'There is no such enrolment to continue after.', 422,
@@ -245,7 +248,7 @@ begin
     e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
   from lms.enrollments e
   join lms.courses c on c.id = e.course_id
-  where e.user_id = coalesce(p_user_id, (select auth.uid()))
+  where e.user_id = v_user_id
     and (p_after_enrollment_id is null or (e.enrolled_at, e.id) < (v_after, p_after_enrollment_id))
   order by e.enrolled_at desc, e.id desc
   limit p_limit;
@@ -308,28 +311,44 @@ declare
   v_user_id constant uuid := (select auth.uid());
   v_dashboard lms.dashboard;
 begin
+  -- Courses are asked for once: each mention of a table has its policy planned and its questions asked again.
   with mine as materialized (
-    select e.*
+    select e.*, c.id is not null as is_seen, c.title, c.thumbnail_url
     from lms.enrollments e
+    left join lms.courses c on c.id = e.course_id
     where e.user_id = v_user_id
   ), active as (
     select
-      (e.id, e.course_id, c.title, c.thumbnail_url, e.status, e.progress_percentage, e.items_done, e.items_total,
+      (e.id, e.course_id, e.title, e.thumbnail_url, e.status, e.progress_percentage, e.items_done, e.items_total,
         e.current_lesson_id, e.due_at, e.last_accessed_at)::lms.dashboard_course as item,
       e.last_accessed_at, e.enrolled_at
     from mine e
-    join lms.courses c on c.id = e.course_id
-    where e.status in ('enrolled', 'in_progress', 'paused')
+    where e.is_seen and e.status in ('enrolled', 'in_progress', 'paused')
     order by e.last_accessed_at desc nulls last, e.enrolled_at desc
     limit 10
   ), due as (
     select
-      (e.id, e.course_id, c.title, e.due_at, e.due_at < now(), e.progress_percentage)::lms.dashboard_due_item as item,
+      (e.id, e.course_id, e.title, e.due_at, e.due_at < now(), e.progress_percentage)::lms.dashboard_due_item as item,
       e.due_at
     from mine e
-    join lms.courses c on c.id = e.course_id
-    where e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
+    where e.is_seen and e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
     order by e.due_at
+    limit 10
+  ), latest as materialized (
+    -- Some more than are shown, for the lessons that have been taken away since.
+    select p.enrollment_id, p.course_id, p.lesson_id, p.completed_at
+    from lms.lesson_progress p
+    where p.user_id = v_user_id and p.completed_at is not null
+    order by p.completed_at desc
+    limit 30
+  ), recent as (
+    select
+      (p.course_id, e.title, p.lesson_id, l.title, p.completed_at)::lms.dashboard_activity as item,
+      p.completed_at
+    from latest p
+    join mine e on e.id = p.enrollment_id and e.is_seen
+    join lms.lessons l on l.id = p.lesson_id
+    order by p.completed_at desc
     limit 10
   )
   select
@@ -345,22 +364,9 @@ begin
       )::lms.dashboard_statistics
       from mine e
     ),
+    coalesce((select array_agg(r.item order by r.completed_at desc) from recent r), '{}'),
     coalesce((select array_agg(d.item order by d.due_at) from due d), '{}')
-  into v_dashboard.active_courses, v_dashboard.statistics, v_dashboard.due_items;
-
-  select coalesce(array_agg(r.item order by r.completed_at desc), '{}')
-  into v_dashboard.recent_activity
-  from (
-    select
-      (p.course_id, c.title, p.lesson_id, l.title, p.completed_at)::lms.dashboard_activity as item,
-      p.completed_at
-    from lms.lesson_progress p
-    join lms.lessons l on l.id = p.lesson_id
-    join lms.courses c on c.id = p.course_id
-    where p.user_id = v_user_id and p.completed_at is not null
-    order by p.completed_at desc
-    limit 10
-  ) r;
+  into v_dashboard.active_courses, v_dashboard.statistics, v_dashboard.recent_activity, v_dashboard.due_items;
   return v_dashboard;
 end
 $$;

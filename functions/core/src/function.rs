@@ -46,7 +46,7 @@ pub trait Function: Copy + Send + Sync + 'static {
 pub async fn respond<F: Function>(services: &Services, request: Request) -> Response {
     let started = Instant::now();
     let request_id = request_id(&request);
-    let trace = Trace::default();
+    let trace = Trace::new(F::NAME, F::VERSION, &request_id);
     let path = normalized(request.uri().path());
     let found = find(F::NAME, F::routes(), request.method(), path);
     let routed = found.is_ok();

@@ -127,6 +127,10 @@ async fn enrolling_calls_the_database_as_the_caller() {
     assert_eq!(call.method.as_str(), "POST");
     assert_eq!(call.headers["content-profile"], "lms");
     assert_eq!(call.headers["apikey"], ANON_KEY);
+    // What the audit trail keeps: which function wrote, and for which request.
+    let sender = call.headers["x-client-info"].to_str().unwrap();
+    assert!(sender.starts_with("lyceum-enrollment/"), "{sender}");
+    assert_eq!(call.headers["x-request-id"], *answer.header("x-request-id"));
     let token = call.headers["authorization"].to_str().unwrap();
     assert!(token.starts_with("Bearer ey"));
     assert_eq!(

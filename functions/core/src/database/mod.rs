@@ -91,7 +91,7 @@ impl Database {
         timeout: Duration,
         trace: &Trace,
     ) -> Result<Vec<u8>, Error> {
-        let request = self.translated(builder, timeout)?;
+        let request = self.translated(builder, timeout, trace)?;
         let started = Instant::now();
         let outcome = async {
             let response = self
@@ -113,16 +113,22 @@ impl Database {
         outcome
     }
 
-    /// The builder speaks an older HTTP client's types: carries them over part by part.
+    /// The builder speaks an older HTTP client's types: carries them over part by part. The audit trail keeps which
+    /// function wrote, and for which request.
     fn translated(
         &self,
         builder: postgrest::Builder,
         timeout: Duration,
+        trace: &Trace,
     ) -> Result<reqwest::Request, Error> {
         let built = builder.build().build().map_err(Error::internal)?;
         let method = http::Method::from_bytes(built.method().as_str().as_bytes())
             .map_err(Error::internal)?;
-        let mut request = self.client.request(method, built.url().as_str());
+        let mut request = self
+            .client
+            .request(method, built.url().as_str())
+            .header("x-client-info", trace.sender())
+            .header("x-request-id", trace.request_id());
         for (name, value) in built.headers() {
             request = request.header(name.as_str(), value.as_bytes());
         }

@@ -18,14 +18,35 @@ use uuid::Uuid;
 use super::Fields;
 use crate::{Caller, CallerDatabase, Error, Services};
 
-/// What the log line of a request is filled with while the request is served.
-#[derive(Debug, Default)]
+/// What a request is known by, in the log and in the database's audit trail, and what the log line is filled with while
+/// the request is served.
+#[derive(Debug)]
 pub struct Trace {
+    sender: String,
+    request_id: String,
     upstream_microseconds: AtomicU64,
     user_id: OnceLock<Uuid>,
 }
 
 impl Trace {
+    pub(crate) fn new(function: &str, version: &str, request_id: &str) -> Self {
+        Self {
+            sender: format!("lyceum-{function}/{version}"),
+            request_id: request_id.to_owned(),
+            upstream_microseconds: AtomicU64::default(),
+            user_id: OnceLock::new(),
+        }
+    }
+
+    /// The function and its version, as `x-client-info` names a client.
+    pub(crate) fn sender(&self) -> &str {
+        &self.sender
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
     pub(crate) fn add_upstream(&self, elapsed: Duration) {
         let microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.upstream_microseconds

@@ -1,0 +1,1035 @@
+-- Audit: who changed which row of what, from where; and the proof that this record was not altered afterwards.
+-- Undo: delete from ops.jobs where name in ('seal-audit-log', 'make-audit-partitions'), with their cron jobs; drop the
+-- triggers named _900_audit_*; drop functions lms.get_audit_trail, lms.get_audit_heads and their helpers in private; drop
+-- types lms.audit_entry, lms.audit_head; drop table private.audit_key; drop schema audit cascade.
+
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
+-- No role holds anything in it, the service role neither: rows get in by triggers, and out by lms.get_audit_trail.
+create schema audit;
+comment on schema audit is 'The audit trail. Not exposed, and closed to every API role.';
+
+-- =====================================================================================================
+-- The log
+-- =====================================================================================================
+
+-- By month of the server's clock; what no partition is there for lands in the default one and stays there.
+create table audit.log (
+  id bigint not null generated always as identity,
+  xid xid8 not null default pg_current_xact_id(),
+  recorded_at timestamptz not null default clock_timestamp(),
+  tenant_id uuid,
+  table_name text not null,
+  row_id text,
+  operation text not null
+    constraint audit_operation_is_known check (operation in ('INSERT', 'UPDATE', 'DELETE', 'RESTORE', 'TRUNCATE')),
+  changes jsonb not null,
+  actor_id uuid,
+  actor_role text not null,
+  via text,
+  address text,
+  client text,
+  request_id text,
+  -- In the order in which rows are sealed.
+  primary key (xid, id, recorded_at)
+) partition by range (recorded_at);
+
+create index log_by_tenant on audit.log (tenant_id, id);
+create index log_by_row on audit.log (row_id);
+create index log_by_actor on audit.log (actor_id, id);
+
+create table audit.log_default partition of audit.log default;
+
+comment on table audit.log is
+  'One row per changed row of a watched table, written in the same transaction. Nothing refers to it and it refers to '
+  'nothing: it outlives what it tells about.';
+comment on column audit.log.xid is 'The transaction: rows with the same one were changed together.';
+comment on column audit.log.tenant_id is 'Null for what belongs to no tenant: profiles, platform administrators.';
+comment on column audit.log.row_id is 'The primary key; composite ones are joined by commas. Null for TRUNCATE.';
+comment on column audit.log.operation is 'Setting deleted_at counts as DELETE, clearing it as RESTORE.';
+comment on column audit.log.changes is
+  '{column: {old, new}} of the columns that changed; without old when the row is new, without new when it is gone, and '
+  'then without columns that are null. Personal columns are {hash}, values over 8 kB {sha256, bytes}, secret columns {}.';
+comment on column audit.log.actor_id is 'Who was signed in; null for jobs, imports and consoles.';
+comment on column audit.log.actor_role is 'The role of the request; without one, the role of the connection.';
+comment on column audit.log.via is 'The job, else the request''s method and path.';
+comment on column audit.log.address is 'X-Forwarded-For as it arrived: only as true as the proxy in front makes it.';
+comment on column audit.log.client is 'X-Client-Info and User-Agent: claimed by the caller.';
+comment on column audit.log.request_id is 'X-Request-Id: finds the request in other logs. Claimed by the caller.';
+
+create function audit.refuse_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise insufficient_privilege using message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
+end
+$$;
+
+create trigger _100_append_only before update or delete on audit.log
+  for each row execute function audit.refuse_change();
+create trigger _100_never_emptied before truncate on audit.log
+  for each statement execute function audit.refuse_change();
+create trigger _100_never_emptied before truncate on audit.log_default
+  for each statement execute function audit.refuse_change();
+
+alter table audit.log enable row level security;
+alter table audit.log_default enable row level security;
+
+-- INV-O4: months that are missing are found by looking, not by counting runs. A month of which the default partition
+-- already holds rows is left to it.
+create function ops.make_audit_partitions()
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+-- Attaching waits for readers of the default partition, and new readers then wait for it.
+set lock_timeout = '3s'
+as $$
+declare
+  v_month timestamp := date_trunc('month', now() at time zone 'UTC');
+  v_name text;
+  v_made integer := 0;
+begin
+  for v_offset in 0..3 loop
+    v_name := to_char(v_month, '"log_"YYYY_MM');
+    if to_regclass('audit.' || v_name) is null and not exists (
+      select
+      from audit.log_default d
+      where d.recorded_at >= v_month at time zone 'UTC' and d.recorded_at < (v_month + interval '1 month') at time zone 'UTC'
+    ) then
+      execute format('create table audit.%I (like audit.log including defaults including constraints)', v_name);
+      execute format('alter table audit.%I enable row level security', v_name);
+      execute format(
+        'create trigger _100_never_emptied before truncate on audit.%I for each statement execute function audit.refuse_change()',
+        v_name
+      );
+      execute format(
+        'alter table audit.log attach partition audit.%I for values from (%L) to (%L)',
+        v_name, v_month || '+00', v_month + interval '1 month' || '+00'
+      );
+      v_made := v_made + 1;
+    end if;
+    v_month := v_month + interval '1 month';
+  end loop;
+  return v_made;
+end
+$$;
+
+comment on function ops.make_audit_partitions is
+  'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+-- =====================================================================================================
+-- What a row says
+-- =====================================================================================================
+
+-- Whoever could read it could try out which name or address a hash stands for.
+create table private.audit_key (
+  is_only_row boolean primary key default true constraint there_is_one_audit_key check (is_only_row),
+  key bytea not null default extensions.gen_random_bytes(32)
+);
+alter table private.audit_key enable row level security;
+insert into private.audit_key default values;
+
+comment on table private.audit_key is
+  'The key of the hashes that stand for personal values in the audit log, generated for this installation.';
+
+create function audit.hash_personal(p_column text, p_value jsonb, p_key bytea default null)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_value is null or p_value = 'null' then
+    return null;
+  end if;
+  return jsonb_build_object('hash', encode(
+    extensions.hmac(
+      convert_to(p_column || E'\n' || p_value, 'UTF8'),
+      coalesce(p_key, (select k.key from private.audit_key k)),
+      'sha256'
+    ),
+    'hex'
+  ));
+end
+$$;
+
+comment on function audit.hash_personal is
+  '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash, so that one sees that '
+  'a value was changed back, and not what it is. The key is looked up unless it is given.';
+
+create function audit.shorten(p_value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_bytes bytea;
+begin
+  if p_value is null or pg_column_size(p_value) <= 8192 then
+    return p_value;
+  end if;
+  v_bytes := convert_to(coalesce(p_value #>> '{}', ''), 'UTF8');
+  return jsonb_build_object('sha256', encode(sha256(v_bytes), 'hex'), 'bytes', length(v_bytes));
+end
+$$;
+
+comment on function audit.shorten is 'The value, or {sha256, bytes} of its text when it is larger than 8 kB.';
+
+-- =====================================================================================================
+-- Recording
+-- =====================================================================================================
+
+-- INSERT, DELETE and TRUNCATE of every watched table, statement by statement: thousands of rows at once are written
+-- by one INSERT. Arguments: table, column of the tenant, and as arrays the key, the personal, the secret and the
+-- left out columns.
+create function audit.record_rows()
+returns trigger
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_table constant text := tg_argv[0];
+  v_tenant constant text := tg_argv[1];
+  v_key constant text[] := tg_argv[2]::text[];
+  v_personal constant text[] := tg_argv[3]::text[];
+  v_secret constant text[] := tg_argv[4]::text[];
+  v_left_out constant text[] := tg_argv[5]::text[];
+  v_side constant text := case tg_op when 'INSERT' then 'new' else 'old' end;
+  v_now constant timestamptz := clock_timestamp();
+  v_role text := current_setting('role');
+  v_job constant text := nullif(current_setting('lyceum.job', true), '');
+  v_via text := nullif(btrim(left(
+    concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+  )), '');
+  v_address text := host(inet_client_addr());
+  v_client text := current_setting('application_name');
+  v_hash_key bytea;
+  v_actor_id uuid;
+  v_headers jsonb;
+begin
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  end if;
+  if v_role = 'none' then
+    v_role := session_user;
+  end if;
+  if v_headers is not null then
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+
+  if tg_op = 'TRUNCATE' then
+    insert into audit.log (
+      recorded_at, table_name, operation, changes, actor_id, actor_role, via, address, client, request_id
+    )
+    values (
+      v_now, v_table, tg_op, '{}',
+      v_actor_id, v_role, v_via, left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+    );
+    return null;
+  end if;
+
+  if v_personal <> '{}' then
+    select k.key into v_hash_key from private.audit_key k;
+  end if;
+  insert into audit.log (
+    recorded_at, tenant_id, table_name, row_id, operation, changes,
+    actor_id, actor_role, via, address, client, request_id
+  )
+  select
+    v_now, (r.body ->> v_tenant)::uuid, v_table,
+    concat_ws(',', r.body ->> v_key[1], r.body ->> v_key[2], r.body ->> v_key[3], r.body ->> v_key[4]), tg_op,
+    (
+      select coalesce(jsonb_object_agg(c.key, case
+        when c.key = any (v_secret) then '{}'
+        when c.key = any (v_personal) then
+          jsonb_build_object(v_side, audit.hash_personal(v_table || '.' || c.key, c.value, v_hash_key))
+        when pg_column_size(c.value) > 8192 then jsonb_build_object(v_side, audit.shorten(c.value))
+        else jsonb_build_object(v_side, c.value)
+      end), '{}')
+      from jsonb_each(r.body) as c
+      where c.value <> 'null' and c.key <> all (v_left_out)
+    ),
+    v_actor_id, v_role, v_via, left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  from (select to_jsonb(t) as body from changed_rows t offset 0) as r;
+  return null;
+end
+$$;
+
+create table audit.watched_tables (
+  table_name text primary key,
+  columns text[] not null,
+  personal text[] not null,
+  secret text[] not null,
+  ignored text[] not null,
+  corrections_only boolean not null
+);
+alter table audit.watched_tables enable row level security;
+
+comment on table audit.watched_tables is 'What audit.watch was told, and which columns the table had then.';
+
+-- UPDATE has a function for each table, which compares column by column: converting whole rows to jsonb, to find the one
+-- value that changed, costs several times as much. And it compares in the function, not in the trigger's WHEN, because
+-- a condition over many columns is parsed anew by every statement, which costs more than all the rest.
+create function audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_column record;
+  v_side text;
+  v_values text[];
+  v_comparisons text := '';
+  v_compared text[] := '{}'::text[];
+  v_operation text := quote_literal('UPDATE');
+begin
+  for v_column in
+    select
+      a.attname as name,
+      coalesce(nullif(t.typbasetype, 0), t.oid) in (
+        'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype
+      ) as is_text,
+      t.typlen > 0 or coalesce(nullif(t.typbasetype, 0), t.oid) = 'numeric'::regtype as is_small
+    from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid
+    where a.attrelid = p_table and a.attname = any (p_watched.columns) and a.attname <> all (p_watched.ignored)
+    order by a.attnum
+  loop
+    v_values := '{}'::text[];
+    foreach v_side in array array['old', 'new'] loop
+      v_values := v_values || format(
+        case
+          when v_column.name = any (p_watched.personal) then 'audit.hash_personal(%3$L, to_jsonb(%1$s.%2$I))'
+          when v_column.is_small then '%1$s.%2$I'
+          when v_column.is_text then
+            'case when octet_length(%1$s.%2$I) > 8000 then audit.shorten(to_jsonb(%1$s.%2$I)) else to_jsonb(%1$s.%2$I) end'
+          else 'audit.shorten(to_jsonb(%1$s.%2$I))'
+        end,
+        v_side, v_column.name, p_watched.table_name || '.' || v_column.name
+      );
+    end loop;
+    v_compared := v_compared || v_column.name::text;
+    v_comparisons := v_comparisons || format(
+      $part$
+  if old.%1$I is distinct from new.%1$I then
+    v_changes := v_changes || jsonb_build_object(%1$L, %2$s);
+  end if;$part$,
+      v_column.name,
+      case
+        when v_column.name = any (p_watched.secret) then '''{}''::jsonb'
+        else format(E'jsonb_build_object(\n      ''old'', %s,\n      ''new'', %s\n    )', v_values[1], v_values[2])
+      end
+    );
+    if v_column.name = 'deleted_at' then
+      v_operation := 'case when old.deleted_at is null and new.deleted_at is not null then ''DELETE'' '
+        'when old.deleted_at is not null and new.deleted_at is null then ''RESTORE'' else ''UPDATE'' end';
+    end if;
+  end loop;
+
+  execute format(
+    $create$
+create or replace function audit.%1$I()
+returns trigger
+language plpgsql
+volatile security definer
+set search_path = ''
+as $body$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin%2$s%3$s
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    %4$s, %5$L, concat_ws(',', %6$s),
+    %7$s,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$body$
+    $create$,
+    p_name,
+    -- Where counters change far more often than anything else, one comparison spares the many.
+    case
+      when cardinality(p_watched.ignored) > 1 then format(
+        E'\n  if (%s)\n    is not distinct from (%s)\n  then\n    return null;\n  end if;\n',
+        (select string_agg(format('old.%I', c.name), ', ' order by c.position)
+          from unnest(v_compared) with ordinality as c (name, position)),
+        (select string_agg(format('new.%I', c.name), ', ' order by c.position)
+          from unnest(v_compared) with ordinality as c (name, position))
+      )
+      else ''
+    end,
+    v_comparisons,
+    case when p_tenant <> '' then format('new.%I', p_tenant) else 'null' end,
+    p_watched.table_name,
+    (select string_agg(format('old.%I', k.name), ', ' order by k.position) from unnest(p_key) with ordinality as k (name, position)),
+    v_operation
+  );
+end
+$$;
+
+-- INV-O2
+create function audit.watch(
+  p_table regclass, personal text[] default '{}', secret text[] default '{}', ignored text[] default '{}',
+  corrections text default null
+)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_watched audit.watched_tables;
+  v_function text;
+  v_key text[];
+  v_left_out text[];
+  v_tenant text;
+  v_arguments text;
+  v_unknown text;
+begin
+  select n.nspname || '.' || c.relname, 'record_' || n.nspname || '_' || c.relname
+  into v_watched.table_name, v_function
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.oid = p_table;
+  select array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated = '' and a.attname <> 'updated_at'),
+    coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> '' or a.attname = 'updated_at'), '{}')
+  into v_watched.columns, v_left_out
+  from pg_catalog.pg_attribute a
+  where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped;
+  select array_agg(a.attname::text order by k.position) into v_key
+  from pg_catalog.pg_index i
+  cross join unnest(i.indkey) with ordinality as k (attnum, position)
+  join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+  where i.indrelid = p_table and i.indisprimary;
+  if v_key is null or cardinality(v_key) > 4 then
+    raise exception 'Table % cannot be watched: it needs a primary key of at most four columns.', p_table;
+  end if;
+  select c.name into v_unknown
+  from unnest(personal || secret || ignored) as c (name)
+  where c.name <> all (v_watched.columns || v_left_out)
+  limit 1;
+  if found then
+    raise undefined_column using message = format('Table %s has no column %s to be treated apart.', p_table, v_unknown);
+  end if;
+  v_watched.personal := personal;
+  v_watched.secret := secret;
+  v_watched.ignored := ignored || array['updated_at'];
+  v_watched.corrections_only := corrections is not null;
+  v_tenant := case
+    when v_watched.table_name = 'lms.tenants' then 'id'
+    when 'tenant_id' = any (v_watched.columns) then 'tenant_id'
+    else ''
+  end;
+  insert into audit.watched_tables
+  select v_watched.*
+  on conflict (table_name) do update
+  set columns = excluded.columns,
+      personal = excluded.personal,
+      secret = excluded.secret,
+      ignored = excluded.ignored,
+      corrections_only = excluded.corrections_only;
+
+  perform audit.write_update_function(p_table, v_function, v_watched, v_key, v_tenant);
+  execute format(
+    'create or replace trigger _900_audit_update after update on %s for each row %s execute function audit.%I()',
+    p_table, 'when (' || corrections || ')', v_function
+  );
+  v_arguments := format(
+    'audit.record_rows(%L, %L, %L, %L, %L, %L)', v_watched.table_name, v_tenant, v_key, personal, secret, v_left_out
+  );
+  execute format(
+    'create or replace trigger _900_audit_delete after delete on %s referencing old table as changed_rows '
+    'for each statement execute function %s',
+    p_table, v_arguments
+  );
+  execute format(
+    'create or replace trigger _900_audit_truncate after truncate on %s for each statement execute function %s',
+    p_table, v_arguments
+  );
+  if corrections is null then
+    execute format(
+      'create or replace trigger _900_audit_insert after insert on %s referencing new table as changed_rows '
+      'for each statement execute function %s',
+      p_table, v_arguments
+    );
+  end if;
+end
+$$;
+
+comment on function audit.watch is
+  'Records every change of a table from now on. personal: columns of which only a keyed hash is kept; secret: columns of '
+  'which nothing is kept but that they changed; ignored: columns whose change alone is not worth a row (updated_at never '
+  'is). corrections: a condition on old and new; then only such updates, deletions and TRUNCATE are recorded. To be called '
+  'again after a column was added: audit.gaps lists what it does not know.';
+
+create view audit.gaps
+with (security_invoker = true)
+as
+select w.table_name, a.attname::text as column_name
+from audit.watched_tables w
+join pg_catalog.pg_attribute a on a.attrelid = to_regclass(w.table_name)
+where a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> 'updated_at' and a.attname <> all (w.columns)
+union all
+select n.nspname || '.' || c.relname, null
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and not c.relispartition
+  and n.nspname in ('public', 'lms', 'content', 'media', 'billing', 'analytics')
+  and (
+    n.nspname || '.' || c.relname in ('lms.tenants', 'public.profiles', 'public.profile_private')
+    or exists (
+      select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+    )
+  )
+  and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
+
+comment on view audit.gaps is
+  'Tables of tenants and people that are not watched, and columns that were added since their table was. Empty when all is well.';
+
+-- =====================================================================================================
+-- Sealing
+-- =====================================================================================================
+
+create table audit.seals (
+  tenant_id uuid not null,
+  number bigint not null,
+  log_ids bigint[] not null,
+  row_hashes bytea[] not null,
+  previous_hash bytea not null,
+  hash bytea not null,
+  sealed_at timestamptz not null,
+  primary key (tenant_id, number)
+);
+
+comment on table audit.seals is
+  'Per tenant a chain of seals over rows of the log: each names its rows, holds a hash of each, and is hashed together with '
+  'the seal before it.';
+comment on column audit.seals.tenant_id is 'The nil UUID for rows that belong to no tenant.';
+comment on column audit.seals.previous_hash is 'Of the seal before it; of the first one, a hash of the tenant''s id.';
+
+create table audit.heads (
+  tenant_id uuid primary key,
+  number bigint not null,
+  hash bytea not null,
+  sealed_at timestamptz not null,
+  constraint head_is_a_seal foreign key (tenant_id, number) references audit.seals (tenant_id, number)
+);
+
+comment on table audit.heads is
+  'The newest seal of each tenant. Kept elsewhere, it proves later that nothing sealed until then was altered.';
+
+-- Everything up to (sealed_xid, sealed_id) is sealed. Numbers of transactions mean nothing to another cluster: rows up to
+-- restored_id were restored there from a dump, and are told apart by whether a seal names them. While restored_by is
+-- set, these are still being sealed.
+create table audit.seal_state (
+  is_only_row boolean primary key default true constraint there_is_one_seal_state check (is_only_row),
+  system_identifier bigint not null,
+  sealed_xid xid8 not null default '0',
+  sealed_id bigint not null default 0,
+  restored_id bigint not null default 0,
+  restored_by xid8
+);
+insert into audit.seal_state (system_identifier)
+select c.system_identifier from pg_control_system() as c;
+
+comment on table audit.seal_state is 'How far the log is sealed.';
+
+create trigger _100_append_only before update or delete on audit.seals
+  for each row execute function audit.refuse_change();
+create trigger _100_never_emptied before truncate on audit.seals
+  for each statement execute function audit.refuse_change();
+
+alter table audit.seals enable row level security;
+alter table audit.heads enable row level security;
+alter table audit.seal_state enable row level security;
+
+-- The same text whatever the time zone, the date style or the encoding of the session.
+create function audit.hash_row(p_row audit.log)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(convert_to(
+    jsonb_build_array(
+      p_row.id, p_row.xid::text, to_char(p_row.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+      p_row.tenant_id, p_row.table_name, p_row.row_id, p_row.operation, p_row.changes,
+      p_row.actor_id, p_row.actor_role, p_row.via, p_row.address, p_row.client, p_row.request_id
+    )::text,
+    'UTF8'
+  ));
+end
+$$;
+
+comment on function audit.hash_row is 'SHA-256 of all columns of the row, as a JSON array in UTF-8, times in UTC to the microsecond.';
+
+create function audit.hash_seal(p_seal audit.seals)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(
+    p_seal.previous_hash || int8send(p_seal.number) || timestamptz_send(p_seal.sealed_at)
+    || (select string_agg(int8send(l.id), '' order by l.position) from unnest(p_seal.log_ids) with ordinality as l (id, position))
+    || (select string_agg(r.hash, '' order by r.position) from unnest(p_seal.row_hashes) with ordinality as r (hash, position))
+  );
+end
+$$;
+
+comment on function audit.hash_seal is
+  'SHA-256 of the previous seal''s hash, number, time (8 bytes each, big-endian; microseconds since 2000), ids and row hashes.';
+
+-- INV-O2. Rows of transactions that are still running cannot be seen and may come later, so rows are sealed up to the
+-- oldest of them.
+create function ops.seal_audit_log(p_batch integer default 100000)
+returns bigint
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_system_identifier bigint;
+  v_horizon xid8;
+  v_state audit.seal_state;
+  v_end_xid xid8;
+  v_end_id bigint;
+  v_seal record;
+  v_rows bigint := 0;
+  v_restored bigint := 0;
+begin
+  select c.system_identifier into v_system_identifier from pg_control_system() as c;
+  select * into v_state from audit.seal_state for update;
+  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
+
+  if v_state.system_identifier <> v_system_identifier then
+    v_state.system_identifier := v_system_identifier;
+    v_state.sealed_xid := v_horizon;
+    v_state.sealed_id := 0;
+    v_state.restored_id := nextval(pg_get_serial_sequence('audit.log', 'id'));
+    v_state.restored_by := pg_current_xact_id();
+  end if;
+
+  select l.xid, l.id into v_end_xid, v_end_id
+  from audit.log l
+  where (l.xid, l.id) > (v_state.sealed_xid, v_state.sealed_id) and l.xid < v_horizon and l.id > v_state.restored_id
+  order by l.xid, l.id
+  offset p_batch - 1
+  limit 1;
+  if not found then
+    v_end_xid := greatest(v_horizon, v_state.sealed_xid);
+    v_end_id := case when v_end_xid = v_state.sealed_xid then v_state.sealed_id else 0 end;
+  end if;
+
+  for v_seal in
+    with fresh as (
+      select l.id, coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, audit.hash_row(l) as hash
+      from audit.log l
+      where (l.xid, l.id) > (v_state.sealed_xid, v_state.sealed_id) and (l.xid, l.id) <= (v_end_xid, v_end_id)
+        and l.id > v_state.restored_id
+    ), restored as (
+      select l.id, coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, audit.hash_row(l) as hash
+      from audit.log l
+      where v_state.restored_by is not null and l.id <= v_state.restored_id
+        and not exists (
+          select from (select unnest(s.log_ids) as id from audit.seals s) as sealed where sealed.id = l.id
+        )
+      order by l.id
+      limit p_batch
+    ), grouped as (
+      select r.tenant_id, array_agg(r.id order by r.id) as log_ids, array_agg(r.hash order by r.id) as row_hashes
+      from (select * from fresh union all select * from restored) as r
+      group by r.tenant_id
+    ), added as (
+      insert into audit.seals as s (tenant_id, number, log_ids, row_hashes, previous_hash, hash, sealed_at)
+      select
+        n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash,
+        audit.hash_seal((n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash, null, now())::audit.seals), now()
+      from (
+        select
+          g.tenant_id, coalesce(h.number, 0) + 1 as number, g.log_ids, g.row_hashes,
+          coalesce(h.hash, sha256(uuid_send(g.tenant_id))) as previous_hash
+        from grouped g
+        left join audit.heads h on h.tenant_id = g.tenant_id
+      ) as n
+      returning s.*
+    )
+    select
+      a.tenant_id, a.number, a.hash, a.sealed_at, cardinality(a.log_ids) as rows_sealed,
+      (select count(*) from unnest(a.log_ids) as i (id) where i.id <= v_state.restored_id) as restored_sealed
+    from added a
+    order by a.tenant_id
+  loop
+    insert into audit.heads as h (tenant_id, number, hash, sealed_at)
+    values (v_seal.tenant_id, v_seal.number, v_seal.hash, v_seal.sealed_at)
+    on conflict (tenant_id) do update
+    set number = excluded.number, hash = excluded.hash, sealed_at = excluded.sealed_at;
+    -- Leaves the database with the server's log, where nobody who can write the database can take it back.
+    raise log 'audit head: tenant % number % hash %', v_seal.tenant_id, v_seal.number, encode(v_seal.hash, 'hex');
+    v_rows := v_rows + v_seal.rows_sealed;
+    v_restored := v_restored + v_seal.restored_sealed;
+  end loop;
+
+  if v_state.restored_by < v_horizon and v_restored < p_batch then
+    v_state.restored_by := null;
+  end if;
+  update audit.seal_state s
+  set system_identifier = v_state.system_identifier,
+      sealed_xid = v_end_xid,
+      sealed_id = v_end_id,
+      restored_id = v_state.restored_id,
+      restored_by = v_state.restored_by;
+  return v_rows;
+end
+$$;
+
+comment on function ops.seal_audit_log is
+  'Seals rows of the audit log whose transactions are over, at most p_batch per run; returns how many.';
+
+-- =====================================================================================================
+-- Verification
+-- =====================================================================================================
+
+create function audit.verify(p_tenant_id uuid default null, p_heads jsonb default null)
+returns table (tenant_id uuid, seal_number bigint, log_id bigint, problem text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_state audit.seal_state;
+  v_xids_count boolean;
+begin
+  select * into v_state from audit.seal_state;
+  -- Just restored and not sealed since: numbers of transactions are those of another cluster.
+  v_xids_count := v_state.system_identifier = (select c.system_identifier from pg_control_system() as c);
+
+  return query
+  with chain as (
+    select
+      s.tenant_id, s.number, s.hash, s.hash is distinct from audit.hash_seal(s) as is_altered,
+      lag(s.number, 1, 0::bigint) over earlier + 1 as expected_number,
+      s.previous_hash is distinct from lag(s.hash, 1, sha256(uuid_send(s.tenant_id))) over earlier as is_broken
+    from audit.seals s
+    where p_tenant_id is null or s.tenant_id = p_tenant_id
+    window earlier as (partition by s.tenant_id order by s.number)
+  ), sealed as (
+    select s.tenant_id, s.number, i.id, i.hash
+    from audit.seals s
+    cross join unnest(s.log_ids, s.row_hashes) as i (id, hash)
+    where p_tenant_id is null or s.tenant_id = p_tenant_id
+  ), heads as (
+    select h.tenant_id, h.number, encode(h.hash, 'hex') as hash
+    from audit.heads h
+    union all
+    select h.tenant_id, h.number, h.hash
+    from jsonb_to_recordset(p_heads) as h (tenant_id uuid, number bigint, hash text)
+  ), problems as (
+    select c.tenant_id, c.expected_number as number, null::bigint as log_id, 'seal missing' as problem
+    from chain c
+    where c.number <> c.expected_number
+    union all
+    select c.tenant_id, c.number, null, 'seal altered'
+    from chain c
+    where c.is_altered or (c.is_broken and c.number = c.expected_number)
+    union all
+    select h.tenant_id, h.number, null, case when c.number is null then 'seal missing' else 'seal differs from the head' end
+    from heads h
+    left join chain c on c.tenant_id = h.tenant_id and c.number = h.number
+    where (p_tenant_id is null or h.tenant_id = p_tenant_id) and c.hash is distinct from decode(h.hash, 'hex')
+    union all
+    select i.tenant_id, i.number, i.id, case when l.id is null then 'row missing' else 'row altered' end
+    from sealed i
+    left join audit.log l on l.id = i.id
+    where l.id is null or i.hash is distinct from audit.hash_row(l)
+    union all
+    select coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000'), null, l.id, 'row slipped in'
+    from audit.log l
+    where (p_tenant_id is null or coalesce(l.tenant_id, '00000000-0000-0000-0000-000000000000') = p_tenant_id)
+      and v_xids_count
+      and case
+        when l.id <= v_state.restored_id then v_state.restored_by is null
+        else (l.xid, l.id) <= (v_state.sealed_xid, v_state.sealed_id)
+          or l.xid >= pg_snapshot_xmax(pg_current_snapshot())
+      end
+      and not exists (
+        select from (select unnest(s.log_ids) as id from audit.seals s) as i where i.id = l.id
+      )
+  )
+  select distinct on (p.tenant_id) p.tenant_id, p.number, p.log_id, p.problem
+  from problems p
+  order by p.tenant_id, p.number, p.log_id nulls first, p.problem;
+end
+$$;
+
+comment on function audit.verify is
+  'The first broken link of each tenant''s chain, or of one tenant''s: which seal, which row, what is wrong. No rows: nothing '
+  'was altered. p_heads: heads kept elsewhere, [{tenant_id, number, hash}], against which the chain is held as well.';
+
+-- =====================================================================================================
+-- Reading, for operators
+-- =====================================================================================================
+
+create view audit.row_history
+with (security_invoker = true)
+as
+select
+  l.table_name, l.row_id, l.id, l.recorded_at, l.operation, c.key as column_name,
+  c.value -> 'old' as old_value, c.value -> 'new' as new_value,
+  coalesce(p.display_name, l.actor_role) as actor, l.actor_id, l.via, l.address, l.client, l.request_id, l.tenant_id
+from audit.log l
+left join lateral jsonb_each(l.changes) as c on true
+left join public.profiles p on p.id = l.actor_id;
+
+comment on view audit.row_history is 'What happened to a row, column by column: where row_id = ... order by id.';
+
+create view audit.person_history
+with (security_invoker = true)
+as
+select
+  l.actor_id, p.display_name as actor, l.id, l.recorded_at, t.slug as tenant, l.operation, l.table_name, l.row_id,
+  array(select jsonb_object_keys(l.changes)) as column_names, l.actor_role, l.via, l.address, l.client, l.request_id
+from audit.log l
+left join public.profiles p on p.id = l.actor_id
+left join lms.tenants t on t.id = l.tenant_id
+where l.actor_id is not null;
+
+comment on view audit.person_history is 'What a person did: where actor_id = ... order by id.';
+
+-- =====================================================================================================
+-- Reading, for those with audit.read
+-- =====================================================================================================
+
+create type lms.audit_entry as (
+  id bigint, recorded_at timestamptz, table_name text, row_id text, operation text, changes jsonb, actor_id uuid,
+  actor_role text, via text, address text, client text, request_id text
+);
+comment on type lms.audit_entry is
+  'One changed row; changes is {column: {old, new}}. Personal values are {hash}, equal for equal values; values over 8 kB are '
+  '{sha256, bytes}. address, client and request_id are what the caller''s request said.';
+
+create type lms.audit_head as (tenant_id uuid, number bigint, hash text, sealed_at timestamptz);
+comment on type lms.audit_head is 'The newest seal of a tenant''s audit trail; hash in hexadecimal.';
+
+create function private.require_audit_read(p_tenant_id uuid)
+returns void
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+begin
+  if p_tenant_id is null or not p_tenant_id = any (array(select private.tenants_where('audit.read'))) then
+    raise insufficient_privilege using message = 'This takes the permission audit.read in the whole tenant.';
+  end if;
+end
+$$;
+
+-- Reads as the owner, who alone may; the conditions are put together here so that each question walks its own index.
+create function private.read_audit_trail(
+  p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamptz, p_until timestamptz, p_before_id bigint,
+  p_limit integer
+)
+returns lms.audit_entry[]
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_entries lms.audit_entry[];
+begin
+  perform private.require_audit_read(p_tenant_id);
+  execute
+    'select coalesce(array_agg(e::lms.audit_entry order by (e).id desc), ''{}'') from ('
+    'select (l.id, l.recorded_at, l.table_name, l.row_id, l.operation, l.changes, l.actor_id, l.actor_role, l.via, '
+    'l.address, l.client, l.request_id)::lms.audit_entry as e from audit.log l where l.tenant_id = $1'
+    || case when p_table is not null then ' and l.table_name = $2' else '' end
+    || case when p_row_id is not null then ' and l.row_id = $3' else '' end
+    || case when p_actor_id is not null then ' and l.actor_id = $4' else '' end
+    || case when p_from is not null then ' and l.recorded_at >= $5' else '' end
+    || case when p_until is not null then ' and l.recorded_at < $6' else '' end
+    || case when p_before_id is not null then ' and l.id < $7' else '' end
+    || ' order by l.id desc limit $8) as page'
+  into v_entries
+  using p_tenant_id, p_table, p_row_id, p_actor_id, p_from, p_until, p_before_id, p_limit;
+  return v_entries;
+end
+$$;
+
+create function lms.get_audit_trail(
+  p_tenant_id uuid, p_table text default null, p_row_id text default null, p_actor_id uuid default null,
+  p_from timestamptz default null, p_until timestamptz default null, p_before_id bigint default null,
+  p_limit integer default 50
+)
+returns setof lms.audit_entry
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_limit is null or p_limit not between 1 and 500 then
+    perform private.fail('invalid_limit', 'The limit is 1 to 500.', 422);
+  end if;
+  return query
+  select e.*
+  from unnest(
+    private.read_audit_trail(p_tenant_id, p_table, p_row_id, p_actor_id, p_from, p_until, p_before_id, p_limit)
+  ) as e;
+end
+$$;
+
+comment on function lms.get_audit_trail is
+  'Who changed what in a tenant, newest first; the next page is p_before_id = the last id. Optionally of one table '
+  '(lms.courses), one row (its id), one person, from and until a time. Takes audit.read in the whole tenant, otherwise 403. '
+  '422 invalid_limit.';
+
+create function private.read_audit_head(p_tenant_id uuid)
+returns lms.audit_head
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_head lms.audit_head;
+begin
+  perform private.require_audit_read(p_tenant_id);
+  select h.tenant_id, h.number, encode(h.hash, 'hex'), h.sealed_at into v_head
+  from audit.heads h
+  where h.tenant_id = p_tenant_id;
+  return v_head;
+end
+$$;
+
+create function lms.get_audit_heads(p_tenant_id uuid)
+returns setof lms.audit_head
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_head constant lms.audit_head := private.read_audit_head(p_tenant_id);
+begin
+  if v_head.tenant_id is not null then
+    return next v_head;
+  end if;
+end
+$$;
+
+comment on function lms.get_audit_heads is
+  'The newest seal of the tenant''s audit trail, to be kept outside: with it anybody can prove later that nothing sealed until '
+  'then was altered. Empty when nothing is sealed yet. Takes audit.read in the whole tenant, otherwise 403.';
+
+-- Not to anon: there is nothing that it could read.
+grant execute on function
+  private.read_audit_trail, private.read_audit_head, lms.get_audit_trail, lms.get_audit_heads
+to authenticated;
+
+-- =====================================================================================================
+-- What is watched
+-- =====================================================================================================
+-- A table of tenants or people that is missing here shows in audit.gaps, and fails a test.
+
+select
+  audit.watch('lms.tenants'),
+  audit.watch('lms.org_units'),
+  audit.watch('lms.roles'),
+  audit.watch('lms.role_permissions'),
+  audit.watch('lms.assignable_roles'),
+  audit.watch('lms.memberships', personal => '{job_title, employee_number}'),
+  audit.watch('lms.role_grants'),
+  audit.watch('lms.invitations', personal => '{email, first_name, last_name, job_title, employee_number}'),
+  audit.watch('lms.cohorts'),
+  audit.watch('lms.cohort_members'),
+  audit.watch('private.platform_admins'),
+  audit.watch(
+    'public.profiles',
+    personal => '{username, first_name, last_name, avatar_url, bio, location, website, social_links}',
+    ignored => '{last_seen_at}'
+  ),
+  audit.watch(
+    'public.profile_private',
+    personal => '{email, phone, learning_preferences, knowledge_profile, learning_interests, notification_preferences, '
+      'locale, time_zone}'
+  ),
+  audit.watch('lms.courses'),
+  audit.watch('lms.course_staff'),
+  audit.watch('lms.modules'),
+  audit.watch('lms.lessons'),
+  audit.watch('lms.lesson_blocks'),
+  -- What recording progress writes is derived from lesson_progress, and far too frequent.
+  audit.watch(
+    'lms.enrollments',
+    ignored => '{items_total, items_done, time_spent_seconds, last_accessed_at, current_lesson_id}'
+  ),
+  audit.watch(
+    'lms.lesson_progress',
+    corrections => 'new.progress_percentage < old.progress_percentage or new.completed_at <> old.completed_at'
+  );
+
+select
+  ops.register_job(
+    'seal-audit-log', '*/5 * * * *', 'ops.seal_audit_log', interval '1 hour',
+    'The audit log is sealed, tenant by tenant, and the newest seals are written to the server''s log.'
+  ),
+  ops.register_job(
+    'make-audit-partitions', '41 2 * * *', 'ops.make_audit_partitions', interval '3 days',
+    'The audit log has a partition for each of the next months.'
+  );
+
+notify pgrst, 'reload schema';

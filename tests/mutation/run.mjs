@@ -1,0 +1,101 @@
+// Breaks one rule of the database at a time (mutants.sql) and runs the pgTAP files until one fails. A mutant that no file
+// notices survives: either a test is missing, or the rule is held twice; explained.json says which, and why.
+//
+//   make mutants                      all of them
+//   make mutants ONLY='policy lms.'   those whose description contains the text
+//
+// Runs inside `lyceum with-database --content pgtap`, which provides the database that each mutant is copied from.
+
+import { execFile } from 'node:child_process'
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+const here = dirname(fileURLToPath(import.meta.url))
+const tests = join(here, '../../supabase/tests/database')
+const source = new URL(process.env.ADMIN_DB_URL)
+const origin = source.pathname.slice(1)
+const only = process.env.ONLY ?? ''
+
+const urlOf = (database, role) => {
+  const url = new URL(role === 'admin' ? process.env.ADMIN_DB_URL : process.env.DB_URL)
+  url.pathname = `/${database}`
+  return url.href
+}
+
+async function psql(url, args) {
+  try {
+    const { stdout } = await run('psql', ['-X', '-q', '-A', '-t', '-d', url, ...args], { maxBuffer: 1 << 26 })
+    return { ok: true, output: stdout }
+  } catch (error) {
+    return { ok: false, output: `${error.stdout ?? ''}${error.stderr ?? error.message}` }
+  }
+}
+
+const passes = ({ ok, output }) => ok && !/^\s*not ok|^# Looks like|^psql:.*ERROR/m.test(output) && /^\s*1\.\.\d+/m.test(output)
+
+// Files that mention the object most come first; the file that compares exact lists of grants comes last, so that what is
+// counted as noticed is noticed by its effect where possible.
+function inOrder(files, mutant) {
+  const words = mutant.about.split('(')[0].split('.').pop()
+  const score = ({ name, text }) => (name.startsWith('08-') ? -1 : text.split(words).length)
+  return [...files].sort((a, b) => score(b) - score(a))
+}
+
+async function attempt(mutant, files, database) {
+  await psql(urlOf('postgres', 'admin'), ['-c', `drop database if exists "${database}" with (force)`])
+  const copied = await psql(urlOf('postgres', 'admin'), ['-c', `create database "${database}" template "${origin}"`])
+  if (!copied.ok) throw new Error(copied.output)
+  const applied = await psql(urlOf(database, 'postgres'), ['-v', 'ON_ERROR_STOP=1', '-c', mutant.statement])
+  if (!applied.ok) return { ...mutant, by: null, note: `cannot be applied: ${applied.output.trim()}` }
+  for (const file of inOrder(files, mutant)) {
+    const result = await psql(urlOf(database, 'postgres'), ['-v', 'ON_ERROR_STOP=1', '-f', join(tests, file.name)])
+    if (!passes(result)) return { ...mutant, by: file.name }
+  }
+  return { ...mutant, by: null }
+}
+
+const files = await Promise.all(
+  (await readdir(tests)).filter((name) => name.endsWith('.sql')).sort()
+    .map(async (name) => ({ name, text: await readFile(join(tests, name), 'utf8') })),
+)
+const explained = JSON.parse(await readFile(join(here, 'explained.json'), 'utf8'))
+const listed = await psql(process.env.DB_URL, ['-F', '\t', '-f', join(here, 'mutants.sql')])
+if (!listed.ok) throw new Error(listed.output)
+const mutants = listed.output.trim().split('\n')
+  .map((line) => line.split('\t'))
+  .map(([kind, about, change, statement]) => ({ kind, about, change, statement, name: `${kind} ${about}: ${change.trim()}` }))
+  .filter(({ name }) => name.includes(only))
+
+// What fails without any mutation would make every mutant look noticed.
+const sane = await attempt({ about: '', statement: 'select 1' }, files, `${origin}_0`)
+if (sane.by) throw new Error(`${sane.by} fails on the unchanged database; mend it first`)
+
+const queue = [...mutants]
+const results = []
+async function work(number) {
+  for (let mutant = queue.shift(); mutant; mutant = queue.shift()) {
+    results.push(await attempt(mutant, files, `${origin}_${number}`))
+    if (process.stderr.isTTY) process.stderr.write(`\r${results.length} of ${mutants.length}`)
+  }
+  await psql(urlOf('postgres', 'admin'), ['-c', `drop database if exists "${origin}_${number}" with (force)`])
+}
+await Promise.all(Array.from({ length: Number(process.env.JOBS ?? cpus().length) }, (_, number) => work(number)))
+if (process.stderr.isTTY) process.stderr.write('\n')
+
+const survivors = results.filter(({ by }) => !by)
+const unexplained = survivors.filter(({ name }) => !explained[name])
+const stale = only ? [] : Object.keys(explained).filter((name) => !survivors.some((survivor) => survivor.name === name))
+const byLists = results.filter(({ by }) => by?.startsWith('08-')).length
+
+console.log(`${results.length} mutants: ${results.length - survivors.length} noticed `
+  + `(${byLists} of them only by the exact lists of rights), ${survivors.length - unexplained.length} explained, `
+  + `${unexplained.length} survive`)
+for (const { name, note, statement } of unexplained) console.log(`  survives: ${name}${note ? ` (${note})` : ''}\n            ${statement}`)
+for (const name of stale) console.log(`  explained, but noticed or gone: ${name}`)
+await mkdir(join(here, '../../.lyceum'), { recursive: true })
+await writeFile(join(here, '../../.lyceum/mutants.json'), JSON.stringify(results, null, 1))
+process.exitCode = unexplained.length + stale.length > 0 ? 1 : 0

@@ -40,7 +40,7 @@ status: ## Show what runs, where, and with which keys
 
 # Building ------------------------------------------------------------------------------------------------------------
 
-.PHONY: setup build schema types bench
+.PHONY: setup build schema types matrix bench
 setup:
 	@infra/local/setup
 
@@ -56,10 +56,13 @@ bench: build ## Measure what docs promise, on generated data (SCALE=s or m)
 types: build ## Write supabase/types.ts, the TypeScript types of the exposed schemas
 	@$(LYCEUM) types
 
+matrix: setup ## Write the tables of docs/security.md from tests/access
+	@node tests/access/table.mjs
+
 # Testing -------------------------------------------------------------------------------------------------------------
 
 # Each step runs alone, too. The tests' database server starts with the first step that needs it; `test` stops it.
-STEPS := lint lint-migrations lint-database check-generated test-rust test-database test-client test-e2e
+STEPS := lint lint-migrations lint-database check-generated test-rust test-database test-access test-client test-e2e
 
 .PHONY: test $(STEPS)
 test: ## Everything that CI runs
@@ -99,6 +102,10 @@ test-rust: build ## Rust tests without the end-to-end ones
 test-database: build ## pgTAP, each file on a database of its own
 	$(call heading,Database tests: pgTAP)
 	@pg_prove --jobs $(PG_PROVE_JOBS) --psql-bin infra/local/psql-own-database --recurse --ext .sql supabase/tests/database
+
+test-access: build ## The access matrix (tests/access), every cell over HTTP
+	$(call heading,Access matrix)
+	@node --test tests/access/*.test.mjs
 
 test-client: build ## supabase-js against sandboxes
 	$(call heading,Client tests: supabase-js)

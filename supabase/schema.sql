@@ -131,6 +131,15 @@ ALTER SCHEMA public OWNER TO pg_database_owner;
 COMMENT ON SCHEMA public IS 'standard public schema';
 
 --
+-- Name: operation; Type: DOMAIN; Schema: audit; Owner: postgres
+--
+
+CREATE DOMAIN audit.operation AS text
+	CONSTRAINT audit_operation_is_known CHECK ((VALUE = ANY (ARRAY['INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'RESTORE'::text, 'TRUNCATE'::text])));
+
+ALTER DOMAIN audit.operation OWNER TO postgres;
+
+--
 -- Name: audit_entry; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -444,6 +453,32 @@ ALTER TYPE lms.issued_invitation OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.issued_invitation IS 'An invitation with its token, which is shown this once: the database keeps a hash.';
+
+--
+-- Name: job_health; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.job_health AS (
+	job text,
+	description text,
+	schedule text,
+	longest_gap interval,
+	is_overdue boolean,
+	last_started_at timestamp with time zone,
+	last_status text,
+	last_rows_done bigint,
+	last_succeeded_at timestamp with time zone,
+	last_failed_at timestamp with time zone,
+	last_error text
+);
+
+ALTER TYPE lms.job_health OWNER TO postgres;
+
+--
+-- Name: TYPE job_health; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.job_health IS 'A job, whether it runs as it should, and what went wrong last.';
 
 --
 -- Name: lesson_content_block; Type: TYPE; Schema: lms; Owner: postgres
@@ -888,7 +923,7 @@ ALTER FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) OW
 -- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: COMMENT; Schema: audit; Owner: postgres
 --
 
-COMMENT ON FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) IS '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash, so that one sees that a value was changed back, and not what it is. The key is looked up unless it is given.';
+COMMENT ON FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) IS '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash: one sees that a value was changed back, and not what it is. The key is looked up unless it is given.';
 
 --
 -- Name: log; Type: TABLE; Schema: audit; Owner: postgres
@@ -901,15 +936,14 @@ CREATE TABLE audit.log (
     tenant_id uuid,
     table_name text NOT NULL,
     row_id text,
-    operation text NOT NULL,
+    operation audit.operation NOT NULL,
     changes jsonb NOT NULL,
     actor_id uuid,
     actor_role text NOT NULL,
     via text,
     address text,
     client text,
-    request_id text,
-    CONSTRAINT audit_operation_is_known CHECK ((operation = ANY (ARRAY['INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'RESTORE'::text, 'TRUNCATE'::text])))
+    request_id text
 )
 PARTITION BY RANGE (recorded_at);
 
@@ -949,7 +983,7 @@ COMMENT ON COLUMN audit.log.operation IS 'Setting deleted_at counts as DELETE, c
 -- Name: COLUMN log.changes; Type: COMMENT; Schema: audit; Owner: postgres
 --
 
-COMMENT ON COLUMN audit.log.changes IS '{column: {old, new}} of the columns that changed; without old when the row is new, without new when it is gone, and then without columns that are null. Personal columns are {hash}, values over 8 kB {sha256, bytes}, secret columns {}.';
+COMMENT ON COLUMN audit.log.changes IS '{column: {old, new}} of the columns that changed; without old when the row is new, without new when it is gone, and then without columns that are null. Personal columns are {hash}, values over 8 kB {sha256, bytes}, secret ones {}.';
 
 --
 -- Name: COLUMN log.actor_id; Type: COMMENT; Schema: audit; Owner: postgres
@@ -1060,8 +1094,14 @@ CREATE FUNCTION audit.hash_seal(p_seal audit.seals) RETURNS bytea
 begin
   return sha256(
     p_seal.previous_hash || int8send(p_seal.number) || timestamptz_send(p_seal.sealed_at)
-    || (select string_agg(int8send(l.id), '' order by l.position) from unnest(p_seal.log_ids) with ordinality as l (id, position))
-    || (select string_agg(r.hash, '' order by r.position) from unnest(p_seal.row_hashes) with ordinality as r (hash, position))
+    || (
+      select string_agg(int8send(l.id), '' order by l.position)
+      from unnest(p_seal.log_ids) with ordinality as l (id, position)
+    )
+    || (
+      select string_agg(r.hash, '' order by r.position)
+      from unnest(p_seal.row_hashes) with ordinality as r (hash, position)
+    )
   );
 end
 $$;
@@ -1072,7 +1112,7 @@ ALTER FUNCTION audit.hash_seal(p_seal audit.seals) OWNER TO postgres;
 -- Name: FUNCTION hash_seal(p_seal audit.seals); Type: COMMENT; Schema: audit; Owner: postgres
 --
 
-COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, number, time (8 bytes each, big-endian; microseconds since 2000), ids and row hashes.';
+COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, the number, the time (8 bytes each, big-endian; microseconds since 2000), the ids and the row hashes.';
 
 --
 -- Name: record_lms_assignable_roles(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3602,7 +3642,8 @@ CREATE FUNCTION audit.refuse_change() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  raise insufficient_privilege using message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
+  raise insufficient_privilege using
+    message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
 end
 $$;
 
@@ -3642,6 +3683,7 @@ COMMENT ON FUNCTION audit.shorten(p_value jsonb) IS 'The value, or {sha256, byte
 CREATE FUNCTION audit.verify(p_tenant_id uuid DEFAULT NULL::uuid, p_heads jsonb DEFAULT NULL::jsonb) RETURNS TABLE(tenant_id uuid, seal_number bigint, log_id bigint, problem text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET enable_nestloop TO 'off'
     AS $$
 declare
   v_state audit.seal_state;
@@ -3680,7 +3722,9 @@ begin
     from chain c
     where c.is_altered or (c.is_broken and c.number = c.expected_number)
     union all
-    select h.tenant_id, h.number, null, case when c.number is null then 'seal missing' else 'seal differs from the head' end
+    select
+      h.tenant_id, h.number, null,
+      case when c.number is null then 'seal missing' else 'seal differs from the head' end
     from heads h
     left join chain c on c.tenant_id = h.tenant_id and c.number = h.number
     where (p_tenant_id is null or h.tenant_id = p_tenant_id) and c.hash is distinct from decode(h.hash, 'hex')
@@ -3739,8 +3783,11 @@ begin
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.oid = p_table;
-  select array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated = '' and a.attname <> 'updated_at'),
-    coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> '' or a.attname = 'updated_at'), '{}')
+  select
+    array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated = '' and a.attname <> 'updated_at'),
+    coalesce(
+      array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> '' or a.attname = 'updated_at'), '{}'
+    )
   into v_watched.columns, v_left_out
   from pg_catalog.pg_attribute a
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped;
@@ -3868,7 +3915,8 @@ begin
           when v_column.name = any (p_watched.personal) then 'audit.hash_personal(%3$L, to_jsonb(%1$s.%2$I))'
           when v_column.is_small then '%1$s.%2$I'
           when v_column.is_text then
-            'case when octet_length(%1$s.%2$I) > 8000 then audit.shorten(to_jsonb(%1$s.%2$I)) else to_jsonb(%1$s.%2$I) end'
+            'case when octet_length(%1$s.%2$I) > 8000 then audit.shorten(to_jsonb(%1$s.%2$I)) '
+            'else to_jsonb(%1$s.%2$I) end'
           else 'audit.shorten(to_jsonb(%1$s.%2$I))'
         end,
         v_side, v_column.name, p_watched.table_name || '.' || v_column.name
@@ -3966,7 +4014,10 @@ $body$
     v_comparisons,
     case when p_tenant <> '' then format('new.%I', p_tenant) else 'null' end,
     p_watched.table_name,
-    (select string_agg(format('old.%I', k.name), ', ' order by k.position) from unnest(p_key) with ordinality as k (name, position)),
+    (
+      select string_agg(format('old.%I', k.name), ', ' order by k.position)
+      from unnest(p_key) with ordinality as k (name, position)
+    ),
     v_operation
   );
 end
@@ -3993,7 +4044,7 @@ ALTER FUNCTION lms.accept_invitation(p_token text) OWNER TO postgres;
 -- Name: FUNCTION accept_invitation(p_token text); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.accept_invitation(p_token text) IS 'Makes the caller a member and returns the membership; again the same when repeated. The caller''s confirmed e-mail address must be the invited one. 404 invitation_not_found; 403 invitation_for_another_address, email_not_confirmed, membership_suspended; 409 invitation_expired, invitation_used, invitation_void, tenant_inactive.';
+COMMENT ON FUNCTION lms.accept_invitation(p_token text) IS 'Makes the caller a member and returns the membership; again the same when repeated. The caller''s confirmed e-mail address must be the invited one. 404 invitation_not_found; 403 invitation_for_another_address, email_not_confirmed, membership_suspended; 409 invitation_expired, invitation_used, invitation_void, employee_number_taken, unit_archived, tenant_inactive.';
 
 --
 -- Name: courses; Type: TABLE; Schema: lms; Owner: postgres
@@ -4590,6 +4641,27 @@ ALTER FUNCTION lms.get_dashboard() OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_dashboard() IS 'The caller''s home screen in one call: up to 10 active courses (last used first), statistics, the 10 lessons completed last, and up to 10 due items (soonest first).';
 
 --
+-- Name: get_health(); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_health() RETURNS SETOF lms.job_health
+    LANGUAGE plpgsql STABLE ROWS 20
+    SET search_path TO ''
+    AS $$
+begin
+  return query select * from private.read_health();
+end
+$$;
+
+ALTER FUNCTION lms.get_health() OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_health(); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_health() IS 'Every scheduled job with its last run, success and failure, overdue ones first. For platform administrators; 403 for everybody else.';
+
+--
 -- Name: get_invitation(text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -5122,6 +5194,7 @@ CREATE FUNCTION ops.make_audit_partitions() RETURNS integer
     SET lock_timeout TO '3s'
     AS $$
 declare
+  v_instant constant text := 'YYYY-MM-DD"T00:00:00Z"';
   v_month timestamp := date_trunc('month', now() at time zone 'UTC');
   v_name text;
   v_made integer := 0;
@@ -5131,17 +5204,19 @@ begin
     if to_regclass('audit.' || v_name) is null and not exists (
       select
       from audit.log_default d
-      where d.recorded_at >= v_month at time zone 'UTC' and d.recorded_at < (v_month + interval '1 month') at time zone 'UTC'
+      where d.recorded_at >= v_month at time zone 'UTC'
+        and d.recorded_at < (v_month + interval '1 month') at time zone 'UTC'
     ) then
-      execute format('create table audit.%I (like audit.log including defaults including constraints)', v_name);
+      execute format('create table audit.%I (like audit.log including defaults)', v_name);
       execute format('alter table audit.%I enable row level security', v_name);
       execute format(
-        'create trigger _100_never_emptied before truncate on audit.%I for each statement execute function audit.refuse_change()',
+        'create trigger _100_never_emptied before truncate on audit.%I '
+        'for each statement execute function audit.refuse_change()',
         v_name
       );
       execute format(
         'alter table audit.log attach partition audit.%I for values from (%L) to (%L)',
-        v_name, v_month || '+00', v_month + interval '1 month' || '+00'
+        v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
       );
       v_made := v_made + 1;
     end if;
@@ -5279,6 +5354,7 @@ COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and 
 CREATE FUNCTION ops.seal_audit_log(p_batch integer DEFAULT 100000) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET enable_nestloop TO 'off'
     AS $$
 declare
   v_system_identifier bigint;
@@ -5336,7 +5412,8 @@ begin
       insert into audit.seals as s (tenant_id, number, log_ids, row_hashes, previous_hash, hash, sealed_at)
       select
         n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash,
-        audit.hash_seal((n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash, null, now())::audit.seals), now()
+        audit.hash_seal((n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash, null, now())::audit.seals),
+        now()
       from (
         select
           g.tenant_id, coalesce(h.number, 0) + 1 as number, g.log_ids, g.row_hashes,
@@ -5496,6 +5573,15 @@ begin
     -- Or somebody who is about to lose their rights could keep them, by inviting themselves beforehand.
     perform private.fail(
       'invitation_void', 'Whoever sent this invitation may not give this role any more.', 409, null, 'Ask for a new one.'
+    );
+  elsif v_membership.employee_number is null and exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = v_invitation.tenant_id and m.employee_number = v_invitation.employee_number
+  ) then
+    perform private.fail(
+      'employee_number_taken', 'Another member has the employee number of this invitation by now.', 409, null,
+      'Ask for a new one.'
     );
   end if;
 
@@ -6097,6 +6183,33 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
+-- Name: check_unit_move(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_unit_move() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and exists (
+    select
+    from lms.role_grants g
+    join private.org_unit_closure c on c.ancestor_id = g.unit_id and c.descendant_id = new.parent_id
+    where g.tenant_id = old.tenant_id
+      and not exists (
+        select from private.org_unit_closure o where o.ancestor_id = g.unit_id and o.descendant_id = old.id
+      )
+      and not private.may_grant((select auth.uid()), old.tenant_id, g.role_id, old.id)
+  ) then
+    perform private.refuse_grant();
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_unit_move() OWNER TO postgres;
+
+--
 -- Name: claim_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -6607,8 +6720,10 @@ begin
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
+    -- Whoever is suspended sees nothing of the tenant, the ids of their own rows neither.
     return next (
-      'already_enrolled', 'There is an open enrolment already.', jsonb_build_object('enrollment_id', v_open.id)
+      'already_enrolled', 'There is an open enrolment already.',
+      case when v_member.status <> 'suspended' then jsonb_build_object('enrollment_id', v_open.id) end
     )::lms.eligibility_reason;
   end if;
   if p_self then
@@ -8288,7 +8403,7 @@ begin
   perform private.require_audit_read(p_tenant_id);
   execute
     'select coalesce(array_agg(e::lms.audit_entry order by (e).id desc), ''{}'') from ('
-    'select (l.id, l.recorded_at, l.table_name, l.row_id, l.operation, l.changes, l.actor_id, l.actor_role, l.via, '
+    'select (l.id, l.recorded_at, l.table_name, l.row_id, l.operation::text, l.changes, l.actor_id, l.actor_role, l.via, '
     'l.address, l.client, l.request_id)::lms.audit_entry as e from audit.log l where l.tenant_id = $1'
     || case when p_table is not null then ' and l.table_name = $2' else '' end
     || case when p_row_id is not null then ' and l.row_id = $3' else '' end
@@ -8306,6 +8421,27 @@ $_$;
 ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
+-- Name: read_health(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_health() RETURNS SETOF lms.job_health
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_platform_admin();
+  return query
+  select
+    h.name, h.description, h.schedule, h.longest_gap, h.is_overdue, h.last_started_at, h.last_status, h.last_rows_done,
+    h.last_succeeded_at, h.last_failed_at, h.last_error
+  from ops.health h
+  order by h.is_overdue desc, h.name;
+end
+$$;
+
+ALTER FUNCTION private.read_health() OWNER TO postgres;
+
+--
 -- Name: read_lesson_blocks(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8318,8 +8454,7 @@ declare
 begin
   select * into v_lesson from lms.lessons l where l.id = p_lesson_id;
   if private.is_api_call() and not coalesce(
-    (v_lesson.is_preview and v_lesson.is_published)
-      or v_lesson.course_id = any (array(select private.enrolled_courses()))
+    (v_lesson.is_published and (v_lesson.is_preview or v_lesson.course_id = any (array(select private.enrolled_courses()))))
       or v_lesson.course_id = any (array(select private.staffed_courses()))
       or v_lesson.tenant_id = any (array(select private.tenants_where('catalog.write'))),
     false
@@ -9016,6 +9151,7 @@ declare
   v_member constant lms.memberships := p_match.member;
   v_wanted lms.memberships := v_member;
   v_action text;
+  v_is_role_given boolean := false;
 begin
   if v_person.status = 'ended' then
     v_wanted.status := 'ended';
@@ -9063,10 +9199,10 @@ begin
       raise insufficient_privilege using message = 'This membership is out of your scope.';
     end if;
   end if;
-  if v_wanted.status <> 'ended' and private.give_imported_role(p_match, v_wanted.unit_id) and v_action = 'unchanged' then
-    return 'updated';
+  if v_wanted.status <> 'ended' then
+    v_is_role_given := private.give_imported_role(p_match, v_wanted.unit_id);
   end if;
-  return v_action;
+  return case when v_action = 'unchanged' and v_is_role_given then 'updated' else v_action end;
 end
 $$;
 
@@ -9134,7 +9270,7 @@ ALTER TABLE audit.gaps OWNER TO postgres;
 -- Name: VIEW gaps; Type: COMMENT; Schema: audit; Owner: postgres
 --
 
-COMMENT ON VIEW audit.gaps IS 'Tables of tenants and people that are not watched, and columns that were added since their table was. Empty when all is well.';
+COMMENT ON VIEW audit.gaps IS 'Tables of tenants and people that are not watched, and columns added since their table was. Empty when all is well.';
 
 --
 -- Name: heads; Type: TABLE; Schema: audit; Owner: postgres
@@ -9166,15 +9302,14 @@ CREATE TABLE audit.log_default (
     tenant_id uuid,
     table_name text NOT NULL,
     row_id text,
-    operation text NOT NULL,
+    operation audit.operation NOT NULL,
     changes jsonb NOT NULL,
     actor_id uuid,
     actor_role text NOT NULL,
     via text,
     address text,
     client text,
-    request_id text,
-    CONSTRAINT audit_operation_is_known CHECK ((operation = ANY (ARRAY['INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'RESTORE'::text, 'TRUNCATE'::text])))
+    request_id text
 );
 
 ALTER TABLE audit.log_default OWNER TO postgres;
@@ -11024,6 +11159,12 @@ CREATE TRIGGER _150_higher_roles_deleted BEFORE DELETE ON lms.memberships FOR EA
 CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_added_member();
 
 --
+-- Name: org_units _150_reach; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_reach BEFORE UPDATE OF parent_id ON lms.org_units FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.parent_id IS DISTINCT FROM new.parent_id))) EXECUTE FUNCTION private.check_unit_move();
+
+--
 -- Name: org_units _150_unused; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -12143,13 +12284,17 @@ CREATE POLICY "Authors create courses" ON lms.courses FOR INSERT TO authenticate
 -- Name: lesson_blocks Blocks are added by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Blocks are added by staff" ON lms.lesson_blocks FOR INSERT TO authenticated WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Blocks are added by staff" ON lms.lesson_blocks FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: lesson_blocks Blocks are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
 -- Name: lesson_blocks Blocks are seen by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
@@ -12187,7 +12332,7 @@ CREATE POLICY "Cohorts are seen by their members and in scope" ON lms.cohorts FO
 -- Name: courses Courses are changed by their staff and by administrators; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.courses FOR UPDATE TO authenticated USING (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.courses FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND ((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -12235,13 +12380,17 @@ CREATE POLICY "Learners record their own progress" ON lms.lesson_progress FOR IN
 -- Name: lessons Lessons are added by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Lessons are added by staff" ON lms.lessons FOR INSERT TO authenticated WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Lessons are added by staff" ON lms.lessons FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.modules m
+  WHERE (m.id = lessons.module_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: lessons Lessons are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Lessons are changed by staff" ON lms.lessons FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Lessons are changed by staff" ON lms.lessons FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.modules m
+  WHERE (m.id = lessons.module_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
 -- Name: lessons Lessons are seen with their course, drafts by staff and scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -12315,13 +12464,17 @@ CREATE POLICY "Memberships are seen by their person and in scope" ON lms.members
 -- Name: modules Modules are added by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Modules are added by staff" ON lms.modules FOR INSERT TO authenticated WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Modules are added by staff" ON lms.modules FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = modules.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: modules Modules are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Modules are changed by staff" ON lms.modules FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+CREATE POLICY "Modules are changed by staff" ON lms.modules FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = modules.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
 -- Name: modules Modules are seen with their course; Type: POLICY; Schema: lms; Owner: postgres
@@ -13266,6 +13419,14 @@ GRANT ALL ON FUNCTION lms.get_dashboard() TO authenticated;
 GRANT ALL ON FUNCTION lms.get_dashboard() TO service_role;
 
 --
+-- Name: FUNCTION get_health(); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_health() FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_health() TO authenticated;
+GRANT ALL ON FUNCTION lms.get_health() TO service_role;
+
+--
 -- Name: FUNCTION get_invitation(p_token text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -13527,6 +13688,12 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_unit_move(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_unit_move() FROM PUBLIC;
 
 --
 -- Name: FUNCTION claim_course(); Type: ACL; Schema: private; Owner: postgres
@@ -14121,6 +14288,14 @@ GRANT ALL ON FUNCTION private.read_audit_head(p_tenant_id uuid) TO authenticated
 
 REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
+
+--
+-- Name: FUNCTION read_health(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_health() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_health() TO authenticated;
+GRANT ALL ON FUNCTION private.read_health() TO service_role;
 
 --
 -- Name: FUNCTION read_lesson_blocks(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -701,6 +701,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_health":
+{ Args: Record<PropertyKey, never>; Returns: Database["lms"]['CompositeTypes']["job_health"][]
+                          SetofOptions: {
+        from: "*"
+        to: "job_health"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "get_invitation":
 { Args: { "p_token": string }; Returns: Database["lms"]['CompositeTypes']["invitation_preview"]
                           SetofOptions: {
@@ -921,6 +929,8 @@ isOneToOne: false
                         "tenant_id": string | null,"tenant_name": string | null,"email": string | null,"role_name": string | null,"unit_name": string | null,"expires_at": string | null,"is_open": boolean | null
                       },"issued_invitation": {
                         "invitation_id": string | null,"tenant_id": string | null,"email": string | null,"role_id": string | null,"unit_id": string | null,"expires_at": string | null,"token": string | null
+                      },"job_health": {
+                        "job": string | null,"description": string | null,"schedule": string | null,"longest_gap": string | null,"is_overdue": boolean | null,"last_started_at": string | null,"last_status": string | null,"last_rows_done": number | null,"last_succeeded_at": string | null,"last_failed_at": string | null,"last_error": string | null
                       },"lesson_content": {
                         "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
                       },"lesson_content_block": {

@@ -259,6 +259,35 @@ $$;
 create trigger _150_grantable before insert or update or delete on lms.role_grants
   for each row when (pg_trigger_depth() = 0) execute function private.check_role_grant();
 
+-- Roles limited to a unit cover what is moved below it, so moving a unit is giving those roles there. Without this, whoever
+-- may arrange all units could pull them below the one where they hold more.
+create function private.check_unit_move()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() and exists (
+    select
+    from lms.role_grants g
+    join private.org_unit_closure c on c.ancestor_id = g.unit_id and c.descendant_id = new.parent_id
+    where g.tenant_id = old.tenant_id
+      and not exists (
+        select from private.org_unit_closure o where o.ancestor_id = g.unit_id and o.descendant_id = old.id
+      )
+      and not private.may_grant((select auth.uid()), old.tenant_id, g.role_id, old.id)
+  ) then
+    perform private.refuse_grant();
+  end if;
+  return new;
+end
+$$;
+
+create trigger _150_reach before update of parent_id on lms.org_units
+  for each row when (pg_trigger_depth() = 0 and old.parent_id is distinct from new.parent_id)
+  execute function private.check_unit_move();
+
 -- Who holds a role is no guest.
 create function private.receive_guest()
 returns trigger

@@ -161,6 +161,15 @@ begin
     perform private.fail(
       'invitation_void', 'Whoever sent this invitation may not give this role any more.', 409, null, 'Ask for a new one.'
     );
+  elsif v_membership.employee_number is null and exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = v_invitation.tenant_id and m.employee_number = v_invitation.employee_number
+  ) then
+    perform private.fail(
+      'employee_number_taken', 'Another member has the employee number of this invitation by now.', 409, null,
+      'Ask for a new one.'
+    );
   end if;
 
   update lms.invitations i set accepted_at = now(), accepted_by = v_user_id where i.id = v_invitation.id;
@@ -211,7 +220,8 @@ $$;
 comment on function lms.accept_invitation is
   'Makes the caller a member and returns the membership; again the same when repeated. The caller''s confirmed e-mail '
   'address must be the invited one. 404 invitation_not_found; 403 invitation_for_another_address, email_not_confirmed, '
-  'membership_suspended; 409 invitation_expired, invitation_used, invitation_void, tenant_inactive.';
+  'membership_suspended; 409 invitation_expired, invitation_used, invitation_void, employee_number_taken, unit_archived, '
+  'tenant_inactive.';
 
 -- =====================================================================================================
 -- Inviting

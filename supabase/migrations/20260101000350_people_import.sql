@@ -336,6 +336,7 @@ declare
   v_member constant lms.memberships := p_match.member;
   v_wanted lms.memberships := v_member;
   v_action text;
+  v_is_role_given boolean := false;
 begin
   if v_person.status = 'ended' then
     v_wanted.status := 'ended';
@@ -383,10 +384,10 @@ begin
       raise insufficient_privilege using message = 'This membership is out of your scope.';
     end if;
   end if;
-  if v_wanted.status <> 'ended' and private.give_imported_role(p_match, v_wanted.unit_id) and v_action = 'unchanged' then
-    return 'updated';
+  if v_wanted.status <> 'ended' then
+    v_is_role_given := private.give_imported_role(p_match, v_wanted.unit_id);
   end if;
-  return v_action;
+  return case when v_action = 'unchanged' and v_is_role_given then 'updated' else v_action end;
 end
 $$;
 

@@ -145,8 +145,10 @@ begin
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
+    -- Whoever is suspended sees nothing of the tenant, the ids of their own rows neither.
     return next (
-      'already_enrolled', 'There is an open enrolment already.', jsonb_build_object('enrollment_id', v_open.id)
+      'already_enrolled', 'There is an open enrolment already.',
+      case when v_member.status <> 'suspended' then jsonb_build_object('enrollment_id', v_open.id) end
     )::lms.eligibility_reason;
   end if;
   if p_self then

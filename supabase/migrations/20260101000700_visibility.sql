@@ -80,11 +80,15 @@ create policy "Authors create courses" on lms.courses
     or tenant_id = any (array(select private.tenants_where('catalog.write')))
   );
 
+-- INV-C3: what was deleted is changed by nobody, like everything below it.
 create policy "Courses are changed by their staff and by administrators" on lms.courses
   for update to authenticated
   using (
-    id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    deleted_at is null
+    and (
+      id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   )
   with check (
     id = any (array(select private.staffed_courses()))
@@ -110,15 +114,22 @@ create policy "Modules are seen with their course" on lms.modules
 create policy "Modules are added by staff" on lms.modules
   for insert to authenticated
   with check (
-    course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    exists (select from lms.courses c where c.id = course_id)
+    and (
+      course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   );
 
 create policy "Modules are changed by staff" on lms.modules
   for update to authenticated
   using (
-    course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    deleted_at is null
+    and exists (select from lms.courses c where c.id = course_id)
+    and (
+      course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   )
   with check (
     course_id = any (array(select private.staffed_courses()))
@@ -144,15 +155,22 @@ create policy "Lessons are seen with their course, drafts by staff and scope" on
 create policy "Lessons are added by staff" on lms.lessons
   for insert to authenticated
   with check (
-    course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    exists (select from lms.modules m where m.id = module_id)
+    and (
+      course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   );
 
 create policy "Lessons are changed by staff" on lms.lessons
   for update to authenticated
   using (
-    course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    deleted_at is null
+    and exists (select from lms.modules m where m.id = module_id)
+    and (
+      course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   )
   with check (
     course_id = any (array(select private.staffed_courses()))
@@ -177,15 +195,22 @@ create policy "Blocks are seen by those who edit them" on lms.lesson_blocks
 create policy "Blocks are added by staff" on lms.lesson_blocks
   for insert to authenticated
   with check (
-    course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    exists (select from lms.lessons l where l.id = lesson_id)
+    and (
+      course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   );
 
 create policy "Blocks are changed by staff" on lms.lesson_blocks
   for update to authenticated
   using (
-    course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    deleted_at is null
+    and exists (select from lms.lessons l where l.id = lesson_id)
+    and (
+      course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
   )
   with check (
     course_id = any (array(select private.staffed_courses()))

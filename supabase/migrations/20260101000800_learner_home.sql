@@ -128,8 +128,7 @@ declare
 begin
   select * into v_lesson from lms.lessons l where l.id = p_lesson_id;
   if private.is_api_call() and not coalesce(
-    (v_lesson.is_preview and v_lesson.is_published)
-      or v_lesson.course_id = any (array(select private.enrolled_courses()))
+    (v_lesson.is_published and (v_lesson.is_preview or v_lesson.course_id = any (array(select private.enrolled_courses()))))
       or v_lesson.course_id = any (array(select private.staffed_courses()))
       or v_lesson.tenant_id = any (array(select private.tenants_where('catalog.write'))),
     false

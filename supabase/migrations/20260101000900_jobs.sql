@@ -1,6 +1,7 @@
 -- Jobs: what has to happen without anybody asking, when, and what came of it.
--- Undo: select cron.unschedule(jobname) from cron.job where jobname like 'lyceum:%'; drop view ops.health; drop tables
--- ops.job_runs, ops.jobs; drop the functions below.
+-- Undo: select cron.unschedule(jobname) from cron.job where jobname like 'lyceum:%'; drop functions lms.get_health,
+-- private.read_health; drop type lms.job_health; drop view ops.health; drop tables ops.job_runs, ops.jobs; drop the
+-- functions below.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -21,8 +22,8 @@ create table ops.jobs (
 comment on table ops.jobs is 'What is to run regularly. Written by ops.register_job.';
 comment on column ops.jobs.schedule is 'As in a crontab, in UTC.';
 comment on column ops.jobs.function_name is
-  'Called without arguments. It does a bounded amount of work, derived from data rather than from the clock, and returns '
-  'the number of rows it dealt with.';
+  'Called without arguments. It does a bounded amount of work, derived from data rather than from the clock, and '
+  'returns the number of rows it dealt with.';
 comment on column ops.jobs.longest_gap is 'Overdue when the last success is longer ago than this.';
 
 -- INV-O1
@@ -176,6 +177,52 @@ grant select on ops.jobs, ops.job_runs, ops.health to service_role;
 grant execute on function ops.run_job to service_role;
 
 -- =====================================================================================================
+-- For administrators of the platform
+-- =====================================================================================================
+
+create type lms.job_health as (
+  job text, description text, schedule text, longest_gap interval, is_overdue boolean, last_started_at timestamptz,
+  last_status text, last_rows_done bigint, last_succeeded_at timestamptz, last_failed_at timestamptz, last_error text
+);
+comment on type lms.job_health is 'A job, whether it runs as it should, and what went wrong last.';
+
+create function private.read_health()
+returns setof lms.job_health
+language plpgsql
+stable security definer
+rows 20
+set search_path = ''
+as $$
+begin
+  perform private.require_platform_admin();
+  return query
+  select
+    h.name, h.description, h.schedule, h.longest_gap, h.is_overdue, h.last_started_at, h.last_status, h.last_rows_done,
+    h.last_succeeded_at, h.last_failed_at, h.last_error
+  from ops.health h
+  order by h.is_overdue desc, h.name;
+end
+$$;
+
+create function lms.get_health()
+returns setof lms.job_health
+language plpgsql
+stable
+rows 20
+set search_path = ''
+as $$
+begin
+  return query select * from private.read_health();
+end
+$$;
+
+comment on function lms.get_health is
+  'Every scheduled job with its last run, success and failure, overdue ones first. For platform administrators; 403 for '
+  'everybody else.';
+
+grant execute on function private.read_health, lms.get_health to authenticated, service_role;
+
+-- =====================================================================================================
 -- Jobs
 -- =====================================================================================================
 
@@ -254,7 +301,8 @@ end
 $$;
 
 comment on function ops.trim_run_history is
-  'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how many.';
+  'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how '
+  'many.';
 
 grant execute on function ops.forget_idempotency_keys, ops.trim_run_history to service_role;
 

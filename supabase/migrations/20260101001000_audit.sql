@@ -1,7 +1,7 @@
 -- Audit: who changed which row of what, from where; and the proof that this record was not altered afterwards.
 -- Undo: delete from ops.jobs where name in ('seal-audit-log', 'make-audit-partitions'), with their cron jobs; drop the
--- triggers named _900_audit_*; drop functions lms.get_audit_trail, lms.get_audit_heads and their helpers in private; drop
--- types lms.audit_entry, lms.audit_head; drop table private.audit_key; drop schema audit cascade.
+-- triggers named _900_audit_*; drop functions lms.get_audit_trail, lms.get_audit_heads and their helpers in private;
+-- drop types lms.audit_entry, lms.audit_head; drop table private.audit_key; drop schema audit cascade.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -14,6 +14,10 @@ comment on schema audit is 'The audit trail. Not exposed, and closed to every AP
 -- The log
 -- =====================================================================================================
 
+-- A domain: a CHECK of the table would be prepared anew by every statement that is recorded.
+create domain audit.operation as text
+  constraint audit_operation_is_known check (value in ('INSERT', 'UPDATE', 'DELETE', 'RESTORE', 'TRUNCATE'));
+
 -- By month of the server's clock; what no partition is there for lands in the default one and stays there.
 create table audit.log (
   id bigint not null generated always as identity,
@@ -22,8 +26,7 @@ create table audit.log (
   tenant_id uuid,
   table_name text not null,
   row_id text,
-  operation text not null
-    constraint audit_operation_is_known check (operation in ('INSERT', 'UPDATE', 'DELETE', 'RESTORE', 'TRUNCATE')),
+  operation audit.operation not null,
   changes jsonb not null,
   actor_id uuid,
   actor_role text not null,
@@ -50,7 +53,7 @@ comment on column audit.log.row_id is 'The primary key; composite ones are joine
 comment on column audit.log.operation is 'Setting deleted_at counts as DELETE, clearing it as RESTORE.';
 comment on column audit.log.changes is
   '{column: {old, new}} of the columns that changed; without old when the row is new, without new when it is gone, and '
-  'then without columns that are null. Personal columns are {hash}, values over 8 kB {sha256, bytes}, secret columns {}.';
+  'then without columns that are null. Personal columns are {hash}, values over 8 kB {sha256, bytes}, secret ones {}.';
 comment on column audit.log.actor_id is 'Who was signed in; null for jobs, imports and consoles.';
 comment on column audit.log.actor_role is 'The role of the request; without one, the role of the connection.';
 comment on column audit.log.via is 'The job, else the request''s method and path.';
@@ -64,7 +67,8 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  raise insufficient_privilege using message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
+  raise insufficient_privilege using
+    message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
 end
 $$;
 
@@ -89,6 +93,7 @@ set search_path = ''
 set lock_timeout = '3s'
 as $$
 declare
+  v_instant constant text := 'YYYY-MM-DD"T00:00:00Z"';
   v_month timestamp := date_trunc('month', now() at time zone 'UTC');
   v_name text;
   v_made integer := 0;
@@ -98,17 +103,19 @@ begin
     if to_regclass('audit.' || v_name) is null and not exists (
       select
       from audit.log_default d
-      where d.recorded_at >= v_month at time zone 'UTC' and d.recorded_at < (v_month + interval '1 month') at time zone 'UTC'
+      where d.recorded_at >= v_month at time zone 'UTC'
+        and d.recorded_at < (v_month + interval '1 month') at time zone 'UTC'
     ) then
-      execute format('create table audit.%I (like audit.log including defaults including constraints)', v_name);
+      execute format('create table audit.%I (like audit.log including defaults)', v_name);
       execute format('alter table audit.%I enable row level security', v_name);
       execute format(
-        'create trigger _100_never_emptied before truncate on audit.%I for each statement execute function audit.refuse_change()',
+        'create trigger _100_never_emptied before truncate on audit.%I '
+        'for each statement execute function audit.refuse_change()',
         v_name
       );
       execute format(
         'alter table audit.log attach partition audit.%I for values from (%L) to (%L)',
-        v_name, v_month || '+00', v_month + interval '1 month' || '+00'
+        v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
       );
       v_made := v_made + 1;
     end if;
@@ -158,8 +165,8 @@ end
 $$;
 
 comment on function audit.hash_personal is
-  '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash, so that one sees that '
-  'a value was changed back, and not what it is. The key is looked up unless it is given.';
+  '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash: one sees that a '
+  'value was changed back, and not what it is. The key is looked up unless it is given.';
 
 create function audit.shorten(p_value jsonb)
 returns jsonb
@@ -282,10 +289,12 @@ alter table audit.watched_tables enable row level security;
 
 comment on table audit.watched_tables is 'What audit.watch was told, and which columns the table had then.';
 
--- UPDATE has a function for each table, which compares column by column: converting whole rows to jsonb, to find the one
--- value that changed, costs several times as much. And it compares in the function, not in the trigger's WHEN, because
--- a condition over many columns is parsed anew by every statement, which costs more than all the rest.
-create function audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text)
+-- UPDATE has a function for each table, which compares column by column: converting whole rows to jsonb, to find the
+-- one value that changed, costs several times as much. And it compares in the function, not in the trigger's WHEN:
+-- a condition over many columns is parsed anew by every statement, which costs more than the function.
+create function audit.write_update_function(
+  p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text
+)
 returns void
 language plpgsql
 volatile
@@ -318,7 +327,8 @@ begin
           when v_column.name = any (p_watched.personal) then 'audit.hash_personal(%3$L, to_jsonb(%1$s.%2$I))'
           when v_column.is_small then '%1$s.%2$I'
           when v_column.is_text then
-            'case when octet_length(%1$s.%2$I) > 8000 then audit.shorten(to_jsonb(%1$s.%2$I)) else to_jsonb(%1$s.%2$I) end'
+            'case when octet_length(%1$s.%2$I) > 8000 then audit.shorten(to_jsonb(%1$s.%2$I)) '
+            'else to_jsonb(%1$s.%2$I) end'
           else 'audit.shorten(to_jsonb(%1$s.%2$I))'
         end,
         v_side, v_column.name, p_watched.table_name || '.' || v_column.name
@@ -416,7 +426,10 @@ $body$
     v_comparisons,
     case when p_tenant <> '' then format('new.%I', p_tenant) else 'null' end,
     p_watched.table_name,
-    (select string_agg(format('old.%I', k.name), ', ' order by k.position) from unnest(p_key) with ordinality as k (name, position)),
+    (
+      select string_agg(format('old.%I', k.name), ', ' order by k.position)
+      from unnest(p_key) with ordinality as k (name, position)
+    ),
     v_operation
   );
 end
@@ -446,8 +459,11 @@ begin
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.oid = p_table;
-  select array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated = '' and a.attname <> 'updated_at'),
-    coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> '' or a.attname = 'updated_at'), '{}')
+  select
+    array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated = '' and a.attname <> 'updated_at'),
+    coalesce(
+      array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> '' or a.attname = 'updated_at'), '{}'
+    )
   into v_watched.columns, v_left_out
   from pg_catalog.pg_attribute a
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped;
@@ -512,10 +528,10 @@ end
 $$;
 
 comment on function audit.watch is
-  'Records every change of a table from now on. personal: columns of which only a keyed hash is kept; secret: columns of '
-  'which nothing is kept but that they changed; ignored: columns whose change alone is not worth a row (updated_at never '
-  'is). corrections: a condition on old and new; then only such updates, deletions and TRUNCATE are recorded. To be called '
-  'again after a column was added: audit.gaps lists what it does not know.';
+  'Records every change of a table from now on. personal: columns of which only a keyed hash is kept; secret: columns '
+  'of which nothing is kept but that they changed; ignored: columns whose change alone is not worth a row (updated_at '
+  'never is). corrections: a condition on old and new; then only such updates, deletions and TRUNCATE are recorded. '
+  'To be called again after a column was added: audit.gaps lists what it does not know.';
 
 create view audit.gaps
 with (security_invoker = true)
@@ -523,7 +539,8 @@ as
 select w.table_name, a.attname::text as column_name
 from audit.watched_tables w
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass(w.table_name)
-where a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> 'updated_at' and a.attname <> all (w.columns)
+where a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  and a.attname <> 'updated_at' and a.attname <> all (w.columns)
 union all
 select n.nspname || '.' || c.relname, null
 from pg_catalog.pg_class c
@@ -539,7 +556,7 @@ where c.relkind in ('r', 'p') and not c.relispartition
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
 
 comment on view audit.gaps is
-  'Tables of tenants and people that are not watched, and columns that were added since their table was. Empty when all is well.';
+  'Tables of tenants and people that are not watched, and columns added since their table was. Empty when all is well.';
 
 -- =====================================================================================================
 -- Sealing
@@ -557,8 +574,8 @@ create table audit.seals (
 );
 
 comment on table audit.seals is
-  'Per tenant a chain of seals over rows of the log: each names its rows, holds a hash of each, and is hashed together with '
-  'the seal before it.';
+  'Per tenant a chain of seals over rows of the log: each names its rows, holds a hash of each, and is hashed together '
+  'with the seal before it.';
 comment on column audit.seals.tenant_id is 'The nil UUID for rows that belong to no tenant.';
 comment on column audit.seals.previous_hash is 'Of the seal before it; of the first one, a hash of the tenant''s id.';
 
@@ -573,8 +590,8 @@ create table audit.heads (
 comment on table audit.heads is
   'The newest seal of each tenant. Kept elsewhere, it proves later that nothing sealed until then was altered.';
 
--- Everything up to (sealed_xid, sealed_id) is sealed. Numbers of transactions mean nothing to another cluster: rows up to
--- restored_id were restored there from a dump, and are told apart by whether a seal names them. While restored_by is
+-- Everything up to (sealed_xid, sealed_id) is sealed. Numbers of transactions mean nothing to another cluster: rows up
+-- to restored_id were restored there from a dump, and are told apart by whether a seal names them. While restored_by is
 -- set, these are still being sealed.
 create table audit.seal_state (
   is_only_row boolean primary key default true constraint there_is_one_seal_state check (is_only_row),
@@ -617,7 +634,8 @@ begin
 end
 $$;
 
-comment on function audit.hash_row is 'SHA-256 of all columns of the row, as a JSON array in UTF-8, times in UTC to the microsecond.';
+comment on function audit.hash_row is
+  'SHA-256 of all columns of the row, as a JSON array in UTF-8, times in UTC to the microsecond.';
 
 create function audit.hash_seal(p_seal audit.seals)
 returns bytea
@@ -628,14 +646,21 @@ as $$
 begin
   return sha256(
     p_seal.previous_hash || int8send(p_seal.number) || timestamptz_send(p_seal.sealed_at)
-    || (select string_agg(int8send(l.id), '' order by l.position) from unnest(p_seal.log_ids) with ordinality as l (id, position))
-    || (select string_agg(r.hash, '' order by r.position) from unnest(p_seal.row_hashes) with ordinality as r (hash, position))
+    || (
+      select string_agg(int8send(l.id), '' order by l.position)
+      from unnest(p_seal.log_ids) with ordinality as l (id, position)
+    )
+    || (
+      select string_agg(r.hash, '' order by r.position)
+      from unnest(p_seal.row_hashes) with ordinality as r (hash, position)
+    )
   );
 end
 $$;
 
 comment on function audit.hash_seal is
-  'SHA-256 of the previous seal''s hash, number, time (8 bytes each, big-endian; microseconds since 2000), ids and row hashes.';
+  'SHA-256 of the previous seal''s hash, the number, the time (8 bytes each, big-endian; microseconds since 2000), the '
+  'ids and the row hashes.';
 
 -- INV-O2. Rows of transactions that are still running cannot be seen and may come later, so rows are sealed up to the
 -- oldest of them.
@@ -644,6 +669,8 @@ returns bigint
 language plpgsql
 volatile security definer
 set search_path = ''
+-- The planner expects a handful of ids in each seal, and would compare each restored row with each.
+set enable_nestloop = off
 as $$
 declare
   v_system_identifier bigint;
@@ -701,7 +728,8 @@ begin
       insert into audit.seals as s (tenant_id, number, log_ids, row_hashes, previous_hash, hash, sealed_at)
       select
         n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash,
-        audit.hash_seal((n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash, null, now())::audit.seals), now()
+        audit.hash_seal((n.tenant_id, n.number, n.log_ids, n.row_hashes, n.previous_hash, null, now())::audit.seals),
+        now()
       from (
         select
           g.tenant_id, coalesce(h.number, 0) + 1 as number, g.log_ids, g.row_hashes,
@@ -752,6 +780,8 @@ returns table (tenant_id uuid, seal_number bigint, log_id bigint, problem text)
 language plpgsql
 stable
 set search_path = ''
+-- The planner expects a handful of ids in each seal, and would compare each row with each.
+set enable_nestloop = off
 as $$
 declare
   v_state audit.seal_state;
@@ -790,7 +820,9 @@ begin
     from chain c
     where c.is_altered or (c.is_broken and c.number = c.expected_number)
     union all
-    select h.tenant_id, h.number, null, case when c.number is null then 'seal missing' else 'seal differs from the head' end
+    select
+      h.tenant_id, h.number, null,
+      case when c.number is null then 'seal missing' else 'seal differs from the head' end
     from heads h
     left join chain c on c.tenant_id = h.tenant_id and c.number = h.number
     where (p_tenant_id is null or h.tenant_id = p_tenant_id) and c.hash is distinct from decode(h.hash, 'hex')
@@ -820,8 +852,9 @@ end
 $$;
 
 comment on function audit.verify is
-  'The first broken link of each tenant''s chain, or of one tenant''s: which seal, which row, what is wrong. No rows: nothing '
-  'was altered. p_heads: heads kept elsewhere, [{tenant_id, number, hash}], against which the chain is held as well.';
+  'The first broken link of each tenant''s chain, or of one tenant''s: which seal, which row, what is wrong. No rows: '
+  'nothing was altered. p_heads: heads kept elsewhere, [{tenant_id, number, hash}], against which the chain is held as '
+  'well.';
 
 -- =====================================================================================================
 -- Reading, for operators
@@ -862,8 +895,8 @@ create type lms.audit_entry as (
   actor_role text, via text, address text, client text, request_id text
 );
 comment on type lms.audit_entry is
-  'One changed row; changes is {column: {old, new}}. Personal values are {hash}, equal for equal values; values over 8 kB are '
-  '{sha256, bytes}. address, client and request_id are what the caller''s request said.';
+  'One changed row; changes is {column: {old, new}}. Personal values are {hash}, equal for equal values; values over '
+  '8 kB are {sha256, bytes}. address, client and request_id are what the caller''s request said.';
 
 create type lms.audit_head as (tenant_id uuid, number bigint, hash text, sealed_at timestamptz);
 comment on type lms.audit_head is 'The newest seal of a tenant''s audit trail; hash in hexadecimal.';
@@ -883,8 +916,8 @@ $$;
 
 -- Reads as the owner, who alone may; the conditions are put together here so that each question walks its own index.
 create function private.read_audit_trail(
-  p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamptz, p_until timestamptz, p_before_id bigint,
-  p_limit integer
+  p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamptz, p_until timestamptz,
+  p_before_id bigint, p_limit integer
 )
 returns lms.audit_entry[]
 language plpgsql
@@ -897,7 +930,7 @@ begin
   perform private.require_audit_read(p_tenant_id);
   execute
     'select coalesce(array_agg(e::lms.audit_entry order by (e).id desc), ''{}'') from ('
-    'select (l.id, l.recorded_at, l.table_name, l.row_id, l.operation, l.changes, l.actor_id, l.actor_role, l.via, '
+    'select (l.id, l.recorded_at, l.table_name, l.row_id, l.operation::text, l.changes, l.actor_id, l.actor_role, l.via, '
     'l.address, l.client, l.request_id)::lms.audit_entry as e from audit.log l where l.tenant_id = $1'
     || case when p_table is not null then ' and l.table_name = $2' else '' end
     || case when p_row_id is not null then ' and l.row_id = $3' else '' end
@@ -936,8 +969,8 @@ $$;
 
 comment on function lms.get_audit_trail is
   'Who changed what in a tenant, newest first; the next page is p_before_id = the last id. Optionally of one table '
-  '(lms.courses), one row (its id), one person, from and until a time. Takes audit.read in the whole tenant, otherwise 403. '
-  '422 invalid_limit.';
+  '(lms.courses), one row (its id), one person, from and until a time. Takes audit.read in the whole tenant, otherwise '
+  '403. 422 invalid_limit.';
 
 create function private.read_audit_head(p_tenant_id uuid)
 returns lms.audit_head
@@ -972,8 +1005,8 @@ end
 $$;
 
 comment on function lms.get_audit_heads is
-  'The newest seal of the tenant''s audit trail, to be kept outside: with it anybody can prove later that nothing sealed until '
-  'then was altered. Empty when nothing is sealed yet. Takes audit.read in the whole tenant, otherwise 403.';
+  'The newest seal of the tenant''s audit trail, to be kept outside: with it anybody can prove later that nothing sealed '
+  'until then was altered. Empty when nothing is sealed yet. Takes audit.read in the whole tenant, otherwise 403.';
 
 -- Not to anon: there is nothing that it could read.
 grant execute on function

@@ -172,6 +172,11 @@ create function tests.person(name text, meta jsonb default '{}') returns uuid la
   returning id
 $$;
 
+-- The person owns their address.
+create function tests.confirm(name text) returns void language sql as $$
+  update auth.users set email_confirmed_at = now() where id = tests.id(name)
+$$;
+
 create function tests.tenant(slug text) returns uuid language sql as $$
   insert into lms.tenants (id, slug, name) values (tests.id(slug), slug, initcap(slug)) returning id
 $$;
@@ -205,6 +210,26 @@ begin
   );
   return tests.id(name || ' in ' || tenant);
 end
+$$;
+
+-- A role beside the built-in ones; its id is tests.id('<key> of <tenant>').
+create function tests.custom_role(tenant text, key text, permissions text[] default '{}') returns uuid language plpgsql as $$
+begin
+  insert into lms.roles (id, tenant_id, key, name) values (tests.id(key || ' of ' || tenant), tests.id(tenant), key, key);
+  insert into lms.role_permissions (tenant_id, role_id, permission)
+  select tests.id(tenant), tests.id(key || ' of ' || tenant), p from unnest(permissions) as p;
+  return tests.id(key || ' of ' || tenant);
+end
+$$;
+
+-- One more role for a member.
+create function tests.grant_role(name text, tenant text, role text, scope text default null) returns uuid language sql as $$
+  insert into lms.role_grants (tenant_id, membership_id, role_id, unit_id)
+  values (
+    tests.id(tenant), tests.id(name || ' in ' || tenant), tests.role_id(tenant, role),
+    case when scope is not null then tests.id(scope) end
+  )
+  returning id
 $$;
 
 -- A course with one module, tests.id('<slug>/m'), and lessons tests.id('<slug>/1') ... of one block each.

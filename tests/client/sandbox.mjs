@@ -22,11 +22,13 @@ const PATIENCE_MS = 300_000
 
 /**
  * Starts a sandbox and resolves when everything in it answers.
- * @param {{functions?: boolean, seed?: boolean}} [options] functions: run the Lambda functions (default: no);
- *   seed: load the demo of supabase/seed.sql (default: no).
+ * @param {{functions?: boolean, seed?: boolean, rollback?: boolean}} [options] functions: run the Lambda functions
+ *   (default: no); seed: load the demo of supabase/seed.sql (default: no); rollback: leave nothing behind of requests
+ *   that say `Prefer: tx=rollback` (default: no).
  */
-export async function startSandbox({ functions = false, seed = false } = {}) {
-  const options = ['sandbox', ...(functions ? [] : ['--no-functions']), ...(seed ? ['--seed'] : [])]
+export async function startSandbox({ functions = false, seed = false, rollback = false } = {}) {
+  const chosen = { '--no-functions': !functions, '--seed': seed, '--rollback': rollback }
+  const options = ['sandbox', ...Object.keys(chosen).filter((option) => chosen[option])]
   // It ends when its standard input closes, so it cannot outlive this process.
   const child = spawn(program, options, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] })
   let errors = ''

@@ -89,6 +89,15 @@ pub fn launch(stack: &Stack, addresses: &Addresses, ports: &Ports, log: PathBuf)
     })
 }
 
+/// Has clients decide, by `Prefer: tx=rollback`, that a request leaves nothing behind. For tests only: a client could
+/// try out writes without a trace, so no stack that keeps its data is started like this.
+pub fn let_clients_roll_back(launch: &mut Launch) {
+    launch.env.push((
+        "PGRST_DB_TX_END".to_owned(),
+        "commit-allow-override".to_owned(),
+    ));
+}
+
 /// Whether PostgREST has its schema cache and its database connection.
 pub async fn is_ready(admin_port: u16) -> bool {
     probe::get(&format!("http://127.0.0.1:{admin_port}/ready"), &[])

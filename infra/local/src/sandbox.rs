@@ -38,6 +38,8 @@ pub struct Options {
     pub functions: bool,
     /// Whether it holds the demo of `supabase/seed.sql`.
     pub seed: bool,
+    /// Whether a request with `Prefer: tx=rollback` leaves nothing behind.
+    pub rollback: bool,
 }
 
 /// The cluster of the tests, running.
@@ -195,8 +197,16 @@ impl Running {
         let mut addresses = stack.addresses(&ports, database)?;
         addresses.mail_dir = folder.join("mail");
 
-        let mut children =
-            vec![start_postgrest(stack, &addresses, &mut ports, log("postgrest")).await?];
+        let mut children = vec![
+            start_postgrest(
+                stack,
+                &addresses,
+                &mut ports,
+                log("postgrest"),
+                options.rollback,
+            )
+            .await?,
+        ];
         let known = if options.functions {
             functions::list(&stack.root)?
         } else {
@@ -250,10 +260,15 @@ async fn start_postgrest(
     addresses: &Addresses,
     ports: &mut Ports,
     log: PathBuf,
+    rollback: bool,
 ) -> Result<Child> {
     let mut last = anyhow!("PostgREST was not started");
     for _ in 0..ATTEMPTS {
-        let mut child = postgrest::launch(stack, addresses, ports, log.clone())?.start()?;
+        let mut launch = postgrest::launch(stack, addresses, ports, log.clone())?;
+        if rollback {
+            postgrest::let_clients_roll_back(&mut launch);
+        }
+        let mut child = launch.start()?;
         tokio::select! {
             ready = postgrest::wait_ready(ports.rest_admin, &log, PATIENCE) => { ready?; return Ok(child); }
             status = child.wait() => {

@@ -131,7 +131,7 @@ select set_eq(
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
     'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
     'lms.invite(uuid,text,text,uuid,boolean,text,text,text,text)', 'lms.get_invitation(text)', 'lms.accept_invitation(text)', 'lms.revoke_invitation(uuid)', 'lms.leave_tenant(uuid)',
-    'lms.get_my_access()', 'lms.get_tenants(integer,text)', 'lms.create_tenant(text,text,text,text,text,text)', 'lms.set_tenant_active(uuid,boolean)',
+    'lms.get_health()', 'lms.get_my_access()', 'lms.get_tenants(integer,text)', 'lms.create_tenant(text,text,text,text,text,text)', 'lms.set_tenant_active(uuid,boolean)',
     'lms.import_people(uuid,jsonb,boolean,integer,boolean)', 'lms.get_audit_heads(uuid)',
     'lms.get_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)',
     'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
@@ -159,7 +159,7 @@ select set_eq(
     'private.joined_tenants()', 'private.my_addresses()', 'private.my_cohorts()', 'private.my_fellows()', 'private.cohorts_where(text)',
     'private.preview_invitation(text)', 'private.issue_invitation(lms.invitations)', 'private.accept_invitation_of_caller(text)', 'private.revoke_open_invitation(uuid)',
     'private.end_membership_of_caller(uuid)', 'private.access_of_caller()',
-    'private.is_platform_admin()', 'private.require_platform_admin()', 'private.list_tenants(integer,text,uuid)', 'private.found_tenant(lms.tenants,text)', 'private.switch_tenant(uuid,boolean)',
+    'private.is_platform_admin()', 'private.read_health()', 'private.require_platform_admin()', 'private.list_tenants(integer,text,uuid)', 'private.found_tenant(lms.tenants,text)', 'private.switch_tenant(uuid,boolean)',
     'private.import_fault(text,text,jsonb)', 'private.parse_person(jsonb)', 'private.describe_failure(text,text,text)', 'private.match_people(uuid,jsonb)',
     'private.find_import_fault(private.matched_person)', 'private.require_role_scope(uuid,boolean,uuid)', 'private.give_imported_role(private.matched_person,uuid)',
     'private.update_imported_member(private.matched_person)', 'private.want_invitation(private.matched_person,uuid,lms.invitations)',

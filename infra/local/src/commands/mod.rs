@@ -124,6 +124,9 @@ enum Command {
         /// Load the demo of supabase/seed.sql.
         #[arg(long)]
         seed: bool,
+        /// Leave nothing behind of requests that say `Prefer: tx=rollback`.
+        #[arg(long)]
+        rollback: bool,
     },
     /// Run psql on a throw-away database with pgTAP (for pg_prove --psql-bin).
     #[command(hide = true)]
@@ -212,16 +215,21 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Token { email } => output::line(token::for_user(&stack()?, &email).await?),
         Command::Bench { command } => bench::run(&root, command).await?,
-        Command::Import { source } => import::run(&stack()?, source).await?,
+        Command::Import { source } => return import::run(&stack()?, source).await,
         Command::Doctor => return doctor::run(&stack()?).await,
         Command::Schema { check } => return schema::schema(&root, check).await,
         Command::Types { check } => return schema::types(&root, check).await,
-        Command::Sandbox { no_functions, seed } => {
+        Command::Sandbox {
+            no_functions,
+            seed,
+            rollback,
+        } => {
             sandbox::run(
                 &root,
                 sandbox::Options {
                     functions: !no_functions,
                     seed,
+                    rollback,
                 },
             )
             .await?;

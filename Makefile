@@ -10,7 +10,7 @@ LYCEUM := $(abspath $(TARGET))/debug/lyceum
 export LYCEUM_BIN := $(LYCEUM)
 SUPABASE := SUPABASE_TELEMETRY_DISABLED=1 DO_NOT_TRACK=1 SUPABASE_NO_UPDATE_NOTIFIER=1 \
   SUPABASE_HOME=$(CURDIR)/.lyceum/tools/supabase node_modules/.bin/supabase
-SCHEMAS := public,lms,content,media,billing,analytics,private
+SCHEMAS := public,lms,content,media,billing,analytics,private,audit,ops
 PG_PROVE_JOBS ?= 2
 SCALE ?= s
 
@@ -102,6 +102,10 @@ test-rust: build ## Rust tests without the end-to-end ones
 test-database: build ## pgTAP, each file on a database of its own
 	$(call heading,Database tests: pgTAP)
 	@pg_prove --jobs $(PG_PROVE_JOBS) --psql-bin infra/local/psql-own-database --recurse --ext .sql supabase/tests/database
+
+mutants: build ## Break one rule of the database at a time, and see a test notice (ONLY=text, JOBS=n); minutes to an hour
+	$(call heading,Mutants)
+	@$(LYCEUM) with-database --content pgtap -- node tests/mutation/run.mjs
 
 test-access: build ## The access matrix (tests/access), every cell over HTTP
 	$(call heading,Access matrix)

@@ -807,6 +807,17 @@ CREATE TYPE private.matched_person AS (
 ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
+-- Name: parsed_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.parsed_person AS (
+	person private.imported_person,
+	faults jsonb[]
+);
+
+ALTER TYPE private.parsed_person OWNER TO postgres;
+
+--
 -- Name: percentage; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -905,6 +916,9 @@ CREATE FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea DE
 begin
   if p_value is null or p_value = 'null' then
     return null;
+  elsif p_value in ('""', '{}', '[]') then
+    -- Nothing to hide; and most of what a sign-up writes.
+    return p_value;
   end if;
   return jsonb_build_object('hash', encode(
     extensions.hmac(
@@ -923,7 +937,7 @@ ALTER FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) OW
 -- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: COMMENT; Schema: audit; Owner: postgres
 --
 
-COMMENT ON FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) IS '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash: one sees that a value was changed back, and not what it is. The key is looked up unless it is given.';
+COMMENT ON FUNCTION audit.hash_personal(p_column text, p_value jsonb, p_key bytea) IS '{hash}: HMAC-SHA256 of a personal value. The same value in the same column gives the same hash: one sees that a value was changed back, and not what it is. Empty values stay as they are. The key is looked up unless it is given.';
 
 --
 -- Name: log; Type: TABLE; Schema: audit; Owner: postgres
@@ -1267,7 +1281,7 @@ begin
     tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
   )
   values (
-    new.tenant_id, 'lms.cohort_members', concat_ws(',', old.tenant_id, old.cohort_id, old.user_id),
+    new.tenant_id, 'lms.cohort_members', concat_ws(',', old.cohort_id, old.user_id),
     'UPDATE',
     v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
     left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
@@ -3684,6 +3698,7 @@ CREATE FUNCTION audit.verify(p_tenant_id uuid DEFAULT NULL::uuid, p_heads jsonb 
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET enable_nestloop TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   v_state audit.seal_state;
@@ -5355,6 +5370,7 @@ CREATE FUNCTION ops.seal_audit_log(p_batch integer DEFAULT 100000) RETURNS bigin
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET enable_nestloop TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   v_system_identifier bigint;
@@ -5536,7 +5552,8 @@ begin
   from private.invitation_tokens t
   join lms.invitations i on i.id = t.invitation_id
   where t.token_hash = sha256(convert_to(p_token, 'UTF8'))
-  for no key update of i;
+  -- Both, in the order in which they are written: or the old token, found before a renewal, would open the new invitation.
+  for no key update of i, t;
   if not found or v_invitation.revoked_at is not null then
     perform private.fail('invitation_not_found', 'There is no such invitation.', 404);
   end if;
@@ -5924,7 +5941,7 @@ declare
   v_match private.matched_person;
   v_missing lms.people_import_result[];
   v_person lms.people_import_result;
-  v_results lms.people_import_result[] := '{}';
+  v_results lms.people_import_result[] := array[]::lms.people_import_result[];
 begin
   for v_match in select * from private.match_people(p_tenant_id, p_rows) loop
     v_results := v_results || private.apply_person(v_match, p_tenant_id, p_invite);
@@ -6867,7 +6884,7 @@ begin
   from lms.memberships m
   where m.tenant_id = p_tenant_id and m.status <> 'ended' and m.employee_number is not null
     and not exists (select from named n where n.membership_id = m.id)
-    and not exists (select from named n where n.employee_number = m.employee_number)
+    -- Of a row about two people, that is one of them.
     and not exists (
       select
       from named n
@@ -7547,7 +7564,8 @@ CREATE FUNCTION private.keep_builtin_roles() RETURNS trigger
 begin
   if coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated', 'service_role') and exists (
     select from lms.roles r
-    where r.is_builtin and r.id in (
+    -- Of the same tenant: what another one has is not told.
+    where r.is_builtin and r.tenant_id = (to_jsonb(coalesce(new, old)) ->> 'tenant_id')::uuid and r.id in (
       case tg_table_name when 'roles' then (to_jsonb(old) ->> 'id')::uuid else (to_jsonb(old) ->> 'role_id')::uuid end,
       case tg_table_name when 'roles' then (to_jsonb(new) ->> 'id')::uuid else (to_jsonb(new) ->> 'role_id')::uuid end
     )
@@ -7829,6 +7847,8 @@ CREATE FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uu
     AS $$
 begin
   return private.holds(p_user_id, 'members.write', p_tenant_id, p_unit_id)
+    -- Or the answer would tell a role of another tenant from none.
+    and exists (select from lms.roles r where r.tenant_id = p_tenant_id and r.id = p_role_id)
     and (
       not exists (
         select
@@ -8010,7 +8030,7 @@ COMMENT ON FUNCTION private.my_tenants() IS 'Tenants of which the caller is an a
 -- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) RETURNS record
+CREATE FUNCTION private.parse_person(p_row jsonb) RETURNS private.parsed_person
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
     AS $$
@@ -8021,68 +8041,70 @@ declare
   -- Also the no-break space and the byte order mark, which spreadsheets leave behind.
   blanks constant text := E' \t\r\n\u00a0\ufeff';
   v_column text;
+  v_person private.imported_person;
+  v_faults jsonb[] := array[]::jsonb[];
 begin
-  faults := '{}';
   if jsonb_typeof(p_row) is distinct from 'object' then
-    faults := array[private.import_fault('not_an_object', 'A row is an object of texts.')];
-    return;
+    v_faults := v_faults || private.import_fault('not_an_object', 'A row is an object of texts.');
+    return (v_person, v_faults)::private.parsed_person;
   end if;
   -- First, and even of a faulty row: the person that it names is not missing.
-  person.employee_number := nullif(btrim(p_row ->> 'employee_number', blanks), '');
-  person.email := nullif(lower(btrim(p_row ->> 'email', blanks)), '');
+  v_person.employee_number := nullif(btrim(p_row ->> 'employee_number', blanks), '');
+  v_person.email := nullif(lower(btrim(p_row ->> 'email', blanks)), '');
   for v_column in select c from jsonb_object_keys(p_row) as c order by c loop
     if not v_column = any (known) then
-      faults := faults || private.import_fault(
+      v_faults := v_faults || private.import_fault(
         'unknown_column', 'There is no such column.', jsonb_build_object('column', left(v_column, 60), 'known', known)
       );
     elsif jsonb_typeof(p_row -> v_column) not in ('string', 'null') then
-      faults := faults
+      v_faults := v_faults
         || private.import_fault('not_text', 'The value is not a text.', jsonb_build_object('column', v_column));
     end if;
   end loop;
-  if cardinality(faults) > 0 then
-    return;
+  if cardinality(v_faults) > 0 then
+    return (v_person, v_faults)::private.parsed_person;
   end if;
-  person.first_name := coalesce(btrim(p_row ->> 'first_name', blanks), '');
-  person.last_name := coalesce(btrim(p_row ->> 'last_name', blanks), '');
-  person.unit := nullif(btrim(p_row ->> 'unit', blanks), '');
-  person.job_title := nullif(btrim(p_row ->> 'job_title', blanks), '');
-  person.role := nullif(btrim(p_row ->> 'role', blanks), '');
-  person.role_scope := nullif(lower(btrim(p_row ->> 'role_scope', blanks)), '');
-  person.status := nullif(lower(btrim(p_row ->> 'status', blanks)), '');
+  v_person.first_name := coalesce(btrim(p_row ->> 'first_name', blanks), '');
+  v_person.last_name := coalesce(btrim(p_row ->> 'last_name', blanks), '');
+  v_person.unit := nullif(btrim(p_row ->> 'unit', blanks), '');
+  v_person.job_title := nullif(btrim(p_row ->> 'job_title', blanks), '');
+  v_person.role := nullif(btrim(p_row ->> 'role', blanks), '');
+  v_person.role_scope := nullif(lower(btrim(p_row ->> 'role_scope', blanks)), '');
+  v_person.status := nullif(lower(btrim(p_row ->> 'status', blanks)), '');
 
-  if person.employee_number is null and person.email is null then
-    faults := faults || private.import_fault('nobody_named', 'The row has neither employee_number nor email.');
+  if v_person.employee_number is null and v_person.email is null then
+    v_faults := v_faults || private.import_fault('nobody_named', 'The row has neither employee_number nor email.');
   end if;
-  if length(person.employee_number) > 60 then
-    faults := faults
+  if length(v_person.employee_number) > 60 then
+    v_faults := v_faults
       || private.import_fault('employee_number_too_long', 'employee_number has more than 60 characters.');
   end if;
   begin
-    perform person.email::private.email_address;
+    perform v_person.email::private.email_address;
   exception
     when check_violation then
-      faults := faults || private.import_fault('invalid_email', 'email is not an address.');
+      v_faults := v_faults || private.import_fault('invalid_email', 'email is not an address.');
   end;
-  if length(person.job_title) > 200 then
-    faults := faults || private.import_fault('job_title_too_long', 'job_title has more than 200 characters.');
+  if length(v_person.job_title) > 200 then
+    v_faults := v_faults || private.import_fault('job_title_too_long', 'job_title has more than 200 characters.');
   end if;
-  if person.first_name || person.last_name ~ '[\x01-\x1f\x7f]'
-    or length(person.first_name) > 100
-    or length(person.last_name) > 100
+  if v_person.first_name || v_person.last_name ~ '[\x01-\x1f\x7f]'
+    or length(v_person.first_name) > 100
+    or length(v_person.last_name) > 100
   then
-    faults := faults || private.import_fault('invalid_name', 'A name is one line of at most 100 characters.');
+    v_faults := v_faults || private.import_fault('invalid_name', 'A name is one line of at most 100 characters.');
   end if;
-  if person.role_scope not in ('unit', 'tenant') then
-    faults := faults || private.import_fault('invalid_role_scope', 'role_scope is unit or tenant.');
+  if v_person.role_scope not in ('unit', 'tenant') then
+    v_faults := v_faults || private.import_fault('invalid_role_scope', 'role_scope is unit or tenant.');
   end if;
-  if person.status not in ('active', 'suspended', 'ended') then
-    faults := faults || private.import_fault('invalid_status', 'status is active, suspended or ended.');
+  if v_person.status not in ('active', 'suspended', 'ended') then
+    v_faults := v_faults || private.import_fault('invalid_status', 'status is active, suspended or ended.');
   end if;
+  return (v_person, v_faults)::private.parsed_person;
 end
 $$;
 
-ALTER FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) OWNER TO postgres;
+ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
 
 --
 -- Name: place_block(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9167,7 +9189,6 @@ begin
     v_wanted.status := coalesce(
       v_person.status, case v_member.status when 'ended' then 'active' else v_member.status end
     );
-    v_wanted.is_guest := false;
   end if;
 
   v_action := case
@@ -9192,8 +9213,7 @@ begin
         when v_wanted.job_title is distinct from v_member.job_title then v_wanted.job_title else m.job_title
       end,
       employee_number = coalesce(v_wanted.employee_number, m.employee_number),
-      status = case when v_wanted.status <> v_member.status then v_wanted.status else m.status end,
-      is_guest = v_wanted.is_guest
+      status = case when v_wanted.status <> v_member.status then v_wanted.status else m.status end
     where m.id = v_member.id;
     if not found then
       raise insufficient_privilege using message = 'This membership is out of your scope.';
@@ -9391,7 +9411,7 @@ CREATE VIEW audit.person_history WITH (security_invoker='true') AS
     l.id,
     l.recorded_at,
     t.slug AS tenant,
-    l.operation,
+    (l.operation)::text AS operation,
     l.table_name,
     l.row_id,
     ARRAY( SELECT jsonb_object_keys(l.changes) AS jsonb_object_keys) AS column_names,
@@ -9422,7 +9442,7 @@ CREATE VIEW audit.row_history WITH (security_invoker='true') AS
     l.row_id,
     l.id,
     l.recorded_at,
-    l.operation,
+    (l.operation)::text AS operation,
     c.key AS column_name,
     (c.value -> 'old'::text) AS old_value,
     (c.value -> 'new'::text) AS new_value,
@@ -10251,7 +10271,7 @@ ALTER TABLE ONLY lms.lesson_blocks
 --
 
 ALTER TABLE ONLY lms.cohort_members
-    ADD CONSTRAINT cohort_members_pkey PRIMARY KEY (tenant_id, cohort_id, user_id);
+    ADD CONSTRAINT cohort_members_pkey PRIMARY KEY (cohort_id, user_id);
 
 --
 -- Name: cohorts cohort_name_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -10676,7 +10696,7 @@ CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenan
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
-CREATE INDEX cohort_members_by_cohort ON lms.cohort_members USING btree (cohort_id);
+CREATE INDEX cohort_members_by_cohort ON lms.cohort_members USING btree (tenant_id, cohort_id);
 
 --
 -- Name: cohort_members_by_member; Type: INDEX; Schema: lms; Owner: postgres
@@ -11414,7 +11434,7 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCIN
 -- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohort_members REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{tenant_id,cohort_id,user_id}', '{}', '{}', '{}');
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohort_members REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{cohort_id,user_id}', '{}', '{}', '{}');
 
 --
 -- Name: cohorts _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11516,7 +11536,7 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCIN
 -- Name: cohort_members _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohort_members REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{tenant_id,cohort_id,user_id}', '{}', '{}', '{}');
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohort_members REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{cohort_id,user_id}', '{}', '{}', '{}');
 
 --
 -- Name: cohorts _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11612,7 +11632,7 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EA
 -- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohort_members FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{tenant_id,cohort_id,user_id}', '{}', '{}', '{}');
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohort_members FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohort_members', 'tenant_id', '{cohort_id,user_id}', '{}', '{}', '{}');
 
 --
 -- Name: cohorts _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -14217,12 +14237,12 @@ GRANT ALL ON FUNCTION private.my_tenants() TO authenticated;
 GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 
 --
--- Name: FUNCTION parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION parse_person(p_row jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) TO authenticated;
-GRANT ALL ON FUNCTION private.parse_person(p_row jsonb, OUT person private.imported_person, OUT faults jsonb[]) TO service_role;
+REVOKE ALL ON FUNCTION private.parse_person(p_row jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 
 --
 -- Name: FUNCTION place_block(); Type: ACL; Schema: private; Owner: postgres

@@ -67,7 +67,8 @@ as $$
 begin
   if coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated', 'service_role') and exists (
     select from lms.roles r
-    where r.is_builtin and r.id in (
+    -- Of the same tenant: what another one has is not told.
+    where r.is_builtin and r.tenant_id = (to_jsonb(coalesce(new, old)) ->> 'tenant_id')::uuid and r.id in (
       case tg_table_name when 'roles' then (to_jsonb(old) ->> 'id')::uuid else (to_jsonb(old) ->> 'role_id')::uuid end,
       case tg_table_name when 'roles' then (to_jsonb(new) ->> 'id')::uuid else (to_jsonb(new) ->> 'role_id')::uuid end
     )
@@ -142,6 +143,8 @@ set search_path = ''
 as $$
 begin
   return private.holds(p_user_id, 'members.write', p_tenant_id, p_unit_id)
+    -- Or the answer would tell a role of another tenant from none.
+    and exists (select from lms.roles r where r.tenant_id = p_tenant_id and r.id = p_role_id)
     and (
       not exists (
         select

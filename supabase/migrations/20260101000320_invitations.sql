@@ -123,7 +123,8 @@ begin
   from private.invitation_tokens t
   join lms.invitations i on i.id = t.invitation_id
   where t.token_hash = sha256(convert_to(p_token, 'UTF8'))
-  for no key update of i;
+  -- Both, in the order in which they are written: or the old token, found before a renewal, would open the new invitation.
+  for no key update of i, t;
   if not found or v_invitation.revoked_at is not null then
     perform private.fail('invitation_not_found', 'There is no such invitation.', 404);
   end if;

@@ -31,13 +31,15 @@ create table lms.cohort_members (
   cohort_id uuid not null,
   user_id uuid not null constraint cohort_member_is_a_person references public.profiles (id),
   created_at timestamptz not null default now(),
-  primary key (tenant_id, cohort_id, user_id),
+  -- Without the tenant: the API would take the table for a bridge between memberships and people, and ask on every embed of
+  -- one in the other which way is meant.
+  primary key (cohort_id, user_id),
   constraint cohort_member_is_of_the_same_tenant foreign key (tenant_id, cohort_id)
     references lms.cohorts (tenant_id, id) on delete cascade,
   constraint cohort_member_is_a_member foreign key (tenant_id, user_id)
     references lms.memberships (tenant_id, user_id) on delete cascade
 );
-create index cohort_members_by_cohort on lms.cohort_members (cohort_id);
+create index cohort_members_by_cohort on lms.cohort_members (tenant_id, cohort_id);
 create index cohort_members_by_user on lms.cohort_members (user_id);
 create index cohort_members_by_member on lms.cohort_members (tenant_id, user_id);
 

@@ -21,6 +21,7 @@ create type private.imported_person as (
   employee_number text, email text, first_name text, last_name text, unit text, job_title text, role text,
   role_scope text, status text
 );
+create type private.parsed_person as (person private.imported_person, faults jsonb[]);
 
 create function private.import_fault(p_code text, p_message text, p_details jsonb default null)
 returns jsonb
@@ -34,7 +35,8 @@ end
 $$;
 
 -- A row as texts without blanks around them, and all that is wrong with its form.
-create function private.parse_person(p_row jsonb, out person private.imported_person, out faults jsonb[])
+create function private.parse_person(p_row jsonb)
+returns private.parsed_person
 language plpgsql
 immutable
 set search_path = ''
@@ -46,64 +48,66 @@ declare
   -- Also the no-break space and the byte order mark, which spreadsheets leave behind.
   blanks constant text := E' \t\r\n\u00a0\ufeff';
   v_column text;
+  v_person private.imported_person;
+  v_faults jsonb[] := array[]::jsonb[];
 begin
-  faults := '{}';
   if jsonb_typeof(p_row) is distinct from 'object' then
-    faults := array[private.import_fault('not_an_object', 'A row is an object of texts.')];
-    return;
+    v_faults := v_faults || private.import_fault('not_an_object', 'A row is an object of texts.');
+    return (v_person, v_faults)::private.parsed_person;
   end if;
   -- First, and even of a faulty row: the person that it names is not missing.
-  person.employee_number := nullif(btrim(p_row ->> 'employee_number', blanks), '');
-  person.email := nullif(lower(btrim(p_row ->> 'email', blanks)), '');
+  v_person.employee_number := nullif(btrim(p_row ->> 'employee_number', blanks), '');
+  v_person.email := nullif(lower(btrim(p_row ->> 'email', blanks)), '');
   for v_column in select c from jsonb_object_keys(p_row) as c order by c loop
     if not v_column = any (known) then
-      faults := faults || private.import_fault(
+      v_faults := v_faults || private.import_fault(
         'unknown_column', 'There is no such column.', jsonb_build_object('column', left(v_column, 60), 'known', known)
       );
     elsif jsonb_typeof(p_row -> v_column) not in ('string', 'null') then
-      faults := faults
+      v_faults := v_faults
         || private.import_fault('not_text', 'The value is not a text.', jsonb_build_object('column', v_column));
     end if;
   end loop;
-  if cardinality(faults) > 0 then
-    return;
+  if cardinality(v_faults) > 0 then
+    return (v_person, v_faults)::private.parsed_person;
   end if;
-  person.first_name := coalesce(btrim(p_row ->> 'first_name', blanks), '');
-  person.last_name := coalesce(btrim(p_row ->> 'last_name', blanks), '');
-  person.unit := nullif(btrim(p_row ->> 'unit', blanks), '');
-  person.job_title := nullif(btrim(p_row ->> 'job_title', blanks), '');
-  person.role := nullif(btrim(p_row ->> 'role', blanks), '');
-  person.role_scope := nullif(lower(btrim(p_row ->> 'role_scope', blanks)), '');
-  person.status := nullif(lower(btrim(p_row ->> 'status', blanks)), '');
+  v_person.first_name := coalesce(btrim(p_row ->> 'first_name', blanks), '');
+  v_person.last_name := coalesce(btrim(p_row ->> 'last_name', blanks), '');
+  v_person.unit := nullif(btrim(p_row ->> 'unit', blanks), '');
+  v_person.job_title := nullif(btrim(p_row ->> 'job_title', blanks), '');
+  v_person.role := nullif(btrim(p_row ->> 'role', blanks), '');
+  v_person.role_scope := nullif(lower(btrim(p_row ->> 'role_scope', blanks)), '');
+  v_person.status := nullif(lower(btrim(p_row ->> 'status', blanks)), '');
 
-  if person.employee_number is null and person.email is null then
-    faults := faults || private.import_fault('nobody_named', 'The row has neither employee_number nor email.');
+  if v_person.employee_number is null and v_person.email is null then
+    v_faults := v_faults || private.import_fault('nobody_named', 'The row has neither employee_number nor email.');
   end if;
-  if length(person.employee_number) > 60 then
-    faults := faults
+  if length(v_person.employee_number) > 60 then
+    v_faults := v_faults
       || private.import_fault('employee_number_too_long', 'employee_number has more than 60 characters.');
   end if;
   begin
-    perform person.email::private.email_address;
+    perform v_person.email::private.email_address;
   exception
     when check_violation then
-      faults := faults || private.import_fault('invalid_email', 'email is not an address.');
+      v_faults := v_faults || private.import_fault('invalid_email', 'email is not an address.');
   end;
-  if length(person.job_title) > 200 then
-    faults := faults || private.import_fault('job_title_too_long', 'job_title has more than 200 characters.');
+  if length(v_person.job_title) > 200 then
+    v_faults := v_faults || private.import_fault('job_title_too_long', 'job_title has more than 200 characters.');
   end if;
-  if person.first_name || person.last_name ~ '[\x01-\x1f\x7f]'
-    or length(person.first_name) > 100
-    or length(person.last_name) > 100
+  if v_person.first_name || v_person.last_name ~ '[\x01-\x1f\x7f]'
+    or length(v_person.first_name) > 100
+    or length(v_person.last_name) > 100
   then
-    faults := faults || private.import_fault('invalid_name', 'A name is one line of at most 100 characters.');
+    v_faults := v_faults || private.import_fault('invalid_name', 'A name is one line of at most 100 characters.');
   end if;
-  if person.role_scope not in ('unit', 'tenant') then
-    faults := faults || private.import_fault('invalid_role_scope', 'role_scope is unit or tenant.');
+  if v_person.role_scope not in ('unit', 'tenant') then
+    v_faults := v_faults || private.import_fault('invalid_role_scope', 'role_scope is unit or tenant.');
   end if;
-  if person.status not in ('active', 'suspended', 'ended') then
-    faults := faults || private.import_fault('invalid_status', 'status is active, suspended or ended.');
+  if v_person.status not in ('active', 'suspended', 'ended') then
+    v_faults := v_faults || private.import_fault('invalid_status', 'status is active, suspended or ended.');
   end if;
+  return (v_person, v_faults)::private.parsed_person;
 end
 $$;
 
@@ -217,8 +221,8 @@ begin
 end
 $$;
 
--- An address counts once it is confirmed: whoever signs up first with somebody else's must not be taken for them. Nor does
--- one that another organisation's single sign-on vouches for; those people are invited.
+-- An address counts once it is confirmed: whoever signs up first with somebody else's must not be taken for them. Nor
+-- does one that another organisation's single sign-on vouches for; those people are invited.
 create function private.login_of(p_email text)
 returns uuid
 language plpgsql
@@ -352,7 +356,6 @@ begin
     v_wanted.status := coalesce(
       v_person.status, case v_member.status when 'ended' then 'active' else v_member.status end
     );
-    v_wanted.is_guest := false;
   end if;
 
   v_action := case
@@ -377,8 +380,7 @@ begin
         when v_wanted.job_title is distinct from v_member.job_title then v_wanted.job_title else m.job_title
       end,
       employee_number = coalesce(v_wanted.employee_number, m.employee_number),
-      status = case when v_wanted.status <> v_member.status then v_wanted.status else m.status end,
-      is_guest = v_wanted.is_guest
+      status = case when v_wanted.status <> v_member.status then v_wanted.status else m.status end
     where m.id = v_member.id;
     if not found then
       raise insufficient_privilege using message = 'This membership is out of your scope.';
@@ -633,7 +635,7 @@ begin
   from lms.memberships m
   where m.tenant_id = p_tenant_id and m.status <> 'ended' and m.employee_number is not null
     and not exists (select from named n where n.membership_id = m.id)
-    and not exists (select from named n where n.employee_number = m.employee_number)
+    -- Of a row about two people, that is one of them.
     and not exists (
       select
       from named n
@@ -662,7 +664,7 @@ declare
   v_match private.matched_person;
   v_missing lms.people_import_result[];
   v_person lms.people_import_result;
-  v_results lms.people_import_result[] := '{}';
+  v_results lms.people_import_result[] := array[]::lms.people_import_result[];
 begin
   for v_match in select * from private.match_people(p_tenant_id, p_rows) loop
     v_results := v_results || private.apply_person(v_match, p_tenant_id, p_invite);

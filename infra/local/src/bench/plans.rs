@@ -12,7 +12,7 @@ use crate::files;
 use crate::postgres::explain;
 
 /// Title, persona, query; `{name}` stands for the id of a persona.
-const QUERIES: [(&str, &str, &str); 7] = [
+const QUERIES: [(&str, &str, &str); 11] = [
     (
         "own enrolments",
         "learner",
@@ -56,6 +56,30 @@ const QUERIES: [(&str, &str, &str); 7] = [
         "select e.id, p.lesson_id, p.status
          from (select id from lms.enrollments where course_id = '{instructor_course}' order by enrolled_at desc, id desc limit 50) e
          left join lms.lesson_progress p on p.enrollment_id = e.id",
+    ),
+    (
+        "HR: 50 people with names",
+        "hr_admin",
+        "select m.id, m.employee_number, p.display_name from lms.memberships m left join lms.people p on p.id = m.user_id
+         where m.tenant_id = '{tenant}' order by m.employee_number limit 50",
+    ),
+    (
+        "manager: 50 people of a unit with names",
+        "unit_manager",
+        "select m.id, m.employee_number, p.display_name from lms.memberships m left join lms.people p on p.id = m.user_id
+         where m.unit_id = '{unit}' order by m.employee_number limit 50",
+    ),
+    (
+        "instructor: 50 learners of a course with names",
+        "instructor",
+        "select e.id, e.status, p.display_name from lms.enrollments e left join lms.people p on p.id = e.user_id
+         where e.course_id = '{instructor_course}' order by e.enrolled_at desc, e.id desc limit 50",
+    ),
+    (
+        "instructor: a course with all its lessons",
+        "instructor",
+        "select m.title, l.title from lms.modules m join lms.lessons l on l.module_id = m.id
+         where m.course_id = '{instructor_course}' order by m.order_index, l.order_index",
     ),
 ];
 

@@ -59,6 +59,7 @@ fn screens(place: &Place, personas: &Personas) -> Result<Vec<Screen>> {
     let taught = personas.id("instructor_course")?;
     let card = "id,slug,title,description,thumbnail_url,difficulty,language,estimated_minutes,price,currency";
     let line = "id,course_id,user_id,status,progress_percentage,enrolled_at,due_at";
+    let person = "id,user_id,unit_id,job_title,employee_number,status,people(display_name)";
     let latest = "order=enrolled_at.desc,id.desc";
     let catalogue = format!(
         "courses?select={card}&tenant_id=eq.{tenant}&status=eq.published&order=created_at.desc,id.desc&limit=24"
@@ -122,6 +123,41 @@ fn screens(place: &Place, personas: &Personas) -> Result<Vec<Screen>> {
             ),
         )?,
         dashboard_call(place, personas)?,
+        same(
+            "HR: 50 people with names",
+            "hr_admin",
+            format!(
+                "memberships?select={person}&tenant_id=eq.{tenant}&order=employee_number&limit=50"
+            ),
+        )?,
+        same(
+            "manager: 50 people of a unit with names",
+            "unit_manager",
+            format!("memberships?select={person}&unit_id=eq.{unit}&order=employee_number&limit=50"),
+        )?,
+        same(
+            "manager: 50 enrolments with names and titles",
+            "unit_manager",
+            format!(
+                "enrollments?select={line},people(display_name),courses(title)&unit_id=eq.{unit}&{latest}&limit=50"
+            ),
+        )?,
+        same(
+            "instructor: 50 learners of a course with names",
+            "instructor",
+            format!(
+                "enrollments?select={line},people(display_name)&course_id=eq.{taught}&{latest}&limit=50"
+            ),
+        )?,
+        same(
+            "instructor: a course with all its lessons",
+            "instructor",
+            format!(
+                "courses?select=id,title,modules(id,title,order_index,lessons(id,title,type,is_published,order_index))\
+                 &id=eq.{taught}&modules.order=order_index&modules.deleted_at=is.null&modules.lessons.deleted_at=is.null\
+                 &modules.lessons.order=order_index"
+            ),
+        )?,
     ])
 }
 

@@ -37,6 +37,9 @@ fn entry(who: &str, operation: &str, table: &str, columns: &str) -> Entry {
     )
 }
 
+/// What `audit.verify` found: seal, row of the log, what is wrong.
+type Problem = (Option<i64>, Option<i64>, String);
+
 /// A day's people, by first name.
 struct Company {
     people: BTreeMap<&'static str, Person>,
@@ -464,20 +467,19 @@ async fn tampering_is_found(audrey: &Person, entries: &[Value]) -> Result<()> {
         .await?;
     let tenant: Uuid = TENANT.parse()?;
     let seal = "select * from ops.run_job('seal-audit-log')";
-    let problems =
-        async |heads: Option<&Value>| -> Result<Vec<(Option<i64>, Option<i64>, String)>> {
-            let heads = heads.map(Value::to_string);
-            let rows = database
-                .query(
-                    "select seal_number, log_id, problem from audit.verify($1, $2::text::jsonb)",
-                    &[&tenant, &heads],
-                )
-                .await?;
-            Ok(rows
-                .iter()
-                .map(|row| (row.get(0), row.get(1), row.get(2)))
-                .collect())
-        };
+    let problems = async |heads: Option<&Value>| -> Result<Vec<Problem>> {
+        let heads = heads.map(Value::to_string);
+        let rows = database
+            .query(
+                "select seal_number, log_id, problem from audit.verify($1, $2::text::jsonb)",
+                &[&tenant, &heads],
+            )
+            .await?;
+        Ok(rows
+            .iter()
+            .map(|row| (row.get(0), row.get(1), row.get(2)))
+            .collect())
+    };
 
     database.batch_execute(seal).await?;
     let kept = audrey

@@ -1,12 +1,13 @@
-//! Imports of data sets that come as files.
+//! Imports of data that comes as files: a data set ([`oulad`]) and the people of a tenant ([`feed`]).
 //!
-//! An import reads and checks everything first, into temporary tables, and writes afterwards: a damaged file leaves
-//! the database as it was. Whatever it writes has an id derived from the source's own keys, so that running it again
-//! adds what is missing and changes nothing else. Every row that is not taken as it stands is counted, and listed in
-//! a report file.
+//! An import reads and checks everything first and writes afterwards: a damaged file leaves the database as it was.
+//! What is there already is found by the source's own keys, so that running it again adds what is missing and changes
+//! nothing else. Every row that is not taken as it stands is counted, and listed in a report file.
 
+mod api;
 mod copy;
 mod csv_file;
+pub mod feed;
 mod findings;
 pub mod oulad;
 mod people;

@@ -57,7 +57,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// Database, as role postgres.
     pub database_url: String,
-    /// Auth API, ending in `/auth/v1` (plain http).
+    /// Auth API, ending in `/auth/v1`.
     pub auth_url: String,
     /// Key that the auth admin API asks for.
     pub service_role_key: String,
@@ -88,7 +88,7 @@ pub async fn run(options: Options) -> Result<Report> {
         .await
         .context("nothing was written")?;
 
-    let auth = AuthAdmin::new(&options.auth_url, &options.service_role_key);
+    let auth = AuthAdmin::new(&options.auth_url, &options.service_role_key)?;
     written.people = write::write_people(&client, &auth, &courses, options.quiet).await?;
     write::write_catalog(&mut client, &mut written).await?;
     write::write_registrations(&mut client, &mut findings, &mut written).await?;

@@ -1,5 +1,7 @@
 //! Progress bars.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// A bar for `total` things on the terminal; none when quiet or when there is no terminal.
@@ -13,6 +15,18 @@ pub(super) fn bar(quiet: bool, label: &str, total: u64, template: &str) -> Progr
     }
     bar.set_prefix(label.to_owned());
     bar
+}
+
+/// A sign that something is under way whose end is not known; none when quiet or when there is no terminal.
+pub(super) fn spinner(quiet: bool, label: &str) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner()
+        .with_finish(ProgressFinish::AndClear)
+        .with_message(label.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
 }
 
 /// For bytes of files.

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio_postgres::{Client, Transaction};
 
 use crate::import::findings::Findings;
-use crate::import::people::{AuthAdmin, IN_FLIGHT, Person};
+use crate::import::people::{AuthAdmin, IN_FLIGHT, Login, Person};
 use crate::import::progress;
 
 use super::check::record;
@@ -27,7 +27,7 @@ pub(super) async fn write_people(
         .map(|course| course.module.as_str())
         .collect();
     let instructors = modules.into_iter().map(|module| Person {
-        id: instructor_id(module),
+        id: Some(instructor_id(module)),
         email: format!("instructor-{}@oulad.example", module.to_ascii_lowercase()),
         first_name: "Instructor".to_owned(),
         last_name: module.to_owned(),
@@ -65,7 +65,7 @@ pub(super) async fn write_people(
     let students = rows.map_err(anyhow::Error::from).map_ok(|row| {
         let student: i64 = row.get(1);
         Person {
-            id: row.get(0),
+            id: Some(row.get(0)),
             email: format!("student-{student}@oulad.example"),
             first_name: "Learner".to_owned(),
             last_name: student.to_string(),
@@ -76,7 +76,9 @@ pub(super) async fn write_people(
         .try_for_each_concurrent(IN_FLIGHT, |person| {
             let bar = &bar;
             async move {
-                auth.create(&person).await?;
+                if let Login::Refused(reason) = auth.create(&person).await? {
+                    bail!("the auth service refuses {}: {reason}", person.email);
+                }
                 bar.inc(1);
                 anyhow::Ok(())
             }

@@ -7681,8 +7681,6 @@ CREATE FUNCTION private.keep_used_unit() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Waits for whoever is joining it at this moment.
-  perform from lms.org_units u where u.id = old.id for update;
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
@@ -7889,10 +7887,7 @@ CREATE FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id u
     SET search_path TO ''
     AS $$
 begin
-  return (
-      private.holds(p_user_id, 'members.write', p_tenant_id, p_unit_id)
-      and private.may_grant(p_user_id, p_tenant_id, p_role_id, case when p_limited_to_unit then p_unit_id end)
-    )
+  return private.may_grant(p_user_id, p_tenant_id, p_role_id, case when p_limited_to_unit then p_unit_id end)
     or (
       exists (select from private.platform_admins a where a.user_id = p_user_id)
       and not exists (

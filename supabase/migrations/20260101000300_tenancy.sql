@@ -328,8 +328,6 @@ security definer
 set search_path = ''
 as $$
 begin
-  -- Waits for whoever is joining it at this moment.
-  perform from lms.org_units u where u.id = old.id for update;
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)

@@ -191,10 +191,7 @@ stable
 set search_path = ''
 as $$
 begin
-  return (
-      private.holds(p_user_id, 'members.write', p_tenant_id, p_unit_id)
-      and private.may_grant(p_user_id, p_tenant_id, p_role_id, case when p_limited_to_unit then p_unit_id end)
-    )
+  return private.may_grant(p_user_id, p_tenant_id, p_role_id, case when p_limited_to_unit then p_unit_id end)
     or (
       exists (select from private.platform_admins a where a.user_id = p_user_id)
       and not exists (

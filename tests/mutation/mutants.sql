@@ -48,6 +48,8 @@ functions as (
     and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
 )
 
+select *
+from (
 select 'policy' as kind, relation as about, 'dropped: ' || polname as change, 'drop ' || policy as statement from policies
 union all
 select 'policy', relation, 'reads and touches every row: ' || polname, format('alter %s using (true)', policy) from policies where has_using
@@ -103,4 +105,5 @@ from pg_constraint k
 join pg_type t on t.oid = k.contypid
 join schemas n on n.oid = t.typnamespace
 where not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')
-order by 1, 2, 3
+) as mutants
+order by array_position(array['policy', 'trigger', 'grant', 'function', 'constraint'], kind), 2, 3

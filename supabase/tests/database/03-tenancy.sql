@@ -323,6 +323,14 @@ join (
     ('tenant', format('update lms.org_units set tenant_id = %L where id = %L', tests.id('press'), tests.id('bay')))
 ) as deeds (deed, statement) using (deed);
 
+-- What was earned in a unit says so for good, and a unit with others below it is no leaf.
+savepoint unused;
+select tests.unit('hollow', 'works'), tests.unit('inside', 'works', 'hollow'), tests.unit('memory', 'works');
+update lms.enrollments set unit_id = tests.id('memory') where id = tests.id('dora takes safety');
+select is(tests.try('hanna', format('delete from lms.org_units where id = %L', tests.id(unit))), expected, format('a unit is deleted, %s: %s', unit, expected))
+from (values ('memory', '409 unit_in_use'), ('hollow', '409 unit_in_use'), ('inside', '1')) as cases (unit, expected);
+rollback to unused;
+
 -- =====================================================================================================
 -- Who may change memberships, and what they see of tenancy
 -- =====================================================================================================

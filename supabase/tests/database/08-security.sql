@@ -291,6 +291,12 @@ select is_empty(
   $$ select t.tgrelid::regclass, t.tgname from pg_trigger t join tests.relations c on c.oid = t.tgrelid where t.tgenabled <> 'O' $$, 'every trigger is enabled'
 );
 select is_empty(
+  $$ select a.attrelid::regclass from pg_attribute a join tests.relations c on c.oid = a.attrelid and c.relkind in ('r', 'p')
+     where a.attname = 'updated_at' and c.oid <> 'lms.lesson_progress'::regclass -- the trigger that judges progress sets it
+       and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '_100_timestamps' and t.tgfoid = 'private.touch_updated_at'::regproc) $$,
+  'every table that says when it was changed has the trigger that says so'
+);
+select is_empty(
   $$ select c.oid::regclass::text from tests.relations c where c.relkind in ('r', 'p') and c.relowner <> 'postgres'::regrole
      union all select p.oid::regprocedure::text from tests.functions p where p.proowner <> 'postgres'::regrole $$, 'everything belongs to the role of the migrations'
 );

@@ -417,6 +417,15 @@ from (values
 select is(tests.try('both', format('insert into lms.memberships (tenant_id, user_id, %s) values (%L, %L, %s)', c, tests.id('press'), tests.id('cleo'), v)), '42501', 'nobody who adds people sets ' || c)
 from (values ('is_guest', 'false'), ('status', '''active'''), ('joined_at', 'now()'), ('ended_by', 'null')) as columns (c, v);
 
+-- Whom one looked after until now is nobody whom one looks after.
+savepoint still_known;
+update lms.memberships set status = 'suspended' where id = tests.id('both in works');
+select is(tests.try('both', format('insert into lms.memberships (tenant_id, user_id) values (%L, %L)', tests.id('press'), tests.id('cleo'))), '404 person_not_found', 'suspended there, nobody is taken along from there');
+rollback to still_known;
+update lms.tenants set is_active = false where id = tests.id('works');
+select is(tests.try('both', format('insert into lms.memberships (tenant_id, user_id) values (%L, %L)', tests.id('press'), tests.id('cleo'))), '404 person_not_found', 'nor from a tenant that is closed');
+rollback to still_known;
+
 -- Of a manager, the people in the own unit are known, and no others.
 select tests.member('mona', 'works', 'unit_manager', 'north', 'north');
 insert into lms.memberships (id, tenant_id, user_id) values (tests.id('mona in press'), tests.id('press'), tests.id('mona'));

@@ -251,8 +251,8 @@ rollback to invited;
 
 select is(tests.try('boss', tests.invite('sid@example.com')), '409 already_a_member', 'a member is not invited');
 -- Invited before they became a member by another way.
-insert into lms.invitations (id, tenant_id, email, role_id, unit_id, limited_to_unit, expires_at, job_title, employee_number)
-values (tests.id('to sid'), tests.id('works'), 'sid@example.com', tests.role_id('works', 'instructor'), tests.id('dock'), false, now() + interval '1 day', 'Trainer', 'W-9');
+insert into lms.invitations (id, tenant_id, email, role_id, unit_id, limited_to_unit, expires_at, job_title, employee_number, first_name, last_name)
+values (tests.id('to sid'), tests.id('works'), 'sid@example.com', tests.role_id('works', 'instructor'), tests.id('dock'), false, now() + interval '1 day', 'Trainer', 'W-9', 'Sidney', 'Miller');
 insert into private.invitation_tokens values (tests.id('to sid'), sha256('sid'));
 savepoint before;
 select tests.as('sid');

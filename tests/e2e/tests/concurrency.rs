@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
-use lyceum_e2e::{CHECK_PROGRESS, Options, Person, Sandbox, shared};
+use lyceum_e2e::{Answer, CHECK_PROGRESS, Options, Person, Sandbox, shared};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -361,5 +361,709 @@ async fn inv_t3_two_administrators_cannot_remove_each_other() -> Result<()> {
             .execute("update lms.memberships set status = 'active' where tenant_id = $1 and status <> 'active'", &[&course.tenant])
             .await?;
     }
+    Ok(())
+}
+
+// Rights ==============================================================================================================
+
+/// Administrators of a new tenant, and what they do to each other.
+struct Board {
+    course: Course,
+    members: Vec<(Person, Uuid)>,
+    database: tokio_postgres::Client,
+}
+
+impl Board {
+    /// `roles`: one person per role, all for the whole tenant.
+    async fn new(roles: &[&str]) -> Result<Self> {
+        let course = Course::new(1).await?;
+        let database = sandbox().database().await?;
+        // A second way to be powerful: a role of the tenant's own.
+        database
+            .batch_execute(&format!(
+                "with r as (
+                   insert into lms.roles (tenant_id, key, name) values ('{0}', 'chief', 'Chief') returning tenant_id, id
+                 )
+                 insert into lms.role_permissions (tenant_id, role_id, permission)
+                 select r.tenant_id, r.id, p from r, unnest(array['members.read', 'members.write', 'roles.write']) p;",
+                course.tenant
+            ))
+            .await?;
+        let mut members = Vec::new();
+        for role in roles {
+            let person = sandbox()
+                .new_person(&format!("{}@races.example", Uuid::new_v4().simple()))
+                .await?;
+            join_tenant(course.tenant, &person, Some(role)).await?;
+            let membership = membership_of(course.tenant, &person).await?;
+            members.push((person, membership));
+        }
+        Ok(Self {
+            course,
+            members,
+            database,
+        })
+    }
+
+    fn person(&self, number: usize) -> &Person {
+        &self.members[number].0
+    }
+
+    fn membership(&self, number: usize) -> Uuid {
+        self.members[number].1
+    }
+
+    async fn role(&self, key: &str) -> Result<Uuid> {
+        Ok(self
+            .database
+            .query_one(
+                "select id from lms.roles where tenant_id = $1 and key = $2",
+                &[&self.course.tenant, &key],
+            )
+            .await?
+            .get(0))
+    }
+
+    /// Everybody as at the beginning.
+    async fn restore(&self, roles: &[&str]) -> Result<()> {
+        let database = &self.database;
+        for ((person, membership), role) in self.members.iter().zip(roles) {
+            database
+                .execute(
+                    "insert into lms.memberships (id, tenant_id, user_id) values ($1, $2, $3)
+                     on conflict (id) do update set status = 'active'",
+                    &[membership, &self.course.tenant, &person.id],
+                )
+                .await?;
+            database
+                .execute(
+                    "insert into lms.role_grants (tenant_id, membership_id, role_id)
+                     select tenant_id, $2, id from lms.roles where tenant_id = $1 and key = $3 on conflict do nothing",
+                    &[&self.course.tenant, membership, role],
+                )
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Which of the members are active and hold the role in the whole tenant.
+    async fn in_office(&self, role: &str) -> Result<Vec<usize>> {
+        let rows = self.database.query("select m.id from lms.memberships m
+                 join lms.role_grants g on g.membership_id = m.id
+                 join lms.roles r on r.id = g.role_id
+                 where m.tenant_id = $1 and m.status = 'active' and r.key = $2 and g.unit_id is null",
+                &[&self.course.tenant, &role],
+            )
+            .await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| {
+                let id: Uuid = row.get(0);
+                self.members.iter().position(|(_, member)| *member == id)
+            })
+            .collect())
+    }
+
+    /// Takes the office from `whom`, by the route of that number.
+    async fn remove(&self, route: usize, by: &Person, whom: usize) -> Result<Answer> {
+        let membership = self.membership(whom);
+        let path = format!("/rest/v1/memberships?id=eq.{membership}");
+        let grants = format!("/rest/v1/role_grants?membership_id=eq.{membership}");
+        match route % 6 {
+            0 => by.patch(&path, &json!({ "status": "suspended" })).await,
+            1 => by.patch(&path, &json!({ "status": "ended" })).await,
+            2 => by.delete(&grants).await,
+            3 => {
+                let learner = self.role("learner").await?;
+                by.patch(&grants, &json!({ "role_id": learner })).await
+            }
+            4 => by.delete(&path).await,
+            _ => {
+                let whom = self.person(whom);
+                whom.rpc(
+                    "leave_tenant",
+                    &json!({ "p_tenant_id": self.course.tenant }),
+                )
+                .await
+            }
+        }
+    }
+}
+
+async fn membership_of(tenant: Uuid, person: &Person) -> Result<Uuid> {
+    Ok(sandbox()
+        .database()
+        .await?
+        .query_one(
+            "select id from lms.memberships where tenant_id = $1 and user_id = $2",
+            &[&tenant, &person.id],
+        )
+        .await?
+        .get(0))
+}
+
+/// Did it do something? An empty list is a refusal as well.
+fn happened(answer: &Answer) -> bool {
+    answer.status.is_success() && answer.body.as_array().is_none_or(|rows| !rows.is_empty())
+}
+
+/// Being second is a reason to be refused, never one for the server to fail or to give up on a lock.
+fn refused_properly(answer: &Answer) {
+    assert!(
+        !answer.status.is_server_error() && answer.code() != "40P01" && answer.code() != "55P03",
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_t3_the_last_administrator_stays_by_whichever_two_routes_at_once() -> Result<()> {
+    const ROLES: [&str; 2] = ["tenant_admin", "tenant_admin"];
+    let board = Board::new(&ROLES).await?;
+    let service = sandbox().service();
+    for race in 0..RACES {
+        // Every pair of routes, by each other, by themselves, and by the service, which waits in no queue.
+        let (first, second) = (race % 6, race / 6 % 6);
+        let (one, two) = if race % 3 == 0 {
+            tokio::join!(
+                board.remove(first % 5, &service, 0),
+                board.remove(second, board.person(1), 1)
+            )
+        } else {
+            tokio::join!(
+                board.remove(first, board.person(1), 0),
+                board.remove(second, board.person(0), 1)
+            )
+        };
+        let (one, two) = (one?, two?);
+        refused_properly(&one);
+        refused_properly(&two);
+        assert_eq!(
+            board.in_office("tenant_admin").await?.len(),
+            1,
+            "race {race}: {one:?} {two:?}"
+        );
+        assert!(
+            happened(&one) != happened(&two),
+            "race {race}: {one:?} {two:?}"
+        );
+        board.restore(&ROLES).await?;
+    }
+    Ok(())
+}
+
+/// A third administrator is there, so that it is not the last one's protection which decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_t3_of_two_who_take_each_others_rights_exactly_one_succeeds() -> Result<()> {
+    for role in ["tenant_admin", "chief"] {
+        let roles = [role, role, "tenant_admin"];
+        let board = Board::new(&roles).await?;
+        for race in 0..RACES {
+            let (first, second) = (race % 5, race / 5 % 5);
+            let (one, two) = tokio::join!(
+                board.remove(first, board.person(1), 0),
+                board.remove(second, board.person(0), 1)
+            );
+            let (one, two) = (one?, two?);
+            refused_properly(&one);
+            refused_properly(&two);
+            let mut left = board.in_office(role).await?;
+            left.retain(|member| *member != 2);
+            assert_eq!(left.len(), 1, "race {race} of {role}: {one:?} {two:?}");
+            assert!(
+                happened(&one) != happened(&two),
+                "race {race}: {one:?} {two:?}"
+            );
+            board.restore(&roles).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_role_is_left_on_a_membership_that_ends_while_it_is_given() -> Result<()> {
+    let roles = ["tenant_admin", "hr_admin", "learner"];
+    let board = Board::new(&roles).await?;
+    let database = &board.database;
+    let (boss, hr, leaving) = (board.person(0), board.person(1), board.person(2));
+    let path = format!("/rest/v1/memberships?id=eq.{}", board.membership(2));
+    let instructor = board.role("instructor").await?;
+    let grant = json!({
+        "tenant_id": board.course.tenant, "membership_id": board.membership(2), "role_id": instructor,
+    });
+    let (ended, tenant) = (
+        json!({ "status": "ended" }),
+        json!({ "p_tenant_id": board.course.tenant }),
+    );
+    for race in 0..RACES {
+        let ending = async {
+            if race % 2 == 0 {
+                hr.patch(&path, &ended).await
+            } else {
+                // Nobody who leaves waits in the queue of those who change rights.
+                leaving.rpc("leave_tenant", &tenant).await
+            }
+        };
+        let (given, end) = tokio::join!(boss.post("/rest/v1/role_grants", &grant), ending);
+        let (given, end) = (given?, end?);
+        refused_properly(&given);
+        assert!(happened(&end), "race {race}: {end:?}");
+        assert!(
+            given.status == 201 || given.code() == "membership_ended",
+            "race {race}: {given:?}"
+        );
+        let left: i64 = database
+            .query_one(
+                "select count(*) from lms.role_grants where membership_id = $1",
+                &[&board.membership(2)],
+            )
+            .await?
+            .get(0);
+        assert_eq!(left, 0, "race {race}: {given:?} {end:?}");
+        board.restore(&roles).await?;
+    }
+    Ok(())
+}
+
+/// A transaction of somebody, as PostgREST begins one, that ends when the test says so.
+struct Slow {
+    database: tokio_postgres::Client,
+}
+
+impl Slow {
+    async fn begin(person: &Person) -> Result<Self> {
+        let database = sandbox().database().await?;
+        database
+            .batch_execute(&format!(
+                "begin; set local role authenticated;
+                 select set_config('request.jwt.claims', '{}', true);",
+                json!({ "sub": person.id, "role": "authenticated" })
+            ))
+            .await?;
+        Ok(Self { database })
+    }
+
+    async fn run(&self, statement: &str) -> Result<()> {
+        Ok(self.database.batch_execute(statement).await?)
+    }
+
+    async fn commit(self) -> Result<()> {
+        self.run("commit").await
+    }
+}
+
+/// Begins a request while the transaction is open, lets it wait, commits, and says what became of the request.
+async fn while_open<F>(slow: Slow, request: F) -> Result<Answer>
+where
+    F: Future<Output = Result<Answer>> + Send + 'static,
+{
+    let waiting = tokio::spawn(request);
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert!(
+        !waiting.is_finished(),
+        "the request was to wait: {:?}",
+        waiting.await?
+    );
+    slow.commit().await?;
+    waiting.await?
+}
+
+/// The one who uses a right waits for the one who takes it away, and then does not have it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_t3_a_right_that_is_taken_away_meanwhile_is_not_used() -> Result<()> {
+    let roles = ["tenant_admin", "chief", "learner", "learner"];
+    let board = Board::new(&roles).await?;
+    let tenant = board.course.tenant;
+    let (chief, learner) = (board.role("chief").await?, board.role("learner").await?);
+    let database = sandbox().database().await?;
+    let spare: Uuid = database
+        .query_one(
+            "insert into lms.roles (tenant_id, key, name) values ($1, 'spare', 'Spare') returning id",
+            &[&tenant],
+        )
+        .await?
+        .get(0);
+    database
+        .batch_execute(&format!(
+            "insert into lms.role_permissions (tenant_id, role_id, permission)
+             values ('{tenant}', '{spare}', 'members.read');
+             insert into lms.assignable_roles (tenant_id, role_id, assignable_role_id)
+             values ('{tenant}', '{spare}', '{learner}')"
+        ))
+        .await?;
+    let grant =
+        json!({ "tenant_id": tenant, "membership_id": board.membership(2), "role_id": chief });
+    let fill = json!({ "tenant_id": tenant, "role_id": spare, "permission": "members.write" });
+    let list = json!({ "tenant_id": tenant, "role_id": spare, "assignable_role_id": spare });
+    let define = json!({ "tenant_id": tenant, "key": "late", "name": "Late" });
+    let member = format!("/rest/v1/memberships?id=eq.{}", board.membership(2));
+    let uses: [(&str, String, Option<Value>); 10] = [
+        ("POST", "/rest/v1/role_grants".to_owned(), Some(grant)),
+        (
+            "PATCH",
+            format!(
+                "/rest/v1/role_grants?membership_id=eq.{}",
+                board.membership(3)
+            ),
+            Some(json!({ "role_id": spare })),
+        ),
+        (
+            "DELETE",
+            format!(
+                "/rest/v1/role_grants?membership_id=eq.{}",
+                board.membership(3)
+            ),
+            None,
+        ),
+        ("POST", "/rest/v1/role_permissions".to_owned(), Some(fill)),
+        (
+            "DELETE",
+            format!("/rest/v1/role_permissions?role_id=eq.{spare}"),
+            None,
+        ),
+        ("POST", "/rest/v1/assignable_roles".to_owned(), Some(list)),
+        (
+            "DELETE",
+            format!("/rest/v1/assignable_roles?role_id=eq.{spare}"),
+            None,
+        ),
+        ("POST", "/rest/v1/roles".to_owned(), Some(define)),
+        (
+            "PATCH",
+            member.clone(),
+            Some(json!({ "status": "suspended" })),
+        ),
+        ("DELETE", member, None),
+    ];
+    let takings = [
+        format!(
+            "delete from lms.role_grants where membership_id = '{}'",
+            board.membership(1)
+        ),
+        format!(
+            "update lms.memberships set status = 'suspended' where id = '{}'",
+            board.membership(1)
+        ),
+    ];
+    for taking in &takings {
+        for (method, path, body) in &uses {
+            let slow = Slow::begin(board.person(0)).await?;
+            slow.run(taking).await?;
+            let user = board.person(1).clone();
+            let (method, path, body) = (
+                method.parse::<reqwest::Method>()?,
+                path.clone(),
+                body.clone(),
+            );
+            let what = format!("{method} {path} during: {taking}");
+            let answer = while_open(slow, async move {
+                let headers = [
+                    ("content-profile", "lms"),
+                    ("prefer", "return=representation"),
+                ];
+                user.call(method, &path, &headers, body.as_ref()).await
+            })
+            .await?;
+            assert_eq!(answer.status, 403, "{what}: {answer:?}");
+            board.restore(&roles).await?;
+        }
+    }
+
+    // What the role itself loses while it is used is lost as well.
+    let slow = Slow::begin(board.person(0)).await?;
+    slow.run(&format!(
+        "delete from lms.role_permissions where role_id = '{chief}' and permission = 'roles.write'"
+    ))
+    .await?;
+    let user = board.person(1).clone();
+    let answer = while_open(slow, async move {
+        let path = format!("/rest/v1/role_permissions?role_id=eq.{spare}");
+        user.delete(&path).await
+    })
+    .await?;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_given_while_the_giver_loses_theirs_without_locking_up() -> Result<()> {
+    let roles = ["tenant_admin", "chief", "learner"];
+    let board = Board::new(&roles).await?;
+    let learner = board.role("learner").await?;
+    let grants = format!(
+        "/rest/v1/role_grants?membership_id=eq.{}",
+        board.membership(1)
+    );
+    let database = sandbox().database().await?;
+    database
+        .execute(
+            "delete from lms.role_grants where membership_id = $1",
+            &[&board.membership(2)],
+        )
+        .await?;
+    let grant = json!({ "tenant_id": board.course.tenant, "membership_id": board.membership(2), "role_id": learner });
+    let roles = ["tenant_admin", "chief"];
+    let mut given = 0;
+    for _ in 0..RACES {
+        let (gift, loss) = tokio::join!(
+            board.person(1).post("/rest/v1/role_grants", &grant),
+            board.person(0).delete(&grants)
+        );
+        let (gift, loss) = (gift?, loss?);
+        refused_properly(&gift);
+        assert!(happened(&loss), "{loss:?}");
+        assert!(gift.status == 201 || gift.status == 403, "{gift:?}");
+        given += i32::from(gift.status == 201);
+        database
+            .execute(
+                "delete from lms.role_grants where membership_id = $1",
+                &[&board.membership(2)],
+            )
+            .await?;
+        board.restore(&roles).await?;
+    }
+    assert!(given > 0, "the giver was never first: nothing was raced");
+    Ok(())
+}
+
+// Invitations =========================================================================================================
+
+struct Invited {
+    board: Board,
+    person: Person,
+    address: String,
+}
+
+impl Invited {
+    async fn new() -> Result<Self> {
+        let board = Board::new(&["tenant_admin"]).await?;
+        let address = format!("{}@races.example", Uuid::new_v4().simple());
+        let person = sandbox().new_person(&address).await?;
+        Ok(Self {
+            board,
+            person,
+            address,
+        })
+    }
+
+    async fn invite(&self, role: &str) -> Result<Answer> {
+        let arguments = json!({ "p_tenant_id": self.board.course.tenant, "p_email": self.address, "p_role": role });
+        self.board.person(0).rpc("invite", &arguments).await
+    }
+
+    async fn accept(&self, token: &Value) -> Result<Answer> {
+        self.person
+            .rpc("accept_invitation", &json!({ "p_token": token }))
+            .await
+    }
+
+    /// Roles that the person holds by now.
+    async fn roles(&self) -> Result<Vec<String>> {
+        let rows = self.board.database.query("select r.key from lms.memberships m
+                 join lms.role_grants g on g.membership_id = m.id
+                 join lms.roles r on r.id = g.role_id where m.tenant_id = $1 and m.user_id = $2 order by 1",
+                &[&self.board.course.tenant, &self.person.id],
+            )
+            .await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn forget(&self) -> Result<()> {
+        self.board
+            .database
+            .batch_execute(&format!(
+                "delete from lms.memberships where tenant_id = '{0}' and user_id = '{1}';
+                 delete from lms.invitations where tenant_id = '{0}'",
+                self.board.course.tenant, self.person.id
+            ))
+            .await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_accepted_many_times_at_once_is_one_membership() -> Result<()> {
+    let invited = Invited::new().await?;
+    for race in 0..RACES {
+        let token = invited.invite("learner").await?.body["token"].clone();
+        let answers = try_join_all((0..4).map(|_| invited.accept(&token))).await?;
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "race {race}: {answer:?}");
+            assert_eq!(answer.body["id"], answers[0].body["id"]);
+        }
+        assert_eq!(invited.roles().await?, ["learner"], "race {race}");
+        invited.forget().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_accepted_or_revoked_and_never_both() -> Result<()> {
+    let invited = Invited::new().await?;
+    let mut accepted = 0;
+    for race in 0..RACES {
+        let invitation = invited.invite("learner").await?.body;
+        let revocation = json!({ "p_invitation_id": invitation["invitation_id"] });
+        let (accept, revoke) = tokio::join!(
+            invited.accept(&invitation["token"]),
+            invited
+                .board
+                .person(0)
+                .rpc("revoke_invitation", &revocation)
+        );
+        let (accept, revoke) = (accept?, revoke?);
+        let outcome = (accept.status.as_u16(), revoke.status.as_u16());
+        assert!(
+            outcome == (200, 409) || outcome == (404, 200),
+            "race {race}: {accept:?} {revoke:?}"
+        );
+        assert_eq!(
+            invited.roles().await?.len(),
+            usize::from(accept.status == 200)
+        );
+        accepted += i32::from(accept.status == 200);
+        invited.forget().await?;
+    }
+    assert!(accepted > 0, "accepting was never first: nothing was raced");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_is_renewed_while_it_is_accepted_says_one_thing() -> Result<()> {
+    let invited = Invited::new().await?;
+    for race in 0..RACES {
+        let token = invited.invite("learner").await?.body["token"].clone();
+        let (accept, renewal) = tokio::join!(invited.accept(&token), invited.invite("auditor"));
+        let (accept, renewal) = (accept?, renewal?);
+        refused_properly(&renewal);
+        // The old link gives what it was sent for, or nothing.
+        let expected: &[&str] = match accept.status.as_u16() {
+            200 => &["learner"],
+            404 => &[],
+            _ => panic!("race {race}: {accept:?} {renewal:?}"),
+        };
+        assert_eq!(
+            invited.roles().await?,
+            expected,
+            "race {race}: {accept:?} {renewal:?}"
+        );
+        invited.forget().await?;
+    }
+
+    // And with the renewal certainly first.
+    let token = invited.invite("learner").await?.body["token"].clone();
+    let slow = Slow::begin(invited.board.person(0)).await?;
+    slow.run(&format!(
+        "select lms.invite('{}', '{}', 'auditor')",
+        invited.board.course.tenant, invited.address
+    ))
+    .await?;
+    let person = invited.person.clone();
+    let accept = while_open(slow, async move {
+        person
+            .rpc("accept_invitation", &json!({ "p_token": token }))
+            .await
+    })
+    .await?;
+    assert_eq!(accept.code(), "invitation_not_found", "{accept:?}");
+    assert!(invited.roles().await?.is_empty());
+    Ok(())
+}
+
+// Suspension ==========================================================================================================
+
+/// What begins after a suspension was answered comes to nothing, whatever was under way (INV-T4).
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_t4_nothing_is_written_after_a_suspension() -> Result<()> {
+    let roles = ["tenant_admin", "hr_admin", "learner"];
+    let board = Board::new(&roles).await?;
+    let learner = board.person(2);
+    board.course.enroll(learner).await?;
+    let lesson = &board.course.lessons[0];
+    let path = |number| format!("/rest/v1/memberships?id=eq.{}", board.membership(number));
+    let (of_hr, of_learner) = (path(1), path(2));
+    let suspended = json!({ "status": "suspended" });
+    for race in 0..RACES {
+        let title = json!({ "job_title": format!("During race {race}") });
+        let percentage = u32::try_from(race % 100)?;
+        let (one, two, three, four) = tokio::join!(
+            board.person(0).patch(&of_hr, &suspended),
+            board.person(1).patch(&of_learner, &title),
+            board.person(0).patch(&of_learner, &suspended),
+            learner.upsert_progress(lesson, percentage)
+        );
+        for answer in [&one?, &three?] {
+            assert!(happened(answer), "race {race}: {answer:?}");
+        }
+        refused_properly(&two?);
+        refused_properly(&four?);
+
+        let late = json!({ "job_title": "Too late" });
+        let (by_hr, by_learner) = tokio::join!(
+            board.person(1).patch(&of_learner, &late),
+            learner.upsert_progress(lesson, 100)
+        );
+        let (by_hr, by_learner) = (by_hr?, by_learner?);
+        assert!(!happened(&by_hr), "race {race}: {by_hr:?}");
+        assert!(
+            by_learner.status.is_client_error(),
+            "race {race}: {by_learner:?}"
+        );
+        board.restore(&roles).await?;
+    }
+    Ok(())
+}
+
+/// Somebody who is suspended while they accept an invitation stays suspended.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_t4_an_invitation_does_not_undo_a_suspension_under_way() -> Result<()> {
+    let invited = Invited::new().await?;
+    // Invited before they became a member by another way.
+    let token = invited.invite("auditor").await?.body["token"].clone();
+    let tenant = invited.board.course.tenant;
+    join_tenant(tenant, &invited.person, Some("learner")).await?;
+    let membership = membership_of(tenant, &invited.person).await?;
+
+    let slow = Slow::begin(invited.board.person(0)).await?;
+    slow.run(&format!(
+        "update lms.memberships set status = 'suspended' where id = '{membership}'"
+    ))
+    .await?;
+    let person = invited.person.clone();
+    let accept = while_open(slow, async move {
+        person
+            .rpc("accept_invitation", &json!({ "p_token": token }))
+            .await
+    })
+    .await?;
+    assert_eq!(accept.code(), "membership_suspended", "{accept:?}");
+    assert_eq!(invited.roles().await?, ["learner"]);
+    Ok(())
+}
+
+/// A unit that somebody is joining at this moment is in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_is_not_deleted_while_somebody_joins_it() -> Result<()> {
+    let board = Board::new(&["tenant_admin", "hr_admin", "learner"]).await?;
+    let unit: Uuid = board
+        .database
+        .query_one(
+            "insert into lms.org_units (tenant_id, name) values ($1, 'Short lived') returning id",
+            &[&board.course.tenant],
+        )
+        .await?
+        .get(0);
+    let slow = Slow::begin(board.person(1)).await?;
+    slow.run(&format!(
+        "update lms.memberships set unit_id = '{unit}' where id = '{}'",
+        board.membership(2)
+    ))
+    .await?;
+    let boss = board.person(0).clone();
+    let answer = while_open(slow, async move {
+        boss.delete(&format!("/rest/v1/org_units?id=eq.{unit}"))
+            .await
+    })
+    .await?;
+    assert_eq!(answer.code(), "unit_in_use", "{answer:?}");
     Ok(())
 }

@@ -102,6 +102,7 @@ async fn ids_of(tenant: &str) -> Result<BTreeSet<String>> {
              union all select id from lms.enrollments where tenant_id = $1 union all select id from lms.memberships where tenant_id = $1
              union all select id from lms.org_units where tenant_id = $1 union all select id from lms.roles where tenant_id = $1
              union all select id from lms.role_grants where tenant_id = $1 union all select id from lms.tenants where id = $1
+             union all select id from lms.invitations where tenant_id = $1 union all select id from lms.cohorts where tenant_id = $1
              union all select user_id from lms.memberships where tenant_id = $1",
             &[&tenant],
         )
@@ -187,6 +188,8 @@ async fn embedding_does_not_reach_another_tenant() -> Result<()> {
         "tenants?select=*,courses(*),memberships(*,people(*),role_grants(*,roles(*,role_permissions(*)))),org_units(*)",
         "people?select=*,memberships(*,tenants(*)),enrollments(*,courses(*))",
         "memberships?select=*,people(*,enrollments(*))",
+        "tenants?select=*,invitations(*,roles(*)),cohorts(*,cohort_members(*,people(*)))",
+        "cohort_members?select=*,people(*,memberships(*))",
     ];
     for select in selects {
         let answer = zoe.get(&format!("/rest/v1/{select}")).await?;
@@ -673,6 +676,38 @@ async fn inv_t4_a_suspension_holds_from_the_next_request() -> Result<()> {
         .unwrap_or_default()
         .to_owned();
     assert_eq!(person.upsert_progress(&lesson, 50).await?.status, 201);
+    // Who came that way is a guest, and sees what they came for.
+    for (table, rows) in [
+        ("tenants", 0),
+        ("org_units", 0),
+        ("roles", 0),
+        ("memberships", 1),
+        ("enrollments", 1),
+    ] {
+        let seen = person.get(&format!("/rest/v1/{table}")).await?;
+        assert_eq!(seen.rows().len(), rows, "a guest reads {table}: {seen:?}");
+    }
+    let invitation = demo("petra@fieldnotes.example")
+        .await?
+        .rpc(
+            "invite",
+            &json!({ "p_tenant_id": FIELDNOTES, "p_email": "suspended@isolation.example" }),
+        )
+        .await?;
+    let accepted = person
+        .rpc(
+            "accept_invitation",
+            &json!({ "p_token": invitation.body["token"] }),
+        )
+        .await?;
+    assert_eq!(accepted.body["is_guest"], false, "{accepted:?}");
+    database
+        .execute(
+            "with c as (insert into lms.cohorts (tenant_id, name) values ($1, 'Together') returning id)
+             insert into lms.cohort_members (cohort_id, user_id) select id, $2 from c",
+            &[&FIELDNOTES.parse::<Uuid>()?, &person.id],
+        )
+        .await?;
     let tables = [
         "tenants",
         "memberships",
@@ -680,6 +715,10 @@ async fn inv_t4_a_suspension_holds_from_the_next_request() -> Result<()> {
         "lesson_progress",
         "roles",
         "role_permissions",
+        "role_grants",
+        "invitations",
+        "cohorts",
+        "cohort_members",
     ];
     for table in tables {
         assert!(

@@ -52,8 +52,11 @@ impl Session {
                 .map_err(|error| anyhow!(explain(&error)))
         };
         let envelope =
-            prepare("select set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)")
-                .await?;
+            prepare(
+                "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true),
+                   set_config('plan_cache_mode', 'force_generic_plan', true)",
+            )
+            .await?;
         let upsert = prepare(UPSERT).await?;
         let bare = prepare(BARE).await?;
         client.batch_execute("commit").await?;

@@ -116,7 +116,7 @@ pub(super) async fn measure(place: &Place, effort: Effort, report: &mut Report) 
     Ok(())
 }
 
-/// A request as PostgREST makes it: role and claims live for one transaction.
+/// A request as PostgREST makes it: role, claims and the role's settings live for one transaction.
 fn script(user: Uuid, select: &str) -> String {
     // pgbench takes a colon before a word for a variable.
     let claims = claims(user, "authenticated")
@@ -124,7 +124,8 @@ fn script(user: Uuid, select: &str) -> String {
         .replace("\":", "\": ");
     format!(
         "begin read only;\n\
-         select set_config('role', 'authenticated', true), set_config('request.jwt.claims', '{claims}', true);\n\
+         select set_config('role', 'authenticated', true), set_config('request.jwt.claims', '{claims}', true), \
+         set_config('plan_cache_mode', 'force_generic_plan', true);\n\
          {select};\ncommit;\n"
     )
 }

@@ -3,6 +3,7 @@
 //! Nothing here asserts: a run ends well whatever the figures are. The bench has a cluster of its own, one database
 //! for each scale.
 
+mod audit;
 mod chart;
 mod completion;
 mod database;
@@ -121,6 +122,7 @@ async fn measure(place: &mut Place, arguments: &RunArgs) -> Result<()> {
     screens::measure(place, &personas, effort, &mut report).await?;
     database::measure(place, effort, &mut report).await?;
     completion::measure(place, &personas, effort, &mut report).await?;
+    audit::measure(place, &personas, effort, &mut report).await?;
     let folder = place.results_folder();
     report.write(&folder)?;
     plans::record(place, &personas, &folder).await?;

@@ -104,7 +104,8 @@ pub(super) async fn record(place: &Place, personas: &Personas, folder: &Path) ->
         client.batch_execute("begin").await?;
         client
             .execute(
-                "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)",
+                "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true),
+                   set_config('plan_cache_mode', 'force_generic_plan', true)",
                 &[&claims],
             )
             .await?;

@@ -1,0 +1,223 @@
+//! A tenant with somebody in every role, and what it holds.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use lyceum_e2e::Person;
+use uuid::Uuid;
+
+use crate::sandbox;
+
+/// Who belongs to a company, with home unit, role and the unit that the role is limited to.
+const STAFF: [(&str, &str, &str, &str); 8] = [
+    ("boss", "", "tenant_admin", ""),
+    ("second", "", "tenant_admin", ""),
+    ("hr", "", "hr_admin", ""),
+    ("manager", "north", "unit_manager", "north"),
+    ("teacher", "", "instructor", ""),
+    ("auditor", "", "auditor", ""),
+    ("learner", "dock", "learner", ""),
+    ("southerner", "south", "learner", ""),
+];
+
+/// The tables that say who may do what.
+pub const RIGHTS: [&str; 5] = [
+    "roles",
+    "role_permissions",
+    "assignable_roles",
+    "role_grants",
+    "memberships",
+];
+
+/// A tenant with units (north, dock below it, south), people, custom roles, a course, a cohort and an open invitation.
+pub struct Company {
+    pub tenant: Uuid,
+    pub tag: String,
+    pub people: Vec<(String, Person)>,
+    pub database: tokio_postgres::Client,
+}
+
+impl Company {
+    pub async fn new() -> Result<Self> {
+        let database = sandbox().database().await?;
+        let tag = Uuid::new_v4().simple().to_string();
+        let tenant: Uuid = database
+            .query_one(
+                "insert into lms.tenants (slug, name) values ($1::text, 'Company ' || $1::text) returning id",
+                &[&tag],
+            )
+            .await?
+            .get(0);
+        database
+            .batch_execute(&format!(
+                "insert into lms.org_units (tenant_id, name, code) values
+                   ('{tenant}', 'north', 'north'), ('{tenant}', 'south', 'south');
+                 insert into lms.org_units (tenant_id, parent_id, name, code)
+                 select tenant_id, id, 'dock', 'dock' from lms.org_units
+                 where tenant_id = '{tenant}' and code = 'north';
+                 insert into lms.roles (tenant_id, key, name) values
+                   ('{tenant}', 'editor', 'Editor'), ('{tenant}', 'chief', 'Chief'), ('{tenant}', 'empty', 'Empty');
+                 insert into lms.role_permissions (tenant_id, role_id, permission)
+                 select r.tenant_id, r.id, p.permission
+                 from lms.roles r join (values
+                   ('editor', 'catalog.write'), ('chief', 'members.read'), ('chief', 'members.write'), 
+                   ('chief', 'roles.write'), ('chief', 'reports.read')
+                 ) as p (key, permission) using (key) where r.tenant_id = '{tenant}';
+                 insert into lms.assignable_roles (tenant_id, role_id, assignable_role_id)
+                 select a.tenant_id, a.id, b.id from lms.roles a join lms.roles b using (tenant_id)
+                 where tenant_id = '{tenant}' and a.key = 'chief' and b.key = 'instructor';"
+            ))
+            .await?;
+        let mut company = Self {
+            tenant,
+            tag,
+            people: Vec::new(),
+            database,
+        };
+        for (name, unit, role, scope) in STAFF {
+            let person = company.hire(name, unit, role, scope).await?;
+            company.people.push((name.to_owned(), person));
+        }
+        company
+            .database
+            .batch_execute(&format!(
+                "insert into lms.courses (tenant_id, slug, title, visibility, instructor_id)
+                 values ('{tenant}', 'course', 'Course of {tenant}', 'restricted', '{teacher}');
+                 insert into lms.modules (course_id, title) 
+                 select id, 'Module' from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.lessons (module_id, title) 
+                 select id, 'Lesson' from lms.modules where tenant_id = '{tenant}';
+                 insert into lms.lesson_blocks (lesson_id, type, content)
+                 select id, 'markdown', '{{\"markdown\": \"secret\"}}' from lms.lessons where tenant_id = '{tenant}';
+                 do $$ begin perform lms.publish_course(id) from lms.courses where tenant_id = '{tenant}'; end $$;
+                 insert into lms.enrollments (course_id, user_id) 
+                 select id, '{learner}' from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.lesson_progress (lesson_id, user_id, progress_percentage)
+                 select id, '{learner}', 50 from lms.lessons where tenant_id = '{tenant}';
+                 insert into lms.cohorts (tenant_id, name) values ('{tenant}', 'Everybody');
+                 insert into lms.cohorts (tenant_id, unit_id, name)
+                 select tenant_id, id, 'Cohort of ' || name from lms.org_units where tenant_id = '{tenant}';
+                 insert into lms.cohort_members (cohort_id, user_id)
+                 select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
+                 insert into lms.cohort_members (cohort_id, user_id)
+                 select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 select from lms.invite('{tenant}', 'invited-{tenant}@privileges.example');",
+                teacher = company.person("teacher").id,
+                learner = company.person("learner").id,
+                southerner = company.person("southerner").id,
+            ))
+            .await?;
+        Ok(company)
+    }
+
+    /// Empty texts: no unit, the whole tenant.
+    pub async fn hire(&self, name: &str, unit: &str, role: &str, scope: &str) -> Result<Person> {
+        let email = format!("{name}-{}@privileges.example", self.tag);
+        let person = sandbox().new_person(&email).await?;
+        self.database
+            .execute(
+                "insert into lms.memberships (tenant_id, user_id, unit_id, employee_number)
+                 values ($1, $2, (select id from lms.org_units where tenant_id = $1 and code = $3::text), $4)",
+                &[&self.tenant, &person.id, &unit, &name],
+            )
+            .await?;
+        self.database
+            .execute(
+                "insert into lms.role_grants (tenant_id, membership_id, role_id, unit_id)
+                 select m.tenant_id, m.id, r.id, (select id from lms.org_units where tenant_id = $1 and code = $4::text)
+                 from lms.memberships m join lms.roles r using (tenant_id)
+                 where tenant_id = $1 and m.user_id = $2 and r.key = $3::text",
+                &[&self.tenant, &person.id, &role, &scope],
+            )
+            .await?;
+        Ok(person)
+    }
+
+    pub fn person(&self, name: &str) -> &Person {
+        self.people
+            .iter()
+            .find_map(|(known, person)| (known == name).then_some(person))
+            .unwrap_or_else(|| panic!("nobody is called {name}"))
+    }
+
+    pub async fn one(&self, query: &str) -> Result<Uuid> {
+        let row = self.database.query_one(query, &[&self.tenant]).await;
+        Ok(row.with_context(|| query.to_owned())?.get(0))
+    }
+
+    pub async fn role(&self, key: &str) -> Result<Uuid> {
+        self.one(&format!(
+            "select id from lms.roles where tenant_id = $1 and key = '{key}'"
+        ))
+        .await
+    }
+
+    pub async fn unit(&self, code: &str) -> Result<Uuid> {
+        self.one(&format!(
+            "select id from lms.org_units where tenant_id = $1 and code = '{code}'"
+        ))
+        .await
+    }
+
+    pub async fn membership(&self, name: &str) -> Result<Uuid> {
+        self.one(&format!(
+            "select id from lms.memberships where tenant_id = $1 and user_id = '{}'",
+            self.person(name).id
+        ))
+        .await
+    }
+
+    pub async fn any(&self, table: &str) -> Result<Uuid> {
+        self.one(&format!(
+            "select id from lms.{table} where tenant_id = $1 order by id limit 1"
+        ))
+        .await
+    }
+
+    /// The rows of these tables, as text to compare.
+    pub async fn dump(&self, tables: &[&str]) -> Result<String> {
+        let mut all = String::new();
+        for table in tables {
+            let key = if *table == "tenants" {
+                "id"
+            } else {
+                "tenant_id"
+            };
+            let sql = format!("select t::text from lms.{table} t where {key} = $1 order by 1");
+            for row in self.database.query(&sql, &[&self.tenant]).await? {
+                all = format!("{all}{table} {}\n", row.get::<_, String>(0));
+            }
+        }
+        Ok(all)
+    }
+
+    /// All rows of the tenant in every table.
+    pub async fn everything(&self) -> Result<String> {
+        let rows = self
+            .database
+            .query(
+                "select c.table_name::text from information_schema.columns c join information_schema.tables t
+                 using (table_schema, table_name)
+                 where c.table_schema = 'lms' and c.column_name = 'tenant_id'
+                   and t.table_type = 'BASE TABLE' order by 1",
+                &[],
+            )
+            .await?;
+        let mut tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert!(tables.len() >= 15, "{tables:?}");
+        tables.push("tenants".to_owned());
+        let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+        self.dump(&tables).await
+    }
+
+    /// Every id that appears in a row of the tenant.
+    pub async fn ids(&self) -> Result<BTreeSet<String>> {
+        Ok(self
+            .everything()
+            .await?
+            .split(|sign: char| !(sign.is_ascii_hexdigit() || sign == '-'))
+            .filter(|word| word.len() == 36 && *word != Uuid::nil().to_string())
+            .map(str::to_owned)
+            .collect())
+    }
+}

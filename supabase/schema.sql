@@ -12818,10 +12818,10 @@ ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: profiles People are seen in scope, by teachers and fellows, and as teach; Type: POLICY; Schema: public; Owner: postgres
+-- Name: profiles People are seen in scope, by teachers and by fellows; Type: POLICY; Schema: public; Owner: postgres
 --
 
-CREATE POLICY "People are seen in scope, by teachers and fellows, and as teach" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
+CREATE POLICY "People are seen in scope, by teachers and by fellows" ON public.profiles FOR SELECT TO authenticated USING (((id = ( SELECT auth.uid() AS uid)) OR (EXISTS ( SELECT
    FROM private.membership_scopes m
   WHERE ((m.user_id = profiles.id) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where))))))) OR (EXISTS ( SELECT
    FROM private.staff_scopes s

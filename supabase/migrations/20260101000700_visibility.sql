@@ -237,7 +237,7 @@ grant select on private.membership_scopes, private.staff_scopes to authenticated
 
 -- A person is seen by those in whose scope they are, by their teachers, by those who see a course that they teach, and by
 -- the others of their cohorts.
-create policy "People are seen in scope, by teachers and fellows, and as teachers" on public.profiles
+create policy "People are seen in scope, by teachers and by fellows" on public.profiles
   for select to authenticated
   using (
     id = (select auth.uid())

@@ -6,7 +6,7 @@
 //
 // Runs inside `lyceum with-database --content pgtap`, which provides the database that the workers copy.
 
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -35,15 +35,28 @@ async function psql(url, args) {
   }
 }
 
-const passes = ({ ok, output }) => ok && !/^\s*not ok|^# Looks like|^psql:.*ERROR/m.test(output) && /^\s*1\.\.\d+/m.test(output)
+// Runs a test file and ends it at the first test that fails.
+function passes(url, args) {
+  return new Promise((resolve) => {
+    const child = spawn('psql', ['-X', '-q', '-A', '-t', '-d', url, ...args])
+    let output = ''
+    const read = (chunk) => {
+      output += chunk
+      if (/^\s*not ok|^# Looks like|^psql:.*ERROR/m.test(output)) child.kill()
+    }
+    child.stdout.on('data', read)
+    child.stderr.on('data', read)
+    child.on('close', (code) => resolve(code === 0 && /^\s*1\.\.\d+/m.test(output)))
+  })
+}
 
-// Files that mention the object most come first; the file that compares exact lists of grants comes last, so that what is
-// counted as noticed is noticed by its effect where possible.
+// Files that mention the object often and take little time come first; the file that compares exact lists of rights comes
+// last, so that what is counted as noticed is noticed by its effect where possible.
 function inOrder(files, mutant) {
   const words = mutant.about.split('(')[0].split('.').pop()
   // Rights are compared with exact lists, and walked over HTTP by the access matrix: the lists are quickest.
   const listed = mutant.kind === 'grant' || mutant.kind === 'function'
-  const score = ({ name, text }) => (name.startsWith('08-') ? (listed ? Infinity : -1) : text.split(words).length)
+  const score = ({ name, text }) => (name.startsWith('08-') ? (listed ? Infinity : -1) : (text.split(words).length - 0.9) / (seconds[name] ?? 1))
   return [...files].sort((a, b) => score(b) - score(a))
 }
 
@@ -55,7 +68,10 @@ async function attempt(mutant, files, database) {
   for (const file of inOrder(files, mutant)) {
     // Sequences are not rolled back, and one file counts on the first entries of the audit log.
     const prepared = ['begin', mutant.statement, 'alter sequence if exists audit.log_id_seq restart'].flatMap((sql) => ['-c', sql])
-    if (!passes(await psql(url, ['-v', 'ON_ERROR_STOP=1', ...prepared, '-f', join(tests, file.name)]))) return { ...mutant, by: file.name }
+    const began = performance.now()
+    const passed = await passes(url, ['-v', 'ON_ERROR_STOP=1', ...prepared, '-f', join(tests, file.name)])
+    seconds[file.name] ??= (performance.now() - began) / 1000
+    if (!passed) return { ...mutant, by: file.name }
   }
   return { ...mutant, by: null }
 }
@@ -78,6 +94,9 @@ const mutants = listed.output.trim().split('\n')
   .map((line) => line.split('\t'))
   .map(([kind, about, change, statement]) => ({ kind, about, change, statement, name: `${kind} ${about}: ${change.trim()}` }))
   .filter(({ name }) => name.includes(only))
+
+// How long each file takes, from its first run.
+const seconds = {}
 
 // What fails without any mutation would make every mutant look noticed.
 const workers = Array.from({ length: Number(process.env.JOBS ?? cpus().length) }, (_, number) => `${origin}_${number}`)

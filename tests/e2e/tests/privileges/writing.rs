@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::company::{Company, RIGHTS};
-use crate::{RETURNED, nothing_happened, raw, sandbox};
+use crate::{RETURNED, WAYS, nothing_happened, raw, sandbox};
 
 /// A row of another tenant, sent back as it is or as one's own, moves nothing: whatever it conflicts on.
 #[tokio::test(flavor = "multi_thread")]
@@ -75,11 +75,8 @@ async fn upserts_do_not_move_rows() -> Result<()> {
         let bodies = [row.clone(), own.clone(), only(&row), only(&own)];
         for name in ["boss", "hr", "learner"] {
             for body in &bodies {
-                for resolution in [
-                    "resolution=merge-duplicates",
-                    "resolution=ignore-duplicates",
-                ] {
-                    let headers = [("content-profile", "lms"), RETURNED, ("prefer", resolution)];
+                for way in WAYS {
+                    let headers = [("content-profile", "lms"), ("prefer", way)];
                     let path = format!("/rest/v1/{table}?on_conflict={columns}");
                     let answer = company
                         .person(name)
@@ -266,8 +263,29 @@ async fn changes_without_a_filter_stay_in_scope() -> Result<()> {
             Ok::<i64, anyhow::Error>(database.query_one(&sql, &[&tenant]).await?.get(0))
         }
     };
-    let removed = manager.delete("/rest/v1/cohorts").await?;
-    assert_eq!(removed.rows().len(), 2, "{removed:?}");
+    // Also where no row is returned, and so none need be visible.
+    let blind = [("content-profile", "lms"), ("prefer", "return=minimal")];
+    let title = json!({ "job_title": "Blindly" });
+    let path = "/rest/v1/memberships";
+    let changed = manager
+        .call(Method::PATCH, path, &blind, Some(&title))
+        .await?;
+    assert_eq!(changed.status, 204, "{changed:?}");
+    let sql = "select array_agg(id order by id) = (select array_agg(e order by e) from unnest($2::uuid[]) e)
+               from lms.memberships where tenant_id = $1 and job_title = 'Blindly'";
+    let row = company
+        .database
+        .query_one(sql, &[&company.tenant, &expected.to_vec()])
+        .await?;
+    assert!(
+        row.get::<_, bool>(0),
+        "exactly the people of the unit are changed"
+    );
+    let removed = manager
+        .call(Method::DELETE, "/rest/v1/cohorts", &blind, None)
+        .await?;
+    assert_eq!(removed.status, 204, "{removed:?}");
+    assert_eq!(cohorts("'Cohort of north', 'Cohort of dock'").await?, 0);
     assert_eq!(cohorts("'Everybody', 'Cohort of south'").await?, 2);
 
     // Deleting rights is for administrators; not even they delete what is the last of its kind, nor built-in roles.
@@ -281,11 +299,14 @@ async fn changes_without_a_filter_stay_in_scope() -> Result<()> {
             "memberships",
             "invitations",
         ] {
-            let answer = company
-                .person(name)
-                .delete(&format!("/rest/v1/{table}"))
-                .await?;
-            assert!(nothing_happened(&answer), "{name}: {table}: {answer:?}");
+            for way in WAYS {
+                let headers = [("content-profile", "lms"), ("prefer", way)];
+                let answer = company
+                    .person(name)
+                    .call(Method::DELETE, &format!("/rest/v1/{table}"), &headers, None)
+                    .await?;
+                assert!(nothing_happened(&answer), "{name}: {table}: {answer:?}");
+            }
         }
     }
     for table in [
@@ -427,12 +448,15 @@ async fn odd_bodies_write_nothing_that_plain_ones_would_not() -> Result<()> {
     let path = "/rest/v1/tenants".to_owned();
     cases.push((boss, path, json_type, tenants.to_string()));
     for (person, path, kind, body) in cases {
-        let answer = raw(person, Method::POST, &path, &[kind, RETURNED], body.clone()).await?;
-        let said: String = body.chars().take(300).collect();
-        assert!(
-            answer.status.is_client_error(),
-            "{path}: {said}: {answer:?}"
-        );
+        for way in &WAYS[..2] {
+            let headers = [kind, ("prefer", way)];
+            let answer = raw(person, Method::POST, &path, &headers, body.clone()).await?;
+            let said: String = body.chars().take(300).collect();
+            assert!(
+                answer.status.is_client_error(),
+                "{path}: {said}: {answer:?}"
+            );
+        }
     }
     // No rows are nothing to do.
     for body in ["[]", "null"] {

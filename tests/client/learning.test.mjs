@@ -153,8 +153,11 @@ test('a public course: its card for everyone, its preview too, the rest after en
   const { data: { user } } = await newcomer.auth.signUp({ email: 'newcomer@client.example', password: 'long enough' })
   ok(await newcomer.schema('lms').rpc('enroll', { p_course_id: WRITING }))
   assert.equal(ok(await newcomer.schema('lms').rpc('get_lesson', { p_lesson_id: other.id })).blocks.length, 1)
-  const memberships = ok(await newcomer.schema('lms').from('memberships').select('tenants(slug)').eq('user_id', user.id))
-  assert.deepEqual(memberships, [{ tenants: { slug: 'fieldnotes' } }])
+  // As a guest: of the organisation itself they see the name.
+  const memberships = ok(await newcomer.schema('lms').from('memberships').select('is_guest, tenants(slug)').eq('user_id', user.id))
+  assert.deepEqual(memberships, [{ is_guest: true, tenants: null }])
+  const access = ok(await newcomer.schema('lms').rpc('get_my_access'))
+  assert.deepEqual(access.tenants.map(({ slug, is_guest, permissions }) => ({ slug, is_guest, permissions })), [{ slug: 'fieldnotes', is_guest: true, permissions: [] }])
 })
 
 test('functions.invoke reaches the enrolment function', async () => {

@@ -2,9 +2,10 @@
 //! done, and the stack comes back by itself.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,9 +16,25 @@ use uuid::Uuid;
 const STACK: &str = "resilience";
 const WRITING: &str = "c0000000-0000-4000-8000-000000000011";
 
+/// Two free ports in a row, below those that systems give to outgoing connections: any of these may hold the default one.
+fn port() -> &'static str {
+    static PORT: OnceLock<String> = OnceLock::new();
+    PORT.get_or_init(|| {
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        (0..4000)
+            .map(|step| {
+                20_000 + (u16::try_from(std::process::id() % 4000).unwrap_or(0) + step) % 4000 * 2
+            })
+            .find(|port| free(*port) && free(port + 1))
+            .unwrap_or(54321)
+            .to_string()
+    })
+}
+
 fn lyceum(arguments: &[&str]) -> Result<Output> {
     let output = Command::new(program())
         .current_dir(root())
+        .env("LYCEUM_PORT", port())
         .args(["--stack", STACK])
         .args(arguments)
         .output()?;

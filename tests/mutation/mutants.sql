@@ -82,13 +82,6 @@ from pg_trigger t
 join relations r on r.oid = t.tgrelid
 where not t.tgisinternal
 union all
-select 'trigger', t.tgrelid::regclass::text, 'dropped: ' || t.tgname, format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass)
-from pg_trigger t
-join pg_proc f on f.oid = t.tgfoid
-join schemas n on n.oid = f.pronamespace
-where not t.tgisinternal and t.tgrelid::regclass::text like 'auth.%'
-
-union all
 select 'constraint', r.name, 'dropped: ' || k.conname, format('alter table %s drop constraint %I cascade', r.name, k.conname)
 from pg_constraint k
 join relations r on r.oid = k.conrelid

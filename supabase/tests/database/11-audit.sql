@@ -557,5 +557,14 @@ select is(tests.error_of(format(statement, name)), '42501', 'and is protected th
 select is_empty($$ select c.oid::regclass from tests.audit_relations c where c.relkind in ('r', 'p') and not c.relrowsecurity $$, 'partitions have row level security');
 select is_empty($$ select r, c.oid::regclass from unnest(array['anon', 'authenticated', 'service_role']) as r, tests.audit_relations c where c.relkind = 'r' and has_table_privilege(r, c.oid, 'select, insert, update, delete, truncate') $$, '... and are closed to API roles');
 
+-- Nobody who cannot disable triggers changes what was sealed, the owner of the tables neither.
+select tests.as_owner();
+select ok(exists (select from audit.seals) and exists (select from audit.log), 'there is something to change');
+select is(tests.error_of(statement), '42501', 'refused: ' || statement)
+from (values
+  ('update audit.seals set number = number'), ('delete from audit.seals'), ('truncate audit.seals, audit.heads'),
+  ('update audit.log set operation = operation'), ('delete from audit.log'), ('truncate audit.log')
+) as changes (statement);
+
 select * from finish();
 rollback;

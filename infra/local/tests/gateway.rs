@@ -502,3 +502,41 @@ async fn nothing_but_loopback_is_bound() {
         assert!(error.to_string().contains("refusing"), "{error}");
     }
 }
+
+/// A part that answers one request per connection, says nothing of closing it, and closes it on the next one; returns its
+/// port.
+async fn start_part_that_closes() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 8192];
+                let _ = connection.read(&mut request).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                let _ = connection.write_all(answer).await;
+                let _ = connection.read(&mut request).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_part_that_closes_its_connections_loses_no_request() {
+    let stack = start_with(start_part_that_closes().await, Duration::from_secs(2)).await;
+    let key = [("apikey", stack.keys.anon_key.as_str())];
+    for round in 0..20 {
+        for method in [Method::GET, Method::POST, Method::HEAD, Method::DELETE] {
+            let body = if method == Method::POST {
+                bytes(10)
+            } else {
+                Empty::new().boxed()
+            };
+            let answer = stack
+                .send(method.clone(), "/rest/v1/courses", &key, body)
+                .await;
+            assert_eq!(answer.status, StatusCode::OK, "{method}, round {round}");
+        }
+    }
+}

@@ -50,7 +50,7 @@ pub enum Refusal {
 
 /// A request's body that fails as soon as it is larger than allowed or, where text is due, not UTF-8.
 pub struct Bounded {
-    /// Absent after a refusal: then the rest is drained elsewhere.
+    /// Absent when there is none, and after a refusal: then the rest is drained elsewhere.
     inner: Option<Incoming>,
     limit: u64,
     left: u64,
@@ -72,6 +72,17 @@ impl Bounded {
             left: limit,
             text: is_text.then(TextCheck::default),
             refusal,
+        }
+    }
+
+    /// No body.
+    pub fn empty() -> Self {
+        Self {
+            inner: None,
+            limit: 0,
+            left: 0,
+            text: None,
+            refusal: Arc::new(OnceLock::new()),
         }
     }
 

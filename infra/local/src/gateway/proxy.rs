@@ -8,9 +8,9 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::{self, Body, Bounded, Refusal};
@@ -33,24 +33,44 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// nginx, and so a hosted project's edge, takes.
 const LONGEST_TARGET: usize = 8 * 1024;
 
-/// A pool of connections to the parts.
+/// Connections to the parts. A part may close one that is kept at the moment when the next request goes out on it, and
+/// nobody can tell then whether it was read. So only what can be asked twice travels on kept connections.
 #[derive(Clone)]
 pub struct Proxy {
-    client: Client<HttpConnector, Bounded>,
+    kept: Client<HttpConnector, Bounded>,
+    fresh: Client<HttpConnector, Bounded>,
     timeout: Duration,
 }
 
 impl Proxy {
-    /// A pool whose requests wait at most `timeout` for the head of an answer.
+    /// Connections whose requests wait at most `timeout` for the head of an answer.
     pub fn new(timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
-        let client = Client::builder(TokioExecutor::new())
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(20))
-            .build(connector);
-        Self { client, timeout }
+            .pool_idle_timeout(Duration::from_secs(20));
+        let kept = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        Self {
+            kept,
+            fresh,
+            timeout,
+        }
+    }
+
+    async fn ask(&self, request: Request<Bounded>) -> Result<Response<Incoming>, Error> {
+        if !(request.method().is_safe() && request.body().is_end_stream()) {
+            return self.fresh.request(request).await;
+        }
+        let (head, body) = request.into_parts();
+        let again = Request::from_parts(head.clone(), Bounded::empty());
+        match self.kept.request(Request::from_parts(head, body)).await {
+            Err(error) if !error.is_connect() => self.fresh.request(again).await,
+            answer => answer,
+        }
     }
 
     /// Answers without asking a part.
@@ -99,7 +119,7 @@ impl Proxy {
             head,
             Bounded::new(incoming, route.body_limit, is_text, Arc::clone(&refusal)),
         );
-        let answer = tokio::time::timeout(self.timeout, self.client.request(request)).await;
+        let answer = tokio::time::timeout(self.timeout, self.ask(request)).await;
         if let Some(refusal) = refusal.get() {
             return refused(*refusal).into_response();
         }

@@ -46,7 +46,7 @@ test('the matrix describes every exposed table and view, and no other', (t) => {
 test('every built-in role walks the matrix', async (t) => {
   const roles = await world.rows('select key from private.builtin_roles')
   const deviations = roles.filter(({ key }) => !matrix.personas[key])
-    .map(({ key }) => `The role ${key} is no persona; add it to roles.yaml and world.sql.`)
+    .map(({ key }) => `The role ${key} is no persona; add it to roles.yaml and to the world.`)
   conclude(t, `${roles.length} built-in roles, ${Object.keys(matrix.personas).length} personas`, deviations)
 })
 

@@ -8,15 +8,15 @@ export function compareFunctions(matrix, functions) {
   const deviations = []
   const names = new Set(functions.map(({ name }) => name))
   for (const name of matrix.calls.keys()) {
-    if (!names.has(name)) deviations.push(`${name} does not exist; take it out of tests/access/rpc.yaml.`)
+    if (!names.has(name)) deviations.push(`${name} does not exist; take it out of tests/access/rpc.`)
   }
   for (const { name, execute } of functions) {
     const call = matrix.calls.get(name)
     if (!call) {
-      deviations.push(`${name} is exposed and not in the matrix; add it to 'functions' in tests/access/rpc.yaml.`)
+      deviations.push(`${name} is exposed and not in the matrix; add it to a file of tests/access/rpc.`)
     } else if ([...call.execute].sort().join() !== [...execute].sort().join()) {
       deviations.push(
-        `${name}: may be executed by [${execute}]; 'execute' in tests/access/rpc.yaml says [${call.execute}].`
+        `${name}: may be executed by [${execute}]; 'execute' in tests/access/rpc says [${call.execute}].`
       )
     }
   }

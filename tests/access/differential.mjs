@@ -32,7 +32,7 @@ export async function compareWithRest(world, matrix, relations, functions) {
     if (!reads || !call || call.exempt) continue
     const unknown = parameters.slice(0, required).filter((parameter) => !matrix.values[parameter])
     if (unknown.length > 0) {
-      deviations.push(`${name}: nothing to ask it with; add ${unknown} to 'values' in tests/access/rpc.yaml.`)
+      deviations.push(`${name}: nothing to ask it with; add ${unknown} to tests/access/values.yaml.`)
       continue
     }
     const asked = parameters.filter((parameter) => matrix.values[parameter])

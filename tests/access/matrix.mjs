@@ -1,7 +1,8 @@
 // Reads the matrix: who may do what, as data. Pure but for reading the files.
 //
 // roles.yaml      the personas, and what the kinds of rows are called
-// rpc.yaml        every exposed function: who may execute it, and what it answers to whom
+// values.yaml     what functions that only read are asked with
+// rpc/*.yaml      every exposed function, by domain: who may execute it, and what it answers to whom
 // *.yaml          every exposed table and view, by domain
 
 import { readFileSync, readdirSync } from 'node:fs'
@@ -36,19 +37,27 @@ const FUNCTION_WORDS = ['execute', 'cases', 'answers', 'alone', 'exempt']
 /** The whole matrix. @throws {Error} naming file and line of reasoning when a file says something impossible. */
 export function readMatrix() {
   const { personas, kinds } = read('roles.yaml')
-  const { values, functions } = read('rpc.yaml')
+  const values = read('values.yaml')
   const tables = new Map()
-  const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'))
-  for (const file of files.filter((name) => !['roles.yaml', 'rpc.yaml'].includes(name)).sort()) {
+  for (const file of yamlFiles('').filter((name) => !['roles.yaml', 'values.yaml'].includes(name))) {
     for (const [name, description] of Object.entries(read(file))) {
       if (tables.has(name)) throw new Error(`tests/access/${file}: ${name} is described twice.`)
       tables.set(name, table(name, description, file, Object.keys(personas), kinds))
     }
   }
-  const calls = new Map(
-    Object.entries(functions).map(([name, description]) => [name, call(name, description, Object.keys(personas))])
-  )
+  const calls = new Map()
+  for (const file of yamlFiles('rpc/')) {
+    for (const [name, description] of Object.entries(read(file))) {
+      if (calls.has(name)) throw new Error(`tests/access/${file}: ${name} is described twice.`)
+      calls.set(name, call(name, description, file, Object.keys(personas)))
+    }
+  }
   return { personas, kinds, tables, calls, values }
+}
+
+function yamlFiles(inside) {
+  const names = readdirSync(`${folder}${inside}`).filter((name) => name.endsWith('.yaml'))
+  return names.sort().map((name) => `${inside}${name}`)
 }
 
 function read(file) {
@@ -92,8 +101,8 @@ function table(name, description, file, personas, kinds) {
   return { name, file, key, columns: letters, rows, insert, update, updates, moves, on, access: granted }
 }
 
-function call(name, description, personas) {
-  const complain = (fault) => { throw new Error(`tests/access/rpc.yaml: ${name}: ${fault}`) }
+function call(name, description, file, personas) {
+  const complain = (fault) => { throw new Error(`tests/access/${file}: ${name}: ${fault}`) }
   for (const word of Object.keys(description)) {
     if (!FUNCTION_WORDS.includes(word)) complain(`'${word}' is not one of ${FUNCTION_WORDS.join(', ')}.`)
   }

@@ -50,7 +50,7 @@ export function rowCells(world, matrix, table, facts) {
       for (const verb of ['select', 'update', 'delete']) {
         const expected = table.access[persona][verb]?.get(kind) ?? 'refused'
         if (rows.length === 0 && expected !== 'refused') {
-          deviations.push(`${table.name}: ${persona} has no row '${kind}' to ${verb}; add one to world.sql.`)
+          deviations.push(`${table.name}: ${persona} has no row '${kind}' to ${verb}; add one to tests/access/world.`)
         }
         cells.push(...kindCells(world, { ...about, verb, kind, expected }, rows))
       }
@@ -61,7 +61,7 @@ export function rowCells(world, matrix, table, facts) {
     cells.push({ table, persona, facts, verb: 'update', kind: what, expected: answer, rows: [], unfiltered: true, set })
   }
   for (const kind of Object.keys(table.rows).filter((name) => !facts.rows.some((fact) => fact.kind === name))) {
-    deviations.push(`${table.file}: ${table.name}: the world has no row '${kind}'; add one to world.sql.`)
+    deviations.push(`${table.file}: ${table.name}: the world has no row '${kind}'; add one to tests/access/world.`)
   }
   return { cells, deviations }
 }

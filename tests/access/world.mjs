@@ -1,7 +1,8 @@
-// The world that the matrix is walked in: a sandbox with world.sql in it, and somebody signed in for each persona.
+// The world that the matrix is walked in: a sandbox with world/*.sql in it, and somebody signed in for each persona.
 
 import { execFile } from 'node:child_process'
 import { createHash, createHmac } from 'node:crypto'
+import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { startSandbox } from '../client/sandbox.mjs'
@@ -13,7 +14,7 @@ const run = promisify(execFile)
 
 /**
  * Starts a sandbox in which requests can be rolled back, fills it, and signs everybody in.
- * @param {string[]} personas names; all but `anonymous` are people of world.sql
+ * @param {string[]} personas names; all but `anonymous` are people of the world
  */
 export async function openWorld(personas) {
   const sandbox = await startSandbox({ rollback: true })
@@ -21,7 +22,7 @@ export async function openWorld(personas) {
     'psql', ['-qXAt', '-v', 'ON_ERROR_STOP=1', '-d', sandbox.DB_URL, ...more], { maxBuffer: 1 << 28 }
   )).stdout
   try {
-    await psql('-f', fileURLToPath(new URL('./world.sql', import.meta.url)))
+    await psql('-1', ...worldFiles().flatMap((file) => ['-f', file]))
     const lines = (await psql('-F', ' ', '-c', 'select name, id from world.names')).trim().split('\n')
     const names = new Map(lines.map((line) => line.split(' ')))
     const api = new Api(sandbox.API_URL, sandbox.ANON_KEY)
@@ -35,6 +36,11 @@ export async function openWorld(personas) {
     await sandbox.stop()
     throw error
   }
+}
+
+function worldFiles() {
+  const folder = fileURLToPath(new URL('./world/', import.meta.url))
+  return readdirSync(folder).sort().map((name) => `${folder}${name}`)
 }
 
 class World {
@@ -67,7 +73,7 @@ class World {
     // Somebody who has no such row gets an id that nothing has.
     if (name === 'me') return this.names.get(`people.${persona}`) ?? idOf(`people.${persona}`)
     if (name.endsWith('.me')) return this.names.get(name.replace(/me$/, persona)) ?? idOf(name.replace(/me$/, persona))
-    if (!this.names.has(name)) throw new Error(`There is no ${name} in tests/access/world.sql.`)
+    if (!this.names.has(name)) throw new Error(`There is no ${name} in tests/access/world.`)
     return this.names.get(name)
   }
 

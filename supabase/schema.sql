@@ -186,6 +186,65 @@ ALTER TYPE lms.audit_head OWNER TO postgres;
 COMMENT ON TYPE lms.audit_head IS 'The newest seal of a tenant''s audit trail; hash in hexadecimal.';
 
 --
+-- Name: block_receipt; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.block_receipt AS (
+	block_id uuid,
+	block_percentage numeric,
+	lesson_id uuid,
+	lesson_status text,
+	lesson_percentage numeric,
+	course_status text,
+	course_percentage numeric
+);
+
+ALTER TYPE lms.block_receipt OWNER TO postgres;
+
+--
+-- Name: TYPE block_receipt; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.block_receipt IS 'Where block, lesson and course stand after a report; percentages 0 to 100.';
+
+--
+-- Name: course_finding; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.course_finding AS (
+	severity text,
+	code text,
+	message text,
+	details jsonb
+);
+
+ALTER TYPE lms.course_finding OWNER TO postgres;
+
+--
+-- Name: TYPE course_finding; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.course_finding IS 'severity: a fault keeps a course from being published, a warning does not.';
+
+--
+-- Name: eligibility_reason; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.eligibility_reason AS (
+	code text,
+	message text,
+	details jsonb
+);
+
+ALTER TYPE lms.eligibility_reason OWNER TO postgres;
+
+--
+-- Name: TYPE eligibility_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.eligibility_reason IS 'A stable code, a sentence for people, and machine-readable details.';
+
+--
 -- Name: outline_lesson; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -200,7 +259,8 @@ CREATE TYPE lms.outline_lesson AS (
 	is_preview boolean,
 	status text,
 	progress_percentage numeric,
-	completed_at timestamp with time zone
+	completed_at timestamp with time zone,
+	obstacles lms.eligibility_reason[]
 );
 
 ALTER TYPE lms.outline_lesson OWNER TO postgres;
@@ -228,6 +288,7 @@ CREATE TYPE lms.course_outline AS (
 	title text,
 	enrollment_id uuid,
 	enrollment_status text,
+	version integer,
 	percentage numeric,
 	completed_lessons integer,
 	total_lessons integer,
@@ -240,7 +301,7 @@ ALTER TYPE lms.course_outline OWNER TO postgres;
 -- Name: TYPE course_outline; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.course_outline IS 'Modules and lessons of a course in order, each lesson with the caller''s progress.';
+COMMENT ON TYPE lms.course_outline IS 'Modules and lessons of a course in order, each lesson with the caller''s progress and what keeps it closed to them.';
 
 --
 -- Name: course_progress; Type: TYPE; Schema: lms; Owner: postgres
@@ -344,24 +405,6 @@ CREATE TYPE lms.dashboard AS (
 );
 
 ALTER TYPE lms.dashboard OWNER TO postgres;
-
---
--- Name: eligibility_reason; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.eligibility_reason AS (
-	code text,
-	message text,
-	details jsonb
-);
-
-ALTER TYPE lms.eligibility_reason OWNER TO postgres;
-
---
--- Name: TYPE eligibility_reason; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.eligibility_reason IS 'A stable code, a sentence for people, and machine-readable details.';
 
 --
 -- Name: enrollment_eligibility; Type: TYPE; Schema: lms; Owner: postgres
@@ -504,6 +547,7 @@ CREATE TYPE lms.lesson_content AS (
 	lesson_id uuid,
 	course_id uuid,
 	module_id uuid,
+	version integer,
 	title text,
 	description text,
 	type text,
@@ -521,7 +565,67 @@ ALTER TYPE lms.lesson_content OWNER TO postgres;
 -- Name: TYPE lesson_content; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.lesson_content IS 'A lesson with its blocks in order and the caller''s own progress.';
+COMMENT ON TYPE lms.lesson_content IS 'A lesson with its blocks in order and the learner''s progress. version: null of the draft.';
+
+--
+-- Name: lesson_gate; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.lesson_gate AS (
+	lesson_id uuid,
+	obstacles lms.eligibility_reason[]
+);
+
+ALTER TYPE lms.lesson_gate OWNER TO postgres;
+
+--
+-- Name: migration_preview; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.migration_preview AS (
+	enrollment_id uuid,
+	user_id uuid,
+	status text,
+	from_version integer,
+	to_version integer,
+	moves boolean,
+	items_done_before integer,
+	items_total_before integer,
+	items_done_after integer,
+	items_total_after integer,
+	percentage_before numeric,
+	percentage_after numeric,
+	completes boolean
+);
+
+ALTER TYPE lms.migration_preview OWNER TO postgres;
+
+--
+-- Name: TYPE migration_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.migration_preview IS 'One open enrolment: whether the policy moves it, and where its learner would stand then.';
+
+--
+-- Name: migration_result; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.migration_result AS (
+	moved integer,
+	kept integer,
+	completed integer,
+	gained integer,
+	lost integer,
+	remaining integer
+);
+
+ALTER TYPE lms.migration_result OWNER TO postgres;
+
+--
+-- Name: TYPE migration_result; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.migration_result IS 'How many open enrolments were moved and kept; of those moved, how many are completed thereby, gained or lost percentage; remaining: how many are still to be moved by calling again.';
 
 --
 -- Name: tenant_access; Type: TYPE; Schema: lms; Owner: postgres
@@ -639,6 +743,42 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
+
+--
+-- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.version_change AS (
+	kind text,
+	change text,
+	module_id uuid,
+	lesson_id uuid,
+	block_id uuid,
+	title text,
+	details jsonb
+);
+
+ALTER TYPE lms.version_change OWNER TO postgres;
+
+--
+-- Name: TYPE version_change; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson or block. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks the hashes of their revisions.';
+
+--
+-- Name: draft_block; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.draft_block AS (
+	lesson_id uuid,
+	block_id uuid,
+	order_index integer,
+	is_preview boolean,
+	content_hash text
+);
+
+ALTER TYPE private.draft_block OWNER TO postgres;
 
 --
 -- Name: email_address; Type: DOMAIN; Schema: private; Owner: postgres
@@ -1208,6 +1348,272 @@ $$;
 ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_block_progress(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_block_progress() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.block_id is distinct from new.block_id then
+    v_changes := v_changes || jsonb_build_object('block_id', jsonb_build_object(
+      'old', old.block_id,
+      'new', new.block_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.progress_percentage is distinct from new.progress_percentage then
+    v_changes := v_changes || jsonb_build_object('progress_percentage', jsonb_build_object(
+      'old', old.progress_percentage,
+      'new', new.progress_percentage
+    ));
+  end if;
+  if old.watched is distinct from new.watched then
+    v_changes := v_changes || jsonb_build_object('watched', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.watched)),
+      'new', audit.shorten(to_jsonb(new.watched))
+    ));
+  end if;
+  if old.last_position is distinct from new.last_position then
+    v_changes := v_changes || jsonb_build_object('last_position', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.last_position)),
+      'new', audit.shorten(to_jsonb(new.last_position))
+    ));
+  end if;
+  if old.first_accessed_at is distinct from new.first_accessed_at then
+    v_changes := v_changes || jsonb_build_object('first_accessed_at', jsonb_build_object(
+      'old', old.first_accessed_at,
+      'new', new.first_accessed_at
+    ));
+  end if;
+  if old.last_accessed_at is distinct from new.last_accessed_at then
+    v_changes := v_changes || jsonb_build_object('last_accessed_at', jsonb_build_object(
+      'old', old.last_accessed_at,
+      'new', new.last_accessed_at
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.block_progress', concat_ws(',', old.enrollment_id, old.block_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_block_progress() OWNER TO postgres;
+
+--
+-- Name: record_lms_block_revisions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_block_revisions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.block_id is distinct from new.block_id then
+    v_changes := v_changes || jsonb_build_object('block_id', jsonb_build_object(
+      'old', old.block_id,
+      'new', new.block_id
+    ));
+  end if;
+  if old.content_hash is distinct from new.content_hash then
+    v_changes := v_changes || jsonb_build_object('content_hash', jsonb_build_object(
+      'old', case when octet_length(old.content_hash) > 8000 then audit.shorten(to_jsonb(old.content_hash)) else to_jsonb(old.content_hash) end,
+      'new', case when octet_length(new.content_hash) > 8000 then audit.shorten(to_jsonb(new.content_hash)) else to_jsonb(new.content_hash) end
+    ));
+  end if;
+  if old.type is distinct from new.type then
+    v_changes := v_changes || jsonb_build_object('type', jsonb_build_object(
+      'old', case when octet_length(old.type) > 8000 then audit.shorten(to_jsonb(old.type)) else to_jsonb(old.type) end,
+      'new', case when octet_length(new.type) > 8000 then audit.shorten(to_jsonb(new.type)) else to_jsonb(new.type) end
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.content is distinct from new.content then
+    v_changes := v_changes || jsonb_build_object('content', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.content)),
+      'new', audit.shorten(to_jsonb(new.content))
+    ));
+  end if;
+  if old.metadata is distinct from new.metadata then
+    v_changes := v_changes || jsonb_build_object('metadata', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.metadata)),
+      'new', audit.shorten(to_jsonb(new.metadata))
+    ));
+  end if;
+  if old.is_optional is distinct from new.is_optional then
+    v_changes := v_changes || jsonb_build_object('is_optional', jsonb_build_object(
+      'old', old.is_optional,
+      'new', new.is_optional
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.block_revisions', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_block_revisions() OWNER TO postgres;
+
+--
 -- Name: record_lms_cohort_members(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1505,6 +1911,145 @@ $$;
 ALTER FUNCTION audit.record_lms_course_staff() OWNER TO postgres;
 
 --
+-- Name: record_lms_course_versions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_versions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.number is distinct from new.number then
+    v_changes := v_changes || jsonb_build_object('number', jsonb_build_object(
+      'old', old.number,
+      'new', new.number
+    ));
+  end if;
+  if old.version_label is distinct from new.version_label then
+    v_changes := v_changes || jsonb_build_object('version_label', jsonb_build_object(
+      'old', case when octet_length(old.version_label) > 8000 then audit.shorten(to_jsonb(old.version_label)) else to_jsonb(old.version_label) end,
+      'new', case when octet_length(new.version_label) > 8000 then audit.shorten(to_jsonb(new.version_label)) else to_jsonb(new.version_label) end
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.is_sequential is distinct from new.is_sequential then
+    v_changes := v_changes || jsonb_build_object('is_sequential', jsonb_build_object(
+      'old', old.is_sequential,
+      'new', new.is_sequential
+    ));
+  end if;
+  if old.items_total is distinct from new.items_total then
+    v_changes := v_changes || jsonb_build_object('items_total', jsonb_build_object(
+      'old', old.items_total,
+      'new', new.items_total
+    ));
+  end if;
+  if old.content_hash is distinct from new.content_hash then
+    v_changes := v_changes || jsonb_build_object('content_hash', jsonb_build_object(
+      'old', case when octet_length(old.content_hash) > 8000 then audit.shorten(to_jsonb(old.content_hash)) else to_jsonb(old.content_hash) end,
+      'new', case when octet_length(new.content_hash) > 8000 then audit.shorten(to_jsonb(new.content_hash)) else to_jsonb(new.content_hash) end
+    ));
+  end if;
+  if old.published_by is distinct from new.published_by then
+    v_changes := v_changes || jsonb_build_object('published_by', jsonb_build_object(
+      'old', old.published_by,
+      'new', new.published_by
+    ));
+  end if;
+  if old.published_at is distinct from new.published_at then
+    v_changes := v_changes || jsonb_build_object('published_at', jsonb_build_object(
+      'old', old.published_at,
+      'new', new.published_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_versions', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_versions() OWNER TO postgres;
+
+--
 -- Name: record_lms_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1630,6 +2175,12 @@ begin
       'new', case when octet_length(new.self_enrollment) > 8000 then audit.shorten(to_jsonb(new.self_enrollment)) else to_jsonb(new.self_enrollment) end
     ));
   end if;
+  if old.is_sequential is distinct from new.is_sequential then
+    v_changes := v_changes || jsonb_build_object('is_sequential', jsonb_build_object(
+      'old', old.is_sequential,
+      'new', new.is_sequential
+    ));
+  end if;
   if old.is_featured is distinct from new.is_featured then
     v_changes := v_changes || jsonb_build_object('is_featured', jsonb_build_object(
       'old', old.is_featured,
@@ -1751,8 +2302,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.course_id, old.user_id, old.unit_id, old.cycle, old.status, old.source, old.enrolled_by, old.due_at, old.expires_at, old.enrolled_at, old.started_at, old.completed_at, old.dropped_at, old.paused_at, old.expired_at, old.final_grade, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.course_id, new.user_id, new.unit_id, new.cycle, new.status, new.source, new.enrolled_by, new.due_at, new.expires_at, new.enrolled_at, new.started_at, new.completed_at, new.dropped_at, new.paused_at, new.expired_at, new.final_grade, new.created_at)
+  if (old.id, old.tenant_id, old.course_id, old.version_id, old.user_id, old.unit_id, old.cycle, old.status, old.source, old.enrolled_by, old.due_at, old.expires_at, old.enrolled_at, old.started_at, old.completed_at, old.dropped_at, old.paused_at, old.expired_at, old.final_grade, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.course_id, new.version_id, new.user_id, new.unit_id, new.cycle, new.status, new.source, new.enrolled_by, new.due_at, new.expires_at, new.enrolled_at, new.started_at, new.completed_at, new.dropped_at, new.paused_at, new.expired_at, new.final_grade, new.created_at)
   then
     return null;
   end if;
@@ -1773,6 +2324,12 @@ begin
     v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
       'old', old.course_id,
       'new', new.course_id
+    ));
+  end if;
+  if old.version_id is distinct from new.version_id then
+    v_changes := v_changes || jsonb_build_object('version_id', jsonb_build_object(
+      'old', old.version_id,
+      'new', new.version_id
     ));
   end if;
   if old.user_id is distinct from new.user_id then
@@ -2205,6 +2762,97 @@ $$;
 ALTER FUNCTION audit.record_lms_lesson_blocks() OWNER TO postgres;
 
 --
+-- Name: record_lms_lesson_prerequisites(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_lesson_prerequisites() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.prerequisite_lesson_id is distinct from new.prerequisite_lesson_id then
+    v_changes := v_changes || jsonb_build_object('prerequisite_lesson_id', jsonb_build_object(
+      'old', old.prerequisite_lesson_id,
+      'new', new.prerequisite_lesson_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.lesson_prerequisites', concat_ws(',', old.lesson_id, old.prerequisite_lesson_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_lesson_prerequisites() OWNER TO postgres;
+
+--
 -- Name: record_lms_lesson_progress(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -2349,6 +2997,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.course_id, old.module_id, old.title, old.description, old.type, old.duration, old.order_index, old.requires_completion, old.is_published, old.is_preview, old.objectives, old.completion_rule, old.required_watched_percentage, old.release_after_days, old.release_on, old.deleted_at, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.course_id, new.module_id, new.title, new.description, new.type, new.duration, new.order_index, new.requires_completion, new.is_published, new.is_preview, new.objectives, new.completion_rule, new.required_watched_percentage, new.release_after_days, new.release_on, new.deleted_at, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -2425,6 +3079,30 @@ begin
     v_changes := v_changes || jsonb_build_object('objectives', jsonb_build_object(
       'old', audit.shorten(to_jsonb(old.objectives)),
       'new', audit.shorten(to_jsonb(new.objectives))
+    ));
+  end if;
+  if old.completion_rule is distinct from new.completion_rule then
+    v_changes := v_changes || jsonb_build_object('completion_rule', jsonb_build_object(
+      'old', case when octet_length(old.completion_rule) > 8000 then audit.shorten(to_jsonb(old.completion_rule)) else to_jsonb(old.completion_rule) end,
+      'new', case when octet_length(new.completion_rule) > 8000 then audit.shorten(to_jsonb(new.completion_rule)) else to_jsonb(new.completion_rule) end
+    ));
+  end if;
+  if old.required_watched_percentage is distinct from new.required_watched_percentage then
+    v_changes := v_changes || jsonb_build_object('required_watched_percentage', jsonb_build_object(
+      'old', old.required_watched_percentage,
+      'new', new.required_watched_percentage
+    ));
+  end if;
+  if old.release_after_days is distinct from new.release_after_days then
+    v_changes := v_changes || jsonb_build_object('release_after_days', jsonb_build_object(
+      'old', old.release_after_days,
+      'new', new.release_after_days
+    ));
+  end if;
+  if old.release_on is distinct from new.release_on then
+    v_changes := v_changes || jsonb_build_object('release_on', jsonb_build_object(
+      'old', old.release_on,
+      'new', new.release_on
     ));
   end if;
   if old.deleted_at is distinct from new.deleted_at then
@@ -2633,6 +3311,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.course_id, old.title, old.description, old.order_index, old.deleted_at, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.course_id, new.title, new.description, new.order_index, new.deleted_at, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -2832,6 +3516,133 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_progress_corrections(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_progress_corrections() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.old_percentage is distinct from new.old_percentage then
+    v_changes := v_changes || jsonb_build_object('old_percentage', jsonb_build_object(
+      'old', old.old_percentage,
+      'new', new.old_percentage
+    ));
+  end if;
+  if old.new_percentage is distinct from new.new_percentage then
+    v_changes := v_changes || jsonb_build_object('new_percentage', jsonb_build_object(
+      'old', old.new_percentage,
+      'new', new.new_percentage
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.progress_corrections.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('lms.progress_corrections.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.corrected_by is distinct from new.corrected_by then
+    v_changes := v_changes || jsonb_build_object('corrected_by', jsonb_build_object(
+      'old', old.corrected_by,
+      'new', new.corrected_by
+    ));
+  end if;
+  if old.corrected_at is distinct from new.corrected_at then
+    v_changes := v_changes || jsonb_build_object('corrected_at', jsonb_build_object(
+      'old', old.corrected_at,
+      'new', new.corrected_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.progress_corrections', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_progress_corrections() OWNER TO postgres;
 
 --
 -- Name: record_lms_role_grants(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3232,6 +4043,302 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
+
+--
+-- Name: record_lms_version_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_version_blocks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.version_id is distinct from new.version_id then
+    v_changes := v_changes || jsonb_build_object('version_id', jsonb_build_object(
+      'old', old.version_id,
+      'new', new.version_id
+    ));
+  end if;
+  if old.block_id is distinct from new.block_id then
+    v_changes := v_changes || jsonb_build_object('block_id', jsonb_build_object(
+      'old', old.block_id,
+      'new', new.block_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.revision_id is distinct from new.revision_id then
+    v_changes := v_changes || jsonb_build_object('revision_id', jsonb_build_object(
+      'old', old.revision_id,
+      'new', new.revision_id
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.is_preview is distinct from new.is_preview then
+    v_changes := v_changes || jsonb_build_object('is_preview', jsonb_build_object(
+      'old', old.is_preview,
+      'new', new.is_preview
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.version_blocks', concat_ws(',', old.version_id, old.block_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_version_blocks() OWNER TO postgres;
+
+--
+-- Name: record_lms_version_lessons(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_version_lessons() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.version_id is distinct from new.version_id then
+    v_changes := v_changes || jsonb_build_object('version_id', jsonb_build_object(
+      'old', old.version_id,
+      'new', new.version_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.module_id is distinct from new.module_id then
+    v_changes := v_changes || jsonb_build_object('module_id', jsonb_build_object(
+      'old', old.module_id,
+      'new', new.module_id
+    ));
+  end if;
+  if old.module_title is distinct from new.module_title then
+    v_changes := v_changes || jsonb_build_object('module_title', jsonb_build_object(
+      'old', case when octet_length(old.module_title) > 8000 then audit.shorten(to_jsonb(old.module_title)) else to_jsonb(old.module_title) end,
+      'new', case when octet_length(new.module_title) > 8000 then audit.shorten(to_jsonb(new.module_title)) else to_jsonb(new.module_title) end
+    ));
+  end if;
+  if old.module_description is distinct from new.module_description then
+    v_changes := v_changes || jsonb_build_object('module_description', jsonb_build_object(
+      'old', case when octet_length(old.module_description) > 8000 then audit.shorten(to_jsonb(old.module_description)) else to_jsonb(old.module_description) end,
+      'new', case when octet_length(new.module_description) > 8000 then audit.shorten(to_jsonb(new.module_description)) else to_jsonb(new.module_description) end
+    ));
+  end if;
+  if old.module_index is distinct from new.module_index then
+    v_changes := v_changes || jsonb_build_object('module_index', jsonb_build_object(
+      'old', old.module_index,
+      'new', new.module_index
+    ));
+  end if;
+  if old.lesson_index is distinct from new.lesson_index then
+    v_changes := v_changes || jsonb_build_object('lesson_index', jsonb_build_object(
+      'old', old.lesson_index,
+      'new', new.lesson_index
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.type is distinct from new.type then
+    v_changes := v_changes || jsonb_build_object('type', jsonb_build_object(
+      'old', case when octet_length(old.type) > 8000 then audit.shorten(to_jsonb(old.type)) else to_jsonb(old.type) end,
+      'new', case when octet_length(new.type) > 8000 then audit.shorten(to_jsonb(new.type)) else to_jsonb(new.type) end
+    ));
+  end if;
+  if old.duration is distinct from new.duration then
+    v_changes := v_changes || jsonb_build_object('duration', jsonb_build_object(
+      'old', old.duration,
+      'new', new.duration
+    ));
+  end if;
+  if old.requires_completion is distinct from new.requires_completion then
+    v_changes := v_changes || jsonb_build_object('requires_completion', jsonb_build_object(
+      'old', old.requires_completion,
+      'new', new.requires_completion
+    ));
+  end if;
+  if old.is_preview is distinct from new.is_preview then
+    v_changes := v_changes || jsonb_build_object('is_preview', jsonb_build_object(
+      'old', old.is_preview,
+      'new', new.is_preview
+    ));
+  end if;
+  if old.objectives is distinct from new.objectives then
+    v_changes := v_changes || jsonb_build_object('objectives', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.objectives)),
+      'new', audit.shorten(to_jsonb(new.objectives))
+    ));
+  end if;
+  if old.completion_rule is distinct from new.completion_rule then
+    v_changes := v_changes || jsonb_build_object('completion_rule', jsonb_build_object(
+      'old', case when octet_length(old.completion_rule) > 8000 then audit.shorten(to_jsonb(old.completion_rule)) else to_jsonb(old.completion_rule) end,
+      'new', case when octet_length(new.completion_rule) > 8000 then audit.shorten(to_jsonb(new.completion_rule)) else to_jsonb(new.completion_rule) end
+    ));
+  end if;
+  if old.required_watched_percentage is distinct from new.required_watched_percentage then
+    v_changes := v_changes || jsonb_build_object('required_watched_percentage', jsonb_build_object(
+      'old', old.required_watched_percentage,
+      'new', new.required_watched_percentage
+    ));
+  end if;
+  if old.release_after_days is distinct from new.release_after_days then
+    v_changes := v_changes || jsonb_build_object('release_after_days', jsonb_build_object(
+      'old', old.release_after_days,
+      'new', new.release_after_days
+    ));
+  end if;
+  if old.release_on is distinct from new.release_on then
+    v_changes := v_changes || jsonb_build_object('release_on', jsonb_build_object(
+      'old', old.release_on,
+      'new', new.release_on
+    ));
+  end if;
+  if old.prerequisite_ids is distinct from new.prerequisite_ids then
+    v_changes := v_changes || jsonb_build_object('prerequisite_ids', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.prerequisite_ids)),
+      'new', audit.shorten(to_jsonb(new.prerequisite_ids))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.version_lessons', concat_ws(',', old.version_id, old.lesson_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_version_lessons() OWNER TO postgres;
 
 --
 -- Name: record_private_platform_admins(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -4084,6 +5191,7 @@ CREATE TABLE lms.courses (
     max_attempts integer,
     capacity integer,
     self_enrollment text DEFAULT 'open'::text NOT NULL,
+    is_sequential boolean DEFAULT false NOT NULL,
     is_featured boolean DEFAULT false NOT NULL,
     thumbnail_url private.web_address,
     meta_description text,
@@ -4124,7 +5232,7 @@ COMMENT ON TABLE lms.courses IS 'A course. Its content hangs below it: modules >
 -- Name: COLUMN courses.status; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.courses.status IS 'Changed by publish_course and archive_course, never by writing the row.';
+COMMENT ON COLUMN lms.courses.status IS 'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
 
 --
 -- Name: COLUMN courses.visibility; Type: COMMENT; Schema: lms; Owner: postgres
@@ -4151,6 +5259,12 @@ COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may beg
 COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
 
 --
+-- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
+
+--
 -- Name: archive_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -4159,9 +5273,7 @@ CREATE FUNCTION lms.archive_course(p_course_id uuid) RETURNS lms.courses
     SET search_path TO ''
     AS $$
 begin
-  if not exists (select from lms.courses c where c.id = p_course_id) then
-    perform private.fail('course_not_found', 'There is no such course.', 404);
-  end if;
+  perform private.require_course(p_course_id);
   return private.set_course_status(p_course_id, 'archived');
 end
 $$;
@@ -4172,7 +5284,29 @@ ALTER FUNCTION lms.archive_course(p_course_id uuid) OWNER TO postgres;
 -- Name: FUNCTION archive_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.archive_course(p_course_id uuid) IS 'Closes a course to new enrolment and takes it off the catalogue; those enrolled keep it.';
+COMMENT ON FUNCTION lms.archive_course(p_course_id uuid) IS 'Closes a course to new enrolment and takes it off the catalogue for good; those enrolled keep it.';
+
+--
+-- Name: check_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.check_course(p_course_id uuid) RETURNS SETOF lms.course_finding
+    LANGUAGE plpgsql STABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return query select * from private.check_course_for_caller(p_course_id);
+end
+$$;
+
+ALTER FUNCTION lms.check_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION check_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.check_course(p_course_id uuid) IS 'What would keep the draft from being published (faults), and what looks like an oversight (warnings), all at once. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
 
 --
 -- Name: check_enrollment_eligibility(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -4220,6 +5354,47 @@ ALTER FUNCTION lms.complete_lesson(p_lesson_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.complete_lesson(p_lesson_id uuid) IS 'record_progress with 100 percent.';
+
+--
+-- Name: correct_progress(uuid, uuid, numeric, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) RETURNS lms.progress_receipt
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_receipt lms.progress_receipt;
+begin
+  -- Read as the caller: somebody else's enrolment does not exist for them.
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  elsif p_progress_percentage is null or not p_progress_percentage between 0 and 100 then
+    perform private.fail(
+      'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
+      jsonb_build_object('field', 'p_progress_percentage')
+    );
+  elsif coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail('invalid_reason', 'A correction takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason'));
+  end if;
+  perform private.correct_progress_of(p_enrollment_id, p_lesson_id, p_progress_percentage, p_reason);
+
+  select e.id, p.lesson_id, p.status, p.progress_percentage, e.status, e.progress_percentage, e.items_done, e.items_total
+  into v_receipt
+  from lms.enrollments e
+  join lms.lesson_progress p on p.enrollment_id = e.id and p.lesson_id = p_lesson_id
+  where e.id = p_enrollment_id;
+  return v_receipt;
+end
+$$;
+
+ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
 
 --
 -- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -4287,6 +5462,7 @@ CREATE TABLE lms.enrollments (
     id uuid DEFAULT private.uuid_v7() NOT NULL,
     tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     course_id uuid NOT NULL,
+    version_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     user_id uuid NOT NULL,
     unit_id uuid,
     cycle integer DEFAULT 0 NOT NULL,
@@ -4338,6 +5514,12 @@ ALTER TABLE lms.enrollments OWNER TO postgres;
 COMMENT ON TABLE lms.enrollments IS 'One learner''s cycle through one course. Overdue is not stored: it is due_at in the past and not completed.';
 
 --
+-- Name: COLUMN enrollments.version_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.version_id IS 'The version of the course that this cycle is about: the latest one at its beginning, until migrate_enrollments moves it.';
+
+--
 -- Name: COLUMN enrollments.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
@@ -4359,7 +5541,7 @@ COMMENT ON COLUMN lms.enrollments.enrolled_at IS 'Server time; what a client sen
 -- Name: COLUMN enrollments.items_total; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.enrollments.items_total IS 'Required lessons of the course.';
+COMMENT ON COLUMN lms.enrollments.items_total IS 'Required lessons of the version.';
 
 --
 -- Name: COLUMN enrollments.progress_percentage; Type: COMMENT; Schema: lms; Owner: postgres
@@ -4489,6 +5671,7 @@ CREATE FUNCTION lms.get_course_outline(p_course_id uuid) RETURNS lms.course_outl
     AS $$
 declare
   v_outline lms.course_outline;
+  v_version_id uuid;
 begin
   select c.id, c.title into v_outline.course_id, v_outline.title
   from lms.courses c
@@ -4497,9 +5680,9 @@ begin
     perform private.fail('course_not_found', 'There is no such course.', 404);
   end if;
 
-  select e.id, e.status, e.progress_percentage, e.items_done, e.items_total
+  select e.id, e.status, e.progress_percentage, e.items_done, e.items_total, e.version_id
   into v_outline.enrollment_id, v_outline.enrollment_status, v_outline.percentage,
-    v_outline.completed_lessons, v_outline.total_lessons
+    v_outline.completed_lessons, v_outline.total_lessons, v_version_id
   from lms.enrollments e
   where e.course_id = p_course_id and e.user_id = (select auth.uid())
   order by e.cycle desc
@@ -4508,24 +5691,60 @@ begin
     v_outline.percentage := 0;
     v_outline.completed_lessons := 0;
     v_outline.total_lessons := private.count_course_items(p_course_id);
+  else
+    select v.number, v.title into v_outline.version, v_outline.title
+    from lms.course_versions v
+    where v.id = v_version_id;
   end if;
 
-  select coalesce(array_agg((m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index), '{}')
-  into v_outline.modules
-  from lms.modules m
-  cross join lateral (
-    select coalesce(
-      array_agg((
-        l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
-        coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at
-      )::lms.outline_lesson order by l.order_index),
-      '{}'
-    ) as list
-    from lms.lessons l
-    left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.id
-    where l.module_id = m.id
-  ) lessons
-  where m.course_id = p_course_id;
+  -- Whoever works on the course, or may see drafts, and does not take it sees the draft.
+  if v_version_id is null and (
+    p_course_id = any (array(select private.staffed_courses()))
+    or (select c.tenant_id from lms.courses c where c.id = p_course_id)
+      = any (array(select private.tenants_partly_where('catalog.read')))
+  ) then
+    select coalesce(array_agg(
+      (m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index
+    ), '{}')
+    into v_outline.modules
+    from lms.modules m
+    cross join lateral (
+      select coalesce(
+        array_agg((
+          l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
+          'not_started', 0, null, '{}'
+        )::lms.outline_lesson order by l.order_index),
+        '{}'
+      ) as list
+      from lms.lessons l
+      where l.module_id = m.id
+    ) lessons
+    where m.course_id = p_course_id;
+    return v_outline;
+  end if;
+
+  with lessons as (
+    select
+      l.module_id, l.module_title, l.module_description, l.module_index, l.lesson_index,
+      (
+        l.lesson_id, l.title, l.type, l.duration, l.lesson_index, l.requires_completion, true, l.is_preview,
+        coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at,
+        coalesce(g.obstacles, '{}')
+      )::lms.outline_lesson as item
+    from private.version_outline(p_course_id, v_version_id) l
+    left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.lesson_id
+    left join private.closed_lessons_of_caller(v_outline.enrollment_id) g on g.lesson_id = l.lesson_id
+  ), modules as (
+    select
+      (
+        l.module_id, l.module_title, l.module_description, l.module_index, array_agg(l.item order by l.lesson_index)
+      )::lms.outline_module as item,
+      l.module_index
+    from lessons l
+    group by l.module_id, l.module_title, l.module_description, l.module_index
+  )
+  select coalesce(array_agg(m.item order by m.module_index), '{}') into v_outline.modules
+  from modules m;
   return v_outline;
 end
 $$;
@@ -4536,7 +5755,7 @@ ALTER FUNCTION lms.get_course_outline(p_course_id uuid) OWNER TO postgres;
 -- Name: FUNCTION get_course_outline(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.get_course_outline(p_course_id uuid) IS 'Structure of a course and the caller''s progress in its latest cycle, in one call. 404 course_not_found.';
+COMMENT ON FUNCTION lms.get_course_outline(p_course_id uuid) IS 'Structure of a course and the caller''s progress in its latest cycle, in one call: of the version that they take; for others of the latest version, for staff and those who see drafts of the draft. Each lesson says what keeps it closed (obstacles, empty when it is open). 404 course_not_found.';
 
 --
 -- Name: get_course_progress(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -4698,52 +5917,31 @@ ALTER FUNCTION lms.get_invitation(p_token text) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_invitation(p_token text) IS 'Who invites to what, for the page that a link leads to, also before signing up. 404 invitation_not_found.';
 
 --
--- Name: get_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+-- Name: get_lesson(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.get_lesson(p_lesson_id uuid) RETURNS lms.lesson_content
+CREATE FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid DEFAULT NULL::uuid) RETURNS lms.lesson_content
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-declare
-  v_content lms.lesson_content;
 begin
-  select l.id, l.course_id, l.module_id, l.title, l.description, l.type, l.duration, l.objectives
-  into v_content.lesson_id, v_content.course_id, v_content.module_id, v_content.title, v_content.description,
-    v_content.type, v_content.duration, v_content.objectives
-  from lms.lessons l
-  where l.id = p_lesson_id;
-  if not found then
+  -- Read as the caller. A lesson that has left the draft since is known to those who take it.
+  if not exists (select from lms.lessons l where l.id = p_lesson_id)
+    and not private.takes_lesson(p_lesson_id)
+  then
     perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
   end if;
-  v_content.blocks := private.read_lesson_blocks(p_lesson_id);
-  -- Anonymous callers may read previews, but hold no right on progress: for them the query is never planned.
-  if (select auth.uid()) is not null then
-    -- Of the latest cycle, as in the outline.
-    select p.status, p.progress_percentage, p.last_position
-    into v_content.status, v_content.progress_percentage, v_content.last_position
-    from lms.lesson_progress p
-    where p.lesson_id = p_lesson_id and p.enrollment_id = (
-      select e.id
-      from lms.enrollments e
-      where e.user_id = (select auth.uid()) and e.course_id = v_content.course_id
-      order by e.cycle desc
-      limit 1
-    );
-  end if;
-  v_content.status := coalesce(v_content.status, 'not_started');
-  v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
-  return v_content;
+  return private.read_lesson(p_lesson_id, p_enrollment_id);
 end
 $$;
 
-ALTER FUNCTION lms.get_lesson(p_lesson_id uuid) OWNER TO postgres;
+ALTER FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
--- Name: FUNCTION get_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: FUNCTION get_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.get_lesson(p_lesson_id uuid) IS 'A lesson with its blocks. Previews are for everyone who sees the lesson, the rest for those enrolled and for staff. 404 lesson_not_found; 403 not_enrolled.';
+COMMENT ON FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid) IS 'A lesson with its blocks, as the caller takes it: the version of their cycle, the latest one or p_enrollment_id. Authors who are not enrolled get the draft; previews of the latest version are for everyone who sees the lesson. With p_enrollment_id, authors see what a learner was trained on. 404 lesson_not_found, enrollment_not_found; 403 not_enrolled; 409 lesson_locked with details = [{code, message, details}], lesson_not_in_version.';
 
 --
 -- Name: get_my_access(); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -4819,11 +6017,13 @@ begin
     end if;
   end if;
   return query
-  select c.id, c.title::text, e.progress_percentage, e.id, e.status, e.cycle, c.slug::text, c.thumbnail_url::text,
-    e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
+  -- INV-C3: a course that is no longer shown stays in the record, under the title that it was taken by.
+  select e.course_id, coalesce(c.title, v.title)::text, e.progress_percentage, e.id, e.status, e.cycle, c.slug::text,
+    c.thumbnail_url::text, e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
   from lms.enrollments e
-  join lms.courses c on c.id = e.course_id
-  where e.user_id = v_user_id
+  left join lms.courses c on c.id = e.course_id
+  left join lms.course_versions v on v.id = e.version_id
+  where e.user_id = v_user_id and (c.id is not null or v.id is not null)
     and (p_after_enrollment_id is null or (e.enrolled_at, e.id) < (v_after, p_after_enrollment_id))
   order by e.enrolled_at desc, e.id desc
   limit p_limit;
@@ -4837,6 +6037,28 @@ ALTER FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enr
 --
 
 COMMENT ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid) IS 'Enrolments of the caller, or of a learner whom the caller may follow, newest first, with their progress (0 to 100). Next page: p_after_enrollment_id = the last one received. 422 invalid_limit, invalid_cursor.';
+
+--
+-- Name: get_version_diff(uuid, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer DEFAULT NULL::integer) RETURNS SETOF lms.version_change
+    LANGUAGE plpgsql STABLE ROWS 50
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return query select * from private.diff_versions(p_course_id, p_from, p_to);
+end
+$$;
+
+ALTER FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_version_diff(p_course_id uuid, p_from integer, p_to integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) IS 'What differs between two versions of a course, by their numbers; without p_to, between a version and the draft. For staff of the course and catalog.publish. 404 course_not_found, version_not_found.';
 
 --
 -- Name: import_people(uuid, jsonb, boolean, integer, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -4978,6 +6200,69 @@ ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
 
 --
+-- Name: migrate_enrollments(uuid, text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer DEFAULT NULL::integer, p_limit integer DEFAULT 5000) RETURNS lms.migration_result
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_target lms.course_versions;
+begin
+  perform private.require_course(p_course_id);
+  v_target := private.migration_target(p_course_id, p_policy, p_version);
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 10000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return private.move_enrollments(v_target, p_policy, p_limit);
+end
+$$;
+
+ALTER FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) IS 'Moves open enrolments to a version, the latest one by default: keep moves nobody, move everybody, move_if_not_started those who have not begun. Finished ones keep theirs. At most p_limit at a time: call again while remaining > 0. Each move is in the audit trail. Errors as preview_enrollment_migration.';
+
+--
+-- Name: preview_enrollment_migration(uuid, text, integer, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer DEFAULT NULL::integer, p_limit integer DEFAULT 100, p_after_enrollment_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.migration_preview
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_target lms.course_versions;
+begin
+  perform private.require_course(p_course_id);
+  v_target := private.migration_target(p_course_id, p_policy, p_version);
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  -- Read as the caller: whose enrolments they do not see, they are not shown here.
+  return query
+  select (private.preview_migration_of(e, v_target, p_policy)).*
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (p_after_enrollment_id is null or e.id > p_after_enrollment_id)
+  order by e.id
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) IS 'What migrate_enrollments would do to each open enrolment that the caller sees: who moves, and who gains, loses or completes. Next page: p_after_enrollment_id = the last one received. 404 course_not_found, version_not_found; 403 when the caller is neither staff of the course nor allowed to publish; 422 invalid_policy, invalid_limit.';
+
+--
 -- Name: publish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -4985,24 +6270,8 @@ CREATE FUNCTION lms.publish_course(p_course_id uuid) RETURNS lms.courses
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
-declare
-  v_faults jsonb := jsonb_build_array();
 begin
-  -- Read as the caller: a course that they cannot see does not exist for them.
-  if not exists (select from lms.courses c where c.id = p_course_id) then
-    perform private.fail('course_not_found', 'There is no such course.', 404);
-  end if;
-
-  -- INV-C4
-  if private.count_course_items(p_course_id) = 0 then
-    v_faults := v_faults || jsonb_build_object(
-      'code', 'no_required_lesson', 'message', 'The course has no published lesson that requires completion.'
-    );
-  end if;
-  if jsonb_array_length(v_faults) > 0 then
-    perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
-  end if;
-
+  perform private.require_course(p_course_id);
   return private.set_course_status(p_course_id, 'published');
 end
 $$;
@@ -5013,7 +6282,57 @@ ALTER FUNCTION lms.publish_course(p_course_id uuid) OWNER TO postgres;
 -- Name: FUNCTION publish_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.publish_course(p_course_id uuid) IS 'Makes a course visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message}]. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
+COMMENT ON FUNCTION lms.publish_course(p_course_id uuid) IS 'Freezes the draft as a version, unless nothing has changed since the latest one, and opens the course to enrolment. Those enrolled keep their version: migrate_enrollments moves them. Lists all faults at once: 409 not_publishable, details = [{code, message, details}]. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
+
+--
+-- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric DEFAULT NULL::numeric, p_watched jsonb DEFAULT NULL::jsonb, p_last_position jsonb DEFAULT NULL::jsonb) RETURNS lms.block_receipt
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_watched constant int4multirange := case when p_watched is null then '{}' else private.parse_watched(p_watched) end;
+  v_block lms.block_progress;
+  v_receipt lms.block_receipt;
+begin
+  if not p_progress_percentage between 0 and 100 then
+    perform private.fail(
+      'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
+      jsonb_build_object('field', 'p_progress_percentage')
+    );
+  elsif v_watched is null or jsonb_array_length(p_watched) > 10000 then
+    perform private.fail(
+      'invalid_watched', 'What was watched is a list of [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
+    );
+  end if;
+  insert into lms.block_progress as b (user_id, block_id, progress_percentage, watched, last_position)
+  values ((select auth.uid()), p_block_id, coalesce(p_progress_percentage, 0), v_watched, p_last_position)
+  on conflict (enrollment_id, block_id) do update
+  set progress_percentage = excluded.progress_percentage,
+      watched = excluded.watched,
+      last_position = coalesce(excluded.last_position, b.last_position)
+  returning * into v_block;
+
+  select
+    v_block.block_id, v_block.progress_percentage, v_block.lesson_id, coalesce(p.status, 'not_started'),
+    coalesce(p.progress_percentage, 0), e.status, e.progress_percentage
+  into v_receipt
+  from lms.enrollments e
+  left join lms.lesson_progress p on p.enrollment_id = e.id and p.lesson_id = v_block.lesson_id
+  where e.id = v_block.enrollment_id;
+  return v_receipt;
+end
+$$;
+
+ALTER FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) IS 'Records how far the caller is in a block, or which seconds of it were played (p_watched = [[0, 30], [60, 90]]), and returns where block, lesson and course now stand. Nothing goes down; repeating a call changes nothing. 404 block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage, invalid_watched.';
 
 --
 -- Name: record_progress(uuid, numeric, integer, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -5056,7 +6375,7 @@ ALTER FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numer
 -- Name: FUNCTION record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused; 403 membership_suspended; 422 invalid_percentage.';
+COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused, lesson_locked with details = [{code, message, details}], lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -5133,6 +6452,28 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 --
 
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
+
+--
+-- Name: unpublish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.unpublish_course(p_course_id uuid) RETURNS lms.courses
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return private.set_course_status(p_course_id, 'draft');
+end
+$$;
+
+ALTER FUNCTION lms.unpublish_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION unpublish_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.unpublish_course(p_course_id uuid) IS 'Takes a course off the catalogue while it is worked on; those enrolled keep it. 404 course_not_found; 403 as for publishing.';
 
 --
 -- Name: forget_idempotency_keys(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -5248,6 +6589,65 @@ ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+--
+-- Name: recount_progress(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.recount_progress(p_course_id uuid DEFAULT NULL::uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_ids uuid[];
+  v_corrected bigint;
+begin
+  with facts as (
+    select p.enrollment_id, count(*) as items_done
+    from lms.lesson_progress p
+    join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id and l.requires_completion
+    where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
+    group by p.enrollment_id
+  )
+  select array_agg(e.id) into v_ids
+  from lms.enrollments e
+  join lms.course_versions v on v.id = e.version_id
+  left join facts f on f.enrollment_id = e.id
+  where e.status in ('enrolled', 'in_progress', 'paused') and (p_course_id is null or e.course_id = p_course_id)
+    and (e.items_total, e.items_done) is distinct from (v.items_total, coalesce(f.items_done, 0)::integer);
+
+  -- Locked before they are counted: what is completed meanwhile is counted by whoever completes it.
+  perform from lms.enrollments e where e.id = any (v_ids) order by e.id for no key update;
+  update lms.enrollments e
+  set items_total = c.items_total, items_done = c.items_done
+  from (
+    select
+      e.id, v.items_total,
+      (
+        select count(*)
+        from lms.lesson_progress p
+        join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id
+        where p.enrollment_id = e.id and p.completed_at is not null and l.requires_completion
+      ) as items_done
+    from lms.enrollments e
+    join lms.course_versions v on v.id = e.version_id
+    where e.id = any (v_ids)
+  ) c
+  where e.id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.items_total, e.items_done) is distinct from (c.items_total, c.items_done::integer);
+  get diagnostics v_corrected = row_count;
+  return v_corrected;
+end
+$$;
+
+ALTER FUNCTION ops.recount_progress(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION recount_progress(p_course_id uuid); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.recount_progress(p_course_id uuid) IS 'Counts the open enrolments, or those of one course, again from lesson_progress and their versions; returns how many differed.';
 
 --
 -- Name: register_job(text, text, text, interval, text); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -5755,6 +7155,7 @@ CREATE FUNCTION private.admit_enrollment(new_row lms.enrollments) RETURNS lms.en
     AS $$
 declare
   v_course lms.courses;
+  v_version lms.course_versions;
   v_self constant boolean := new_row.user_id is not distinct from (select auth.uid());
   v_reasons lms.eligibility_reason[];
 begin
@@ -5790,7 +7191,7 @@ begin
   where m.tenant_id = v_course.tenant_id and m.user_id = new_row.user_id
   for no key update;
 
-  if v_course.capacity is null then
+  if v_course.capacity is null and exists (select from lms.course_versions v where v.course_id = v_course.id) then
     perform from lms.courses c where c.id = v_course.id for share;
   else
     perform from lms.courses c where c.id = v_course.id for no key update;
@@ -5826,7 +7227,18 @@ begin
     from lms.enrollments e
     where e.user_id = new_row.user_id and e.course_id = v_course.id;
   end if;
-  new_row.items_total := private.count_course_items(v_course.id);
+
+  if private.is_api_call() or new_row.version_id = '00000000-0000-0000-0000-000000000000' then
+    -- The service may have put a course in place without publishing it: what it holds now is then the first version.
+    v_version := private.latest_version(v_course.id);
+    if v_version.id is null then
+      v_version := private.freeze_course(v_course.id);
+    end if;
+  else
+    select * into v_version from lms.course_versions v where v.id = new_row.version_id;
+  end if;
+  new_row.version_id := v_version.id;
+  new_row.items_total := v_version.items_total;
   return new_row;
 end
 $$;
@@ -5868,6 +7280,54 @@ $$;
 ALTER FUNCTION private.admit_invited() OWNER TO postgres;
 
 --
+-- Name: advance_block_progress(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.advance_block_progress() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_seconds integer;
+  v_expires_at timestamptz;
+begin
+  if (new.enrollment_id, new.block_id, new.user_id) is distinct from (old.enrollment_id, old.block_id, old.user_id) then
+    raise insufficient_privilege using message = 'Progress keeps its learner, its block and its enrolment.';
+  elsif not private.is_api_call() or not coalesce(new.progress_percentage between 0 and 100, false) then
+    return new;
+  end if;
+  new.progress_percentage := greatest(old.progress_percentage, new.progress_percentage);
+  new.watched := old.watched + new.watched;
+  new.first_accessed_at := old.first_accessed_at;
+  new.last_accessed_at := old.last_accessed_at;
+  new.completed_at := old.completed_at;
+  new.updated_at := old.updated_at;
+  if (new.progress_percentage, new.watched, new.last_position)
+    is not distinct from (old.progress_percentage, old.watched, old.last_position)
+  then
+    return new;
+  end if;
+  select e.expires_at, private.media_seconds(r.type, r.content) into v_expires_at, v_seconds
+  from lms.enrollments e
+  left join lms.version_blocks b on b.version_id = e.version_id and b.block_id = old.block_id
+  left join lms.block_revisions r on r.id = b.revision_id
+  where e.id = old.enrollment_id;
+  if v_expires_at <= now() then
+    perform private.refuse_progress('over', old.course_id);
+  end if;
+  new.last_accessed_at := now();
+  new.updated_at := now();
+  -- What was reached before stands, also after the block became longer.
+  new := private.settle_block(new, coalesce(v_seconds, 0), new.progress_percentage > old.progress_percentage);
+  new.progress_percentage := greatest(old.progress_percentage, new.progress_percentage);
+  new.completed_at := coalesce(old.completed_at, new.completed_at);
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.advance_block_progress() OWNER TO postgres;
+
+--
 -- Name: advance_progress(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -5876,12 +7336,15 @@ CREATE FUNCTION private.advance_progress() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_enrollment record;
+  v_enrollment lms.enrollments;
 begin
   if (new.enrollment_id, new.lesson_id, new.user_id) is distinct from (old.enrollment_id, old.lesson_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its lesson and its enrolment.';
   end if;
-  if not private.is_api_call() then
+  if not private.is_api_call() or (
+    old.user_id is distinct from auth.uid()
+    and private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
+  ) then
     return new;
   end if;
 
@@ -5901,22 +7364,18 @@ begin
     return new;
   end if;
 
-  if not (select private.is_lesson_open(l) from lms.lessons l where l.id = old.lesson_id) then
-    perform private.refuse_progress('hidden', null);
-  end if;
-  select
-    e.expires_at <= now() as is_over,
-    e.status = 'completed' and exists (
-      select from lms.enrollments later
-      where later.user_id = e.user_id and later.course_id = e.course_id and later.cycle > e.cycle
-    ) as is_history
-  into v_enrollment
-  from lms.enrollments e
-  where e.id = old.enrollment_id;
-  if v_enrollment.is_history then
+  select * into v_enrollment from lms.enrollments e where e.id = old.enrollment_id;
+  if v_enrollment.status = 'completed' and exists (
+    select from lms.enrollments later
+    where later.user_id = old.user_id and later.course_id = old.course_id and later.cycle > v_enrollment.cycle
+  ) then
     return old;
-  elsif v_enrollment.is_over then
+  elsif v_enrollment.expires_at <= now() then
     perform private.refuse_progress('over', old.course_id);
+  elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
+    perform private.refuse_progress('hidden', null);
+  elsif v_enrollment.status <> 'completed' and new.progress_percentage > old.progress_percentage then
+    perform private.judge_progress(v_enrollment, new);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
@@ -6034,6 +7493,43 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
+-- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.carry_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_lesson lms.version_lessons;
+  v_evidence numeric;
+begin
+  select l.* into v_lesson
+  from lms.enrollments e
+  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = new.lesson_id
+  where e.id = new.enrollment_id;
+  if v_lesson.completion_rule is null or v_lesson.completion_rule = 'manual' then
+    return null;
+  end if;
+  select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
+  if v_enrollment.status not in ('enrolled', 'in_progress') then
+    return null;
+  end if;
+  v_evidence := private.lesson_evidence(new.enrollment_id, v_lesson);
+  insert into lms.lesson_progress as p (enrollment_id, user_id, lesson_id, progress_percentage)
+  values (new.enrollment_id, new.user_id, new.lesson_id, v_evidence)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = greatest(p.progress_percentage, excluded.progress_percentage),
+      completed_at = coalesce(p.completed_at, excluded.completed_at)
+  where p.progress_percentage < excluded.progress_percentage;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.carry_evidence() OWNER TO postgres;
+
+--
 -- Name: change_enrollment_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -6074,6 +7570,21 @@ end
 $$;
 
 ALTER FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.changed_fields(p_from jsonb, p_to jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select jsonb_object_agg(f.key, jsonb_build_object('from', f.value, 'to', p_to -> f.key))
+  from jsonb_each(p_from) f
+  where f.value is distinct from p_to -> f.key
+$$;
+
+ALTER FUNCTION private.changed_fields(p_from jsonb, p_to jsonb) OWNER TO postgres;
 
 --
 -- Name: check_added_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -6123,6 +7634,22 @@ end
 $$;
 
 ALTER FUNCTION private.check_assignable_role() OWNER TO postgres;
+
+--
+-- Name: check_course_for_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_course_for_caller(p_course_id uuid) RETURNS SETOF lms.course_finding
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course_publisher(p_course_id);
+  return query select * from private.find_course_faults(p_course_id);
+end
+$$;
+
+ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -6299,6 +7826,85 @@ $$;
 ALTER FUNCTION private.clean_name(value text) OWNER TO postgres;
 
 --
+-- Name: closed_lessons(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.lesson_gate
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_time_zone text;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = v_enrollment.tenant_id;
+
+  return query
+  select g.lesson_id, array_remove(array[g.prerequisites, g.release], null)
+  from (
+    select
+      l.lesson_id,
+      case when cardinality(missing.lessons) > 0 then (
+        'prerequisite_unmet', 'Other lessons come first.', jsonb_build_object('lessons', to_jsonb(missing.lessons))
+      )::lms.eligibility_reason end as prerequisites,
+      case when private.release_time(l, v_enrollment.enrolled_at, v_time_zone) > now() then (
+        'not_released', 'The lesson opens later.',
+        jsonb_build_object('release_at', private.release_time(l, v_enrollment.enrolled_at, v_time_zone))
+      )::lms.eligibility_reason end as release
+    from lms.version_lessons l
+    cross join lateral (
+      select array(
+        select jsonb_build_object('lesson_id', needed.lesson_id, 'title', needed.title)
+        from lms.version_lessons needed
+        where needed.version_id = l.version_id and needed.lesson_id = any (l.prerequisite_ids)
+          and not exists (
+            select from lms.lesson_progress p
+            where p.enrollment_id = p_enrollment_id and p.lesson_id = needed.lesson_id and p.completed_at is not null
+          )
+        order by needed.lesson_index
+      ) as lessons
+    ) missing
+    where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+      and (l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null)
+      and not exists (
+        select from lms.lesson_progress p
+        where p.enrollment_id = p_enrollment_id and p.lesson_id = l.lesson_id and p.completed_at is not null
+      )
+  ) g
+  where g.prerequisites is not null or g.release is not null;
+end
+$$;
+
+ALTER FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION closed_lessons(p_enrollment_id uuid, p_lesson_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) IS 'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet {lessons: [{lesson_id, title}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
+
+--
+-- Name: closed_lessons_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) RETURNS SETOF lms.lesson_gate
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (
+    select from lms.enrollments e
+    where e.id = p_enrollment_id and e.user_id = (select auth.uid()) and e.status in ('enrolled', 'in_progress', 'paused')
+  ) then
+    return query select * from private.closed_lessons(p_enrollment_id);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) OWNER TO postgres;
+
+--
 -- Name: closed_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -6393,16 +7999,78 @@ $$;
 ALTER FUNCTION private.copy_builtin_roles() OWNER TO postgres;
 
 --
+-- Name: correct_progress_of(uuid, uuid, numeric, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_old numeric;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
+  if private.is_api_call() then
+    if not coalesce(
+      v_enrollment.tenant_id = any (array(select private.tenants_where('progress.correct')))
+        or v_enrollment.unit_id = any (array(select private.units_where('progress.correct'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Correcting progress takes progress.correct in the learner''s unit.';
+    elsif v_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_progress', 'Nobody corrects their own progress.', 403);
+    end if;
+  end if;
+  if v_enrollment.status not in ('enrolled', 'in_progress') then
+    perform private.fail(
+      'enrollment_not_open', 'Only an enrolment that is under way can be corrected.', 409,
+      jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif not exists (
+    select from lms.version_lessons l where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id
+  ) then
+    perform private.fail('lesson_not_found', 'The course has no such lesson in the version that is being taken.', 404);
+  end if;
+
+  select p.progress_percentage into v_old
+  from lms.lesson_progress p
+  where p.enrollment_id = p_enrollment_id and p.lesson_id = p_lesson_id;
+  insert into lms.progress_corrections (
+    tenant_id, course_id, user_id, enrollment_id, lesson_id, old_percentage, new_percentage, reason, corrected_by
+  )
+  values (
+    v_enrollment.tenant_id, v_enrollment.course_id, v_enrollment.user_id, p_enrollment_id, p_lesson_id,
+    coalesce(v_old, 0), p_percentage, p_reason, (select auth.uid())
+  );
+  insert into lms.lesson_progress as p (enrollment_id, user_id, lesson_id, progress_percentage)
+  values (p_enrollment_id, v_enrollment.user_id, p_lesson_id, p_percentage)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = excluded.progress_percentage,
+      completed_at = case when excluded.progress_percentage >= 100 then coalesce(p.completed_at, now()) end,
+      last_accessed_at = now(),
+      updated_at = now();
+end
+$$;
+
+ALTER FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) OWNER TO postgres;
+
+--
 -- Name: count_course_items(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
 CREATE FUNCTION private.count_course_items(p_course_id uuid) RETURNS integer
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-  select count(*)::integer
-  from lms.lessons l
-  where l.course_id = p_course_id and l.requires_completion and l.is_published and l.deleted_at is null
+declare
+  v_version constant lms.course_versions := private.latest_version(p_course_id);
+begin
+  if v_version.id is not null then
+    return v_version.items_total;
+  end if;
+  return (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion);
+end
 $$;
 
 ALTER FUNCTION private.count_course_items(p_course_id uuid) OWNER TO postgres;
@@ -6411,7 +8079,33 @@ ALTER FUNCTION private.count_course_items(p_course_id uuid) OWNER TO postgres;
 -- Name: FUNCTION count_course_items(p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.count_course_items(p_course_id uuid) IS 'How many items a learner has to finish: the live required lessons (INV-P2). The only place that says so.';
+COMMENT ON FUNCTION private.count_course_items(p_course_id uuid) IS 'How many items somebody who enrols now has to finish: the required lessons of the latest version (INV-P2), before the first one those of the draft.';
+
+--
+-- Name: count_for_version(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_for_version() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if old.status not in ('enrolled', 'in_progress', 'paused') then
+    perform private.fail(
+      'version_is_pinned', 'A finished enrolment keeps the version that it was about.', 409,
+      jsonb_build_object('enrollment_id', old.id)
+    );
+  end if;
+  select v.items_total into new.items_total from lms.course_versions v where v.id = new.version_id;
+  select count(*) into new.items_done
+  from lms.lesson_progress p
+  join lms.version_lessons l on l.version_id = new.version_id and l.lesson_id = p.lesson_id
+  where p.enrollment_id = old.id and p.completed_at is not null and l.requires_completion;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.count_for_version() OWNER TO postgres;
 
 --
 -- Name: count_progress(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -6439,18 +8133,18 @@ begin
   end if;
 
   update lms.enrollments e
-  set items_done = e.items_done + case
-        when l.requires_completion and l.is_published and l.deleted_at is null then v_completions
-        else 0
-      end,
+  set items_done = e.items_done + v_completions * coalesce((
+        select l.requires_completion::integer
+        from lms.version_lessons l
+        where l.version_id = e.version_id and l.lesson_id = new.lesson_id
+      ), 0),
       time_spent_seconds = e.time_spent_seconds + v_seconds,
       status = case when e.status = 'enrolled' then 'in_progress' else e.status end,
       started_at = coalesce(e.started_at, new.first_accessed_at),
       completed_at = new.completed_at,
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
-  from lms.lessons l
-  where e.id = new.enrollment_id and e.status <> 'completed' and l.id = new.lesson_id;
+  where e.id = new.enrollment_id and e.status <> 'completed';
   return null;
 end
 $$;
@@ -6526,6 +8220,48 @@ $$;
 ALTER FUNCTION private.create_profile_of_login() OWNER TO postgres;
 
 --
+-- Name: cycle_to_record(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean) RETURNS lms.enrollments
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  if not found then
+    select * into v_enrollment
+    from lms.enrollments e
+    where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed'
+    order by e.cycle desc
+    limit 1;
+  end if;
+  if v_enrollment.id is null then
+    return null;
+  elsif v_enrollment.status = 'paused' then
+    perform private.refuse_progress('paused', p_course_id);
+  elsif p_client and not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = v_enrollment.tenant_id and m.user_id = p_user_id and m.status = 'active'
+      and (select t.is_active from lms.tenants t where t.id = m.tenant_id)
+  ) then
+    perform private.refuse_progress('suspended', p_course_id);
+  elsif p_client and v_enrollment.expires_at <= now() then
+    perform private.refuse_progress('over', p_course_id);
+  end if;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean) OWNER TO postgres;
+
+--
 -- Name: date_membership_end(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -6577,6 +8313,258 @@ end
 $$;
 
 ALTER FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) OWNER TO postgres;
+
+--
+-- Name: diff_versions(uuid, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) RETURNS SETOF lms.version_change
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 50
+    SET search_path TO ''
+    AS $$
+declare
+  v_known integer;
+  -- Where a lesson stands follows from where it was moved; that alone is told as a move.
+  v_places constant text[] := array['version_id', 'tenant_id', 'course_id', 'module_id', 'module_index', 'lesson_index',
+    'module_title', 'module_description'];
+begin
+  perform private.require_course_publisher(p_course_id);
+  foreach v_known in array array_remove(array[p_from, p_to], null) loop
+    if not exists (select from lms.course_versions v where v.course_id = p_course_id and v.number = v_known) then
+      perform private.fail('version_not_found', format('The course has no version %s.', v_known), 404);
+    end if;
+  end loop;
+
+  return query
+  with sides as (
+    select n.side, v.title, v.description, v.language::text as language, v.is_sequential
+    from (values ('from', p_from), ('to', p_to)) as n (side, number)
+    join lms.course_versions v on v.course_id = p_course_id and v.number = n.number
+    union all
+    select n.side, c.title, c.description, c.language::text, c.is_sequential
+    from (values ('from', p_from), ('to', p_to)) as n (side, number)
+    join lms.courses c on c.id = p_course_id
+    where n.number is null
+  ), fields as (
+    select private.changed_fields(to_jsonb(f) - 'side', to_jsonb(t) - 'side') as changed, t.title
+    from sides f, sides t
+    where f.side = 'from' and t.side = 'to'
+  )
+  select 'course', 'changed', null::uuid, null::uuid, null::uuid, f.title::text, f.changed from fields f where f.changed is not null;
+
+  return query
+  with f as (
+    select distinct l.module_id, l.module_index, l.module_title as title, l.module_description as description
+    from private.version_lessons_of(p_course_id, p_from) l
+  ), t as (
+    select distinct l.module_id, l.module_index, l.module_title as title, l.module_description as description
+    from private.version_lessons_of(p_course_id, p_to) l
+  )
+  select
+    'module',
+    case
+      when f.module_id is null then 'added'
+      when t.module_id is null then 'removed'
+      when (f.title, f.description) is distinct from (t.title, t.description) then 'changed'
+      else 'moved'
+    end,
+    coalesce(t.module_id, f.module_id), null::uuid, null::uuid, coalesce(t.title, f.title),
+    case
+      when f.module_id is not null and t.module_id is not null then
+        private.changed_fields(to_jsonb(f) - 'module_id', to_jsonb(t) - 'module_id')
+    end
+  from f
+  full join t on t.module_id = f.module_id
+  where (f.*) is distinct from (t.*)
+  order by coalesce(t.module_index, f.module_index), 3;
+
+  return query
+  with f as (
+    select l.* from private.version_lessons_of(p_course_id, p_from) l
+  ), t as (
+    select l.* from private.version_lessons_of(p_course_id, p_to) l
+  ), compared as (
+    select
+      f.lesson_id as was, t.lesson_id as is_now, coalesce(t.module_id, f.module_id) as module_id,
+      coalesce(t.title, f.title) as title, coalesce(t.lesson_index, f.lesson_index) as place,
+      private.changed_fields(to_jsonb(f) - v_places, to_jsonb(t) - v_places) as changed,
+      case when f.module_id <> t.module_id or f.lesson_index <> t.lesson_index then
+        private.changed_fields(
+          jsonb_build_object('module_id', f.module_id, 'lesson_index', f.lesson_index),
+          jsonb_build_object('module_id', t.module_id, 'lesson_index', t.lesson_index)
+        )
+      end as moved
+    from f
+    full join t on t.lesson_id = f.lesson_id
+  )
+  select
+    'lesson',
+    case
+      when c.was is null then 'added'
+      when c.is_now is null then 'removed'
+      when c.changed is not null then 'changed'
+      else 'moved'
+    end,
+    c.module_id, coalesce(c.is_now, c.was), null::uuid, c.title,
+    case when c.was is not null and c.is_now is not null then coalesce(c.changed || coalesce(c.moved, '{}'), c.moved) end
+  from compared c
+  where c.was is null or c.is_now is null or c.changed is not null or c.moved is not null
+  order by c.place, 4;
+
+  return query
+  with f as (
+    select b.* from private.version_blocks_of(p_course_id, p_from) b
+  ), t as (
+    select b.* from private.version_blocks_of(p_course_id, p_to) b
+  )
+  select
+    'block',
+    case
+      when f.block_id is null then 'added'
+      when t.block_id is null then 'removed'
+      when f.content_hash <> t.content_hash then 'changed'
+      else 'moved'
+    end,
+    null::uuid, coalesce(t.lesson_id, f.lesson_id), coalesce(t.block_id, f.block_id), null::text,
+    case
+      when f.block_id is not null and t.block_id is not null then
+        private.changed_fields(
+          to_jsonb(f) - array['block_id', 'is_preview'], to_jsonb(t) - array['block_id', 'is_preview']
+        )
+    end
+  from f
+  full join t on t.block_id = f.block_id
+  where (f.lesson_id, f.order_index, f.content_hash) is distinct from (t.lesson_id, t.order_index, t.content_hash)
+  order by 4, coalesce(t.order_index, f.order_index), 5;
+end
+$$;
+
+ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
+
+--
+-- Name: draft_blocks(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.draft_blocks(p_course_id uuid) RETURNS SETOF private.draft_block
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select
+    b.lesson_id, b.id, (row_number() over (partition by b.lesson_id order by b.order_index) - 1)::integer, l.is_preview,
+    encode(sha256(convert_to(
+      jsonb_build_array(b.type, b.title, b.content, b.metadata, b.is_optional)::text, 'UTF8'
+    )), 'hex')
+  from lms.lesson_blocks b
+  join lms.lessons l on l.id = b.lesson_id
+  join lms.modules m on m.id = l.module_id
+  where b.course_id = p_course_id and b.deleted_at is null
+    and l.is_published and l.deleted_at is null and m.deleted_at is null
+  order by 1, 3
+$$;
+
+ALTER FUNCTION private.draft_blocks(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: version_lessons; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.version_lessons (
+    version_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    module_id uuid NOT NULL,
+    module_title text NOT NULL,
+    module_description text NOT NULL,
+    module_index integer NOT NULL,
+    lesson_index integer NOT NULL,
+    title text NOT NULL,
+    description text NOT NULL,
+    type text NOT NULL,
+    duration integer,
+    requires_completion boolean NOT NULL,
+    is_preview boolean NOT NULL,
+    objectives text[] NOT NULL,
+    completion_rule text NOT NULL,
+    required_watched_percentage numeric NOT NULL,
+    release_after_days integer,
+    release_on date,
+    prerequisite_ids uuid[] NOT NULL
+);
+
+ALTER TABLE lms.version_lessons OWNER TO postgres;
+
+--
+-- Name: TABLE version_lessons; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.version_lessons IS 'The lessons of a version as they were when it was published.';
+
+--
+-- Name: COLUMN version_lessons.module_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.module_index IS 'Position of the module, from 0, without gaps.';
+
+--
+-- Name: COLUMN version_lessons.lesson_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.lesson_index IS 'Position within the course, from 0, without gaps.';
+
+--
+-- Name: COLUMN version_lessons.prerequisite_ids; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.prerequisite_ids IS 'Lessons to complete first. Of a sequential course also the required lesson before it.';
+
+--
+-- Name: draft_lessons(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.draft_lessons(p_course_id uuid) RETURNS SETOF lms.version_lessons
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  with placed as (
+    select
+      l.*, m.title as module_title, m.description as module_description,
+      dense_rank() over (order by m.order_index) - 1 as module_index,
+      row_number() over walk - 1 as lesson_index
+    from lms.lessons l
+    join lms.modules m on m.id = l.module_id
+    where l.course_id = p_course_id and l.is_published and l.deleted_at is null and m.deleted_at is null
+    window walk as (order by m.order_index, l.order_index)
+  ), chained as (
+    select
+      p.*,
+      max(p.lesson_index) filter (where p.requires_completion)
+        over (order by p.lesson_index rows between unbounded preceding and 1 preceding) as required_index_before
+    from placed p
+  )
+  select
+    null::uuid, l.id, l.tenant_id, l.course_id, l.module_id, l.module_title::text, l.module_description,
+    l.module_index::integer, l.lesson_index::integer, l.title::text, l.description, l.type, l.duration,
+    l.requires_completion, l.is_preview, l.objectives, l.completion_rule, l.required_watched_percentage::numeric,
+    l.release_after_days, l.release_on,
+    array(
+      select p.prerequisite_lesson_id
+      from lms.lesson_prerequisites p
+      join lms.lessons needed on needed.id = p.prerequisite_lesson_id
+      join lms.modules m on m.id = needed.module_id
+      where p.lesson_id = l.id and needed.is_published and needed.deleted_at is null and m.deleted_at is null
+      union
+      select before.id
+      where before.id is not null
+      order by 1
+    )
+  from chained l
+  left join placed before on before.lesson_index = l.required_index_before
+    and (select c.is_sequential from lms.courses c where c.id = p_course_id)
+  order by l.lesson_index
+$$;
+
+ALTER FUNCTION private.draft_lessons(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: end_cohort_memberships(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -6825,6 +8813,71 @@ ALTER FUNCTION private.fail(code text, message text, status integer, details jso
 COMMENT ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) IS 'Raises an error that PostgREST answers as {code, message, details, hint} with the given HTTP status. `code` is stable and for programs, `message` a sentence for people, `details` JSON as text, `hint` what to do.';
 
 --
+-- Name: find_course_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_course_faults(p_course_id uuid) RETURNS SETOF lms.course_finding
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from private.draft_lessons(p_course_id) l where l.requires_completion) then
+    return next (
+      'fault', 'no_required_lesson', 'The course has no published lesson that requires completion.', null
+    )::lms.course_finding;
+  end if;
+
+  return query
+  select
+    'fault', 'prerequisite_not_published', format('"%s" waits for a lesson that will not be part of the course.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id, 'prerequisite_lesson_id', p.prerequisite_lesson_id)
+  from private.draft_lessons(p_course_id) l
+  join lms.lesson_prerequisites p on p.lesson_id = l.lesson_id
+  where p.prerequisite_lesson_id <> all (l.prerequisite_ids);
+
+  return query
+  select
+    'fault', 'rule_without_blocks',
+    format('"%s" is completed by its mandatory blocks, and has none.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule = 'all_blocks' and not exists (
+    select from lms.lesson_blocks b where b.lesson_id = l.lesson_id and b.deleted_at is null and not b.is_optional
+  );
+
+  return query
+  select
+    'fault', 'rule_without_media',
+    format('"%s" is completed by watching, and has no mandatory video or audio with a duration.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule = 'watched' and not exists (
+    select
+    from lms.lesson_blocks b
+    where b.lesson_id = l.lesson_id and b.deleted_at is null and not b.is_optional
+      and private.media_seconds(b.type, b.content) > 0
+  );
+
+  return query
+  select
+    'warning', 'lesson_without_content', format('"%s" has no content.', l.title), jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where not exists (select from lms.lesson_blocks b where b.lesson_id = l.lesson_id and b.deleted_at is null);
+
+  return query
+  select
+    'warning', 'module_without_lessons', format('"%s" has no published lesson.', m.title),
+    jsonb_build_object('module_id', m.id)
+  from lms.modules m
+  where m.course_id = p_course_id and m.deleted_at is null and not exists (
+    select from lms.lessons l where l.module_id = m.id and l.is_published and l.deleted_at is null
+  );
+end
+$$;
+
+ALTER FUNCTION private.find_course_faults(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: find_import_fault(private.matched_person); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7000,6 +9053,143 @@ $$;
 ALTER FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) OWNER TO postgres;
 
 --
+-- Name: course_versions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_versions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    number integer NOT NULL,
+    version_label text,
+    title private.title NOT NULL,
+    description text NOT NULL,
+    language private.locale NOT NULL,
+    is_sequential boolean NOT NULL,
+    items_total integer NOT NULL,
+    content_hash text NOT NULL,
+    published_by uuid,
+    published_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT version_items_are_not_negative CHECK ((items_total >= 0)),
+    CONSTRAINT version_number_is_positive CHECK ((number >= 1))
+);
+
+ALTER TABLE lms.course_versions OWNER TO postgres;
+
+--
+-- Name: TABLE course_versions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_versions IS 'A published state of a course, frozen. Enrolments are pinned to one; later versions change nothing for them unless migrate_enrollments moves them.';
+
+--
+-- Name: COLUMN course_versions.number; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_versions.number IS 'Counts up from 1 within the course.';
+
+--
+-- Name: COLUMN course_versions.items_total; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_versions.items_total IS 'Required lessons: what a learner has to finish.';
+
+--
+-- Name: COLUMN course_versions.content_hash; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_versions.content_hash IS 'SHA-256 over settings, lessons and blocks: equal hashes, equal courses. Publishing an unchanged draft makes no version.';
+
+--
+-- Name: freeze_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.freeze_course(p_course_id uuid) RETURNS lms.course_versions
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_latest lms.course_versions;
+  v_version lms.course_versions;
+begin
+  select * into v_course from lms.courses c where c.id = p_course_id for no key update;
+  v_latest := private.latest_version(p_course_id);
+
+  select encode(sha256(convert_to(concat_ws(
+    E'\n',
+    jsonb_build_array(v_course.title, v_course.description, v_course.language, v_course.is_sequential),
+    (
+      select jsonb_agg(to_jsonb(l) - array['version_id', 'tenant_id', 'course_id'] order by l.lesson_index)
+      from private.draft_lessons(p_course_id) l
+    ),
+    (
+      select jsonb_agg(to_jsonb(b) order by b.lesson_id, b.order_index)
+      from private.draft_blocks(p_course_id) b
+    )
+  ), 'UTF8')), 'hex') into v_version.content_hash;
+  if v_version.content_hash = v_latest.content_hash then
+    return v_latest;
+  end if;
+
+  insert into lms.course_versions (
+    tenant_id, course_id, number, version_label, title, description, language, is_sequential, items_total, content_hash,
+    published_by
+  )
+  select
+    v_course.tenant_id, v_course.id, coalesce(v_latest.number, 0) + 1, v_course.version_label, v_course.title,
+    v_course.description, v_course.language, v_course.is_sequential,
+    (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion),
+    v_version.content_hash, (select auth.uid())
+  returning * into v_version;
+
+  insert into lms.version_lessons (
+    version_id, lesson_id, tenant_id, course_id, module_id, module_title, module_description, module_index, lesson_index,
+    title, description, type, duration, requires_completion, is_preview, objectives, completion_rule,
+    required_watched_percentage, release_after_days, release_on, prerequisite_ids
+  )
+  select
+    v_version.id, l.lesson_id, l.tenant_id, l.course_id, l.module_id, l.module_title, l.module_description, l.module_index,
+    l.lesson_index, l.title, l.description, l.type, l.duration, l.requires_completion, l.is_preview, l.objectives,
+    l.completion_rule, l.required_watched_percentage, l.release_after_days, l.release_on, l.prerequisite_ids
+  from private.draft_lessons(p_course_id) l;
+
+  insert into lms.block_revisions (
+    tenant_id, course_id, lesson_id, block_id, content_hash, type, title, content, metadata, is_optional
+  )
+  select b.tenant_id, b.course_id, b.lesson_id, b.id, d.content_hash, b.type, b.title, b.content, b.metadata, b.is_optional
+  from private.draft_blocks(p_course_id) d
+  join lms.lesson_blocks b on b.id = d.block_id
+  on conflict (block_id, content_hash) do nothing;
+
+  insert into lms.version_blocks (
+    version_id, block_id, tenant_id, course_id, lesson_id, revision_id, order_index, is_preview
+  )
+  select v_version.id, d.block_id, r.tenant_id, r.course_id, d.lesson_id, r.id, d.order_index, d.is_preview
+  from private.draft_blocks(p_course_id) d
+  join lms.block_revisions r on r.block_id = d.block_id and r.content_hash = d.content_hash;
+
+  update lms.lessons l
+  set published_at = now()
+  from lms.version_lessons v
+  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
+  update lms.modules m
+  set published_at = now()
+  where m.published_at is null and m.course_id = p_course_id
+    and exists (select from lms.version_lessons v where v.version_id = v_version.id and v.module_id = m.id);
+  return v_version;
+end
+$$;
+
+ALTER FUNCTION private.freeze_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION freeze_course(p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.freeze_course(p_course_id uuid) IS 'Makes a version of the draft, or returns the latest one when nothing has changed since. Checks neither caller nor draft.';
+
+--
 -- Name: give_imported_role(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7171,6 +9361,26 @@ ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postg
 COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
 
 --
+-- Name: is_correction(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.progress_corrections c
+    where c.enrollment_id = p_enrollment_id and c.lesson_id = p_lesson_id and c.new_percentage = p_percentage
+      and c.corrected_at = now()
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
 -- Name: is_enrollment_transition(text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7240,88 +9450,6 @@ CREATE FUNCTION private.is_learning_preferences(value jsonb) RETURNS boolean
 $$;
 
 ALTER FUNCTION private.is_learning_preferences(value jsonb) OWNER TO postgres;
-
---
--- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.lessons (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    module_id uuid NOT NULL,
-    title private.title NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    duration integer,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    requires_completion boolean DEFAULT true NOT NULL,
-    is_published boolean DEFAULT true NOT NULL,
-    is_preview boolean DEFAULT false NOT NULL,
-    objectives text[] DEFAULT '{}'::text[] NOT NULL,
-    deleted_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
-    CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
-    CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
-    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
-    CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
-);
-
-ALTER TABLE lms.lessons OWNER TO postgres;
-
---
--- Name: TABLE lessons; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
-
---
--- Name: COLUMN lessons.course_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
-
---
--- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.duration IS 'Minutes.';
-
---
--- Name: COLUMN lessons.requires_completion; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.requires_completion IS 'Counts towards the course''s percentage.';
-
---
--- Name: COLUMN lessons.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without being enrolled.';
-
---
--- Name: is_lesson_open(lms.lessons); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_lesson_open(lesson lms.lessons) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return lesson.is_published and lesson.deleted_at is null
-    and (select c.deleted_at is null from lms.courses c where c.id = lesson.course_id);
-end
-$$;
-
-ALTER FUNCTION private.is_lesson_open(lesson lms.lessons) OWNER TO postgres;
-
---
--- Name: FUNCTION is_lesson_open(lesson lms.lessons); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.is_lesson_open(lesson lms.lessons) IS 'True while learners may work on the lesson.';
 
 --
 -- Name: is_list_of_words(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -7511,6 +9639,115 @@ ALTER FUNCTION private.joined_tenants() OWNER TO postgres;
 COMMENT ON FUNCTION private.joined_tenants() IS 'Tenants of which the caller is an active member or guest.';
 
 --
+-- Name: lesson_progress; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lesson_progress (
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    user_id uuid NOT NULL,
+    progress_percentage private.percentage DEFAULT 0 NOT NULL,
+    status text GENERATED ALWAYS AS (
+CASE
+    WHEN ((progress_percentage)::numeric >= (100)::numeric) THEN 'completed'::text
+    WHEN ((progress_percentage)::numeric > (0)::numeric) THEN 'in_progress'::text
+    ELSE 'not_started'::text
+END) STORED NOT NULL,
+    time_spent_seconds private.total_seconds DEFAULT 0 NOT NULL,
+    last_position private.resume_position,
+    first_accessed_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_accessed_at timestamp with time zone DEFAULT now() NOT NULL,
+    completed_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT has_a_completion_date_exactly_when_completed CHECK ((((progress_percentage)::numeric >= (100)::numeric) = (completed_at IS NOT NULL)))
+)
+WITH (fillfactor='85');
+
+ALTER TABLE lms.lesson_progress OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_progress; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lesson_progress IS 'One row per enrolment and lesson. Clients may upsert {user_id, lesson_id, progress_percentage}: the enrolment is found.';
+
+--
+-- Name: COLUMN lesson_progress.progress_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_progress.progress_percentage IS '0 to 100; never goes down; 100 completes the lesson.';
+
+--
+-- Name: COLUMN lesson_progress.time_spent_seconds; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_progress.time_spent_seconds IS 'Total so far, not an increment: sending it twice counts once.';
+
+--
+-- Name: COLUMN lesson_progress.last_position; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_progress.last_position IS 'Where to resume, in the client''s own terms.';
+
+--
+-- Name: COLUMN lesson_progress.completed_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_progress.completed_at IS 'Server time; what a client sends is overruled.';
+
+--
+-- Name: judge_progress(lms.enrollments, lms.lesson_progress); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.judge_progress(p_enrollment lms.enrollments, p_progress lms.lesson_progress) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_lesson lms.version_lessons;
+begin
+  select * into v_lesson
+  from lms.version_lessons l
+  where l.version_id = p_enrollment.version_id and l.lesson_id = p_progress.lesson_id;
+  if not found then
+    perform private.refuse_progress('other_version', p_enrollment.course_id);
+  elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
+    and v_lesson.completion_rule = 'manual'
+  then
+    return;
+  elsif exists (
+    select
+    from lms.lesson_progress p
+    where p.enrollment_id = p_enrollment.id and p.lesson_id = p_progress.lesson_id
+      and p.progress_percentage >= p_progress.progress_percentage
+  ) then
+    -- INV-P6
+    return;
+  end if;
+  perform private.refuse_closed_lesson(p_enrollment.id, p_progress.lesson_id);
+
+  if v_lesson.completion_rule <> 'manual'
+    and p_progress.progress_percentage between 0 and 100
+    and p_progress.progress_percentage > private.lesson_evidence(p_enrollment.id, v_lesson)
+  then
+    perform private.fail(
+      'evidence_required',
+      case v_lesson.completion_rule
+        when 'watched' then 'This lesson completes by what was watched of it.'
+        else 'This lesson completes when all its mandatory blocks are completed.'
+      end,
+      409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
+      'Record its blocks: record_block_progress.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.judge_progress(p_enrollment lms.enrollments, p_progress lms.lesson_progress) OWNER TO postgres;
+
+--
 -- Name: keep_an_administrator(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7695,6 +9932,72 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.latest_version(p_course_id uuid) RETURNS lms.course_versions
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_version lms.course_versions;
+begin
+  select * into v_version from lms.course_versions v where v.course_id = p_course_id order by v.number desc limit 1;
+  return v_version;
+end
+$$;
+
+ALTER FUNCTION private.latest_version(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION latest_version(p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.latest_version(p_course_id uuid) IS 'The version that new enrolments are pinned to; nulls where there is none.';
+
+--
+-- Name: lesson_evidence(uuid, lms.version_lessons); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) RETURNS numeric
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_total numeric;
+  v_done numeric;
+  v_percentage numeric;
+begin
+  if p_lesson.completion_rule = 'watched' then
+    select
+      sum(private.media_seconds(r.type, r.content)),
+      sum(private.watched_seconds(
+        coalesce(p.watched, '{}') * int4multirange(int4range(0, private.media_seconds(r.type, r.content)))
+      ))
+    into v_total, v_done
+    from lms.version_blocks b
+    join lms.block_revisions r on r.id = b.revision_id
+    left join lms.block_progress p on p.enrollment_id = p_enrollment_id and p.block_id = b.block_id
+    where b.version_id = p_lesson.version_id and b.lesson_id = p_lesson.lesson_id and not r.is_optional;
+    if coalesce(v_total, 0) = 0 then
+      return 0;
+    end if;
+    v_percentage := trunc(100 * v_done / v_total, 2);
+    return case when v_percentage >= p_lesson.required_watched_percentage then 100 else v_percentage end;
+  end if;
+
+  select count(*), count(p.completed_at) into v_total, v_done
+  from lms.version_blocks b
+  join lms.block_revisions r on r.id = b.revision_id
+  left join lms.block_progress p on p.enrollment_id = p_enrollment_id and p.block_id = b.block_id
+  where b.version_id = p_lesson.version_id and b.lesson_id = p_lesson.lesson_id and not r.is_optional;
+  return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+end
+$$;
+
+ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
 
 --
 -- Name: list_tenants(integer, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -7903,6 +10206,102 @@ $$;
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
 
 --
+-- Name: media_seconds(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.media_seconds(type text, content jsonb) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select case
+    when type in ('video', 'audio', 'youtube', 'vimeo') and jsonb_typeof(content -> 'duration') = 'number'
+      then ceil((content ->> 'duration')::numeric)::integer
+    else 0
+  end
+$$;
+
+ALTER FUNCTION private.media_seconds(type text, content jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION media_seconds(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.media_seconds(type text, content jsonb) IS 'How long a block plays; 0 for what does not play, or not for a known time.';
+
+--
+-- Name: migration_target(uuid, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) RETURNS lms.course_versions
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_version lms.course_versions;
+begin
+  perform private.require_course_publisher(p_course_id);
+  if p_policy is null or p_policy not in ('keep', 'move', 'move_if_not_started') then
+    perform private.fail(
+      'invalid_policy', 'The policy is keep, move or move_if_not_started.', 422, jsonb_build_object('field', 'p_policy')
+    );
+  end if;
+  select * into v_version
+  from lms.course_versions v
+  where v.course_id = p_course_id and (p_version is null or v.number = p_version)
+  order by v.number desc
+  limit 1;
+  if not found then
+    perform private.fail('version_not_found', 'The course has no such version.', 404);
+  end if;
+  return v_version;
+end
+$$;
+
+ALTER FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) OWNER TO postgres;
+
+--
+-- Name: move_enrollments(lms.course_versions, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer) RETURNS lms.migration_result
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_result lms.migration_result := (0, 0, 0, 0, 0, 0);
+  v_enrollment lms.enrollments;
+  v_moved lms.enrollments;
+begin
+  perform private.require_course_publisher(p_target.course_id);
+  for v_enrollment in
+    select e.*
+    from lms.enrollments e
+    where e.course_id = p_target.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+      and e.version_id <> p_target.id
+      and (p_policy = 'move' or (p_policy = 'move_if_not_started' and e.started_at is null))
+    order by e.id
+    limit p_limit
+    for no key update
+  loop
+    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id returning * into v_moved;
+    v_result.moved := v_result.moved + 1;
+    v_result.completed := v_result.completed + (v_moved.status = 'completed')::integer;
+    v_result.gained := v_result.gained + (v_moved.progress_percentage > v_enrollment.progress_percentage)::integer;
+    v_result.lost := v_result.lost + (v_moved.progress_percentage < v_enrollment.progress_percentage)::integer;
+  end loop;
+  select
+    count(*) filter (where p_policy = 'move' or (p_policy = 'move_if_not_started' and e.started_at is null)),
+    count(*) filter (where not (p_policy = 'move' or (p_policy = 'move_if_not_started' and e.started_at is null)))
+  into v_result.remaining, v_result.kept
+  from lms.enrollments e
+  where e.course_id = p_target.course_id and e.status in ('enrolled', 'in_progress', 'paused') and e.version_id <> p_target.id;
+  return v_result;
+end
+$$;
+
+ALTER FUNCTION private.move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer) OWNER TO postgres;
+
+--
 -- Name: my_addresses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7997,6 +10396,36 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
+-- Name: my_open_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_open_lessons() RETURNS TABLE(version_id uuid, lesson_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select l.version_id, l.lesson_id
+  from lms.enrollments e
+  join lms.version_lessons l on l.version_id = e.version_id
+  left join lateral private.closed_lessons(e.id) closed on closed.lesson_id = l.lesson_id
+  where e.user_id = (select auth.uid())
+    and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    and (e.expires_at is null or e.expires_at > now())
+    and e.tenant_id = any (array(select private.joined_tenants()))
+    and closed.lesson_id is null;
+end
+$$;
+
+ALTER FUNCTION private.my_open_lessons() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_open_lessons(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_open_lessons() IS 'Lessons whose content the caller may read because they take them.';
+
+--
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8020,6 +10449,30 @@ ALTER FUNCTION private.my_tenants() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_tenants() IS 'Tenants of which the caller is an active member, guests not counted.';
+
+--
+-- Name: my_versions(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_versions() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select distinct e.version_id
+  from lms.enrollments e
+  where e.user_id = (select auth.uid()) and e.tenant_id <> all (array(select private.closed_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_versions() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_versions(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
 
 --
 -- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8102,6 +10555,29 @@ $$;
 ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
 
 --
+-- Name: parse_watched(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_watched(p_watched jsonb) RETURNS int4multirange
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select coalesce(range_agg(int4range((part ->> 0)::integer, (part ->> 1)::integer)), '{}')
+    from jsonb_array_elements(p_watched) as part
+    where jsonb_array_length(part) = 2
+    having count(*) filter (where jsonb_array_length(part) = 2) = jsonb_array_length(p_watched)
+  );
+exception
+  when others then
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
+
+--
 -- Name: place_block(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8128,6 +10604,70 @@ end
 $$;
 
 ALTER FUNCTION private.place_block() OWNER TO postgres;
+
+--
+-- Name: place_block_progress(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_block_progress() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_client constant boolean := private.is_api_call();
+  v_course record;
+  v_enrollment lms.enrollments;
+  v_block record;
+begin
+  if v_client and new.user_id is distinct from auth.uid() then
+    raise insufficient_privilege using message = 'Progress is recorded by the learner.';
+  end if;
+  -- Any version tells which course the block is of.
+  select r.course_id, c.deleted_at into v_course
+  from lms.block_revisions r
+  join lms.courses c on c.id = r.course_id
+  where r.block_id = new.block_id
+  limit 1;
+  if not found or (v_client and v_course.deleted_at is not null) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+
+  if v_client or new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+    v_enrollment := private.cycle_to_record(new.user_id, v_course.course_id, v_client);
+    if v_enrollment.id is null then
+      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
+      new.course_id := v_course.course_id;
+      return new;
+    end if;
+  else
+    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+  end if;
+  select b.lesson_id, private.media_seconds(r.type, r.content) as seconds into v_block
+  from lms.version_blocks b
+  join lms.block_revisions r on r.id = b.revision_id
+  where b.version_id = v_enrollment.version_id and b.block_id = new.block_id;
+  if not found then
+    perform private.refuse_progress('other_version', v_course.course_id);
+  end if;
+  new.enrollment_id := v_enrollment.id;
+  new.tenant_id := v_enrollment.tenant_id;
+  new.course_id := v_enrollment.course_id;
+  new.lesson_id := v_block.lesson_id;
+
+  if v_client then
+    new.first_accessed_at := now();
+    new.last_accessed_at := now();
+    new.updated_at := now();
+    new.completed_at := null;
+    if v_enrollment.status <> 'completed' then
+      perform private.refuse_closed_lesson(v_enrollment.id, v_block.lesson_id);
+    end if;
+  end if;
+  return private.settle_block(new, v_block.seconds, v_client);
+end
+$$;
+
+ALTER FUNCTION private.place_block_progress() OWNER TO postgres;
 
 --
 -- Name: place_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8181,6 +10721,46 @@ $$;
 ALTER FUNCTION private.place_lesson() OWNER TO postgres;
 
 --
+-- Name: place_lesson_prerequisite(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_lesson_prerequisite() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_lesson record;
+begin
+  select l.tenant_id, l.course_id into v_lesson from lms.lessons l where l.id = new.lesson_id;
+  if not found then
+    return new;
+  end if;
+  new.tenant_id := v_lesson.tenant_id;
+  new.course_id := v_lesson.course_id;
+  perform from lms.courses c where c.id = new.course_id for no key update;
+
+  if exists (
+    with recursive needed (lesson_id) as (
+      select new.prerequisite_lesson_id
+      union
+      select p.prerequisite_lesson_id
+      from needed n
+      join lms.lesson_prerequisites p on p.lesson_id = n.lesson_id
+    )
+    select from needed n where n.lesson_id = new.lesson_id
+  ) then
+    perform private.fail(
+      'prerequisite_circle', 'The lesson would wait for itself.', 409,
+      jsonb_build_object('lesson_id', new.lesson_id, 'prerequisite_lesson_id', new.prerequisite_lesson_id)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_lesson_prerequisite() OWNER TO postgres;
+
+--
 -- Name: place_module(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8212,17 +10792,23 @@ CREATE FUNCTION private.place_progress() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_client constant boolean := private.is_api_call();
+  v_client boolean := private.is_api_call();
   v_lesson record;
-  v_enrollment record;
+  v_enrollment lms.enrollments;
 begin
   if v_client and new.user_id is distinct from auth.uid() then
-    raise insufficient_privilege using message = 'Progress is recorded by the learner.';
+    if not private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage) then
+      raise insufficient_privilege using message = 'Progress is recorded by the learner.';
+    end if;
+    v_client := false;
   end if;
 
   select l.tenant_id, l.course_id into v_lesson
   from lms.lessons l
-  where l.id = new.lesson_id and (not v_client or private.is_lesson_open(l));
+  where l.id = new.lesson_id
+    and (not v_client or (
+      l.published_at is not null and (select c.deleted_at is null from lms.courses c where c.id = l.course_id)
+    ));
   if not found then
     perform private.refuse_progress('hidden', null);
   end if;
@@ -8230,33 +10816,11 @@ begin
   new.course_id := v_lesson.course_id;
 
   if v_client or new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
-    select e.id, e.status, e.expires_at into v_enrollment
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = v_lesson.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused');
-    if not found then
-      select e.id, e.status, e.expires_at into v_enrollment
-      from lms.enrollments e
-      where e.user_id = new.user_id and e.course_id = v_lesson.course_id and e.status = 'completed'
-      order by e.cycle desc
-      limit 1;
-    end if;
-    if not found then
+    v_enrollment := private.cycle_to_record(new.user_id, v_lesson.course_id, v_client);
+    if v_enrollment.id is null then
       -- Left to the next trigger.
       new.enrollment_id := '00000000-0000-0000-0000-000000000000';
       return new;
-    elsif v_enrollment.status = 'paused' then
-      perform private.refuse_progress('paused', v_lesson.course_id);
-    elsif v_client and not exists (
-      select
-      from lms.memberships m
-      where m.tenant_id = v_lesson.tenant_id and m.user_id = new.user_id and m.status = 'active'
-        and (select t.is_active from lms.tenants t where t.id = m.tenant_id)
-    ) then
-      perform private.refuse_progress('suspended', v_lesson.course_id);
-    elsif v_client and v_enrollment.expires_at <= now() then
-      perform private.refuse_progress('over', v_lesson.course_id);
     end if;
     new.enrollment_id := v_enrollment.id;
   end if;
@@ -8266,6 +10830,9 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
+    if v_enrollment.status <> 'completed' then
+      perform private.judge_progress(v_enrollment, new);
+    end if;
   end if;
   if new.progress_percentage >= 100 then
     new.completed_at := coalesce(new.completed_at, now());
@@ -8306,6 +10873,49 @@ end
 $$;
 
 ALTER FUNCTION private.preview_invitation(p_token text) OWNER TO postgres;
+
+--
+-- Name: preview_migration_of(lms.enrollments, lms.course_versions, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) RETURNS lms.migration_preview
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_preview lms.migration_preview;
+begin
+  select v.number into v_preview.from_version from lms.course_versions v where v.id = p_enrollment.version_id;
+  v_preview.enrollment_id := p_enrollment.id;
+  v_preview.user_id := p_enrollment.user_id;
+  v_preview.status := p_enrollment.status;
+  v_preview.to_version := p_target.number;
+  v_preview.moves := p_enrollment.version_id <> p_target.id
+    and (p_policy = 'move' or (p_policy = 'move_if_not_started' and p_enrollment.started_at is null));
+  v_preview.items_done_before := p_enrollment.items_done;
+  v_preview.items_total_before := p_enrollment.items_total;
+  v_preview.percentage_before := p_enrollment.progress_percentage;
+  v_preview.items_done_after := p_enrollment.items_done;
+  v_preview.items_total_after := p_enrollment.items_total;
+  if v_preview.moves then
+    v_preview.items_total_after := p_target.items_total;
+    select count(*) into v_preview.items_done_after
+    from lms.lesson_progress p
+    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
+    where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+  end if;
+  v_preview.percentage_after := case
+    when v_preview.items_total_after = 0 then 0
+    else trunc(100.0 * v_preview.items_done_after / v_preview.items_total_after, 2)
+  end;
+  v_preview.completes := v_preview.moves and p_enrollment.status <> 'paused'
+    and v_preview.items_total_after > 0 and v_preview.items_done_after >= v_preview.items_total_after
+    and coalesce(p_enrollment.final_grade, 0) >= (select c.required_score from lms.courses c where c.id = p_target.course_id);
+  return v_preview;
+end
+$$;
+
+ALTER FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) OWNER TO postgres;
 
 --
 -- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8459,43 +11069,108 @@ $$;
 ALTER FUNCTION private.read_health() OWNER TO postgres;
 
 --
--- Name: read_lesson_blocks(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: read_lesson(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.read_lesson_blocks(p_lesson_id uuid) RETURNS lms.lesson_content_block[]
+CREATE FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) RETURNS lms.lesson_content
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_lesson lms.lessons;
+  v_content lms.lesson_content;
+  v_enrollment lms.enrollments;
+  v_course record;
+  v_lesson lms.version_lessons;
+  v_is_author boolean;
 begin
-  select * into v_lesson from lms.lessons l where l.id = p_lesson_id;
-  if private.is_api_call() and not coalesce(
-    (v_lesson.is_published and (v_lesson.is_preview or v_lesson.course_id = any (array(select private.enrolled_courses()))))
-      or v_lesson.course_id = any (array(select private.staffed_courses()))
-      or v_lesson.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+  select l.tenant_id, l.course_id into v_course from lms.lessons l where l.id = p_lesson_id;
+  v_is_author := not private.is_api_call() or coalesce(
+    v_course.course_id = any (array(select private.staffed_courses()))
+      or v_course.tenant_id = any (array(select private.tenants_where('catalog.write'))),
     false
-  ) then
-    perform private.fail(
-      'not_enrolled', 'The content of this lesson is for those enrolled in the course.', 403,
-      jsonb_build_object('course_id', v_lesson.course_id), 'Enrol first: lms.enroll.'
-    );
-  end if;
-  return coalesce(
-    (
-      select array_agg(
-        (b.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index)::lms.lesson_content_block
-        order by b.order_index
-      )
-      from lms.lesson_blocks b
-      where b.lesson_id = p_lesson_id and b.deleted_at is null
-    ),
-    '{}'
   );
+  -- The date is the fact: an open cycle that has run out shows nothing, whether a job has been by or not.
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.course_id = v_course.course_id and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    and e.user_id = (select auth.uid())
+    and e.tenant_id = any (array(select private.joined_tenants()))
+    and (e.expires_at is null or e.expires_at > now())
+    and (p_enrollment_id is null or e.id = p_enrollment_id)
+  order by e.cycle desc
+  limit 1;
+
+  if v_enrollment.id is null and p_enrollment_id is not null then
+    -- What somebody was trained on is shown to those who answer for the course.
+    select * into v_enrollment
+    from lms.enrollments e
+    where e.id = p_enrollment_id and e.course_id = v_course.course_id and v_is_author;
+    if not found then
+      perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+    end if;
+  end if;
+
+  if v_enrollment.id is not null then
+    select * into v_lesson
+    from lms.version_lessons l
+    where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id;
+    if not found and not v_is_author then
+      perform private.refuse_progress('other_version', v_course.course_id);
+    elsif found and not v_lesson.is_preview and v_enrollment.status <> 'completed' and v_enrollment.user_id is not distinct from (select auth.uid()) then
+      perform private.refuse_closed_lesson(v_enrollment.id, p_lesson_id);
+    end if;
+  elsif not v_is_author then
+    select * into v_lesson
+    from lms.version_lessons l
+    where l.version_id = (private.latest_version(v_course.course_id)).id and l.lesson_id = p_lesson_id and l.is_preview;
+    if not found then
+      perform private.fail(
+        'not_enrolled', 'The content of this lesson is for those enrolled in the course.', 403,
+        jsonb_build_object('course_id', v_course.course_id), 'Enrol first: lms.enroll.'
+      );
+    end if;
+  end if;
+
+  if v_lesson.lesson_id is not null then
+    v_content := (
+      v_lesson.lesson_id, v_lesson.course_id, v_lesson.module_id,
+      (select v.number from lms.course_versions v where v.id = v_lesson.version_id),
+      v_lesson.title, v_lesson.description, v_lesson.type, v_lesson.duration, v_lesson.objectives, null, null, null, null
+    )::lms.lesson_content;
+    select array_agg((r.block_id, r.type, r.title, r.content, r.metadata, r.is_optional, b.order_index)::lms.lesson_content_block
+      order by b.order_index)
+    into v_content.blocks
+    from lms.version_blocks b
+    join lms.block_revisions r on r.id = b.revision_id
+    where b.version_id = v_lesson.version_id and b.lesson_id = p_lesson_id;
+  else
+    select l.id, l.course_id, l.module_id, l.title, l.description, l.type, l.duration, l.objectives
+    into v_content.lesson_id, v_content.course_id, v_content.module_id, v_content.title, v_content.description,
+      v_content.type, v_content.duration, v_content.objectives
+    from lms.lessons l
+    where l.id = p_lesson_id and l.deleted_at is null;
+    if not found then
+      perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+    end if;
+    select array_agg((b.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index)::lms.lesson_content_block
+      order by b.order_index)
+    into v_content.blocks
+    from lms.lesson_blocks b
+    where b.lesson_id = p_lesson_id and b.deleted_at is null;
+  end if;
+  v_content.blocks := coalesce(v_content.blocks, '{}');
+
+  select p.status, p.progress_percentage, p.last_position
+  into v_content.status, v_content.progress_percentage, v_content.last_position
+  from lms.lesson_progress p
+  where p.enrollment_id = v_enrollment.id and p.lesson_id = p_lesson_id;
+  v_content.status := coalesce(v_content.status, 'not_started');
+  v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
+  return v_content;
 end
 $$;
 
-ALTER FUNCTION private.read_lesson_blocks(p_lesson_id uuid) OWNER TO postgres;
+ALTER FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
 -- Name: receive_guest(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8513,115 +11188,6 @@ end
 $$;
 
 ALTER FUNCTION private.receive_guest() OWNER TO postgres;
-
---
--- Name: recount_after_added_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.recount_after_added_lessons() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.recount_courses(array(
-    select distinct n.course_id from new_rows n where n.requires_completion and n.is_published and n.deleted_at is null
-  ));
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.recount_after_added_lessons() OWNER TO postgres;
-
---
--- Name: recount_after_changed_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.recount_after_changed_lessons() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.recount_courses(array(
-    select distinct n.course_id
-    from new_rows n
-    join old_rows o on o.id = n.id
-    where (n.requires_completion and n.is_published and n.deleted_at is null)
-      <> (o.requires_completion and o.is_published and o.deleted_at is null)
-  ));
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.recount_after_changed_lessons() OWNER TO postgres;
-
---
--- Name: recount_after_removed_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.recount_after_removed_lessons() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.recount_courses(array(
-    select distinct o.course_id from old_rows o where o.requires_completion and o.is_published and o.deleted_at is null
-  ));
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.recount_after_removed_lessons() OWNER TO postgres;
-
---
--- Name: recount_courses(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.recount_courses(p_course_ids uuid[]) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if coalesce(cardinality(p_course_ids), 0) = 0 then
-    return;
-  end if;
-  -- Enrolling takes a share of the course's row, so nobody begins with the old count in between.
-  perform from lms.courses c where c.id = any (p_course_ids) order by c.id for no key update;
-  perform from lms.enrollments e
-  where e.course_id = any (p_course_ids) and e.status in ('enrolled', 'in_progress', 'paused')
-  order by e.id
-  for no key update;
-
-  with items as (
-    select l.id, l.course_id
-    from lms.lessons l
-    where l.course_id = any (p_course_ids) and l.requires_completion and l.is_published and l.deleted_at is null
-  ), counted as (
-    select
-      e.id,
-      private.count_course_items(e.course_id) as items_total,
-      (
-        select count(*)
-        from lms.lesson_progress p
-        join items i on i.id = p.lesson_id
-        where p.enrollment_id = e.id and p.completed_at is not null
-      ) as items_done
-    from lms.enrollments e
-    where e.course_id = any (p_course_ids) and e.status in ('enrolled', 'in_progress', 'paused')
-  )
-  update lms.enrollments e
-  set items_total = c.items_total, items_done = c.items_done
-  from counted c
-  where e.id = c.id and (e.items_total, e.items_done) is distinct from (c.items_total, c.items_done::integer);
-end
-$$;
-
-ALTER FUNCTION private.recount_courses(p_course_ids uuid[]) OWNER TO postgres;
-
---
--- Name: FUNCTION recount_courses(p_course_ids uuid[]); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.recount_courses(p_course_ids uuid[]) IS 'Sets the counters of the open enrolments of these courses from the facts; writes only differences.';
 
 --
 -- Name: refresh_invitations(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8673,6 +11239,47 @@ $$;
 ALTER FUNCTION private.refuse_archived_unit() OWNER TO postgres;
 
 --
+-- Name: refuse_block_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_block_without_enrollment() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.courses c where c.id = new.course_id) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+  perform private.refuse_progress('not_enrolled', new.course_id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_block_without_enrollment() OWNER TO postgres;
+
+--
+-- Name: refuse_closed_lesson(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_closed_lesson(p_enrollment_id uuid, p_lesson_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_gate lms.lesson_gate;
+begin
+  select * into v_gate from private.closed_lessons(p_enrollment_id, p_lesson_id);
+  if found then
+    perform private.fail(
+      'lesson_locked', v_gate.obstacles[1].message, 409, to_jsonb(v_gate.obstacles), 'See details for every reason.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.refuse_closed_lesson(p_enrollment_id uuid, p_lesson_id uuid) OWNER TO postgres;
+
+--
 -- Name: refuse_enrollment(lms.eligibility_reason[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8712,6 +11319,29 @@ $$;
 ALTER FUNCTION private.refuse_grant() OWNER TO postgres;
 
 --
+-- Name: refuse_late_version_rows(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_late_version_rows() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (
+    select
+    from (select distinct n.version_id from new_rows n) as touched
+    join lms.course_versions v on v.id = touched.version_id
+    where v.published_at <> now()
+  ) then
+    raise insufficient_privilege using message = 'A published version never changes.', hint = 'Publish the course again.';
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_late_version_rows() OWNER TO postgres;
+
+--
 -- Name: refuse_progress(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8729,6 +11359,11 @@ begin
       perform private.fail('membership_suspended', 'The membership is not active.', 403);
     when 'hidden' then
       perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+    when 'other_version' then
+      perform private.fail(
+        'lesson_not_in_version', 'The lesson is not part of the version of the course that is being taken.', 409,
+        jsonb_build_object('course_id', p_course_id), 'get_course_outline shows what is.'
+      );
     else
       perform private.fail(
         'not_enrolled', 'There is no enrolment that this progress could count for.', 409,
@@ -8760,6 +11395,45 @@ $$;
 ALTER FUNCTION private.refuse_progress_without_enrollment() OWNER TO postgres;
 
 --
+-- Name: refuse_version_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_version_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using message = 'A published version never changes.', hint = 'Publish the course again.';
+end
+$$;
+
+ALTER FUNCTION private.refuse_version_change() OWNER TO postgres;
+
+--
+-- Name: release_time(lms.version_lessons, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    lesson.release_on::timestamp at time zone p_time_zone,
+    ((p_enrolled_at at time zone p_time_zone)::date + lesson.release_after_days)::timestamp at time zone p_time_zone
+  );
+end
+$$;
+
+ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
+
+--
 -- Name: require_audit_read(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8775,6 +11449,46 @@ end
 $$;
 
 ALTER FUNCTION private.require_audit_read(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_course(p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_course_publisher(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_course_publisher(p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not exists (
+    select from lms.courses c
+    where c.id = p_course_id and (
+      c.id = any (array(select private.staffed_courses()))
+      or c.tenant_id = any (array(select private.tenants_where('catalog.publish')))
+    )
+  ) then
+    raise insufficient_privilege using message = 'This takes being staff of the course, or catalog.publish.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_course_publisher(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8855,19 +11569,23 @@ CREATE FUNCTION private.set_course_status(p_course_id uuid, p_status text) RETUR
     SET search_path TO ''
     AS $$
 declare
+  v_faults jsonb;
   v_course lms.courses;
 begin
-  if private.is_api_call() and not exists (
-    select from lms.courses c
-    where c.id = p_course_id and (
-      c.id = any (array(select private.staffed_courses()))
-      or c.tenant_id = any (array(select private.tenants_where('catalog.publish')))
-    )
-  ) then
-    raise insufficient_privilege using message = 'Publishing takes being staff of the course, or catalog.publish.';
+  perform private.require_course_publisher(p_course_id);
+  if p_status = 'published' then
+    perform from lms.courses c where c.id = p_course_id for no key update;
+    select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details)) into v_faults
+    from private.find_course_faults(p_course_id) f
+    where f.severity = 'fault';
+    if v_faults is not null then
+      perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
+    end if;
+    perform private.freeze_course(p_course_id);
   end if;
   update lms.courses c
-  set status = p_status, published_at = coalesce(c.published_at, now())
+  set status = p_status,
+      published_at = case when p_status = 'draft' then c.published_at else coalesce(c.published_at, now()) end
   where c.id = p_course_id
   returning * into v_course;
   return v_course;
@@ -8895,6 +11613,79 @@ end
 $$;
 
 ALTER FUNCTION private.settle_after_lowered_score() OWNER TO postgres;
+
+--
+-- Name: block_progress; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.block_progress (
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    block_id uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    user_id uuid NOT NULL,
+    progress_percentage private.percentage DEFAULT 0 NOT NULL,
+    watched int4multirange DEFAULT '{}'::int4multirange NOT NULL,
+    last_position private.resume_position,
+    first_accessed_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_accessed_at timestamp with time zone DEFAULT now() NOT NULL,
+    completed_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT block_has_a_completion_date_exactly_when_completed CHECK ((((progress_percentage)::numeric >= (100)::numeric) = (completed_at IS NOT NULL))),
+    CONSTRAINT watched_parts_are_seconds CHECK ((watched <@ '{[0,604800)}'::int4multirange))
+)
+WITH (fillfactor='85');
+
+ALTER TABLE lms.block_progress OWNER TO postgres;
+
+--
+-- Name: TABLE block_progress; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.block_progress IS 'One row per enrolment and block: where to resume, and what was seen. Clients may upsert {user_id, block_id, progress_percentage, watched, last_position}: the enrolment is found.';
+
+--
+-- Name: COLUMN block_progress.progress_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.block_progress.progress_percentage IS '0 to 100; never goes down. Of video and audio with a known duration it is the share that was watched.';
+
+--
+-- Name: COLUMN block_progress.watched; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.block_progress.watched IS 'Seconds of a video or audio that were played, as the player says: {[0,30),[60,90)}. Reports add up; nothing is taken away.';
+
+--
+-- Name: settle_block(lms.block_progress, integer, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_block(p_block lms.block_progress, p_seconds integer, p_client boolean) RETURNS lms.block_progress
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_watched numeric;
+begin
+  if p_seconds > 0 then
+    p_block.watched := p_block.watched * int4multirange(int4range(0, p_seconds));
+    v_watched := trunc(100.0 * private.watched_seconds(p_block.watched) / p_seconds, 2);
+    if p_client and p_block.progress_percentage > v_watched and p_block.progress_percentage <= 100 then
+      perform private.fail(
+        'evidence_required', 'How far this block is follows from what was watched of it.', 409,
+        jsonb_build_object('block_id', p_block.block_id, 'watched_percentage', v_watched), 'Send watched instead.'
+      );
+    elsif p_block.progress_percentage between 0 and v_watched then
+      p_block.progress_percentage := v_watched;
+    end if;
+  end if;
+  p_block.completed_at := case when p_block.progress_percentage >= 100 then coalesce(p_block.completed_at, now()) end;
+  return p_block;
+end
+$$;
+
+ALTER FUNCTION private.settle_block(p_block lms.block_progress, p_seconds integer, p_client boolean) OWNER TO postgres;
 
 --
 -- Name: settle_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9053,6 +11844,27 @@ end
 $$;
 
 ALTER FUNCTION private.take_enrollments_along() OWNER TO postgres;
+
+--
+-- Name: takes_lesson(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.takes_lesson(p_lesson_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.version_lessons l
+    join lms.courses c on c.id = l.course_id and c.deleted_at is null
+    where l.lesson_id = p_lesson_id and l.version_id = any (array(select private.my_versions()))
+      and l.course_id = any (array(select private.enrolled_courses()))
+  );
+end
+$$;
+
+ALTER FUNCTION private.takes_lesson(p_lesson_id uuid) OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9224,6 +12036,70 @@ $$;
 ALTER FUNCTION private.update_imported_member(p_match private.matched_person) OWNER TO postgres;
 
 --
+-- Name: version_blocks_of(uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.version_blocks_of(p_course_id uuid, p_number integer) RETURNS SETOF private.draft_block
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_number is null then
+    return query select * from private.draft_blocks(p_course_id);
+  else
+    return query
+    select b.lesson_id, b.block_id, b.order_index, b.is_preview, r.content_hash
+    from lms.course_versions v
+    join lms.version_blocks b on b.version_id = v.id
+    join lms.block_revisions r on r.id = b.revision_id
+    where v.course_id = p_course_id and v.number = p_number;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.version_blocks_of(p_course_id uuid, p_number integer) OWNER TO postgres;
+
+--
+-- Name: version_lessons_of(uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.version_lessons_of(p_course_id uuid, p_number integer) RETURNS SETOF lms.version_lessons
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_number is null then
+    return query select * from private.draft_lessons(p_course_id);
+  else
+    return query
+    select l.*
+    from lms.course_versions v
+    join lms.version_lessons l on l.version_id = v.id
+    where v.course_id = p_course_id and v.number = p_number;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.version_lessons_of(p_course_id uuid, p_number integer) OWNER TO postgres;
+
+--
+-- Name: version_outline(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) RETURNS SETOF lms.version_lessons
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_version_id constant uuid := coalesce(p_version_id, (private.latest_version(p_course_id)).id);
+begin
+  return query select * from lms.version_lessons l where l.version_id = v_version_id;
+end
+$$;
+
+ALTER FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) OWNER TO postgres;
+
+--
 -- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9257,6 +12133,19 @@ end
 $$;
 
 ALTER FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) OWNER TO postgres;
+
+--
+-- Name: watched_seconds(int4multirange); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.watched_seconds(p_watched int4multirange) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select coalesce(sum(upper(part) - lower(part)), 0)::integer from unnest(p_watched) as part
+$$;
+
+ALTER FUNCTION private.watched_seconds(p_watched int4multirange) OWNER TO postgres;
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -9501,6 +12390,33 @@ ALTER TABLE lms.assignable_roles OWNER TO postgres;
 COMMENT ON TABLE lms.assignable_roles IS 'Roles that the holders of a role may give to others although they do not hold all their permissions. Two keys lead to roles: embed with roles!assignable_role_is_of_the_same_tenant.';
 
 --
+-- Name: block_revisions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.block_revisions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    block_id uuid NOT NULL,
+    content_hash text NOT NULL,
+    type text NOT NULL,
+    title text,
+    content jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    is_optional boolean NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.block_revisions OWNER TO postgres;
+
+--
+-- Name: TABLE block_revisions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.block_revisions IS 'What a block held when it was published. Outlives the block itself.';
+
+--
 -- Name: cohort_members; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -9613,63 +12529,123 @@ ALTER TABLE lms.lesson_blocks OWNER TO postgres;
 COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
 
 --
--- Name: lesson_progress; Type: TABLE; Schema: lms; Owner: postgres
+-- Name: lesson_prerequisites; Type: TABLE; Schema: lms; Owner: postgres
 --
 
-CREATE TABLE lms.lesson_progress (
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    lesson_id uuid NOT NULL,
+CREATE TABLE lms.lesson_prerequisites (
     tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    user_id uuid NOT NULL,
-    progress_percentage private.percentage DEFAULT 0 NOT NULL,
-    status text GENERATED ALWAYS AS (
-CASE
-    WHEN ((progress_percentage)::numeric >= (100)::numeric) THEN 'completed'::text
-    WHEN ((progress_percentage)::numeric > (0)::numeric) THEN 'in_progress'::text
-    ELSE 'not_started'::text
-END) STORED NOT NULL,
-    time_spent_seconds private.total_seconds DEFAULT 0 NOT NULL,
-    last_position private.resume_position,
-    first_accessed_at timestamp with time zone DEFAULT now() NOT NULL,
-    last_accessed_at timestamp with time zone DEFAULT now() NOT NULL,
-    completed_at timestamp with time zone,
+    lesson_id uuid NOT NULL,
+    prerequisite_lesson_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.lesson_prerequisites OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_prerequisites; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lesson_prerequisites IS 'A lesson opens when its prerequisites are completed. Two keys lead to lessons: embed with lesson_prerequisites!lesson_with_prerequisite_is_of_the_course(...).';
+
+--
+-- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lessons (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    module_id uuid NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    duration integer,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    requires_completion boolean DEFAULT true NOT NULL,
+    is_published boolean DEFAULT true NOT NULL,
+    is_preview boolean DEFAULT false NOT NULL,
+    objectives text[] DEFAULT '{}'::text[] NOT NULL,
+    completion_rule text DEFAULT 'manual'::text NOT NULL,
+    required_watched_percentage private.percentage DEFAULT 90 NOT NULL,
+    release_after_days integer,
+    release_on date,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT has_a_completion_date_exactly_when_completed CHECK ((((progress_percentage)::numeric >= (100)::numeric) = (completed_at IS NOT NULL)))
-)
-WITH (fillfactor='85');
+    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text]))),
+    CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
+    CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
+    CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
+    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text]))),
+    CONSTRAINT release_is_within_10_years CHECK (((release_after_days >= 0) AND (release_after_days <= 3650))),
+    CONSTRAINT required_watched_percentage_is_positive CHECK (((required_watched_percentage)::numeric > (0)::numeric))
+);
 
-ALTER TABLE lms.lesson_progress OWNER TO postgres;
-
---
--- Name: TABLE lesson_progress; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.lesson_progress IS 'One row per enrolment and lesson. Clients may upsert {user_id, lesson_id, progress_percentage}: the enrolment is found.';
-
---
--- Name: COLUMN lesson_progress.progress_percentage; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lesson_progress.progress_percentage IS '0 to 100; never goes down; 100 completes the lesson.';
+ALTER TABLE lms.lessons OWNER TO postgres;
 
 --
--- Name: COLUMN lesson_progress.time_spent_seconds; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: TABLE lessons; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lesson_progress.time_spent_seconds IS 'Total so far, not an increment: sending it twice counts once.';
+COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
 
 --
--- Name: COLUMN lesson_progress.last_position; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: COLUMN lessons.course_id; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lesson_progress.last_position IS 'Where to resume, in the client''s own terms.';
+COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
 
 --
--- Name: COLUMN lesson_progress.completed_at; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lesson_progress.completed_at IS 'Server time; what a client sends is overruled.';
+COMMENT ON COLUMN lms.lessons.duration IS 'Minutes.';
+
+--
+-- Name: COLUMN lessons.requires_completion; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.requires_completion IS 'Counts towards the course''s percentage.';
+
+--
+-- Name: COLUMN lessons.is_published; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.is_published IS 'Part of the next version. Learners keep the versions that they take.';
+
+--
+-- Name: COLUMN lessons.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without being enrolled.';
+
+--
+-- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played. By the last two it completes by evidence only.';
+
+--
+-- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.release_after_days IS 'Opens so many days after enrolment, at the beginning of that day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN lessons.release_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.release_on IS 'Opens on this day, at its beginning in the tenant''s time zone.';
+
+--
+-- Name: COLUMN lessons.published_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.published_at IS 'When it first became part of a version; until then only authors see it.';
 
 --
 -- Name: modules; Type: TABLE; Schema: lms; Owner: postgres
@@ -9682,6 +12658,7 @@ CREATE TABLE lms.modules (
     title private.title NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     order_index integer DEFAULT '-1'::integer NOT NULL,
+    published_at timestamp with time zone,
     deleted_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -9708,6 +12685,12 @@ COMMENT ON COLUMN lms.modules.tenant_id IS 'Taken from the course.';
 --
 
 COMMENT ON COLUMN lms.modules.order_index IS 'Position among the course''s modules, from 0; left out, the module goes last.';
+
+--
+-- Name: COLUMN modules.published_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.modules.published_at IS 'When it first became part of a version; until then only authors see it.';
 
 --
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
@@ -9772,6 +12755,33 @@ ALTER TABLE lms.permissions OWNER TO postgres;
 COMMENT ON TABLE lms.permissions IS 'The closed vocabulary of rights. Policies ask for permissions, never for role names.';
 
 --
+-- Name: progress_corrections; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.progress_corrections (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    old_percentage private.percentage NOT NULL,
+    new_percentage private.percentage NOT NULL,
+    reason text NOT NULL,
+    corrected_by uuid,
+    corrected_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT correction_reason_is_1_to_1000_characters CHECK (((reason ~ '\S'::text) AND (length(reason) <= 1000)))
+);
+
+ALTER TABLE lms.progress_corrections OWNER TO postgres;
+
+--
+-- Name: TABLE progress_corrections; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.progress_corrections IS 'Progress that staff has set, up or down, and why. Written by correct_progress.';
+
+--
 -- Name: role_grants; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -9832,6 +12842,35 @@ ALTER TABLE lms.roles OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.roles IS 'Sets of permissions. The built-in ones are copied into each tenant.';
+
+--
+-- Name: version_blocks; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.version_blocks (
+    version_id uuid NOT NULL,
+    block_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    revision_id uuid NOT NULL,
+    order_index integer NOT NULL,
+    is_preview boolean NOT NULL
+);
+
+ALTER TABLE lms.version_blocks OWNER TO postgres;
+
+--
+-- Name: TABLE version_blocks; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.version_blocks IS 'Which block revisions a version contains. With content: version_blocks?select=order_index,block_revisions(*).';
+
+--
+-- Name: COLUMN version_blocks.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_blocks.is_preview IS 'Of a preview lesson, which those read who are not enrolled.';
 
 --
 -- Name: jobs; Type: TABLE; Schema: ops; Owner: postgres
@@ -10262,6 +13301,20 @@ ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT block_order_is_taken EXCLUDE USING btree (lesson_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
+-- Name: block_progress block_progress_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_progress
+    ADD CONSTRAINT block_progress_pkey PRIMARY KEY (enrollment_id, block_id);
+
+--
+-- Name: block_revisions block_revisions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_revisions
+    ADD CONSTRAINT block_revisions_pkey PRIMARY KEY (id);
+
+--
 -- Name: cohort_members cohort_members_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -10309,6 +13362,13 @@ ALTER TABLE ONLY lms.courses
 
 ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT course_staff_pkey PRIMARY KEY (id);
+
+--
+-- Name: course_versions course_versions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_versions
+    ADD CONSTRAINT course_versions_pkey PRIMARY KEY (id);
 
 --
 -- Name: courses courses_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -10372,6 +13432,13 @@ ALTER TABLE ONLY lms.lessons
 
 ALTER TABLE ONLY lms.lessons
     ADD CONSTRAINT lesson_order_is_taken EXCLUDE USING btree (module_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
+
+--
+-- Name: lesson_prerequisites lesson_prerequisites_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_prerequisites
+    ADD CONSTRAINT lesson_prerequisites_pkey PRIMARY KEY (lesson_id, prerequisite_lesson_id);
 
 --
 -- Name: lesson_progress lesson_progress_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -10479,6 +13546,27 @@ ALTER TABLE ONLY lms.permissions
     ADD CONSTRAINT permissions_pkey PRIMARY KEY (permission);
 
 --
+-- Name: progress_corrections progress_corrections_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.progress_corrections
+    ADD CONSTRAINT progress_corrections_pkey PRIMARY KEY (id);
+
+--
+-- Name: block_revisions revision_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_revisions
+    ADD CONSTRAINT revision_is_taken UNIQUE (block_id, content_hash);
+
+--
+-- Name: block_revisions revision_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_revisions
+    ADD CONSTRAINT revision_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
 -- Name: role_grants role_grants_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -10533,6 +13621,34 @@ ALTER TABLE ONLY lms.tenants
 
 ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
+
+--
+-- Name: version_blocks version_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_blocks
+    ADD CONSTRAINT version_blocks_pkey PRIMARY KEY (version_id, block_id);
+
+--
+-- Name: version_lessons version_lessons_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_lessons
+    ADD CONSTRAINT version_lessons_pkey PRIMARY KEY (version_id, lesson_id);
+
+--
+-- Name: course_versions version_number_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_versions
+    ADD CONSTRAINT version_number_is_taken UNIQUE (course_id, number);
+
+--
+-- Name: course_versions version_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_versions
+    ADD CONSTRAINT version_of_its_course UNIQUE (tenant_id, course_id, id);
 
 --
 -- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
@@ -10688,6 +13804,30 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
 
 --
+-- Name: block_progress_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX block_progress_by_lesson ON lms.block_progress USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: block_progress_by_lesson_of_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX block_progress_by_lesson_of_enrollment ON lms.block_progress USING btree (enrollment_id, lesson_id);
+
+--
+-- Name: block_progress_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX block_progress_by_user ON lms.block_progress USING btree (user_id, block_id);
+
+--
+-- Name: block_revisions_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX block_revisions_by_lesson ON lms.block_revisions USING btree (tenant_id, course_id, lesson_id);
+
+--
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10730,6 +13870,12 @@ CREATE INDEX course_staff_by_member ON lms.course_staff USING btree (tenant_id, 
 CREATE INDEX course_staff_by_user ON lms.course_staff USING btree (user_id, course_id);
 
 --
+-- Name: course_versions_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_versions_by_course ON lms.course_versions USING btree (tenant_id, course_id);
+
+--
 -- Name: courses_by_instructor; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10760,12 +13906,6 @@ CREATE INDEX courses_open_to_everyone ON lms.courses USING btree (created_at DES
 CREATE INDEX enrollments_by_course ON lms.enrollments USING btree (course_id, enrolled_at DESC, id DESC);
 
 --
--- Name: enrollments_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX enrollments_by_course_of_tenant ON lms.enrollments USING btree (tenant_id, course_id);
-
---
 -- Name: enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10794,6 +13934,12 @@ CREATE INDEX enrollments_by_unit_of_tenant ON lms.enrollments USING btree (tenan
 --
 
 CREATE INDEX enrollments_by_user ON lms.enrollments USING btree (user_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: enrollments_by_version; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollments_by_version ON lms.enrollments USING btree (tenant_id, course_id, version_id);
 
 --
 -- Name: invitations_by_address; Type: INDEX; Schema: lms; Owner: postgres
@@ -10836,6 +13982,18 @@ CREATE INDEX lesson_blocks_by_lesson ON lms.lesson_blocks USING btree (lesson_id
 --
 
 CREATE INDEX lesson_blocks_by_lesson_of_course ON lms.lesson_blocks USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: lesson_prerequisites_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_prerequisites_by_lesson ON lms.lesson_prerequisites USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: lesson_prerequisites_by_prerequisite; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_prerequisites_by_prerequisite ON lms.lesson_prerequisites USING btree (tenant_id, course_id, prerequisite_lesson_id);
 
 --
 -- Name: lesson_progress_by_completion; Type: INDEX; Schema: lms; Owner: postgres
@@ -10916,6 +14074,30 @@ CREATE UNIQUE INDEX one_open_invitation_per_address ON lms.invitations USING btr
 CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations USING btree (tenant_id, employee_number) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 
 --
+-- Name: progress_corrections_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX progress_corrections_by_enrollment ON lms.progress_corrections USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: progress_corrections_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX progress_corrections_by_lesson ON lms.progress_corrections USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: progress_corrections_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX progress_corrections_by_tenant ON lms.progress_corrections USING btree (tenant_id, corrected_at DESC, id DESC);
+
+--
+-- Name: progress_corrections_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX progress_corrections_by_user ON lms.progress_corrections USING btree (user_id, corrected_at DESC);
+
+--
 -- Name: role_grants_by_membership; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10944,6 +14126,36 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 --
 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
+
+--
+-- Name: version_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_blocks_by_lesson ON lms.version_blocks USING btree (version_id, lesson_id, order_index);
+
+--
+-- Name: version_blocks_by_revision; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_blocks_by_revision ON lms.version_blocks USING btree (tenant_id, course_id, revision_id);
+
+--
+-- Name: version_blocks_by_revision_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_blocks_by_revision_alone ON lms.version_blocks USING btree (revision_id);
+
+--
+-- Name: version_lessons_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_lessons_by_lesson ON lms.version_lessons USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: version_lessons_by_version; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_lessons_by_version ON lms.version_lessons USING btree (tenant_id, course_id, version_id);
 
 --
 -- Name: job_runs_by_job; Type: INDEX; Schema: ops; Owner: postgres
@@ -11009,7 +14221,7 @@ ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
 --
 
-CREATE STATISTICS lms.enrollments_dependent_columns (dependencies) ON tenant_id, course_id, user_id, unit_id FROM lms.enrollments;
+CREATE STATISTICS lms.enrollments_dependent_columns (dependencies) ON tenant_id, course_id, version_id, user_id, unit_id FROM lms.enrollments;
 
 ALTER STATISTICS lms.enrollments_dependent_columns OWNER TO postgres;
 
@@ -11088,6 +14300,30 @@ CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.role_permissi
 --
 
 CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.roles FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
+
+--
+-- Name: block_revisions _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.block_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
+-- Name: course_versions _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.course_versions FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
+-- Name: version_blocks _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_blocks FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
+-- Name: version_lessons _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_lessons FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
 
 --
 -- Name: cohorts _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11186,6 +14422,12 @@ CREATE TRIGGER _150_reach BEFORE UPDATE OF parent_id ON lms.org_units FOR EACH R
 CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_used_unit();
 
 --
+-- Name: enrollments _150_version; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
+
+--
 -- Name: enrollments _200_begin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11234,6 +14476,12 @@ CREATE TRIGGER _200_open_unit BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN
 CREATE TRIGGER _200_open_unit_moved BEFORE UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN (((new.unit_id IS NOT NULL) AND (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.refuse_archived_unit();
 
 --
+-- Name: block_progress _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.block_progress FOR EACH ROW EXECUTE FUNCTION private.place_block_progress();
+
+--
 -- Name: cohort_members _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11244,6 +14492,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECU
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.lesson_blocks FOR EACH ROW EXECUTE FUNCTION private.place_block();
+
+--
+-- Name: lesson_prerequisites _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.lesson_prerequisites FOR EACH ROW EXECUTE FUNCTION private.place_lesson_prerequisite();
 
 --
 -- Name: lesson_progress _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11267,7 +14521,7 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.modules FOR EACH ROW EXECUTE FUNC
 -- Name: enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _200_settle BEFORE UPDATE OF status, items_total, items_done, final_grade ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_enrollment();
+CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, items_done, final_grade ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_enrollment();
 
 --
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11288,16 +14542,40 @@ CREATE TRIGGER _250_builtin BEFORE INSERT OR DELETE OR UPDATE ON lms.role_permis
 CREATE TRIGGER _250_builtin BEFORE DELETE OR UPDATE ON lms.roles FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.keep_builtin_roles();
 
 --
+-- Name: block_progress _250_enrolled; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_enrolled BEFORE INSERT ON lms.block_progress FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_block_without_enrollment();
+
+--
 -- Name: lesson_progress _250_enrolled; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _250_enrolled BEFORE INSERT ON lms.lesson_progress FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_progress_without_enrollment();
 
 --
+-- Name: block_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.block_progress FOR EACH ROW EXECUTE FUNCTION private.advance_block_progress();
+
+--
 -- Name: lesson_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.lesson_progress FOR EACH ROW EXECUTE FUNCTION private.advance_progress();
+
+--
+-- Name: version_blocks _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_blocks REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_late_version_rows();
+
+--
+-- Name: version_lessons _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_lessons REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_late_version_rows();
 
 --
 -- Name: enrollments _300_key; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11340,6 +14618,18 @@ CREATE TRIGGER _500_count_more AFTER UPDATE ON lms.lesson_progress FOR EACH ROW 
 --
 
 CREATE TRIGGER _500_enrollments_follow AFTER UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN ((old.unit_id IS DISTINCT FROM new.unit_id)) EXECUTE FUNCTION private.take_enrollments_along();
+
+--
+-- Name: block_progress _500_evidence_first; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_evidence_first AFTER INSERT ON lms.block_progress FOR EACH ROW EXECUTE FUNCTION private.carry_evidence();
+
+--
+-- Name: block_progress _500_evidence_more; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN ((((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric) OR (old.watched IS DISTINCT FROM new.watched))) EXECUTE FUNCTION private.carry_evidence();
 
 --
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11396,24 +14686,6 @@ CREATE TRIGGER _600_last_administrator_changed AFTER UPDATE ON lms.role_grants R
 CREATE TRIGGER _600_last_administrator_removed AFTER DELETE ON lms.role_grants REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.keep_an_administrator();
 
 --
--- Name: lessons _600_recount_added; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _600_recount_added AFTER INSERT ON lms.lessons REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_added_lessons();
-
---
--- Name: lessons _600_recount_changed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _600_recount_changed AFTER UPDATE ON lms.lessons REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_changed_lessons();
-
---
--- Name: lessons _600_recount_removed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.lessons REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_removed_lessons();
-
---
 -- Name: courses _600_settle; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11424,6 +14696,18 @@ CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EAC
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: block_progress _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.block_progress REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.block_progress', 'tenant_id', '{enrollment_id,block_id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: block_revisions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.block_revisions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.block_revisions', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
 -- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11442,6 +14726,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_staff REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_versions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_versions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_versions', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
 -- Name: courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11466,6 +14756,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.invitations REFERENCING OLD
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_blocks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_prerequisites _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_prerequisites REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_prerequisites', 'tenant_id', '{lesson_id,prerequisite_lesson_id}', '{}', '{}', '{}');
 
 --
 -- Name: lesson_progress _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11498,6 +14794,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: progress_corrections _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.progress_corrections REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.progress_corrections', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: role_grants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11520,6 +14822,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: version_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_blocks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_blocks', 'tenant_id', '{version_id,block_id}', '{}', '{}', '{}');
+
+--
+-- Name: version_lessons _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_lessons', 'tenant_id', '{version_id,lesson_id}', '{}', '{}', '{}');
 
 --
 -- Name: assignable_roles _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11546,6 +14860,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_staff REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: course_versions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_versions REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_versions', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
 -- Name: courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11570,6 +14890,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.invitations REFERENCING NEW
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_blocks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: lesson_prerequisites _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_prerequisites REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_prerequisites', 'tenant_id', '{lesson_id,prerequisite_lesson_id}', '{}', '{}', '{}');
+
+--
 -- Name: lessons _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11592,6 +14918,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: progress_corrections _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.progress_corrections REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.progress_corrections', 'tenant_id', '{id}', '{reason}', '{}', '{}');
 
 --
 -- Name: role_grants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11624,6 +14956,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: block_progress _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.block_progress FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.block_progress', 'tenant_id', '{enrollment_id,block_id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: block_revisions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.block_revisions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.block_revisions', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
 -- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11640,6 +14984,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_staff FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_versions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_versions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_versions', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
 -- Name: courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11664,6 +15014,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.invitations FOR EACH ST
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_blocks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_prerequisites _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_prerequisites FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_prerequisites', 'tenant_id', '{lesson_id,prerequisite_lesson_id}', '{}', '{}', '{}');
 
 --
 -- Name: lesson_progress _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11696,6 +15052,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: progress_corrections _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.progress_corrections FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.progress_corrections', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: role_grants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11720,10 +15082,34 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMEN
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: version_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_blocks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_blocks', 'tenant_id', '{version_id,block_id}', '{}', '{}', '{}');
+
+--
+-- Name: version_lessons _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_lessons', 'tenant_id', '{version_id,lesson_id}', '{}', '{}', '{}');
+
+--
 -- Name: assignable_roles _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
+
+--
+-- Name: block_progress _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN (((new.progress_percentage)::numeric < (old.progress_percentage)::numeric)) EXECUTE FUNCTION audit.record_lms_block_progress();
+
+--
+-- Name: block_revisions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.block_revisions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_block_revisions();
 
 --
 -- Name: cohort_members _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11742,6 +15128,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_staff FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_staff();
+
+--
+-- Name: course_versions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_versions FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_versions();
 
 --
 -- Name: courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11766,6 +15158,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.invitations FOR EACH ROW EX
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_blocks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lesson_blocks();
+
+--
+-- Name: lesson_prerequisites _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_prerequisites FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lesson_prerequisites();
 
 --
 -- Name: lesson_progress _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11798,6 +15196,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
 
 --
+-- Name: progress_corrections _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.progress_corrections FOR EACH ROW EXECUTE FUNCTION audit.record_lms_progress_corrections();
+
+--
 -- Name: role_grants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11820,6 +15224,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE 
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
+
+--
+-- Name: version_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_blocks FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_blocks();
+
+--
+-- Name: version_lessons _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_lessons();
 
 --
 -- Name: platform_admins _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
@@ -11934,6 +15350,20 @@ ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT block_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
+-- Name: block_progress block_progress_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_progress
+    ADD CONSTRAINT block_progress_is_of_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: block_progress block_progress_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_progress
+    ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
 -- Name: cohorts cohort_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -11967,6 +15397,20 @@ ALTER TABLE ONLY lms.cohort_members
 
 ALTER TABLE ONLY lms.cohorts
     ADD CONSTRAINT cohort_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
+-- Name: progress_corrections correction_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.progress_corrections
+    ADD CONSTRAINT correction_is_of_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: progress_corrections correction_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.progress_corrections
+    ADD CONSTRAINT correction_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
 -- Name: courses course_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -12039,6 +15483,13 @@ ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollment_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
+-- Name: enrollments enrollment_version_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollments
+    ADD CONSTRAINT enrollment_version_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, version_id) REFERENCES lms.course_versions(tenant_id, course_id, id);
+
+--
 -- Name: role_grants grant_membership_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -12088,6 +15539,13 @@ ALTER TABLE ONLY lms.lessons
     ADD CONSTRAINT lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, module_id) REFERENCES lms.modules(tenant_id, course_id, id);
 
 --
+-- Name: lesson_prerequisites lesson_with_prerequisite_is_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_prerequisites
+    ADD CONSTRAINT lesson_with_prerequisite_is_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
 -- Name: memberships membership_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -12130,6 +15588,13 @@ ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
+-- Name: lesson_prerequisites prerequisite_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_prerequisites
+    ADD CONSTRAINT prerequisite_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, prerequisite_lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
 -- Name: lesson_progress progress_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -12142,6 +15607,13 @@ ALTER TABLE ONLY lms.lesson_progress
 
 ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT progress_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: block_revisions revision_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.block_revisions
+    ADD CONSTRAINT revision_is_of_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
 -- Name: roles role_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -12163,6 +15635,41 @@ ALTER TABLE ONLY lms.role_permissions
 
 ALTER TABLE ONLY lms.role_permissions
     ADD CONSTRAINT role_permission_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: version_blocks version_block_is_a_revision_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_blocks
+    ADD CONSTRAINT version_block_is_a_revision_of_the_course FOREIGN KEY (tenant_id, course_id, revision_id) REFERENCES lms.block_revisions(tenant_id, course_id, id);
+
+--
+-- Name: version_blocks version_block_is_of_a_lesson_of_the_version; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_blocks
+    ADD CONSTRAINT version_block_is_of_a_lesson_of_the_version FOREIGN KEY (version_id, lesson_id) REFERENCES lms.version_lessons(version_id, lesson_id);
+
+--
+-- Name: course_versions version_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_versions
+    ADD CONSTRAINT version_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: version_lessons version_lesson_is_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_lessons
+    ADD CONSTRAINT version_lesson_is_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: version_lessons version_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_lessons
+    ADD CONSTRAINT version_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, version_id) REFERENCES lms.course_versions(tenant_id, course_id, id);
 
 --
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
@@ -12296,6 +15803,14 @@ CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON
 CREATE POLICY "Authors create courses" ON lms.courses FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
+-- Name: block_progress Block progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Block progress is seen by its learner, staff and in scope" ON lms.block_progress FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = block_progress.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
+
+--
 -- Name: lesson_blocks Blocks are added by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -12344,6 +15859,14 @@ CREATE POLICY "Cohorts are made in scope" ON lms.cohorts FOR INSERT TO authentic
 CREATE POLICY "Cohorts are seen by their members and in scope" ON lms.cohorts FOR SELECT TO authenticated USING (((id = ANY (ARRAY( SELECT private.my_cohorts() AS my_cohorts))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))));
 
 --
+-- Name: progress_corrections Corrections are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Corrections are seen by their learner, staff and in scope" ON lms.progress_corrections FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = progress_corrections.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
+
+--
 -- Name: courses Courses are changed by their staff and by administrators; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -12380,16 +15903,64 @@ CREATE POLICY "Invitations are deleted by administrators" ON lms.invitations FOR
 CREATE POLICY "Invitations are seen by the invited and in scope" ON lms.invitations FOR SELECT TO authenticated USING (((((email)::text = ANY (ARRAY( SELECT private.my_addresses() AS my_addresses))) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where)))));
 
 --
+-- Name: block_progress Learners advance their own block progress; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Learners advance their own block progress" ON lms.block_progress FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+--
 -- Name: lesson_progress Learners advance their own progress; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Learners advance their own progress" ON lms.lesson_progress FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
 
 --
+-- Name: block_progress Learners record their own block progress; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Learners record their own block progress" ON lms.block_progress FOR INSERT TO authenticated WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+--
 -- Name: lesson_progress Learners record their own progress; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Learners record their own progress" ON lms.lesson_progress FOR INSERT TO authenticated WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+--
+-- Name: lesson_prerequisites Lesson prerequisites are seen with both lessons; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Lesson prerequisites are seen with both lessons" ON lms.lesson_prerequisites FOR SELECT TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_prerequisites.lesson_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_prerequisites.prerequisite_lesson_id)))));
+
+--
+-- Name: lesson_prerequisites Lesson prerequisites are seen with both public lessons; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Lesson prerequisites are seen with both public lessons" ON lms.lesson_prerequisites FOR SELECT TO anon USING (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_prerequisites.lesson_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_prerequisites.prerequisite_lesson_id)))));
+
+--
+-- Name: lesson_prerequisites Lesson prerequisites are set by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Lesson prerequisites are set by staff" ON lms.lesson_prerequisites FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_prerequisites.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: lesson_prerequisites Lesson prerequisites are taken away by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Lesson prerequisites are taken away by staff" ON lms.lesson_prerequisites FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_prerequisites.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: lessons Lessons are added by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -12413,7 +15984,7 @@ CREATE POLICY "Lessons are changed by staff" ON lms.lessons FOR UPDATE TO authen
 
 CREATE POLICY "Lessons are seen with their course, drafts by staff and scope" ON lms.lessons FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = lessons.course_id))) AND (is_published OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))));
+  WHERE (c.id = lessons.course_id))) AND ((is_published AND (published_at IS NOT NULL)) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))));
 
 --
 -- Name: cohort_members Members of cohorts are seen by fellows and in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -12492,20 +16063,12 @@ CREATE POLICY "Modules are changed by staff" ON lms.modules FOR UPDATE TO authen
   WHERE (c.id = modules.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
--- Name: modules Modules are seen with their course; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: modules Modules are seen with their course, drafts by staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Modules are seen with their course" ON lms.modules FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+CREATE POLICY "Modules are seen with their course, drafts by staff and scope" ON lms.modules FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = modules.course_id)))));
-
---
--- Name: modules Modules are seen with their public course; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Modules are seen with their public course" ON lms.modules FOR SELECT TO anon USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = modules.course_id)))));
+  WHERE (c.id = modules.course_id))) AND ((published_at IS NOT NULL) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))));
 
 --
 -- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -12554,12 +16117,38 @@ CREATE POLICY "Progress is seen by its learner, staff and in scope" ON lms.lesso
 CREATE POLICY "Public courses are seen by everyone" ON lms.courses FOR SELECT TO anon USING (((deleted_at IS NULL) AND (status = 'published'::text) AND (visibility = 'public'::text)));
 
 --
+-- Name: version_blocks Published content is seen by those it is open to, and by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Published content is seen by those it is open to, and by staff" ON lms.version_blocks FOR SELECT TO authenticated USING (((is_preview AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = version_blocks.course_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
+    o.lesson_id
+   FROM private.my_open_lessons() o(version_id, lesson_id))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
 -- Name: lessons Published lessons are seen with their public course; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Published lessons are seen with their public course" ON lms.lessons FOR SELECT TO anon USING (((deleted_at IS NULL) AND is_published AND (EXISTS ( SELECT
+CREATE POLICY "Published lessons are seen with their public course" ON lms.lessons FOR SELECT TO anon USING (((deleted_at IS NULL) AND is_published AND (published_at IS NOT NULL) AND (EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = lessons.course_id)))));
+
+--
+-- Name: modules Published modules are seen with their public course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Published modules are seen with their public course" ON lms.modules FOR SELECT TO anon USING (((deleted_at IS NULL) AND (published_at IS NOT NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = modules.course_id)))));
+
+--
+-- Name: version_blocks Published previews are seen with their public course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Published previews are seen with their public course" ON lms.version_blocks FOR SELECT TO anon USING ((is_preview AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = version_blocks.course_id)))));
 
 --
 -- Name: role_grants Role grants are seen with their membership; Type: POLICY; Schema: lms; Owner: postgres
@@ -12612,6 +16201,28 @@ CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DE
 CREATE POLICY "Settings are changed by those allowed to" ON lms.tenants FOR UPDATE TO authenticated USING ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
 
 --
+-- Name: block_revisions The content of blocks is seen with them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The content of blocks is seen with them" ON lms.block_revisions FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.version_blocks b
+  WHERE (b.revision_id = block_revisions.id))));
+
+--
+-- Name: block_revisions The content of published previews is seen by everyone; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The content of published previews is seen by everyone" ON lms.block_revisions FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.version_blocks b
+  WHERE (b.revision_id = block_revisions.id))));
+
+--
+-- Name: version_lessons The lessons of a version are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons FOR SELECT TO authenticated USING (((version_id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
+
+--
 -- Name: course_staff The staff of a course is seen with the course; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -12644,10 +16255,28 @@ CREATE POLICY "Units are changed below units in one's scope" ON lms.org_units FO
 CREATE POLICY "Units are deleted below units in one's scope" ON lms.org_units FOR DELETE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (parent_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))));
 
 --
+-- Name: course_versions Versions are seen by those enrolled, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.course_versions FOR SELECT TO authenticated USING (((id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
+
+--
 -- Name: assignable_roles; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: block_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.block_progress ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: block_revisions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.block_revisions ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: cohort_members; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -12666,6 +16295,12 @@ ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.course_staff ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: course_versions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_versions ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: courses; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -12690,6 +16325,12 @@ ALTER TABLE lms.invitations ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.lesson_blocks ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: lesson_prerequisites; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.lesson_prerequisites ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: lesson_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -12728,6 +16369,12 @@ ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.permissions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: progress_corrections; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.progress_corrections ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: role_grants; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -12750,6 +16397,18 @@ ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: version_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.version_blocks ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: version_lessons; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.version_lessons ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
@@ -13014,6 +16673,18 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_block_progress(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_block_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_block_revisions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_block_revisions() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_cohort_members(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -13030,6 +16701,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_course_staff() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_course_versions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_versions() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_courses(); Type: ACL; Schema: audit; Owner: postgres
@@ -13054,6 +16731,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_invitations() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_lesson_blocks() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_lesson_prerequisites(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_lesson_prerequisites() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_lesson_progress(); Type: ACL; Schema: audit; Owner: postgres
@@ -13086,6 +16769,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_progress_corrections(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_progress_corrections() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_role_grants(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -13108,6 +16797,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_version_blocks(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_version_blocks() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_version_lessons(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_version_lessons() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_private_platform_admins(); Type: ACL; Schema: audit; Owner: postgres
@@ -13275,6 +16976,12 @@ GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
 GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
 
 --
+-- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
+
+--
 -- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -13319,6 +17026,14 @@ GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION check_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.check_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION check_enrollment_eligibility(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -13333,6 +17048,14 @@ GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_
 REVOKE ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
@@ -13451,13 +17174,13 @@ GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO service_role;
 
 --
--- Name: FUNCTION get_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: FUNCTION get_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid) TO anon;
-GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO anon;
+GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION get_my_access(); Type: ACL; Schema: lms; Owner: postgres
@@ -13483,6 +17206,14 @@ GRANT ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_af
 GRANT ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION get_version_diff(p_course_id uuid, p_from integer, p_to integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) TO service_role;
+
+--
 -- Name: FUNCTION import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -13506,12 +17237,36 @@ REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) TO authenticated;
+GRANT ALL ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) TO service_role;
+
+--
+-- Name: FUNCTION preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION publish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION lms.publish_course(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) TO authenticated;
+GRANT ALL ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) TO service_role;
 
 --
 -- Name: FUNCTION record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
@@ -13546,6 +17301,14 @@ GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
+-- Name: FUNCTION unpublish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION forget_idempotency_keys(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -13564,6 +17327,13 @@ GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_progress(p_course_id uuid); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.recount_progress(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.recount_progress(p_course_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text); Type: ACL; Schema: ops; Owner: postgres
@@ -13636,6 +17406,12 @@ GRANT ALL ON FUNCTION private.admit_enrollment(new_row lms.enrollments) TO servi
 REVOKE ALL ON FUNCTION private.admit_invited() FROM PUBLIC;
 
 --
+-- Name: FUNCTION advance_block_progress(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.advance_block_progress() FROM PUBLIC;
+
+--
 -- Name: FUNCTION advance_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -13664,12 +17440,24 @@ GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_ten
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.carry_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION change_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.changed_fields(p_from jsonb, p_to jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_added_member(); Type: ACL; Schema: private; Owner: postgres
@@ -13682,6 +17470,14 @@ REVOKE ALL ON FUNCTION private.check_added_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.check_assignable_role() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_course_for_caller(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
@@ -13731,6 +17527,20 @@ GRANT ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text
 REVOKE ALL ON FUNCTION private.clean_name(value text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION closed_lessons(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION closed_lessons_of_caller(p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION closed_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -13760,12 +17570,26 @@ REVOKE ALL ON FUNCTION private.copy_builtin_assignable_roles() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.copy_builtin_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION count_course_items(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.count_course_items(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION count_for_version(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_for_version() FROM PUBLIC;
 
 --
 -- Name: FUNCTION count_progress(); Type: ACL; Schema: private; Owner: postgres
@@ -13780,6 +17604,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.create_profile_of_login() FROM PUBLIC;
 
 --
+-- Name: FUNCTION cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION date_membership_end(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -13792,6 +17622,33 @@ REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO authenticated;
 GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO service_role;
+
+--
+-- Name: FUNCTION diff_versions(p_course_id uuid, p_from integer, p_to integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
+GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
+
+--
+-- Name: FUNCTION draft_blocks(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.draft_blocks(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: TABLE version_lessons; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.version_lessons TO service_role;
+GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
+
+--
+-- Name: FUNCTION draft_lessons(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.draft_lessons(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION end_cohort_memberships(); Type: ACL; Schema: private; Owner: postgres
@@ -13852,6 +17709,12 @@ REVOKE ALL ON FUNCTION private.fail(code text, message text, status integer, det
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO anon;
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO authenticated;
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO service_role;
+
+--
+-- Name: FUNCTION find_course_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_course_faults(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION find_import_fault(p_match private.matched_person); Type: ACL; Schema: private; Owner: postgres
@@ -13921,6 +17784,20 @@ GRANT ALL ON FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email t
 GRANT ALL ON FUNCTION private.found_tenant(p_tenant lms.tenants, p_admin_email text) TO service_role;
 
 --
+-- Name: TABLE course_versions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.course_versions TO service_role;
+GRANT SELECT ON TABLE lms.course_versions TO authenticated;
+
+--
+-- Name: FUNCTION freeze_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.freeze_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.freeze_course(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION give_imported_role(p_match private.matched_person, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -13960,6 +17837,12 @@ GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO auth
 GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
 
 --
+-- Name: FUNCTION is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_enrollment_transition(from_status text, to_status text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -13980,80 +17863,6 @@ GRANT ALL ON FUNCTION private.is_knowledge_profile(value jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.is_learning_preferences(value jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_learning_preferences(value jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.is_learning_preferences(value jsonb) TO service_role;
-
---
--- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.lessons TO service_role;
-GRANT SELECT ON TABLE lms.lessons TO anon;
-GRANT SELECT ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.module_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(description),UPDATE(description) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.type; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(type),UPDATE(type) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.duration; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(duration),UPDATE(duration) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.requires_completion; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(requires_completion),UPDATE(requires_completion) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.is_published; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.is_preview; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_preview),UPDATE(is_preview) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.objectives; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(objectives),UPDATE(objectives) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: FUNCTION is_lesson_open(lesson lms.lessons); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_lesson_open(lesson lms.lessons) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_list_of_words(value jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -14113,6 +17922,61 @@ GRANT ALL ON FUNCTION private.joined_tenants() TO authenticated;
 GRANT ALL ON FUNCTION private.joined_tenants() TO service_role;
 
 --
+-- Name: TABLE lesson_progress; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lesson_progress TO service_role;
+GRANT SELECT ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id),UPDATE(lesson_id) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id),UPDATE(user_id) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.progress_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(progress_percentage),UPDATE(progress_percentage) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.time_spent_seconds; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(time_spent_seconds),UPDATE(time_spent_seconds) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.last_position; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(last_position),UPDATE(last_position) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.completed_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(completed_at),UPDATE(completed_at) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: COLUMN lesson_progress.updated_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(updated_at),UPDATE(updated_at) ON TABLE lms.lesson_progress TO authenticated;
+
+--
+-- Name: FUNCTION judge_progress(p_enrollment lms.enrollments, p_progress lms.lesson_progress); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.judge_progress(p_enrollment lms.enrollments, p_progress lms.lesson_progress) FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_an_administrator(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -14147,6 +18011,18 @@ REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
+
+--
+-- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -14190,6 +18066,28 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
 
 --
+-- Name: FUNCTION media_seconds(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.media_seconds(type text, content jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION migration_target(p_course_id uuid, p_policy text, p_version integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) TO authenticated;
+GRANT ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) TO service_role;
+
+--
+-- Name: FUNCTION move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer) TO authenticated;
+GRANT ALL ON FUNCTION private.move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer) TO service_role;
+
+--
 -- Name: FUNCTION my_addresses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -14223,6 +18121,14 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
+-- Name: FUNCTION my_open_lessons(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_open_lessons() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_open_lessons() TO authenticated;
+GRANT ALL ON FUNCTION private.my_open_lessons() TO service_role;
+
+--
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -14230,6 +18136,14 @@ REVOKE ALL ON FUNCTION private.my_tenants() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_tenants() TO anon;
 GRANT ALL ON FUNCTION private.my_tenants() TO authenticated;
 GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
+
+--
+-- Name: FUNCTION my_versions(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_versions() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
+GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 
 --
 -- Name: FUNCTION parse_person(p_row jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -14240,10 +18154,24 @@ GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 
 --
+-- Name: FUNCTION parse_watched(p_watched jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_watched(p_watched jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
+
+--
 -- Name: FUNCTION place_block(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_block() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_block_progress(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_block_progress() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -14256,6 +18184,12 @@ REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_lesson() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_lesson_prerequisite(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_lesson_prerequisite() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_module(); Type: ACL; Schema: private; Owner: postgres
@@ -14277,6 +18211,14 @@ REVOKE ALL ON FUNCTION private.preview_invitation(p_token text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO anon;
 GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO authenticated;
 GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO service_role;
+
+--
+-- Name: FUNCTION preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) TO authenticated;
+GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) TO service_role;
 
 --
 -- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
@@ -14313,43 +18255,19 @@ GRANT ALL ON FUNCTION private.read_health() TO authenticated;
 GRANT ALL ON FUNCTION private.read_health() TO service_role;
 
 --
--- Name: FUNCTION read_lesson_blocks(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION read_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) TO anon;
-GRANT ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.read_lesson_blocks(p_lesson_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO anon;
+GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION receive_guest(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
-
---
--- Name: FUNCTION recount_after_added_lessons(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.recount_after_added_lessons() FROM PUBLIC;
-
---
--- Name: FUNCTION recount_after_changed_lessons(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.recount_after_changed_lessons() FROM PUBLIC;
-
---
--- Name: FUNCTION recount_after_removed_lessons(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.recount_after_removed_lessons() FROM PUBLIC;
-
---
--- Name: FUNCTION recount_courses(p_course_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.recount_courses(p_course_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refresh_invitations(p_match private.matched_person, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -14366,6 +18284,18 @@ GRANT ALL ON FUNCTION private.refresh_invitations(p_match private.matched_person
 REVOKE ALL ON FUNCTION private.refuse_archived_unit() FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_block_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_block_without_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_closed_lesson(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_closed_lesson(p_enrollment_id uuid, p_lesson_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_enrollment(p_reasons lms.eligibility_reason[]); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -14378,6 +18308,12 @@ GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason
 --
 
 REVOKE ALL ON FUNCTION private.refuse_grant() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_late_version_rows(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_late_version_rows() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_progress(p_reason text, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -14394,10 +18330,39 @@ GRANT ALL ON FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) T
 REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_version_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_version_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION require_audit_read(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_course(p_course_id uuid) TO service_role;
+GRANT ALL ON FUNCTION private.require_course(p_course_id uuid) TO anon;
+
+--
+-- Name: FUNCTION require_course_publisher(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
@@ -14436,6 +18401,49 @@ GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text)
 --
 
 REVOKE ALL ON FUNCTION private.settle_after_lowered_score() FROM PUBLIC;
+
+--
+-- Name: TABLE block_progress; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.block_progress TO service_role;
+GRANT SELECT ON TABLE lms.block_progress TO authenticated;
+
+--
+-- Name: COLUMN block_progress.block_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(block_id),UPDATE(block_id) ON TABLE lms.block_progress TO authenticated;
+
+--
+-- Name: COLUMN block_progress.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id),UPDATE(user_id) ON TABLE lms.block_progress TO authenticated;
+
+--
+-- Name: COLUMN block_progress.progress_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(progress_percentage),UPDATE(progress_percentage) ON TABLE lms.block_progress TO authenticated;
+
+--
+-- Name: COLUMN block_progress.watched; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(watched),UPDATE(watched) ON TABLE lms.block_progress TO authenticated;
+
+--
+-- Name: COLUMN block_progress.last_position; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(last_position),UPDATE(last_position) ON TABLE lms.block_progress TO authenticated;
+
+--
+-- Name: FUNCTION settle_block(p_block lms.block_progress, p_seconds integer, p_client boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_block(p_block lms.block_progress, p_seconds integer, p_client boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION settle_enrollment(); Type: ACL; Schema: private; Owner: postgres
@@ -14481,6 +18489,15 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
 
 --
+-- Name: FUNCTION takes_lesson(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO anon;
+GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -14522,12 +18539,38 @@ GRANT ALL ON FUNCTION private.update_imported_member(p_match private.matched_per
 GRANT ALL ON FUNCTION private.update_imported_member(p_match private.matched_person) TO service_role;
 
 --
+-- Name: FUNCTION version_blocks_of(p_course_id uuid, p_number integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.version_blocks_of(p_course_id uuid, p_number integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION version_lessons_of(p_course_id uuid, p_number integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.version_lessons_of(p_course_id uuid, p_number integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION version_outline(p_course_id uuid, p_version_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO authenticated;
 GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO service_role;
+
+--
+-- Name: FUNCTION watched_seconds(p_watched int4multirange); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PUBLIC;
 
 --
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
@@ -14608,6 +18651,14 @@ GRANT INSERT(role_id) ON TABLE lms.assignable_roles TO authenticated;
 --
 
 GRANT INSERT(assignable_role_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: TABLE block_revisions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.block_revisions TO service_role;
+GRANT SELECT ON TABLE lms.block_revisions TO anon;
+GRANT SELECT ON TABLE lms.block_revisions TO authenticated;
 
 --
 -- Name: TABLE cohort_members; Type: ACL; Schema: lms; Owner: postgres
@@ -14734,53 +18785,116 @@ GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO auth
 GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
 
 --
--- Name: TABLE lesson_progress; Type: ACL; Schema: lms; Owner: postgres
+-- Name: TABLE lesson_prerequisites; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT ALL ON TABLE lms.lesson_progress TO service_role;
-GRANT SELECT ON TABLE lms.lesson_progress TO authenticated;
+GRANT ALL ON TABLE lms.lesson_prerequisites TO service_role;
+GRANT SELECT ON TABLE lms.lesson_prerequisites TO anon;
+GRANT SELECT,DELETE ON TABLE lms.lesson_prerequisites TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lesson_prerequisites.lesson_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(lesson_id),UPDATE(lesson_id) ON TABLE lms.lesson_progress TO authenticated;
+GRANT INSERT(lesson_id) ON TABLE lms.lesson_prerequisites TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.user_id; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lesson_prerequisites.prerequisite_lesson_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(user_id),UPDATE(user_id) ON TABLE lms.lesson_progress TO authenticated;
+GRANT INSERT(prerequisite_lesson_id) ON TABLE lms.lesson_prerequisites TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.progress_percentage; Type: ACL; Schema: lms; Owner: postgres
+-- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(progress_percentage),UPDATE(progress_percentage) ON TABLE lms.lesson_progress TO authenticated;
+GRANT ALL ON TABLE lms.lessons TO service_role;
+GRANT SELECT ON TABLE lms.lessons TO anon;
+GRANT SELECT ON TABLE lms.lessons TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.time_spent_seconds; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lessons.module_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(time_spent_seconds),UPDATE(time_spent_seconds) ON TABLE lms.lesson_progress TO authenticated;
+GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.last_position; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(last_position),UPDATE(last_position) ON TABLE lms.lesson_progress TO authenticated;
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lessons TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.completed_at; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lessons.description; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(completed_at),UPDATE(completed_at) ON TABLE lms.lesson_progress TO authenticated;
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.lessons TO authenticated;
 
 --
--- Name: COLUMN lesson_progress.updated_at; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lessons.type; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(updated_at),UPDATE(updated_at) ON TABLE lms.lesson_progress TO authenticated;
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.duration; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(duration),UPDATE(duration) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.requires_completion; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(requires_completion),UPDATE(requires_completion) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.is_published; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.is_preview; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_preview),UPDATE(is_preview) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.objectives; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(objectives),UPDATE(objectives) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.completion_rule; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(completion_rule),UPDATE(completion_rule) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.required_watched_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(required_watched_percentage),UPDATE(required_watched_percentage) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.release_after_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(release_after_days),UPDATE(release_after_days) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.release_on; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(release_on),UPDATE(release_on) ON TABLE lms.lessons TO authenticated;
 
 --
 -- Name: TABLE modules; Type: ACL; Schema: lms; Owner: postgres
@@ -14872,6 +18986,13 @@ GRANT ALL ON TABLE lms.permissions TO service_role;
 GRANT SELECT ON TABLE lms.permissions TO authenticated;
 
 --
+-- Name: TABLE progress_corrections; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.progress_corrections TO authenticated;
+GRANT SELECT ON TABLE lms.progress_corrections TO service_role;
+
+--
 -- Name: TABLE role_grants; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -14957,6 +19078,14 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.roles TO authenticated;
 --
 
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.roles TO authenticated;
+
+--
+-- Name: TABLE version_blocks; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.version_blocks TO service_role;
+GRANT SELECT ON TABLE lms.version_blocks TO anon;
+GRANT SELECT ON TABLE lms.version_blocks TO authenticated;
 
 --
 -- Name: TABLE jobs; Type: ACL; Schema: ops; Owner: postgres

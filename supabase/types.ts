@@ -80,6 +80,52 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"block_progress": {
+                  Row: {
+                    "block_id": string,"completed_at": string | null,"course_id": string,"enrollment_id": string,"first_accessed_at": string,"last_accessed_at": string,"last_position": Json | null,"lesson_id": string,"progress_percentage": number,"tenant_id": string,"updated_at": string,"user_id": string,"watched": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "block_id": string,"completed_at"?: string | null,"course_id"?: string,"enrollment_id"?: string,"first_accessed_at"?: string,"last_accessed_at"?: string,"last_position"?: Json | null,"lesson_id"?: string,"progress_percentage"?: number,"tenant_id"?: string,"updated_at"?: string,"user_id": string,"watched"?: unknown
+                  }
+                  Update: {
+                    "block_id"?: string,"completed_at"?: string | null,"course_id"?: string,"enrollment_id"?: string,"first_accessed_at"?: string,"last_accessed_at"?: string,"last_position"?: Json | null,"lesson_id"?: string,"progress_percentage"?: number,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string,"watched"?: unknown
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "block_progress_is_of_a_lesson_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "block_progress_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"block_revisions": {
+                  Row: {
+                    "block_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at": string,"id": string,"is_optional": boolean,"lesson_id": string,"metadata": NonNullable<Json>,"tenant_id": string,"title": string | null,"type": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "block_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at"?: string,"id"?: string,"is_optional": boolean,"lesson_id": string,"metadata": NonNullable<Json>,"tenant_id": string,"title"?: string | null,"type": string
+                  }
+                  Update: {
+                    "block_id"?: string,"content"?: NonNullable<Json>,"content_hash"?: string,"course_id"?: string,"created_at"?: string,"id"?: string,"is_optional"?: boolean,"lesson_id"?: string,"metadata"?: NonNullable<Json>,"tenant_id"?: string,"title"?: string | null,"type"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "revision_is_of_a_lesson_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"cohort_members": {
                   Row: {
                     "cohort_id": string,"created_at": string,"tenant_id": string,"user_id": string
@@ -170,16 +216,36 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
-                },"courses": {
+                },"course_versions": {
                   Row: {
-                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                    "content_hash": string,"course_id": string,"description": string,"id": string,"is_sequential": boolean,"items_total": number,"language": string,"number": number,"published_at": string,"published_by": string | null,"tenant_id": string,"title": string,"version_label": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "content_hash": string,"course_id": string,"description": string,"id"?: string,"is_sequential": boolean,"items_total": number,"language": string,"number": number,"published_at"?: string,"published_by"?: string | null,"tenant_id": string,"title": string,"version_label"?: string | null
                   }
                   Update: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "content_hash"?: string,"course_id"?: string,"description"?: string,"id"?: string,"is_sequential"?: boolean,"items_total"?: number,"language"?: string,"number"?: number,"published_at"?: string,"published_by"?: string | null,"tenant_id"?: string,"title"?: string,"version_label"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"courses": {
+                  Row: {
+                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                  }
+                  Update: {
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Relationships: [
                     {
@@ -204,14 +270,14 @@ isOneToOne: false
                   ]
                 },"enrollments": {
                   Row: {
-                    "completed_at": string | null,"course_id": string,"created_at": string,"current_lesson_id": string | null,"cycle": number,"dropped_at": string | null,"due_at": string | null,"enrolled_at": string,"enrolled_by": string | null,"expired_at": string | null,"expires_at": string | null,"final_grade": number | null,"id": string,"items_done": number,"items_total": number,"last_accessed_at": string | null,"paused_at": string | null,"progress_percentage": number,"source": string,"started_at": string | null,"status": string,"tenant_id": string,"time_spent_seconds": number,"unit_id": string | null,"updated_at": string,"user_id": string
+                    "completed_at": string | null,"course_id": string,"created_at": string,"current_lesson_id": string | null,"cycle": number,"dropped_at": string | null,"due_at": string | null,"enrolled_at": string,"enrolled_by": string | null,"expired_at": string | null,"expires_at": string | null,"final_grade": number | null,"id": string,"items_done": number,"items_total": number,"last_accessed_at": string | null,"paused_at": string | null,"progress_percentage": number,"source": string,"started_at": string | null,"status": string,"tenant_id": string,"time_spent_seconds": number,"unit_id": string | null,"updated_at": string,"user_id": string,"version_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "completed_at"?: string | null,"course_id": string,"created_at"?: string,"current_lesson_id"?: string | null,"cycle"?: number,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"expired_at"?: string | null,"expires_at"?: string | null,"final_grade"?: number | null,"id"?: string,"items_done"?: number,"items_total"?: number,"last_accessed_at"?: string | null,"paused_at"?: string | null,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id"?: string,"time_spent_seconds"?: number,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
+                    "completed_at"?: string | null,"course_id": string,"created_at"?: string,"current_lesson_id"?: string | null,"cycle"?: number,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"expired_at"?: string | null,"expires_at"?: string | null,"final_grade"?: number | null,"id"?: string,"items_done"?: number,"items_total"?: number,"last_accessed_at"?: string | null,"paused_at"?: string | null,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id"?: string,"time_spent_seconds"?: number,"unit_id"?: string | null,"updated_at"?: string,"user_id": string,"version_id"?: string
                   }
                   Update: {
-                    "completed_at"?: string | null,"course_id"?: string,"created_at"?: string,"current_lesson_id"?: string | null,"cycle"?: number,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"expired_at"?: string | null,"expires_at"?: string | null,"final_grade"?: number | null,"id"?: string,"items_done"?: number,"items_total"?: number,"last_accessed_at"?: string | null,"paused_at"?: string | null,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id"?: string,"time_spent_seconds"?: number,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
+                    "completed_at"?: string | null,"course_id"?: string,"created_at"?: string,"current_lesson_id"?: string | null,"cycle"?: number,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"expired_at"?: string | null,"expires_at"?: string | null,"final_grade"?: number | null,"id"?: string,"items_done"?: number,"items_total"?: number,"last_accessed_at"?: string | null,"paused_at"?: string | null,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id"?: string,"time_spent_seconds"?: number,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string,"version_id"?: string
                   }
                   Relationships: [
                     {
@@ -238,6 +304,12 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "org_units"
       referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "enrollment_version_is_of_the_same_course"
+      columns: ["tenant_id","course_id","version_id"]
+isOneToOne: false
+      referencedRelation: "course_versions"
+      referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
                 },"invitations": {
@@ -292,6 +364,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"lesson_prerequisites": {
+                  Row: {
+                    "course_id": string,"created_at": string,"lesson_id": string,"prerequisite_lesson_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string,"created_at"?: string,"lesson_id": string,"prerequisite_lesson_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"lesson_id"?: string,"prerequisite_lesson_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "lesson_with_prerequisite_is_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "prerequisite_lesson_is_of_the_same_course"
+      columns: ["tenant_id","course_id","prerequisite_lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"lesson_progress": {
                   Row: {
                     "completed_at": string | null,"course_id": string,"enrollment_id": string,"first_accessed_at": string,"last_accessed_at": string,"last_position": Json | null,"lesson_id": string,"progress_percentage": number,"status": string,"tenant_id": string,"time_spent_seconds": number,"updated_at": string,"user_id": string
@@ -320,14 +418,14 @@ isOneToOne: false
                   ]
                 },"lessons": {
                   Row: {
-                    "course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"duration": number | null,"id": string,"is_preview": boolean,"is_published": boolean,"module_id": string,"objectives": (string)[],"order_index": number,"requires_completion": boolean,"tenant_id": string,"title": string,"type": string,"updated_at": string
+                    "completion_rule": string,"course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"duration": number | null,"id": string,"is_preview": boolean,"is_published": boolean,"module_id": string,"objectives": (string)[],"order_index": number,"published_at": string | null,"release_after_days": number | null,"release_on": string | null,"required_watched_percentage": number,"requires_completion": boolean,"tenant_id": string,"title": string,"type": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"module_id": string,"objectives"?: (string)[],"order_index"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title": string,"type"?: string,"updated_at"?: string
+                    "completion_rule"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"module_id": string,"objectives"?: (string)[],"order_index"?: number,"published_at"?: string | null,"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title": string,"type"?: string,"updated_at"?: string
                   }
                   Update: {
-                    "course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"module_id"?: string,"objectives"?: (string)[],"order_index"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title"?: string,"type"?: string,"updated_at"?: string
+                    "completion_rule"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"module_id"?: string,"objectives"?: (string)[],"order_index"?: number,"published_at"?: string | null,"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title"?: string,"type"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -372,14 +470,14 @@ isOneToOne: false
                   ]
                 },"modules": {
                   Row: {
-                    "course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"id": string,"order_index": number,"tenant_id": string,"title": string,"updated_at": string
+                    "course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"id": string,"order_index": number,"published_at": string | null,"tenant_id": string,"title": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "course_id": string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"order_index"?: number,"tenant_id"?: string,"title": string,"updated_at"?: string
+                    "course_id": string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"order_index"?: number,"published_at"?: string | null,"tenant_id"?: string,"title": string,"updated_at"?: string
                   }
                   Update: {
-                    "course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"order_index"?: number,"tenant_id"?: string,"title"?: string,"updated_at"?: string
+                    "course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"order_index"?: number,"published_at"?: string | null,"tenant_id"?: string,"title"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -429,6 +527,32 @@ isOneToOne: false
                   }
                   Relationships: [
                     
+                  ]
+                },"progress_corrections": {
+                  Row: {
+                    "corrected_at": string,"corrected_by": string | null,"course_id": string,"enrollment_id": string,"id": string,"lesson_id": string,"new_percentage": number,"old_percentage": number,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "corrected_at"?: string,"corrected_by"?: string | null,"course_id": string,"enrollment_id": string,"id"?: string,"lesson_id": string,"new_percentage": number,"old_percentage": number,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "corrected_at"?: string,"corrected_by"?: string | null,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"lesson_id"?: string,"new_percentage"?: number,"old_percentage"?: number,"reason"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "correction_is_of_a_lesson_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "correction_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
                   ]
                 },"role_grants": {
                   Row: {
@@ -522,6 +646,58 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"version_blocks": {
+                  Row: {
+                    "block_id": string,"course_id": string,"is_preview": boolean,"lesson_id": string,"order_index": number,"revision_id": string,"tenant_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "block_id": string,"course_id": string,"is_preview": boolean,"lesson_id": string,"order_index": number,"revision_id": string,"tenant_id": string,"version_id": string
+                  }
+                  Update: {
+                    "block_id"?: string,"course_id"?: string,"is_preview"?: boolean,"lesson_id"?: string,"order_index"?: number,"revision_id"?: string,"tenant_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_block_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "block_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_block_is_of_a_lesson_of_the_version"
+      columns: ["version_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "version_lessons"
+      referencedColumns: ["version_id","lesson_id"]
+    }
+                  ]
+                },"version_lessons": {
+                  Row: {
+                    "completion_rule": string,"course_id": string,"description": string,"duration": number | null,"is_preview": boolean,"lesson_id": string,"lesson_index": number,"module_description": string,"module_id": string,"module_index": number,"module_title": string,"objectives": (string)[],"prerequisite_ids": (string)[],"release_after_days": number | null,"release_on": string | null,"required_watched_percentage": number,"requires_completion": boolean,"tenant_id": string,"title": string,"type": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "completion_rule": string,"course_id": string,"description": string,"duration"?: number | null,"is_preview": boolean,"lesson_id": string,"lesson_index": number,"module_description": string,"module_id": string,"module_index": number,"module_title": string,"objectives": (string)[],"prerequisite_ids": (string)[],"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage": number,"requires_completion": boolean,"tenant_id": string,"title": string,"type": string,"version_id": string
+                  }
+                  Update: {
+                    "completion_rule"?: string,"course_id"?: string,"description"?: string,"duration"?: number | null,"is_preview"?: boolean,"lesson_id"?: string,"lesson_index"?: number,"module_description"?: string,"module_id"?: string,"module_index"?: number,"module_title"?: string,"objectives"?: (string)[],"prerequisite_ids"?: (string)[],"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title"?: string,"type"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_lesson_is_a_lesson_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_lesson_is_of_the_same_course"
+      columns: ["tenant_id","course_id","version_id"]
+isOneToOne: false
+      referencedRelation: "course_versions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 }
           }
           Views: {
@@ -578,6 +754,7 @@ isOneToOne: false
 "id": string,
 "instructor_id": string,
 "is_featured": boolean,
+"is_sequential": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -602,6 +779,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"check_course":
+{ Args: { "p_course_id": string }; Returns: Database["lms"]['CompositeTypes']["course_finding"][]
+                          SetofOptions: {
+        from: "*"
+        to: "course_finding"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "check_enrollment_eligibility":
 { Args: { "p_course_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["enrollment_eligibility"]
                           SetofOptions: {
@@ -612,6 +797,14 @@ isOneToOne: false
       } },
 "complete_lesson":
 { Args: { "p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["progress_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "progress_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"correct_progress":
+{ Args: { "p_enrollment_id": string,"p_lesson_id": string,"p_progress_percentage": number,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["progress_receipt"]
                           SetofOptions: {
         from: "*"
         to: "progress_receipt"
@@ -653,7 +846,8 @@ isOneToOne: false
 "time_spent_seconds": number,
 "unit_id": string | null,
 "updated_at": string,
-"user_id": string
+"user_id": string,
+"version_id": string
             }
                           SetofOptions: {
         from: "*"
@@ -718,7 +912,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "get_lesson":
-{ Args: { "p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["lesson_content"]
+{ Args: { "p_enrollment_id"?: string,"p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["lesson_content"]
                           SetofOptions: {
         from: "*"
         to: "lesson_content"
@@ -746,6 +940,14 @@ isOneToOne: false
               "completed_at": string,"course_id": string,"cycle": number,"due_at": string,"enrolled_at": string,"enrollment_id": string,"last_accessed_at": string,"progress": number,"slug": string,"status": string,"thumbnail_url": string,"title": string
             }[]
                            },
+"get_version_diff":
+{ Args: { "p_course_id": string,"p_from": number,"p_to"?: number }; Returns: Database["lms"]['CompositeTypes']["version_change"][]
+                          SetofOptions: {
+        from: "*"
+        to: "version_change"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "import_people":
 { Args: { "p_dry_run"?: boolean,"p_end_limit"?: number,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["people_import_result"])[]
                            },
@@ -779,6 +981,22 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"migrate_enrollments":
+{ Args: { "p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_result"]
+                          SetofOptions: {
+        from: "*"
+        to: "migration_result"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"preview_enrollment_migration":
+{ Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_preview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "migration_preview"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "publish_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -793,6 +1011,7 @@ isOneToOne: false
 "id": string,
 "instructor_id": string,
 "is_featured": boolean,
+"is_sequential": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -814,6 +1033,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"record_block_progress":
+{ Args: { "p_block_id": string,"p_last_position"?: Json,"p_progress_percentage"?: number,"p_watched"?: Json }; Returns: Database["lms"]['CompositeTypes']["block_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "block_receipt"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -878,7 +1105,8 @@ isOneToOne: false
 "time_spent_seconds": number,
 "unit_id": string | null,
 "updated_at": string,
-"user_id": string
+"user_id": string,
+"version_id": string
             }
                           SetofOptions: {
         from: "*"
@@ -893,6 +1121,45 @@ isOneToOne: false
         to: "tenant_overview"
         isOneToOne: true
         isSetofReturn: false
+      } },
+"unpublish_course":
+{ Args: { "p_course_id": string }; Returns: {
+              "allow_retake": boolean,
+"capacity": number | null,
+"created_at": string,
+"created_by": string | null,
+"currency": string,
+"deleted_at": string | null,
+"description": string,
+"difficulty": string,
+"estimated_minutes": number | null,
+"id": string,
+"instructor_id": string,
+"is_featured": boolean,
+"is_sequential": boolean,
+"language": string,
+"max_attempts": number | null,
+"meta_description": string | null,
+"meta_keywords": string | null,
+"metadata": NonNullable<Json>,
+"price": number,
+"published_at": string | null,
+"required_score": number,
+"self_enrollment": string,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"version_label": string | null,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
       } }
           }
           Enums: {
@@ -903,8 +1170,12 @@ isOneToOne: false
                         "id": number | null,"recorded_at": string | null,"table_name": string | null,"row_id": string | null,"operation": string | null,"changes": Json | null,"actor_id": string | null,"actor_role": string | null,"via": string | null,"address": string | null,"client": string | null,"request_id": string | null
                       },"audit_head": {
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
+                      },"block_receipt": {
+                        "block_id": string | null,"block_percentage": number | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null
+                      },"course_finding": {
+                        "severity": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"course_outline": {
-                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
+                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
                       },"course_progress": {
                         "percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"enrollment_id": string | null,"status": string | null
                       },"dashboard": {
@@ -932,13 +1203,19 @@ isOneToOne: false
                       },"job_health": {
                         "job": string | null,"description": string | null,"schedule": string | null,"longest_gap": string | null,"is_overdue": boolean | null,"last_started_at": string | null,"last_status": string | null,"last_rows_done": number | null,"last_succeeded_at": string | null,"last_failed_at": string | null,"last_error": string | null
                       },"lesson_content": {
-                        "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
+                        "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"version": number | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
                       },"lesson_content_block": {
                         "id": string | null,"type": string | null,"title": string | null,"content": Json | null,"metadata": Json | null,"is_optional": boolean | null,"order_index": number | null
+                      },"lesson_gate": {
+                        "lesson_id": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                      },"migration_preview": {
+                        "enrollment_id": string | null,"user_id": string | null,"status": string | null,"from_version": number | null,"to_version": number | null,"moves": boolean | null,"items_done_before": number | null,"items_total_before": number | null,"items_done_after": number | null,"items_total_after": number | null,"percentage_before": number | null,"percentage_after": number | null,"completes": boolean | null
+                      },"migration_result": {
+                        "moved": number | null,"kept": number | null,"completed": number | null,"gained": number | null,"lost": number | null,"remaining": number | null
                       },"my_access": {
                         "user_id": string | null,"is_platform_admin": boolean | null,"tenants": (Database["lms"]['CompositeTypes']["tenant_access"])[] | null
                       },"outline_lesson": {
-                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null
+                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
                       },"people_import_result": {
@@ -949,6 +1226,8 @@ isOneToOne: false
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
                       },"tenant_overview": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
+                      },"version_change": {
+                        "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null
                       }
           }
         },"media": {

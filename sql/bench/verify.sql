@@ -4,18 +4,19 @@
 select 'counters of enrolments equal their facts' as promise, count(*) as broken
 from lms.enrollments e
 join (
-  select l.course_id, count(*) filter (where l.requires_completion and l.is_published and l.deleted_at is null) as items
-  from lms.lessons l
-  group by l.course_id
-) total on total.course_id = e.course_id
+  select l.version_id, count(*) filter (where l.requires_completion) as items
+  from lms.version_lessons l
+  group by l.version_id
+) total on total.version_id = e.version_id
 left join (
   select p.enrollment_id,
-    count(*) filter (where p.completed_at is not null and l.requires_completion and l.is_published and l.deleted_at is null) as done,
+    count(*) filter (where p.completed_at is not null and l.requires_completion) as done,
     sum(p.time_spent_seconds) as seconds,
     min(p.first_accessed_at) as first_at,
     max(p.last_accessed_at) as last_at
   from lms.lesson_progress p
-  join lms.lessons l on l.id = p.lesson_id
+  join lms.enrollments e on e.id = p.enrollment_id
+  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id
   group by p.enrollment_id
 ) fact on fact.enrollment_id = e.id
 join lms.courses c on c.id = e.course_id

@@ -1,4 +1,5 @@
--- Catalogue: courses > modules > lessons > blocks, and the staff of a course.
+-- Catalogue: courses > modules > lessons > blocks, as their authors work on them, and the staff of a course. What learners
+-- take are versions of it: the versions file.
 -- Undo: drop tables lms.lesson_blocks, lessons, modules, course_staff, courses; then the functions below.
 
 set lock_timeout = '5s';
@@ -124,6 +125,7 @@ create table lms.courses (
   capacity integer constraint capacity_is_not_negative check (capacity >= 0),
   self_enrollment text not null default 'open'
     constraint self_enrollment_is_known check (self_enrollment in ('open', 'approval', 'closed')),
+  is_sequential boolean not null default false,
   is_featured boolean not null default false,
   thumbnail_url private.web_address,
   meta_description text constraint meta_description_is_short check (length(meta_description) <= 500),
@@ -151,7 +153,9 @@ create index courses_open_to_everyone on lms.courses (created_at desc, id desc)
 comment on table lms.courses is 'A course. Its content hangs below it: modules > lessons > blocks.';
 comment on column lms.courses.visibility is
   'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
-comment on column lms.courses.status is 'Changed by publish_course and archive_course, never by writing the row.';
+comment on column lms.courses.status is
+  'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
+comment on column lms.courses.is_sequential is 'Each lesson opens when the required lesson before it is completed.';
 comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
 comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
 comment on column lms.courses.capacity is 'How many may be enrolled at a time; null is any number.';
@@ -182,6 +186,7 @@ create table lms.modules (
   title private.title not null,
   description text not null default '' constraint module_description_is_short check (length(description) <= 20000),
   order_index integer not null default -1 constraint module_order_is_not_negative check (order_index >= 0),
+  published_at timestamptz,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -196,6 +201,7 @@ create index modules_by_course on lms.modules (course_id, order_index);
 
 comment on table lms.modules is 'A part of a course; holds lessons.';
 comment on column lms.modules.tenant_id is 'Taken from the course.';
+comment on column lms.modules.published_at is 'When it first became part of a version; until then only authors see it.';
 comment on column lms.modules.order_index is 'Position among the course''s modules, from 0; left out, the module goes last.';
 
 create table lms.lessons (
@@ -213,9 +219,17 @@ create table lms.lessons (
   is_published boolean not null default true,
   is_preview boolean not null default false,
   objectives text[] not null default '{}' constraint lesson_objectives_are_few check (cardinality(objectives) <= 50),
+  completion_rule text not null default 'manual'
+    constraint completion_rule_is_known check (completion_rule in ('manual', 'all_blocks', 'watched')),
+  required_watched_percentage private.percentage not null default 90
+    constraint required_watched_percentage_is_positive check (required_watched_percentage > 0),
+  release_after_days integer constraint release_is_within_10_years check (release_after_days between 0 and 3650),
+  release_on date,
+  published_at timestamptz,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  constraint lesson_is_released_by_days_or_by_date check (release_after_days is null or release_on is null),
   constraint lesson_of_its_course unique (tenant_id, course_id, id),
   constraint lesson_is_of_the_same_course foreign key (tenant_id, course_id, module_id)
     references lms.modules (tenant_id, course_id, id),
@@ -234,6 +248,14 @@ comment on column lms.lessons.duration is 'Minutes.';
 comment on column lms.lessons.requires_completion is 'Counts towards the course''s percentage.';
 comment on column lms.lessons.is_preview is 'Its content may be read without being enrolled.';
 comment on column lms.lessons.course_id is 'Taken from the module.';
+comment on column lms.lessons.is_published is 'Part of the next version. Learners keep the versions that they take.';
+comment on column lms.lessons.published_at is 'When it first became part of a version; until then only authors see it.';
+comment on column lms.lessons.completion_rule is
+  'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when '
+  'required_watched_percentage of its video and audio was played. By the last two it completes by evidence only.';
+comment on column lms.lessons.release_after_days is
+  'Opens so many days after enrolment, at the beginning of that day in the tenant''s time zone.';
+comment on column lms.lessons.release_on is 'Opens on this day, at its beginning in the tenant''s time zone.';
 
 create table lms.lesson_blocks (
   id uuid primary key default gen_random_uuid(),
@@ -438,107 +460,6 @@ create trigger _500_staff after insert or update of instructor_id on lms.courses
   for each row execute function private.staff_course_with_instructor();
 
 -- =====================================================================================================
--- What counts
--- =====================================================================================================
-
-create function private.count_course_items(p_course_id uuid)
-returns integer
-language sql
-stable
-set search_path = ''
-as $$
-  select count(*)::integer
-  from lms.lessons l
-  where l.course_id = p_course_id and l.requires_completion and l.is_published and l.deleted_at is null
-$$;
-
-comment on function private.count_course_items is
-  'How many items a learner has to finish: the live required lessons (INV-P2). The only place that says so.';
-
--- =====================================================================================================
--- Publishing
--- =====================================================================================================
-
-create function lms.publish_course(p_course_id uuid)
-returns lms.courses
-language plpgsql
-volatile
-set search_path = ''
-as $$
-declare
-  v_faults jsonb := jsonb_build_array();
-begin
-  -- Read as the caller: a course that they cannot see does not exist for them.
-  if not exists (select from lms.courses c where c.id = p_course_id) then
-    perform private.fail('course_not_found', 'There is no such course.', 404);
-  end if;
-
-  -- INV-C4
-  if private.count_course_items(p_course_id) = 0 then
-    v_faults := v_faults || jsonb_build_object(
-      'code', 'no_required_lesson', 'message', 'The course has no published lesson that requires completion.'
-    );
-  end if;
-  if jsonb_array_length(v_faults) > 0 then
-    perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
-  end if;
-
-  return private.set_course_status(p_course_id, 'published');
-end
-$$;
-
-comment on function lms.publish_course is
-  'Makes a course visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = '
-  '[{code, message}]. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
-
-create function lms.archive_course(p_course_id uuid)
-returns lms.courses
-language plpgsql
-volatile
-set search_path = ''
-as $$
-begin
-  if not exists (select from lms.courses c where c.id = p_course_id) then
-    perform private.fail('course_not_found', 'There is no such course.', 404);
-  end if;
-  return private.set_course_status(p_course_id, 'archived');
-end
-$$;
-
-comment on function lms.archive_course is
-  'Closes a course to new enrolment and takes it off the catalogue; those enrolled keep it.';
-
--- Definer, because `status` is granted to nobody; so it checks its caller.
-create function private.set_course_status(p_course_id uuid, p_status text)
-returns lms.courses
-language plpgsql
-volatile security definer
-set search_path = ''
-as $$
-declare
-  v_course lms.courses;
-begin
-  if private.is_api_call() and not exists (
-    select from lms.courses c
-    where c.id = p_course_id and (
-      c.id = any (array(select private.staffed_courses()))
-      or c.tenant_id = any (array(select private.tenants_where('catalog.publish')))
-    )
-  ) then
-    raise insufficient_privilege using message = 'Publishing takes being staff of the course, or catalog.publish.';
-  end if;
-  update lms.courses c
-  set status = p_status, published_at = coalesce(c.published_at, now())
-  where c.id = p_course_id
-  returning * into v_course;
-  return v_course;
-end
-$$;
-
-grant execute on function private.set_course_status, private.count_course_items to authenticated, service_role;
-grant execute on function lms.publish_course, lms.archive_course to authenticated, service_role;
-
--- =====================================================================================================
 -- Grants
 -- =====================================================================================================
 -- The policies follow in the visibility file, because being enrolled is one of the ways to see a course.
@@ -556,23 +477,25 @@ grant select on lms.course_staff, lms.lesson_blocks to authenticated;
 
 grant insert (
   tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
-  instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_featured, thumbnail_url,
-  meta_description, meta_keywords, version_label, metadata
+  instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential, is_featured,
+  thumbnail_url, meta_description, meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 grant update (
   slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency, required_score,
-  allow_retake, max_attempts, capacity, self_enrollment, is_featured, thumbnail_url, meta_description, meta_keywords,
-  version_label, metadata
+  allow_retake, max_attempts, capacity, self_enrollment, is_sequential, is_featured, thumbnail_url, meta_description,
+  meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 
 grant insert (course_id, title, description, order_index) on lms.modules to authenticated;
 grant update (title, description, order_index) on lms.modules to authenticated;
 
 grant insert (
-  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives
+  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives,
+  completion_rule, required_watched_percentage, release_after_days, release_on
 ) on lms.lessons to authenticated;
 grant update (
-  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives
+  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives,
+  completion_rule, required_watched_percentage, release_after_days, release_on
 ) on lms.lessons to authenticated;
 
 grant insert (lesson_id, type, title, content, metadata, is_optional, order_index) on lms.lesson_blocks to authenticated;

@@ -13,6 +13,7 @@ create table lms.enrollments (
   id uuid primary key default private.uuid_v7(),
   tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
   course_id uuid not null,
+  version_id uuid not null default '00000000-0000-0000-0000-000000000000',
   user_id uuid not null constraint enrollment_is_of_a_person references public.profiles (id),
   unit_id uuid,
   cycle integer not null default 0,
@@ -42,6 +43,8 @@ create table lms.enrollments (
   updated_at timestamptz not null default now(),
   constraint enrollment_of_its_learner unique (id, tenant_id, course_id, user_id),
   constraint enrollment_course_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id),
+  constraint enrollment_version_is_of_the_same_course foreign key (tenant_id, course_id, version_id)
+    references lms.course_versions (tenant_id, course_id, id),
   constraint enrollment_is_of_a_member foreign key (tenant_id, user_id) references lms.memberships (tenant_id, user_id),
   constraint enrollment_unit_is_of_the_same_tenant foreign key (tenant_id, unit_id)
     references lms.org_units (tenant_id, id) on delete set null (unit_id),
@@ -75,13 +78,13 @@ create index enrollments_by_user on lms.enrollments (user_id, enrolled_at desc, 
 create index enrollments_by_tenant on lms.enrollments (tenant_id, enrolled_at desc, id desc);
 create index enrollments_by_unit on lms.enrollments (unit_id, enrolled_at desc, id desc);
 create index enrollments_by_course on lms.enrollments (course_id, enrolled_at desc, id desc);
-create index enrollments_by_course_of_tenant on lms.enrollments (tenant_id, course_id);
+create index enrollments_by_version on lms.enrollments (tenant_id, course_id, version_id);
 create index enrollments_by_member on lms.enrollments (tenant_id, user_id);
 create index enrollments_by_unit_of_tenant on lms.enrollments (tenant_id, unit_id);
 
 -- Without them the planner takes (tenant, person) for one enrolment, and a check of one walks through all of the person.
 create statistics lms.enrollments_dependent_columns (dependencies)
-  on tenant_id, user_id, course_id, unit_id from lms.enrollments;
+  on tenant_id, user_id, course_id, version_id, unit_id from lms.enrollments;
 
 -- No index on last_accessed_at nor on progress: recording progress stays a heap-only update.
 
@@ -89,7 +92,9 @@ comment on table lms.enrollments is
   'One learner''s cycle through one course. Overdue is not stored: it is due_at in the past and not completed.';
 comment on column lms.enrollments.cycle is 'The 1st, 2nd... time the same learner takes the same course.';
 comment on column lms.enrollments.unit_id is 'Org unit at the time: an open enrolment moves along with the person, a finished one stays.';
-comment on column lms.enrollments.items_total is 'Required lessons of the course.';
+comment on column lms.enrollments.version_id is
+  'The version of the course that this cycle is about: the latest one at its beginning, until migrate_enrollments moves it.';
+comment on column lms.enrollments.items_total is 'Required lessons of the version.';
 comment on column lms.enrollments.progress_percentage is 'trunc(100 * items_done / items_total, 2); 0 when there is nothing to do.';
 comment on column lms.enrollments.enrolled_at is 'Server time; what a client sends is overruled.';
 comment on column lms.enrollments.current_lesson_id is 'The lesson last worked on.';
@@ -270,8 +275,8 @@ comment on function lms.check_enrollment_eligibility is
 -- =====================================================================================================
 
 -- Everything that a new row gets from the server. Locks in this order: membership, course. The membership queues up
--- a learner's simultaneous requests; the course keeps its lessons from changing under the count, and its seats from
--- being counted twice.
+-- a learner's simultaneous requests; the course keeps a publication from slipping in between, and its seats from being
+-- counted twice.
 create function private.admit_enrollment(new_row lms.enrollments)
 returns lms.enrollments
 language plpgsql
@@ -280,6 +285,7 @@ set search_path = ''
 as $$
 declare
   v_course lms.courses;
+  v_version lms.course_versions;
   v_self constant boolean := new_row.user_id is not distinct from (select auth.uid());
   v_reasons lms.eligibility_reason[];
 begin
@@ -315,7 +321,7 @@ begin
   where m.tenant_id = v_course.tenant_id and m.user_id = new_row.user_id
   for no key update;
 
-  if v_course.capacity is null then
+  if v_course.capacity is null and exists (select from lms.course_versions v where v.course_id = v_course.id) then
     perform from lms.courses c where c.id = v_course.id for share;
   else
     perform from lms.courses c where c.id = v_course.id for no key update;
@@ -351,7 +357,18 @@ begin
     from lms.enrollments e
     where e.user_id = new_row.user_id and e.course_id = v_course.id;
   end if;
-  new_row.items_total := private.count_course_items(v_course.id);
+
+  if private.is_api_call() or new_row.version_id = '00000000-0000-0000-0000-000000000000' then
+    -- The service may have put a course in place without publishing it: what it holds now is then the first version.
+    v_version := private.latest_version(v_course.id);
+    if v_version.id is null then
+      v_version := private.freeze_course(v_course.id);
+    end if;
+  else
+    select * into v_version from lms.course_versions v where v.id = new_row.version_id;
+  end if;
+  new_row.version_id := v_version.id;
+  new_row.items_total := v_version.items_total;
   return new_row;
 end
 $$;
@@ -441,8 +458,36 @@ begin
 end
 $$;
 
-create trigger _200_settle before update of status, items_total, items_done, final_grade on lms.enrollments
+create trigger _200_settle before update of status, version_id, items_total, items_done, final_grade on lms.enrollments
   for each row execute function private.settle_enrollment();
+
+-- INV-P2: moving to another version counts again, from the facts, whoever moves it. The row is locked by the update, and
+-- completions lock it before they count, so each is counted once. INV-C1: a finished cycle keeps what it was about.
+create function private.count_for_version()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if old.status not in ('enrolled', 'in_progress', 'paused') then
+    perform private.fail(
+      'version_is_pinned', 'A finished enrolment keeps the version that it was about.', 409,
+      jsonb_build_object('enrollment_id', old.id)
+    );
+  end if;
+  select v.items_total into new.items_total from lms.course_versions v where v.id = new.version_id;
+  select count(*) into new.items_done
+  from lms.lesson_progress p
+  join lms.version_lessons l on l.version_id = new.version_id and l.lesson_id = p.lesson_id
+  where p.enrollment_id = old.id and p.completed_at is not null and l.requires_completion;
+  return new;
+end
+$$;
+
+create trigger _150_version before update of version_id on lms.enrollments
+  for each row when (old.version_id is distinct from new.version_id)
+  execute function private.count_for_version();
 
 create function private.keep_enrollment_key()
 returns trigger

@@ -1,6 +1,6 @@
 -- Progress: what a learner has done in each lesson, and what that makes of the course.
 -- Undo: drop functions lms.record_progress, complete_lesson, get_course_progress; drop table lms.lesson_progress; then the
--- types and functions below.
+-- types and functions below; drop type lms.lesson_gate.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -66,6 +66,11 @@ begin
       perform private.fail('membership_suspended', 'The membership is not active.', 403);
     when 'hidden' then
       perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+    when 'other_version' then
+      perform private.fail(
+        'lesson_not_in_version', 'The lesson is not part of the version of the course that is being taken.', 409,
+        jsonb_build_object('course_id', p_course_id), 'get_course_outline shows what is.'
+      );
     else
       perform private.fail(
         'not_enrolled', 'There is no enrolment that this progress could count for.', 409,
@@ -75,23 +80,149 @@ begin
 end
 $$;
 
-create function private.is_lesson_open(lesson lms.lessons)
-returns boolean
+-- =====================================================================================================
+-- What is missing before a lesson opens
+-- =====================================================================================================
+
+create type lms.lesson_gate as (lesson_id uuid, obstacles lms.eligibility_reason[]);
+
+create function private.release_time(lesson lms.version_lessons, p_enrolled_at timestamptz, p_time_zone text)
+returns timestamptz
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return lesson.is_published and lesson.deleted_at is null
-    and (select c.deleted_at is null from lms.courses c where c.id = lesson.course_id);
+  return coalesce(
+    lesson.release_on::timestamp at time zone p_time_zone,
+    ((p_enrolled_at at time zone p_time_zone)::date + lesson.release_after_days)::timestamp at time zone p_time_zone
+  );
 end
 $$;
 
-comment on function private.is_lesson_open is 'True while learners may work on the lesson.';
+comment on function private.release_time is
+  'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
+
+-- INV-P4: the one place that says what a lesson waits for, asked by outline, content and refusals alike. Lessons without
+-- obstacles have no row. Once a lesson is completed it stays open.
+create function private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid default null)
+returns setof lms.lesson_gate
+language plpgsql
+stable security definer
+rows 10
+set search_path = ''
+as $$
+declare
+  v_enrollment lms.enrollments;
+  v_time_zone text;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = v_enrollment.tenant_id;
+
+  return query
+  select g.lesson_id, array_remove(array[g.prerequisites, g.release], null)
+  from (
+    select
+      l.lesson_id,
+      case when cardinality(missing.lessons) > 0 then (
+        'prerequisite_unmet', 'Other lessons come first.', jsonb_build_object('lessons', to_jsonb(missing.lessons))
+      )::lms.eligibility_reason end as prerequisites,
+      case when private.release_time(l, v_enrollment.enrolled_at, v_time_zone) > now() then (
+        'not_released', 'The lesson opens later.',
+        jsonb_build_object('release_at', private.release_time(l, v_enrollment.enrolled_at, v_time_zone))
+      )::lms.eligibility_reason end as release
+    from lms.version_lessons l
+    cross join lateral (
+      select array(
+        select jsonb_build_object('lesson_id', needed.lesson_id, 'title', needed.title)
+        from lms.version_lessons needed
+        where needed.version_id = l.version_id and needed.lesson_id = any (l.prerequisite_ids)
+          and not exists (
+            select from lms.lesson_progress p
+            where p.enrollment_id = p_enrollment_id and p.lesson_id = needed.lesson_id and p.completed_at is not null
+          )
+        order by needed.lesson_index
+      ) as lessons
+    ) missing
+    where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+      and (l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null)
+      and not exists (
+        select from lms.lesson_progress p
+        where p.enrollment_id = p_enrollment_id and p.lesson_id = l.lesson_id and p.completed_at is not null
+      )
+  ) g
+  where g.prerequisites is not null or g.release is not null;
+end
+$$;
+
+comment on function private.closed_lessons is
+  'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet '
+  '{lessons: [{lesson_id, title}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
+
+create function private.refuse_closed_lesson(p_enrollment_id uuid, p_lesson_id uuid)
+returns void
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_gate lms.lesson_gate;
+begin
+  select * into v_gate from private.closed_lessons(p_enrollment_id, p_lesson_id);
+  if found then
+    perform private.fail(
+      'lesson_locked', v_gate.obstacles[1].message, 409, to_jsonb(v_gate.obstacles), 'See details for every reason.'
+    );
+  end if;
+end
+$$;
+
+-- =====================================================================================================
+-- Recording
+-- =====================================================================================================
+
+-- The cycle that a learner's report counts for: the open one, else the latest completed one, where a replay changes
+-- nothing. Null where there is none.
+create function private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean)
+returns lms.enrollments
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  if not found then
+    select * into v_enrollment
+    from lms.enrollments e
+    where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed'
+    order by e.cycle desc
+    limit 1;
+  end if;
+  if v_enrollment.id is null then
+    return null;
+  elsif v_enrollment.status = 'paused' then
+    perform private.refuse_progress('paused', p_course_id);
+  elsif p_client and not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = v_enrollment.tenant_id and m.user_id = p_user_id and m.status = 'active'
+      and (select t.is_active from lms.tenants t where t.id = m.tenant_id)
+  ) then
+    perform private.refuse_progress('suspended', p_course_id);
+  elsif p_client and v_enrollment.expires_at <= now() then
+    perform private.refuse_progress('over', p_course_id);
+  end if;
+  return v_enrollment;
+end
+$$;
 
 -- Before the row is compared with an existing one: ON CONFLICT is decided after this trigger, which is how an upsert
--- that names no enrolment meets the right row. The open enrolment counts, else the latest completed one, where a
--- replay changes nothing.
+-- that names no enrolment meets the right row.
 create function private.place_progress()
 returns trigger
 language plpgsql
@@ -99,17 +230,23 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_client constant boolean := private.is_api_call();
+  v_client boolean := private.is_api_call();
   v_lesson record;
-  v_enrollment record;
+  v_enrollment lms.enrollments;
 begin
   if v_client and new.user_id is distinct from auth.uid() then
-    raise insufficient_privilege using message = 'Progress is recorded by the learner.';
+    if not private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage) then
+      raise insufficient_privilege using message = 'Progress is recorded by the learner.';
+    end if;
+    v_client := false;
   end if;
 
   select l.tenant_id, l.course_id into v_lesson
   from lms.lessons l
-  where l.id = new.lesson_id and (not v_client or private.is_lesson_open(l));
+  where l.id = new.lesson_id
+    and (not v_client or (
+      l.published_at is not null and (select c.deleted_at is null from lms.courses c where c.id = l.course_id)
+    ));
   if not found then
     perform private.refuse_progress('hidden', null);
   end if;
@@ -117,33 +254,11 @@ begin
   new.course_id := v_lesson.course_id;
 
   if v_client or new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
-    select e.id, e.status, e.expires_at into v_enrollment
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = v_lesson.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused');
-    if not found then
-      select e.id, e.status, e.expires_at into v_enrollment
-      from lms.enrollments e
-      where e.user_id = new.user_id and e.course_id = v_lesson.course_id and e.status = 'completed'
-      order by e.cycle desc
-      limit 1;
-    end if;
-    if not found then
+    v_enrollment := private.cycle_to_record(new.user_id, v_lesson.course_id, v_client);
+    if v_enrollment.id is null then
       -- Left to the next trigger.
       new.enrollment_id := '00000000-0000-0000-0000-000000000000';
       return new;
-    elsif v_enrollment.status = 'paused' then
-      perform private.refuse_progress('paused', v_lesson.course_id);
-    elsif v_client and not exists (
-      select
-      from lms.memberships m
-      where m.tenant_id = v_lesson.tenant_id and m.user_id = new.user_id and m.status = 'active'
-        and (select t.is_active from lms.tenants t where t.id = m.tenant_id)
-    ) then
-      perform private.refuse_progress('suspended', v_lesson.course_id);
-    elsif v_client and v_enrollment.expires_at <= now() then
-      perform private.refuse_progress('over', v_lesson.course_id);
     end if;
     new.enrollment_id := v_enrollment.id;
   end if;
@@ -153,6 +268,9 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
+    if v_enrollment.status <> 'completed' then
+      perform private.judge_progress(v_enrollment, new);
+    end if;
   end if;
   if new.progress_percentage >= 100 then
     new.completed_at := coalesce(new.completed_at, now());
@@ -160,6 +278,54 @@ begin
     new.completed_at := null;
   end if;
   return new;
+end
+$$;
+
+-- INV-P3, INV-P4: what a client reports is about a lesson of the version, which is open, and claims no more than the
+-- evidence says where the lesson completes by evidence. What was reported before can be reported again.
+create function private.judge_progress(p_enrollment lms.enrollments, p_progress lms.lesson_progress)
+returns void
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_lesson lms.version_lessons;
+begin
+  select * into v_lesson
+  from lms.version_lessons l
+  where l.version_id = p_enrollment.version_id and l.lesson_id = p_progress.lesson_id;
+  if not found then
+    perform private.refuse_progress('other_version', p_enrollment.course_id);
+  elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
+    and v_lesson.completion_rule = 'manual'
+  then
+    return;
+  elsif exists (
+    select
+    from lms.lesson_progress p
+    where p.enrollment_id = p_enrollment.id and p.lesson_id = p_progress.lesson_id
+      and p.progress_percentage >= p_progress.progress_percentage
+  ) then
+    -- INV-P6
+    return;
+  end if;
+  perform private.refuse_closed_lesson(p_enrollment.id, p_progress.lesson_id);
+
+  if v_lesson.completion_rule <> 'manual'
+    and p_progress.progress_percentage between 0 and 100
+    and p_progress.progress_percentage > private.lesson_evidence(p_enrollment.id, v_lesson)
+  then
+    perform private.fail(
+      'evidence_required',
+      case v_lesson.completion_rule
+        when 'watched' then 'This lesson completes by what was watched of it.'
+        else 'This lesson completes when all its mandatory blocks are completed.'
+      end,
+      409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
+      'Record its blocks: record_block_progress.'
+    );
+  end if;
 end
 $$;
 
@@ -194,12 +360,15 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_enrollment record;
+  v_enrollment lms.enrollments;
 begin
   if (new.enrollment_id, new.lesson_id, new.user_id) is distinct from (old.enrollment_id, old.lesson_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its lesson and its enrolment.';
   end if;
-  if not private.is_api_call() then
+  if not private.is_api_call() or (
+    old.user_id is distinct from auth.uid()
+    and private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
+  ) then
     return new;
   end if;
 
@@ -219,22 +388,18 @@ begin
     return new;
   end if;
 
-  if not (select private.is_lesson_open(l) from lms.lessons l where l.id = old.lesson_id) then
-    perform private.refuse_progress('hidden', null);
-  end if;
-  select
-    e.expires_at <= now() as is_over,
-    e.status = 'completed' and exists (
-      select from lms.enrollments later
-      where later.user_id = e.user_id and later.course_id = e.course_id and later.cycle > e.cycle
-    ) as is_history
-  into v_enrollment
-  from lms.enrollments e
-  where e.id = old.enrollment_id;
-  if v_enrollment.is_history then
+  select * into v_enrollment from lms.enrollments e where e.id = old.enrollment_id;
+  if v_enrollment.status = 'completed' and exists (
+    select from lms.enrollments later
+    where later.user_id = old.user_id and later.course_id = old.course_id and later.cycle > v_enrollment.cycle
+  ) then
     return old;
-  elsif v_enrollment.is_over then
+  elsif v_enrollment.expires_at <= now() then
     perform private.refuse_progress('over', old.course_id);
+  elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
+    perform private.refuse_progress('hidden', null);
+  elsif v_enrollment.status <> 'completed' and new.progress_percentage > old.progress_percentage then
+    perform private.judge_progress(v_enrollment, new);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
@@ -253,8 +418,8 @@ create trigger _300_advance before update on lms.lesson_progress
 -- =====================================================================================================
 
 -- INV-P2, INV-P5: adds what this row completed to its enrolment's counters, at a cost that depends on the row alone.
--- The enrolment is locked first and only then is it read whether the lesson counts: an author's change to what counts
--- locks it too, so that each completion is counted by one of the two, once.
+-- The enrolment is locked first and only then is it read in which version, and so whether the lesson counts: a move to
+-- another version locks it too, so that each completion is counted by one of the two, once.
 create function private.count_progress()
 returns trigger
 language plpgsql
@@ -279,18 +444,18 @@ begin
   end if;
 
   update lms.enrollments e
-  set items_done = e.items_done + case
-        when l.requires_completion and l.is_published and l.deleted_at is null then v_completions
-        else 0
-      end,
+  set items_done = e.items_done + v_completions * coalesce((
+        select l.requires_completion::integer
+        from lms.version_lessons l
+        where l.version_id = e.version_id and l.lesson_id = new.lesson_id
+      ), 0),
       time_spent_seconds = e.time_spent_seconds + v_seconds,
       status = case when e.status = 'enrolled' then 'in_progress' else e.status end,
       started_at = coalesce(e.started_at, new.first_accessed_at),
       completed_at = new.completed_at,
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
-  from lms.lessons l
-  where e.id = new.enrollment_id and e.status <> 'completed' and l.id = new.lesson_id;
+  where e.id = new.enrollment_id and e.status <> 'completed';
   return null;
 end
 $$;
@@ -304,107 +469,61 @@ create trigger _500_count_more after update on lms.lesson_progress
   )
   execute function private.count_progress();
 
--- When authors change what counts, the open cycles of the course are counted again from the facts. Finished ones keep
--- what they were finished with.
-create function private.recount_courses(p_course_ids uuid[])
-returns void
+-- Counters are kept by adding; this counts them again from the facts and writes only differences, of which there should be
+-- none. For operators, after repairs by hand.
+create function ops.recount_progress(p_course_id uuid default null)
+returns bigint
 language plpgsql
 volatile security definer
 set search_path = ''
 as $$
+declare
+  v_ids uuid[];
+  v_corrected bigint;
 begin
-  if coalesce(cardinality(p_course_ids), 0) = 0 then
-    return;
-  end if;
-  -- Enrolling takes a share of the course's row, so nobody begins with the old count in between.
-  perform from lms.courses c where c.id = any (p_course_ids) order by c.id for no key update;
-  perform from lms.enrollments e
-  where e.course_id = any (p_course_ids) and e.status in ('enrolled', 'in_progress', 'paused')
-  order by e.id
-  for no key update;
+  with facts as (
+    select p.enrollment_id, count(*) as items_done
+    from lms.lesson_progress p
+    join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id and l.requires_completion
+    where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
+    group by p.enrollment_id
+  )
+  select array_agg(e.id) into v_ids
+  from lms.enrollments e
+  join lms.course_versions v on v.id = e.version_id
+  left join facts f on f.enrollment_id = e.id
+  where e.status in ('enrolled', 'in_progress', 'paused') and (p_course_id is null or e.course_id = p_course_id)
+    and (e.items_total, e.items_done) is distinct from (v.items_total, coalesce(f.items_done, 0)::integer);
 
-  with items as (
-    select l.id, l.course_id
-    from lms.lessons l
-    where l.course_id = any (p_course_ids) and l.requires_completion and l.is_published and l.deleted_at is null
-  ), counted as (
+  -- Locked before they are counted: what is completed meanwhile is counted by whoever completes it.
+  perform from lms.enrollments e where e.id = any (v_ids) order by e.id for no key update;
+  update lms.enrollments e
+  set items_total = c.items_total, items_done = c.items_done
+  from (
     select
-      e.id,
-      private.count_course_items(e.course_id) as items_total,
+      e.id, v.items_total,
       (
         select count(*)
         from lms.lesson_progress p
-        join items i on i.id = p.lesson_id
-        where p.enrollment_id = e.id and p.completed_at is not null
+        join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id
+        where p.enrollment_id = e.id and p.completed_at is not null and l.requires_completion
       ) as items_done
     from lms.enrollments e
-    where e.course_id = any (p_course_ids) and e.status in ('enrolled', 'in_progress', 'paused')
-  )
-  update lms.enrollments e
-  set items_total = c.items_total, items_done = c.items_done
-  from counted c
-  where e.id = c.id and (e.items_total, e.items_done) is distinct from (c.items_total, c.items_done::integer);
+    join lms.course_versions v on v.id = e.version_id
+    where e.id = any (v_ids)
+  ) c
+  where e.id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.items_total, e.items_done) is distinct from (c.items_total, c.items_done::integer);
+  get diagnostics v_corrected = row_count;
+  return v_corrected;
 end
 $$;
 
-comment on function private.recount_courses is
-  'Sets the counters of the open enrolments of these courses from the facts; writes only differences.';
-
-create function private.recount_after_added_lessons()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.recount_courses(array(
-    select distinct n.course_id from new_rows n where n.requires_completion and n.is_published and n.deleted_at is null
-  ));
-  return null;
-end
-$$;
-
-create function private.recount_after_changed_lessons()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.recount_courses(array(
-    select distinct n.course_id
-    from new_rows n
-    join old_rows o on o.id = n.id
-    where (n.requires_completion and n.is_published and n.deleted_at is null)
-      <> (o.requires_completion and o.is_published and o.deleted_at is null)
-  ));
-  return null;
-end
-$$;
-
-create function private.recount_after_removed_lessons()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.recount_courses(array(
-    select distinct o.course_id from old_rows o where o.requires_completion and o.is_published and o.deleted_at is null
-  ));
-  return null;
-end
-$$;
-
-create trigger _600_recount_added after insert on lms.lessons
-  referencing new table as new_rows
-  for each statement execute function private.recount_after_added_lessons();
-create trigger _600_recount_changed after update on lms.lessons
-  referencing old table as old_rows new table as new_rows
-  for each statement execute function private.recount_after_changed_lessons();
-create trigger _600_recount_removed after delete on lms.lessons
-  referencing old table as old_rows
-  for each statement execute function private.recount_after_removed_lessons();
+comment on function ops.recount_progress is
+  'Counts the open enrolments, or those of one course, again from lesson_progress and their versions; returns how many '
+  'differed.';
+grant execute on function ops.recount_progress to service_role;
 
 -- Asking for less than before completes those who have done everything and now reach it; asking for more takes nothing
 -- away. The update changes nothing by itself: it has the enrolments settled.
@@ -485,8 +604,9 @@ $$;
 
 comment on function lms.record_progress is
   'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; '
-  'time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused; '
-  '403 membership_suspended; 422 invalid_percentage.';
+  'time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused, '
+  'lesson_locked with details = [{code, message, details}], lesson_not_in_version, evidence_required; 403 '
+  'membership_suspended; 422 invalid_percentage.';
 
 create function lms.complete_lesson(p_lesson_id uuid)
 returns lms.progress_receipt

@@ -103,13 +103,21 @@ create policy "The staff of a course is seen with the course" on lms.course_staf
 -- Modules and lessons: the syllabus is seen with the course
 -- =====================================================================================================
 
-create policy "Modules are seen with their public course" on lms.modules
+create policy "Published modules are seen with their public course" on lms.modules
   for select to anon
-  using (deleted_at is null and exists (select from lms.courses c where c.id = course_id));
+  using (deleted_at is null and published_at is not null and exists (select from lms.courses c where c.id = course_id));
 
-create policy "Modules are seen with their course" on lms.modules
+create policy "Modules are seen with their course, drafts by staff and scope" on lms.modules
   for select to authenticated
-  using (deleted_at is null and exists (select from lms.courses c where c.id = course_id));
+  using (
+    deleted_at is null
+    and exists (select from lms.courses c where c.id = course_id)
+    and (
+      published_at is not null
+      or course_id = any (array(select private.staffed_courses()))
+      or tenant_id = any (array(select private.tenants_partly_where('catalog.read')))
+    )
+  );
 
 create policy "Modules are added by staff" on lms.modules
   for insert to authenticated
@@ -138,7 +146,10 @@ create policy "Modules are changed by staff" on lms.modules
 
 create policy "Published lessons are seen with their public course" on lms.lessons
   for select to anon
-  using (deleted_at is null and is_published and exists (select from lms.courses c where c.id = course_id));
+  using (
+    deleted_at is null and is_published and published_at is not null
+    and exists (select from lms.courses c where c.id = course_id)
+  );
 
 create policy "Lessons are seen with their course, drafts by staff and scope" on lms.lessons
   for select to authenticated
@@ -146,7 +157,7 @@ create policy "Lessons are seen with their course, drafts by staff and scope" on
     deleted_at is null
     and exists (select from lms.courses c where c.id = course_id)
     and (
-      is_published
+      (is_published and published_at is not null)
       or course_id = any (array(select private.staffed_courses()))
       or tenant_id = any (array(select private.tenants_partly_where('catalog.read')))
     )

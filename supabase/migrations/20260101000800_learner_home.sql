@@ -21,7 +21,8 @@ create type lms.outline_lesson as (
   is_preview boolean,
   status text,
   progress_percentage numeric,
-  completed_at timestamptz
+  completed_at timestamptz,
+  obstacles lms.eligibility_reason[]
 );
 create type lms.outline_module as (
   id uuid, title text, description text, order_index integer, lessons lms.outline_lesson[]
@@ -31,13 +32,30 @@ create type lms.course_outline as (
   title text,
   enrollment_id uuid,
   enrollment_status text,
+  version integer,
   percentage numeric,
   completed_lessons integer,
   total_lessons integer,
   modules lms.outline_module[]
 );
 
-comment on type lms.course_outline is 'Modules and lessons of a course in order, each lesson with the caller''s progress.';
+comment on type lms.course_outline is
+  'Modules and lessons of a course in order, each lesson with the caller''s progress and what keeps it closed to them.';
+
+-- Definer, because the latest version is readable by those enrolled in it only; the caller has seen the course.
+create function private.version_outline(p_course_id uuid, p_version_id uuid)
+returns setof lms.version_lessons
+language plpgsql
+stable security definer
+rows 20
+set search_path = ''
+as $$
+declare
+  v_version_id constant uuid := coalesce(p_version_id, (private.latest_version(p_course_id)).id);
+begin
+  return query select * from lms.version_lessons l where l.version_id = v_version_id;
+end
+$$;
 
 create function lms.get_course_outline(p_course_id uuid)
 returns lms.course_outline
@@ -47,6 +65,7 @@ set search_path = ''
 as $$
 declare
   v_outline lms.course_outline;
+  v_version_id uuid;
 begin
   select c.id, c.title into v_outline.course_id, v_outline.title
   from lms.courses c
@@ -55,9 +74,9 @@ begin
     perform private.fail('course_not_found', 'There is no such course.', 404);
   end if;
 
-  select e.id, e.status, e.progress_percentage, e.items_done, e.items_total
+  select e.id, e.status, e.progress_percentage, e.items_done, e.items_total, e.version_id
   into v_outline.enrollment_id, v_outline.enrollment_status, v_outline.percentage,
-    v_outline.completed_lessons, v_outline.total_lessons
+    v_outline.completed_lessons, v_outline.total_lessons, v_version_id
   from lms.enrollments e
   where e.course_id = p_course_id and e.user_id = (select auth.uid())
   order by e.cycle desc
@@ -66,30 +85,68 @@ begin
     v_outline.percentage := 0;
     v_outline.completed_lessons := 0;
     v_outline.total_lessons := private.count_course_items(p_course_id);
+  else
+    select v.number, v.title into v_outline.version, v_outline.title
+    from lms.course_versions v
+    where v.id = v_version_id;
   end if;
 
-  select coalesce(array_agg((m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index), '{}')
-  into v_outline.modules
-  from lms.modules m
-  cross join lateral (
-    select coalesce(
-      array_agg((
-        l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
-        coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at
-      )::lms.outline_lesson order by l.order_index),
-      '{}'
-    ) as list
-    from lms.lessons l
-    left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.id
-    where l.module_id = m.id
-  ) lessons
-  where m.course_id = p_course_id;
+  -- Whoever works on the course, or may see drafts, and does not take it sees the draft.
+  if v_version_id is null and (
+    p_course_id = any (array(select private.staffed_courses()))
+    or (select c.tenant_id from lms.courses c where c.id = p_course_id)
+      = any (array(select private.tenants_partly_where('catalog.read')))
+  ) then
+    select coalesce(array_agg(
+      (m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index
+    ), '{}')
+    into v_outline.modules
+    from lms.modules m
+    cross join lateral (
+      select coalesce(
+        array_agg((
+          l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
+          'not_started', 0, null, '{}'
+        )::lms.outline_lesson order by l.order_index),
+        '{}'
+      ) as list
+      from lms.lessons l
+      where l.module_id = m.id
+    ) lessons
+    where m.course_id = p_course_id;
+    return v_outline;
+  end if;
+
+  with lessons as (
+    select
+      l.module_id, l.module_title, l.module_description, l.module_index, l.lesson_index,
+      (
+        l.lesson_id, l.title, l.type, l.duration, l.lesson_index, l.requires_completion, true, l.is_preview,
+        coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at,
+        coalesce(g.obstacles, '{}')
+      )::lms.outline_lesson as item
+    from private.version_outline(p_course_id, v_version_id) l
+    left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.lesson_id
+    left join private.closed_lessons_of_caller(v_outline.enrollment_id) g on g.lesson_id = l.lesson_id
+  ), modules as (
+    select
+      (
+        l.module_id, l.module_title, l.module_description, l.module_index, array_agg(l.item order by l.lesson_index)
+      )::lms.outline_module as item,
+      l.module_index
+    from lessons l
+    group by l.module_id, l.module_title, l.module_description, l.module_index
+  )
+  select coalesce(array_agg(m.item order by m.module_index), '{}') into v_outline.modules
+  from modules m;
   return v_outline;
 end
 $$;
 
 comment on function lms.get_course_outline is
-  'Structure of a course and the caller''s progress in its latest cycle, in one call. 404 course_not_found.';
+  'Structure of a course and the caller''s progress in its latest cycle, in one call: of the version that they take; for '
+  'others of the latest version, for staff and those who see drafts of the draft. Each lesson says what keeps it closed '
+  '(obstacles, empty when it is open). 404 course_not_found.';
 
 -- =====================================================================================================
 -- Content of a lesson
@@ -102,6 +159,7 @@ create type lms.lesson_content as (
   lesson_id uuid,
   course_id uuid,
   module_id uuid,
+  version integer,
   title text,
   description text,
   type text,
@@ -113,86 +171,168 @@ create type lms.lesson_content as (
   blocks lms.lesson_content_block[]
 );
 
-comment on type lms.lesson_content is 'A lesson with its blocks in order and the caller''s own progress.';
+comment on type lms.lesson_content is
+  'A lesson with its blocks in order and the learner''s progress. version: null of the draft.';
 
--- Definer, because blocks are readable by authors only; so it checks its caller: previews are for everyone who sees
--- the lesson, the rest for those enrolled, course staff and catalogue administrators.
-create function private.read_lesson_blocks(p_lesson_id uuid)
-returns lms.lesson_content_block[]
+-- Definer, because obstacles are found in tables that learners do not read; own enrolments only.
+create function private.closed_lessons_of_caller(p_enrollment_id uuid)
+returns setof lms.lesson_gate
+language plpgsql
+stable security definer
+rows 10
+set search_path = ''
+as $$
+begin
+  if exists (
+    select from lms.enrollments e
+    where e.id = p_enrollment_id and e.user_id = (select auth.uid()) and e.status in ('enrolled', 'in_progress', 'paused')
+  ) then
+    return query select * from private.closed_lessons(p_enrollment_id);
+  end if;
+end
+$$;
+
+-- Definer, because this is the only route to content for most; so it decides by the caller: of the cycle that they take or
+-- have completed, for authors of the draft, and for others of the latest version's previews.
+create function private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid)
+returns lms.lesson_content
 language plpgsql
 stable security definer
 set search_path = ''
 as $$
 declare
-  v_lesson lms.lessons;
-begin
-  select * into v_lesson from lms.lessons l where l.id = p_lesson_id;
-  if private.is_api_call() and not coalesce(
-    (v_lesson.is_published and (v_lesson.is_preview or v_lesson.course_id = any (array(select private.enrolled_courses()))))
-      or v_lesson.course_id = any (array(select private.staffed_courses()))
-      or v_lesson.tenant_id = any (array(select private.tenants_where('catalog.write'))),
-    false
-  ) then
-    perform private.fail(
-      'not_enrolled', 'The content of this lesson is for those enrolled in the course.', 403,
-      jsonb_build_object('course_id', v_lesson.course_id), 'Enrol first: lms.enroll.'
-    );
-  end if;
-  return coalesce(
-    (
-      select array_agg(
-        (b.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index)::lms.lesson_content_block
-        order by b.order_index
-      )
-      from lms.lesson_blocks b
-      where b.lesson_id = p_lesson_id and b.deleted_at is null
-    ),
-    '{}'
-  );
-end
-$$;
-
-create function lms.get_lesson(p_lesson_id uuid)
-returns lms.lesson_content
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
   v_content lms.lesson_content;
+  v_enrollment lms.enrollments;
+  v_course record;
+  v_lesson lms.version_lessons;
+  v_is_author boolean;
 begin
-  select l.id, l.course_id, l.module_id, l.title, l.description, l.type, l.duration, l.objectives
-  into v_content.lesson_id, v_content.course_id, v_content.module_id, v_content.title, v_content.description,
-    v_content.type, v_content.duration, v_content.objectives
-  from lms.lessons l
-  where l.id = p_lesson_id;
-  if not found then
-    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  select l.tenant_id, l.course_id into v_course from lms.lessons l where l.id = p_lesson_id;
+  v_is_author := not private.is_api_call() or coalesce(
+    v_course.course_id = any (array(select private.staffed_courses()))
+      or v_course.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  );
+  -- The date is the fact: an open cycle that has run out shows nothing, whether a job has been by or not.
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.course_id = v_course.course_id and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    and e.user_id = (select auth.uid())
+    and e.tenant_id = any (array(select private.joined_tenants()))
+    and (e.expires_at is null or e.expires_at > now())
+    and (p_enrollment_id is null or e.id = p_enrollment_id)
+  order by e.cycle desc
+  limit 1;
+
+  if v_enrollment.id is null and p_enrollment_id is not null then
+    -- What somebody was trained on is shown to those who answer for the course.
+    select * into v_enrollment
+    from lms.enrollments e
+    where e.id = p_enrollment_id and e.course_id = v_course.course_id and v_is_author;
+    if not found then
+      perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+    end if;
   end if;
-  v_content.blocks := private.read_lesson_blocks(p_lesson_id);
-  -- Anonymous callers may read previews, but hold no right on progress: for them the query is never planned.
-  if (select auth.uid()) is not null then
-    -- Of the latest cycle, as in the outline.
-    select p.status, p.progress_percentage, p.last_position
-    into v_content.status, v_content.progress_percentage, v_content.last_position
-    from lms.lesson_progress p
-    where p.lesson_id = p_lesson_id and p.enrollment_id = (
-      select e.id
-      from lms.enrollments e
-      where e.user_id = (select auth.uid()) and e.course_id = v_content.course_id
-      order by e.cycle desc
-      limit 1
-    );
+
+  if v_enrollment.id is not null then
+    select * into v_lesson
+    from lms.version_lessons l
+    where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id;
+    if not found and not v_is_author then
+      perform private.refuse_progress('other_version', v_course.course_id);
+    elsif found and not v_lesson.is_preview and v_enrollment.status <> 'completed' and v_enrollment.user_id is not distinct from (select auth.uid()) then
+      perform private.refuse_closed_lesson(v_enrollment.id, p_lesson_id);
+    end if;
+  elsif not v_is_author then
+    select * into v_lesson
+    from lms.version_lessons l
+    where l.version_id = (private.latest_version(v_course.course_id)).id and l.lesson_id = p_lesson_id and l.is_preview;
+    if not found then
+      perform private.fail(
+        'not_enrolled', 'The content of this lesson is for those enrolled in the course.', 403,
+        jsonb_build_object('course_id', v_course.course_id), 'Enrol first: lms.enroll.'
+      );
+    end if;
   end if;
+
+  if v_lesson.lesson_id is not null then
+    v_content := (
+      v_lesson.lesson_id, v_lesson.course_id, v_lesson.module_id,
+      (select v.number from lms.course_versions v where v.id = v_lesson.version_id),
+      v_lesson.title, v_lesson.description, v_lesson.type, v_lesson.duration, v_lesson.objectives, null, null, null, null
+    )::lms.lesson_content;
+    select array_agg((r.block_id, r.type, r.title, r.content, r.metadata, r.is_optional, b.order_index)::lms.lesson_content_block
+      order by b.order_index)
+    into v_content.blocks
+    from lms.version_blocks b
+    join lms.block_revisions r on r.id = b.revision_id
+    where b.version_id = v_lesson.version_id and b.lesson_id = p_lesson_id;
+  else
+    select l.id, l.course_id, l.module_id, l.title, l.description, l.type, l.duration, l.objectives
+    into v_content.lesson_id, v_content.course_id, v_content.module_id, v_content.title, v_content.description,
+      v_content.type, v_content.duration, v_content.objectives
+    from lms.lessons l
+    where l.id = p_lesson_id and l.deleted_at is null;
+    if not found then
+      perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+    end if;
+    select array_agg((b.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index)::lms.lesson_content_block
+      order by b.order_index)
+    into v_content.blocks
+    from lms.lesson_blocks b
+    where b.lesson_id = p_lesson_id and b.deleted_at is null;
+  end if;
+  v_content.blocks := coalesce(v_content.blocks, '{}');
+
+  select p.status, p.progress_percentage, p.last_position
+  into v_content.status, v_content.progress_percentage, v_content.last_position
+  from lms.lesson_progress p
+  where p.enrollment_id = v_enrollment.id and p.lesson_id = p_lesson_id;
   v_content.status := coalesce(v_content.status, 'not_started');
   v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
   return v_content;
 end
 $$;
 
+create function lms.get_lesson(p_lesson_id uuid, p_enrollment_id uuid default null)
+returns lms.lesson_content
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Read as the caller. A lesson that has left the draft since is known to those who take it.
+  if not exists (select from lms.lessons l where l.id = p_lesson_id)
+    and not private.takes_lesson(p_lesson_id)
+  then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  end if;
+  return private.read_lesson(p_lesson_id, p_enrollment_id);
+end
+$$;
+
+create function private.takes_lesson(p_lesson_id uuid)
+returns boolean
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+begin
+  return exists (
+    select
+    from lms.version_lessons l
+    join lms.courses c on c.id = l.course_id and c.deleted_at is null
+    where l.lesson_id = p_lesson_id and l.version_id = any (array(select private.my_versions()))
+      and l.course_id = any (array(select private.enrolled_courses()))
+  );
+end
+$$;
+
 comment on function lms.get_lesson is
-  'A lesson with its blocks. Previews are for everyone who sees the lesson, the rest for those enrolled and for staff. '
-  '404 lesson_not_found; 403 not_enrolled.';
+  'A lesson with its blocks, as the caller takes it: the version of their cycle, the latest one or p_enrollment_id. Authors '
+  'who are not enrolled get the draft; previews of the latest version are for everyone who sees the lesson. With '
+  'p_enrollment_id, authors see what a learner was trained on. 404 lesson_not_found, enrollment_not_found; 403 '
+  'not_enrolled; 409 lesson_locked with details = [{code, message, details}], lesson_not_in_version.';
 
 -- =====================================================================================================
 -- Courses of a learner
@@ -243,11 +383,13 @@ begin
     end if;
   end if;
   return query
-  select c.id, c.title::text, e.progress_percentage, e.id, e.status, e.cycle, c.slug::text, c.thumbnail_url::text,
-    e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
+  -- INV-C3: a course that is no longer shown stays in the record, under the title that it was taken by.
+  select e.course_id, coalesce(c.title, v.title)::text, e.progress_percentage, e.id, e.status, e.cycle, c.slug::text,
+    c.thumbnail_url::text, e.enrolled_at, e.due_at, e.completed_at, e.last_accessed_at
   from lms.enrollments e
-  join lms.courses c on c.id = e.course_id
-  where e.user_id = v_user_id
+  left join lms.courses c on c.id = e.course_id
+  left join lms.course_versions v on v.id = e.version_id
+  where e.user_id = v_user_id and (c.id is not null or v.id is not null)
     and (p_after_enrollment_id is null or (e.enrolled_at, e.id) < (v_after, p_after_enrollment_id))
   order by e.enrolled_at desc, e.id desc
   limit p_limit;
@@ -374,7 +516,8 @@ comment on function lms.get_dashboard is
   'The caller''s home screen in one call: up to 10 active courses (last used first), statistics, the 10 lessons completed '
   'last, and up to 10 due items (soonest first).';
 
-grant execute on function private.read_lesson_blocks, lms.get_lesson to anon, authenticated, service_role;
+grant execute on function private.read_lesson, private.takes_lesson, lms.get_lesson to anon, authenticated, service_role;
+grant execute on function private.version_outline, private.closed_lessons_of_caller to authenticated, service_role;
 grant execute on function lms.get_course_outline, lms.get_user_courses, lms.get_dashboard to authenticated, service_role;
 
 notify pgrst, 'reload schema';

@@ -589,9 +589,15 @@ select
   ),
   audit.watch('lms.courses'),
   audit.watch('lms.course_staff'),
-  audit.watch('lms.modules'),
-  audit.watch('lms.lessons'),
+  audit.watch('lms.modules', ignored => '{published_at}'),
+  audit.watch('lms.lessons', ignored => '{published_at}'),
   audit.watch('lms.lesson_blocks'),
+  audit.watch('lms.lesson_prerequisites'),
+  audit.watch('lms.course_versions'),
+  -- What a version consists of comes with it and never changes: the hash in course_versions stands for it.
+  audit.watch('lms.version_lessons', corrections => 'true'),
+  audit.watch('lms.block_revisions', corrections => 'true'),
+  audit.watch('lms.version_blocks', corrections => 'true'),
   -- What recording progress writes is derived from lesson_progress, and far too frequent.
   audit.watch(
     'lms.enrollments',
@@ -600,7 +606,9 @@ select
   audit.watch(
     'lms.lesson_progress',
     corrections => 'new.progress_percentage < old.progress_percentage or new.completed_at <> old.completed_at'
-  );
+  ),
+  audit.watch('lms.block_progress', corrections => 'new.progress_percentage < old.progress_percentage'),
+  audit.watch('lms.progress_corrections', personal => '{reason}');
 
 select ops.register_job(
   'make-audit-partitions', '41 2 * * *', 'ops.make_audit_partitions', interval '3 days',

@@ -251,8 +251,16 @@ begin
   insert into lms.lesson_blocks (lesson_id, type, content, order_index)
   select tests.id(slug || '/' || n), 'markdown', jsonb_build_object('markdown', 'Secret of lesson ' || n), 0
   from generate_series(1, lessons) as n;
+  if status <> 'draft' then
+    perform private.freeze_course(tests.id(slug));
+  end if;
   return tests.id(slug);
 end
+$$;
+
+-- What publishing does, without asking who or whether.
+create function tests.republish(course text) returns integer language sql as $$
+  select (private.freeze_course(tests.id(course))).number
 $$;
 
 -- The enrolment is tests.id('<name> takes <course>').

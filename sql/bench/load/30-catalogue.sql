@@ -61,6 +61,46 @@ select md5('block:' || l.id || ':' || b)::uuid, l.tenant_id, l.course_id, l.id, 
   jsonb_build_object('html', '<p>' || repeat('A paragraph of text. ', 20) || '</p>'), b
 from lms.lessons l, generate_series(0, 1) b;
 
+-- One version of each, as it stands.
+insert into lms.course_versions (
+  id, tenant_id, course_id, number, title, description, language, is_sequential, items_total, content_hash, published_at
+)
+select
+  bench.id('version', c.n), k.tenant_id, k.id, 1, k.title, k.description, k.language, false,
+  (select count(*) from lms.lessons l where l.course_id = k.id and l.requires_completion and l.is_published and l.deleted_at is null),
+  md5('version:' || c.n), k.published_at
+from bench.course c
+join lms.courses k on k.id = c.id;
+
+insert into lms.version_lessons (
+  version_id, lesson_id, tenant_id, course_id, module_id, module_title, module_description, module_index, lesson_index,
+  title, description, type, duration, requires_completion, is_preview, objectives, completion_rule,
+  required_watched_percentage, prerequisite_ids
+)
+select
+  bench.id('version', c.n), l.id, l.tenant_id, l.course_id, l.module_id, m.title, m.description,
+  dense_rank() over (partition by c.n order by m.order_index) - 1,
+  row_number() over (partition by c.n order by m.order_index, l.order_index) - 1,
+  l.title, l.description, l.type, l.duration, l.requires_completion, l.is_preview, l.objectives, l.completion_rule,
+  l.required_watched_percentage, '{}'
+from bench.course c
+join lms.lessons l on l.course_id = c.id and l.is_published and l.deleted_at is null
+join lms.modules m on m.id = l.module_id;
+
+insert into lms.block_revisions (id, tenant_id, course_id, lesson_id, block_id, content_hash, type, content, metadata, is_optional)
+select b.id, b.tenant_id, b.course_id, b.lesson_id, b.id, md5(b.id::text), b.type, b.content, b.metadata, b.is_optional
+from lms.lesson_blocks b
+join lms.lessons l on l.id = b.lesson_id and l.is_published and l.deleted_at is null;
+
+insert into lms.version_blocks (version_id, block_id, tenant_id, course_id, lesson_id, revision_id, order_index, is_preview)
+select v.version_id, b.block_id, b.tenant_id, b.course_id, b.lesson_id, b.id,
+  row_number() over (partition by v.version_id, b.lesson_id order by b.block_id) - 1, v.is_preview
+from lms.block_revisions b
+join lms.version_lessons v on v.lesson_id = b.lesson_id;
+
+update lms.modules set published_at = '2023-01-02';
+update lms.lessons set published_at = '2023-01-02' where is_published and deleted_at is null;
+
 -- The lessons that a learner can work through, in order, with what the first `ordinal` of them add up to.
 create table bench.lesson as
 select
@@ -88,4 +128,5 @@ from (
 ) s
 where s.course_n = c.n;
 
-analyze bench.course, bench.lesson, lms.courses, lms.course_staff, lms.modules, lms.lessons, lms.lesson_blocks;
+analyze bench.course, bench.lesson, lms.courses, lms.course_staff, lms.modules, lms.lessons, lms.lesson_blocks,
+  lms.course_versions, lms.version_lessons, lms.version_blocks, lms.block_revisions;

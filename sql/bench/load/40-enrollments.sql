@@ -108,12 +108,12 @@ end
 $$;
 
 insert into lms.enrollments (
-  id, tenant_id, course_id, user_id, unit_id, cycle, status, source, due_at, enrolled_at, started_at, completed_at,
+  id, tenant_id, course_id, version_id, user_id, unit_id, cycle, status, source, due_at, enrolled_at, started_at, completed_at,
   dropped_at, paused_at, expired_at, items_total, items_done, time_spent_seconds, current_lesson_id, last_accessed_at,
   final_grade, created_at, updated_at
 )
 select
-  e.id, p.tenant_id, c.id, p.id, p.unit_id, e.cycle, e.status,
+  e.id, p.tenant_id, c.id, bench.id('version', c.n), p.id, p.unit_id, e.cycle, e.status,
   case when bench.draw(e.n, 44) < 0.6 then 'assigned' else 'self' end,
   case when bench.draw(e.n, 44) < 0.6 then e.enrolled_at + interval '90 days' end,
   e.enrolled_at, e.started_at,

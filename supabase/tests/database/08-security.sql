@@ -62,6 +62,10 @@ select set_eq(
     'authenticated lms.org_units DELETE', 'authenticated lms.memberships DELETE', 'authenticated lms.roles DELETE', 'authenticated lms.role_permissions DELETE',
     'authenticated lms.assignable_roles DELETE', 'authenticated lms.role_grants DELETE', 'authenticated lms.invitations DELETE', 'authenticated lms.cohorts DELETE',
     'authenticated lms.cohort_members DELETE',
+    -- Versions, gating and what follows from them.
+    'authenticated lms.course_versions SELECT', 'authenticated lms.version_lessons SELECT', 'authenticated lms.version_blocks SELECT', 'anon lms.version_blocks SELECT',
+    'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
+    'authenticated lms.lesson_prerequisites SELECT', 'anon lms.lesson_prerequisites SELECT', 'authenticated lms.lesson_prerequisites DELETE',
     'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -92,18 +96,21 @@ select set_eq(
     'authenticated lms.cohorts INSERT description ends_on name starts_on tenant_id unit_id',
     'authenticated lms.cohorts UPDATE archived_at description ends_on name starts_on unit_id',
     'authenticated lms.cohort_members INSERT cohort_id user_id',
-    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
-    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
+    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
     'authenticated lms.modules INSERT course_id description order_index title',
     'authenticated lms.modules UPDATE description order_index title',
-    'authenticated lms.lessons INSERT description duration is_preview is_published module_id objectives order_index requires_completion title type',
-    'authenticated lms.lessons UPDATE description duration is_preview is_published module_id objectives order_index requires_completion title type',
+    'authenticated lms.lessons INSERT completion_rule description duration is_preview is_published module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
+    'authenticated lms.lessons UPDATE completion_rule description duration is_preview is_published module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
     'authenticated lms.lesson_blocks INSERT content is_optional lesson_id metadata order_index title type',
     'authenticated lms.lesson_blocks UPDATE content is_optional metadata order_index title type',
     'authenticated lms.enrollments INSERT course_id due_at enrolled_at expires_at user_id',
     'authenticated lms.enrollments UPDATE due_at expires_at',
     'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
-    'authenticated lms.lesson_progress UPDATE completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id'
+    'authenticated lms.lesson_progress UPDATE completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
+    'authenticated lms.lesson_prerequisites INSERT lesson_id prerequisite_lesson_id',
+    'authenticated lms.block_progress INSERT block_id last_position progress_percentage user_id watched',
+    'authenticated lms.block_progress UPDATE block_id last_position progress_percentage user_id watched'
   ],
   'clients write exactly these columns'
 );
@@ -124,16 +131,18 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
     and exposed = exists (select from tests.exposed e where e.oid = p.pronamespace)
 $$;
 
-select set_eq($$ select tests.executable_by('anon', true) $$, array['lms.get_invitation(text)', 'lms.get_lesson(uuid)'], 'anonymous callers can call exactly these functions');
+select set_eq($$ select tests.executable_by('anon', true) $$, array['lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
-    'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
+    'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid,uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
     'lms.invite(uuid,text,text,uuid,boolean,text,text,text,text)', 'lms.get_invitation(text)', 'lms.accept_invitation(text)', 'lms.revoke_invitation(uuid)', 'lms.leave_tenant(uuid)',
     'lms.get_health()', 'lms.get_my_access()', 'lms.get_tenants(integer,text)', 'lms.create_tenant(text,text,text,text,text,text)', 'lms.set_tenant_active(uuid,boolean)',
     'lms.import_people(uuid,jsonb,boolean,integer,boolean)', 'lms.get_audit_heads(uuid)',
     'lms.get_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)',
+    'lms.check_course(uuid)', 'lms.unpublish_course(uuid)', 'lms.get_version_diff(uuid,integer,integer)', 'lms.migrate_enrollments(uuid,text,integer,integer)',
+    'lms.preview_enrollment_migration(uuid,text,integer,integer,uuid)', 'lms.record_block_progress(uuid,numeric,jsonb,jsonb)', 'lms.correct_progress(uuid,uuid,numeric,text)',
     'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
   ],
   'people signed in can call exactly these functions'
@@ -142,7 +151,7 @@ select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
     'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
-    'private.joined_tenants()', 'private.my_courses()', 'private.my_tenants()', 'private.preview_invitation(text)', 'private.read_lesson_blocks(uuid)', 'private.staffed_courses()',
+    'private.joined_tenants()', 'private.my_courses()', 'private.my_tenants()', 'private.preview_invitation(text)', 'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.staffed_courses()',
     'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
   ],
   'what runs as an anonymous caller reaches exactly these helpers'
@@ -154,7 +163,10 @@ select set_eq(
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
     'private.is_api_call()', 'private.is_block_content(text,jsonb)', 'private.is_knowledge_profile(jsonb)', 'private.is_learning_preferences(jsonb)', 'private.is_list_of_words(jsonb)',
     'private.is_map_of_web_addresses(jsonb)', 'private.is_safe_html(text)', 'private.is_time_zone(text)', 'private.is_web_address(text)', 'private.my_courses()', 'private.my_tenants()',
-    'private.read_lesson_blocks(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
+    'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.require_course_publisher(uuid)', 'private.check_course_for_caller(uuid)',
+    'private.diff_versions(uuid,integer,integer)', 'private.migration_target(uuid,text,integer)', 'private.preview_migration_of(lms.enrollments,lms.course_versions,text)',
+    'private.move_enrollments(lms.course_versions,text,integer)', 'private.parse_watched(jsonb)', 'private.correct_progress_of(uuid,uuid,numeric,text)', 'private.my_versions()', 'private.my_open_lessons()',
+    'private.version_outline(uuid,uuid)', 'private.closed_lessons_of_caller(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
     'private.staffed_courses()', 'private.store_idempotent_answer(text,text,jsonb)', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)', 'private.uuid_v7()',
     'private.joined_tenants()', 'private.my_addresses()', 'private.my_cohorts()', 'private.my_fellows()', 'private.cohorts_where(text)',
     'private.preview_invitation(text)', 'private.issue_invitation(lms.invitations)', 'private.accept_invitation_of_caller(text)', 'private.revoke_open_invitation(uuid)',
@@ -177,8 +189,11 @@ select is_empty($$ select p.pronamespace::regnamespace, p.proname from tests.fun
 select is_empty(
   $$ select p.oid::regprocedure from tests.functions p where p.nspname = 'private' and p.prosecdef and p.proretset and has_function_privilege('authenticated', p.oid, 'execute')
      and exists (select from unnest(p.proargtypes) as t where t in ('uuid'::regtype, 'uuid[]'::regtype)) 
-     -- The first answers for oneself and for people whom one may enrol, the second for administrators of the platform, the third with audit.read.
-     and p.proname not in ('enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail') $$,
+     -- Answer for oneself and for people whom one may enrol; for administrators of the platform; with audit.read; for those who publish the course (two);
+     -- for own enrolments; and the titles of a version, asked by get_course_outline once it has seen the course.
+     and p.proname not in (
+       'enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'closed_lessons_of_caller', 'version_outline'
+     ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'
 );
 select is_empty(
@@ -275,8 +290,8 @@ select is_empty(
   $$ select least(k.conrelid, k.confrelid)::regclass, greatest(k.conrelid, k.confrelid)::regclass, count(*)
      from pg_constraint k join tests.exposed e on e.oid = k.connamespace
      where k.contype = 'f' and k.conrelid <> k.confrelid
-       -- A role that may assign a role: the comment of the table says how to embed.
-       and k.conrelid <> 'lms.assignable_roles'::regclass
+       -- A role that may assign a role, a lesson that waits for a lesson: the comments of the tables say how to embed.
+       and k.conrelid not in ('lms.assignable_roles'::regclass, 'lms.lesson_prerequisites'::regclass)
      group by 1, 2 having count(*) > 1 $$,
   'between two tables there is one foreign key, or PostgREST cannot embed without asking which'
 );
@@ -292,7 +307,7 @@ select is_empty(
 );
 select is_empty(
   $$ select a.attrelid::regclass from pg_attribute a join tests.relations c on c.oid = a.attrelid and c.relkind in ('r', 'p')
-     where a.attname = 'updated_at' and c.oid <> 'lms.lesson_progress'::regclass -- the trigger that judges progress sets it
+     where a.attname = 'updated_at' and c.oid not in ('lms.lesson_progress'::regclass, 'lms.block_progress'::regclass) -- the triggers that judge progress set it
        and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '_100_timestamps' and t.tgfoid = 'private.touch_updated_at'::regproc) $$,
   'every table that says when it was changed has the trigger that says so'
 );

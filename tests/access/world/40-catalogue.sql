@@ -59,3 +59,19 @@ select
   jsonb_build_object('note', world.canary(format('block-metadata.%s.%s', c.name, l.name)))
 from world.courses c
 cross join (values ('first'), ('next'), ('hidden'), ('preview')) as l (name);
+
+insert into lms.lesson_prerequisites (lesson_id, prerequisite_lesson_id)
+select world.id(format('lessons.%s.preview', name)), world.id(format('lessons.%s.first', name))
+from world.courses;
+
+-- What is or was published has a version.
+do $$
+begin
+  perform private.freeze_course(world.id('courses.' || name)) from world.courses where status <> 'draft';
+end
+$$;
+
+insert into world.names (name, id)
+select 'versions.' || c.name, v.id
+from world.courses c
+join lms.course_versions v on v.course_id = world.id('courses.' || c.name);

@@ -31,3 +31,18 @@ select
   case when e.name = 'mover' then 100 else 50 end,
   jsonb_build_object('note', world.canary(format('position.%s.%s', e.name, lesson)))
 from world.enrollments e, unnest(e.lessons) as lesson;
+
+insert into lms.block_progress (enrollment_id, user_id, block_id, progress_percentage, last_position)
+select
+  world.id('enrollments.' || e.name), world.id('people.' || e.person), world.id(format('blocks.%s.%s', e.course, lesson)), 50,
+  jsonb_build_object('note', world.canary(format('block-position.%s.%s', e.name, lesson)))
+from world.enrollments e, unnest(e.lessons) as lesson;
+
+insert into lms.progress_corrections (
+  id, tenant_id, course_id, user_id, enrollment_id, lesson_id, old_percentage, new_percentage, reason, corrected_by
+)
+select
+  world.id('corrections.' || n.name), e.tenant_id, e.course_id, e.user_id, e.id,
+  world.id(format('lessons.%s.first', n.course)), 50, 40, world.canary('correction.' || n.name), null
+from world.enrollments n
+join lms.enrollments e on e.id = world.id('enrollments.' || n.name);

@@ -28,3 +28,23 @@ return (
   from lms.courses c
   where c.id = p_course_id
 );
+
+-- What published content is to this person.
+create function world.content_is(p_kind text, p_version_id uuid, p_course_id uuid, p_is_preview boolean, p_person_id uuid)
+returns boolean
+language sql
+stable
+return p_kind = case
+  when world.course_is('deleted', p_course_id, p_person_id) then 'deleted'
+  when world.course_is('staffed', p_course_id, p_person_id) then 'staffed'
+  when p_is_preview and world.course_is('public', p_course_id, p_person_id) then 'preview'
+  when p_is_preview and world.course_is('foreign_public', p_course_id, p_person_id) then 'foreign_preview'
+  when p_is_preview and world.course_is('restricted', p_course_id, p_person_id) then 'restricted_preview'
+  when exists (
+    select from lms.enrollments e where e.version_id = p_version_id and e.user_id = p_person_id
+  ) then 'own'
+  when p_is_preview and world.course_is('private', p_course_id, p_person_id) then 'private_preview'
+  when world.course_is('foreign', p_course_id, p_person_id) or world.course_is('foreign_public', p_course_id, p_person_id)
+    then 'foreign'
+  else 'tenant'
+end;

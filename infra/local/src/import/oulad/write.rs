@@ -196,6 +196,15 @@ pub(super) async fn write_catalog(client: &mut Client, written: &mut Written) ->
          order by s.module_id, s.week_from nulls first, s.id_site",
     )
     .await?;
+    // Frozen before anybody is enrolled, so that all of a presentation take the same version.
+    add(
+        &transaction,
+        "versions",
+        "select private.freeze_course(i.id)
+         from import_course i
+         where not exists (select from lms.course_versions v where v.course_id = i.id)",
+    )
+    .await?;
     transaction
         .commit()
         .await

@@ -407,6 +407,26 @@ CREATE TYPE lms.dashboard AS (
 ALTER TYPE lms.dashboard OWNER TO postgres;
 
 --
+-- Name: deleted_item; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.deleted_item AS (
+	kind text,
+	id uuid,
+	course_id uuid,
+	title text,
+	deleted_at timestamp with time zone
+);
+
+ALTER TYPE lms.deleted_item OWNER TO postgres;
+
+--
+-- Name: TYPE deleted_item; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.deleted_item IS 'kind: course, module, lesson or block; what was deleted with it is not listed apart.';
+
+--
 -- Name: enrollment_eligibility; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -2760,6 +2780,115 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_lesson_blocks() OWNER TO postgres;
+
+--
+-- Name: record_lms_lesson_notes(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_lesson_notes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', audit.hash_personal('lms.lesson_notes.body', to_jsonb(old.body)),
+      'new', audit.hash_personal('lms.lesson_notes.body', to_jsonb(new.body))
+    ));
+  end if;
+  if old."position" is distinct from new."position" then
+    v_changes := v_changes || jsonb_build_object('position', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old."position")),
+      'new', audit.shorten(to_jsonb(new."position"))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.lesson_notes', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_lesson_notes() OWNER TO postgres;
 
 --
 -- Name: record_lms_lesson_prerequisites(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -5425,6 +5554,124 @@ ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p
 COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
 
 --
+-- Name: delete_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_block(p_block_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.lesson_blocks b where b.id = p_block_id) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+  perform private.delete_part('block', p_block_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_block(p_block_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_block(p_block_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_block(p_block_id uuid) IS 'Takes a block out of the draft; published versions keep it. 404 block_not_found; 403 as delete_module.';
+
+--
+-- Name: delete_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_course(p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  perform private.delete_course_of(p_course_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_course(p_course_id uuid) IS 'Takes a course away; what people did in it stays on record, and restore_course brings it back. 404 course_not_found; 403 when the caller is neither staff of it nor holds catalog.write; 409 course_in_use {open_enrollments}.';
+
+--
+-- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_lesson(p_lesson_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.lessons l where l.id = p_lesson_id) then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  end if;
+  perform private.delete_part('lesson', p_lesson_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_lesson(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_lesson(p_lesson_id uuid) IS 'Takes a lesson and its blocks out of the draft; published versions keep them. 404 lesson_not_found; 403 as delete_module.';
+
+--
+-- Name: delete_module(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_module(p_module_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.modules m where m.id = p_module_id) then
+    perform private.fail('module_not_found', 'There is no such module.', 404);
+  end if;
+  perform private.delete_part('module', p_module_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_module(p_module_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_module(p_module_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_module(p_module_id uuid) IS 'Takes a module, its lessons and their blocks out of the draft; published versions keep them. restore_module brings all of it back. 404 module_not_found; 403 when the caller is neither staff of the course nor holds catalog.write.';
+
+--
+-- Name: duplicate_course(uuid, uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid DEFAULT NULL::uuid, p_slug text DEFAULT NULL::text, p_title text DEFAULT NULL::text) RETURNS lms.courses
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return private.duplicate_course_of(
+    p_course_id, coalesce(p_tenant_id, (select c.tenant_id from lms.courses c where c.id = p_course_id)), p_slug, p_title
+  );
+end
+$$;
+
+ALTER FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) IS 'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its instructor. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
+
+--
 -- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -5873,6 +6120,30 @@ ALTER FUNCTION lms.get_dashboard() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.get_dashboard() IS 'The caller''s home screen in one call: up to 10 active courses (last used first), statistics, the 10 lessons completed last, and up to 10 due items (soonest first).';
+
+--
+-- Name: get_deleted_items(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer DEFAULT 100, p_after_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.deleted_item
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return query select * from private.list_deleted_items(p_tenant_id, p_limit, p_after_id);
+end
+$$;
+
+ALTER FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) IS 'What the caller can restore in a tenant, last deleted first: courses that they are staff of, or all with catalog.write. Next page: p_after_id = the last one received. 422 invalid_limit.';
 
 --
 -- Name: get_health(); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -6376,6 +6647,416 @@ ALTER FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numer
 --
 
 COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused, lesson_locked with details = [{code, message, details}], lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage.';
+
+--
+-- Name: reorder(uuid, uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_kind text;
+  v_siblings uuid[];
+begin
+  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits.
+  if exists (select from lms.courses c where c.id = p_parent_id) then
+    v_kind := 'module';
+    perform from lms.courses c where c.id = p_parent_id for no key update;
+  elsif exists (select from lms.modules m where m.id = p_parent_id) then
+    v_kind := 'lesson';
+    perform from lms.modules m where m.id = p_parent_id for no key update;
+  elsif exists (select from lms.lessons l where l.id = p_parent_id) then
+    v_kind := 'block';
+    perform from lms.lessons l where l.id = p_parent_id for no key update;
+  else
+    perform private.fail('parent_not_found', 'There is no such course, module or lesson.', 404);
+  end if;
+  if not found then
+    raise insufficient_privilege using message = 'Reordering takes being staff of the course, or catalog.write.';
+  end if;
+
+  v_siblings := case v_kind
+    when 'module' then array(select m.id from lms.modules m where m.course_id = p_parent_id)
+    when 'lesson' then array(select l.id from lms.lessons l where l.module_id = p_parent_id)
+    else array(select b.id from lms.lesson_blocks b where b.lesson_id = p_parent_id)
+  end;
+  if p_ids is null or cardinality(p_ids) <> cardinality(v_siblings)
+    or not (p_ids <@ v_siblings and v_siblings <@ p_ids)
+  then
+    perform private.fail(
+      'order_out_of_date', format('The list is not that of the %ss as they are now.', v_kind), 409,
+      jsonb_build_object(
+        'missing', to_jsonb(array(select s from unnest(v_siblings) s where s <> all (coalesce(p_ids, '{}')))),
+        'unknown', to_jsonb(array(select i from unnest(p_ids) i where i <> all (v_siblings)))
+      ),
+      'Read the list again.'
+    );
+  end if;
+
+  case v_kind
+    when 'module' then
+      update lms.modules m set order_index = p.place - 1
+      from unnest(p_ids) with ordinality as p (id, place)
+      where m.id = p.id and m.order_index <> p.place - 1;
+    when 'lesson' then
+      update lms.lessons l set order_index = p.place - 1
+      from unnest(p_ids) with ordinality as p (id, place)
+      where l.id = p.id and l.order_index <> p.place - 1;
+    else
+      update lms.lesson_blocks b set order_index = p.place - 1
+      from unnest(p_ids) with ordinality as p (id, place)
+      where b.id = p.id and b.order_index <> p.place - 1;
+  end case;
+end
+$$;
+
+ALTER FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION reorder(p_parent_id uuid, p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) IS 'Puts the modules of a course, the lessons of a module or the blocks of a lesson (p_parent_id) into the order of p_ids, which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds catalog.write; 409 order_out_of_date {missing, unknown}.';
+
+--
+-- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_block_content(type text, content jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
+    case type
+      when 'rich_text' then
+        content - array['html', 'plain_text'] = '{}'
+        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
+      when 'markdown' then
+        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
+      when 'image' then
+        content - array['url', 'alt_text', 'caption'] = '{}'
+        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
+      when 'video' then
+        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
+        and private.is_web_address(content ->> 'url')
+      when 'audio' then
+        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'file' then
+        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
+        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
+      when 'link' then
+        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'youtube' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
+      when 'vimeo' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
+      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'interactive' then
+        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'code_exercise' then
+        content - array['language', 'instructions', 'starter_code'] = '{}'
+        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
+    end
+    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
+    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
+    and not exists (
+      select
+      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
+      where case
+        when jsonb_typeof(part.value) = 'null' then false
+        when part.key in ('duration', 'file_size', 'height') then
+          jsonb_typeof(part.value) <> 'number' or part.value < '0'
+        else jsonb_typeof(part.value) <> 'string'
+      end
+    ),
+    false
+  )
+$_$;
+
+ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_block_content(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
+
+--
+-- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lesson_blocks (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    type text NOT NULL,
+    title private.title,
+    content jsonb NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_optional boolean DEFAULT false NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
+    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
+    CONSTRAINT block_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
+);
+
+ALTER TABLE lms.lesson_blocks OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_blocks; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
+
+--
+-- Name: restore_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.restore_block(p_block_id uuid) RETURNS lms.lesson_blocks
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_block lms.lesson_blocks;
+begin
+  perform private.restore_part('block', p_block_id);
+  select * into v_block from lms.lesson_blocks b where b.id = p_block_id;
+  return v_block;
+end
+$$;
+
+ALTER FUNCTION lms.restore_block(p_block_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION restore_block(p_block_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.restore_block(p_block_id uuid) IS 'As restore_module, for a block. 404 block_not_found; 409 parent_deleted.';
+
+--
+-- Name: restore_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.restore_course(p_course_id uuid) RETURNS lms.courses
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return private.restore_course_of(p_course_id);
+end
+$$;
+
+ALTER FUNCTION lms.restore_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION restore_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.restore_course(p_course_id uuid) IS 'Brings back a course that was deleted. 404 course_not_found.';
+
+--
+-- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lessons (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    module_id uuid NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    duration integer,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    requires_completion boolean DEFAULT true NOT NULL,
+    is_published boolean DEFAULT true NOT NULL,
+    is_preview boolean DEFAULT false NOT NULL,
+    objectives text[] DEFAULT '{}'::text[] NOT NULL,
+    completion_rule text DEFAULT 'manual'::text NOT NULL,
+    required_watched_percentage private.percentage DEFAULT 90 NOT NULL,
+    release_after_days integer,
+    release_on date,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text]))),
+    CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
+    CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
+    CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
+    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text]))),
+    CONSTRAINT release_is_within_10_years CHECK (((release_after_days >= 0) AND (release_after_days <= 3650))),
+    CONSTRAINT required_watched_percentage_is_positive CHECK (((required_watched_percentage)::numeric > (0)::numeric))
+);
+
+ALTER TABLE lms.lessons OWNER TO postgres;
+
+--
+-- Name: TABLE lessons; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
+
+--
+-- Name: COLUMN lessons.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
+
+--
+-- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.duration IS 'Minutes.';
+
+--
+-- Name: COLUMN lessons.requires_completion; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.requires_completion IS 'Counts towards the course''s percentage.';
+
+--
+-- Name: COLUMN lessons.is_published; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.is_published IS 'Part of the next version. Learners keep the versions that they take.';
+
+--
+-- Name: COLUMN lessons.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without being enrolled.';
+
+--
+-- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played. By the last two it completes by evidence only.';
+
+--
+-- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.release_after_days IS 'Opens so many days after enrolment, at the beginning of that day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN lessons.release_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.release_on IS 'Opens on this day, at its beginning in the tenant''s time zone.';
+
+--
+-- Name: COLUMN lessons.published_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.published_at IS 'When it first became part of a version; until then only authors see it.';
+
+--
+-- Name: restore_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.restore_lesson(p_lesson_id uuid) RETURNS lms.lessons
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_lesson lms.lessons;
+begin
+  perform private.restore_part('lesson', p_lesson_id);
+  select * into v_lesson from lms.lessons l where l.id = p_lesson_id;
+  return v_lesson;
+end
+$$;
+
+ALTER FUNCTION lms.restore_lesson(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION restore_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.restore_lesson(p_lesson_id uuid) IS 'As restore_module, for a lesson. 404 lesson_not_found; 409 parent_deleted.';
+
+--
+-- Name: modules; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.modules (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT module_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT module_order_is_not_negative CHECK ((order_index >= 0))
+);
+
+ALTER TABLE lms.modules OWNER TO postgres;
+
+--
+-- Name: TABLE modules; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.modules IS 'A part of a course; holds lessons.';
+
+--
+-- Name: COLUMN modules.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.modules.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN modules.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.modules.order_index IS 'Position among the course''s modules, from 0; left out, the module goes last.';
+
+--
+-- Name: COLUMN modules.published_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.modules.published_at IS 'When it first became part of a version; until then only authors see it.';
+
+--
+-- Name: restore_module(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.restore_module(p_module_id uuid) RETURNS lms.modules
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_module lms.modules;
+begin
+  perform private.restore_part('module', p_module_id);
+  select * into v_module from lms.modules m where m.id = p_module_id;
+  return v_module;
+end
+$$;
+
+ALTER FUNCTION lms.restore_module(p_module_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION restore_module(p_module_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.restore_module(p_module_id uuid) IS 'Brings back a module with what was deleted together with it, in its old place or, if that is taken, last. 404 module_not_found; 409 parent_deleted.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -7954,6 +8635,25 @@ ALTER FUNCTION private.cohorts_where(wanted text) OWNER TO postgres;
 COMMENT ON FUNCTION private.cohorts_where(wanted text) IS 'Cohorts in the caller''s scope of a permission.';
 
 --
+-- Name: copied_id(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.copied_id(p_course_id uuid, p_original_id uuid) RETURNS uuid
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select md5(p_course_id::text || p_original_id::text)::uuid
+$$;
+
+ALTER FUNCTION private.copied_id(p_course_id uuid, p_original_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION copied_id(p_course_id uuid, p_original_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.copied_id(p_course_id uuid, p_original_id uuid) IS 'The id of the copy, in the new course, of a module, lesson or block.';
+
+--
 -- Name: copy_builtin_assignable_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8288,6 +8988,69 @@ $$;
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
 
 --
+-- Name: delete_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.delete_course_of(p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_open integer;
+begin
+  perform private.require_course_editor(p_course_id, 'course');
+  select count(*) into v_open
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now());
+  if v_open > 0 then
+    perform private.fail(
+      'course_in_use', 'People are taking this course.', 409, jsonb_build_object('open_enrollments', v_open),
+      'Archive it: archive_course.'
+    );
+  end if;
+  update lms.courses c set deleted_at = now() where c.id = p_course_id and c.deleted_at is null;
+end
+$$;
+
+ALTER FUNCTION private.delete_course_of(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: delete_part(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.delete_part(p_kind text, p_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course_id uuid;
+  -- Not now(): two deletions of one transaction are two.
+  v_at constant timestamptz := clock_timestamp();
+begin
+  v_course_id := case p_kind
+    when 'module' then (select m.course_id from lms.modules m where m.id = p_id)
+    when 'lesson' then (select l.course_id from lms.lessons l where l.id = p_id)
+    else (select b.course_id from lms.lesson_blocks b where b.id = p_id)
+  end;
+  perform private.require_course_editor(v_course_id, p_kind);
+  update lms.modules m set deleted_at = v_at where p_kind = 'module' and m.id = p_id and m.deleted_at is null;
+  update lms.lessons l
+  set deleted_at = v_at
+  where l.deleted_at is null
+    and case p_kind when 'module' then l.module_id = p_id when 'lesson' then l.id = p_id else false end;
+  update lms.lesson_blocks b
+  set deleted_at = v_at
+  where b.deleted_at is null and b.course_id = v_course_id and case p_kind
+    when 'block' then b.id = p_id
+    else b.lesson_id in (select l.id from lms.lessons l where l.course_id = v_course_id and l.deleted_at = v_at)
+  end;
+end
+$$;
+
+ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8565,6 +9328,99 @@ CREATE FUNCTION private.draft_lessons(p_course_id uuid) RETURNS SETOF lms.versio
 $$;
 
 ALTER FUNCTION private.draft_lessons(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) RETURNS lms.courses
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_source lms.courses;
+  v_copy lms.courses;
+begin
+  select * into v_source from lms.courses c where c.id = p_course_id for share;
+  if private.is_api_call() then
+    if not coalesce(
+      v_source.id = any (array(select private.staffed_courses()))
+        or v_source.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Copying a course takes being staff of it, or catalog.write.';
+    elsif not coalesce(
+      p_tenant_id = any (array(select private.tenants_partly_where('catalog.author')))
+        or p_tenant_id = any (array(select private.tenants_where('catalog.write'))),
+      false
+    ) then
+      -- The same for a tenant that the caller does not belong to and for none.
+      raise insufficient_privilege using message = 'Creating a course there takes catalog.author.';
+    end if;
+  end if;
+
+  insert into lms.courses (
+    tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
+    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential, thumbnail_url,
+    meta_description, meta_keywords, version_label, metadata
+  )
+  values (
+    p_tenant_id,
+    coalesce(p_slug, (
+      select s.slug
+      from (
+        select v_source.slug as slug, 0 as place
+        union all
+        select left(v_source.slug, 90) || '-copy' || case when n > 1 then '-' || n else '' end, n
+        from generate_series(1, 1000) n
+      ) s
+      where not exists (select from lms.courses c where c.tenant_id = p_tenant_id and c.slug = s.slug)
+      order by s.place
+      limit 1
+    )),
+    coalesce(p_title, v_source.title), v_source.description, v_source.visibility, v_source.difficulty, v_source.language,
+    v_source.estimated_minutes, v_source.price, v_source.currency, coalesce((select auth.uid()), v_source.instructor_id),
+    v_source.required_score, v_source.allow_retake, v_source.max_attempts, v_source.capacity, v_source.self_enrollment,
+    v_source.is_sequential, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
+    v_source.version_label, v_source.metadata
+  )
+  returning * into v_copy;
+
+  insert into lms.modules (id, course_id, title, description, order_index)
+  select private.copied_id(v_copy.id, m.id), v_copy.id, m.title, m.description, m.order_index
+  from lms.modules m
+  where m.course_id = p_course_id and m.deleted_at is null;
+
+  insert into lms.lessons (
+    id, module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview,
+    objectives, completion_rule, required_watched_percentage, release_after_days, release_on
+  )
+  select
+    private.copied_id(v_copy.id, l.id), private.copied_id(v_copy.id, l.module_id), l.title, l.description, l.type,
+    l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview, l.objectives, l.completion_rule,
+    l.required_watched_percentage, l.release_after_days, l.release_on
+  from lms.lessons l
+  join lms.modules m on m.id = l.module_id and m.deleted_at is null
+  where l.course_id = p_course_id and l.deleted_at is null;
+
+  insert into lms.lesson_blocks (id, lesson_id, type, title, content, metadata, is_optional, order_index)
+  select
+    private.copied_id(v_copy.id, b.id), l.id, b.type, b.title, b.content, b.metadata, b.is_optional, b.order_index
+  from lms.lesson_blocks b
+  join lms.lessons l on l.id = private.copied_id(v_copy.id, b.lesson_id)
+  where b.course_id = p_course_id and b.deleted_at is null;
+
+  insert into lms.lesson_prerequisites (lesson_id, prerequisite_lesson_id)
+  select l.id, needed.id
+  from lms.lesson_prerequisites p
+  join lms.lessons l on l.id = private.copied_id(v_copy.id, p.lesson_id)
+  join lms.lessons needed on needed.id = private.copied_id(v_copy.id, p.prerequisite_lesson_id)
+  where p.course_id = p_course_id;
+  return v_copy;
+end
+$$;
+
+ALTER FUNCTION private.duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) OWNER TO postgres;
 
 --
 -- Name: end_cohort_memberships(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9295,72 +10151,6 @@ ALTER FUNCTION private.is_api_call() OWNER TO postgres;
 COMMENT ON FUNCTION private.is_api_call() IS 'True when a client is behind the statement, also inside SECURITY DEFINER functions (they change current_user, not the role setting). The service role, jobs and imports are not clients: they may set past times.';
 
 --
--- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_block_content(type text, content jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
-    case type
-      when 'rich_text' then
-        content - array['html', 'plain_text'] = '{}'
-        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
-      when 'markdown' then
-        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
-      when 'image' then
-        content - array['url', 'alt_text', 'caption'] = '{}'
-        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
-      when 'video' then
-        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
-        and private.is_web_address(content ->> 'url')
-      when 'audio' then
-        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'file' then
-        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
-        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
-      when 'link' then
-        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'youtube' then
-        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
-        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
-      when 'vimeo' then
-        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
-        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
-      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
-      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
-      when 'interactive' then
-        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'code_exercise' then
-        content - array['language', 'instructions', 'starter_code'] = '{}'
-        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
-    end
-    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
-    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
-    and not exists (
-      select
-      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
-      where case
-        when jsonb_typeof(part.value) = 'null' then false
-        when part.key in ('duration', 'file_size', 'height') then
-          jsonb_typeof(part.value) <> 'number' or part.value < '0'
-        else jsonb_typeof(part.value) <> 'string'
-      end
-    ),
-    false
-  )
-$_$;
-
-ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION is_block_content(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
-
---
 -- Name: is_correction(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9998,6 +10788,57 @@ end
 $$;
 
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
+
+--
+-- Name: list_deleted_items(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) RETURNS SETOF lms.deleted_item
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  with mine as (
+    select c.id, c.title, c.deleted_at
+    from lms.courses c
+    where c.tenant_id = p_tenant_id and (
+      not private.is_api_call()
+      or c.id = any (array(select private.staffed_courses()))
+      or c.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
+  ), items as (
+    select 'course' as kind, c.id, c.id as course_id, c.title::text as title, c.deleted_at
+    from mine c
+    where c.deleted_at is not null
+    union all
+    select 'module', m.id, m.course_id, m.title::text, m.deleted_at
+    from lms.modules m
+    join mine c on c.id = m.course_id and c.deleted_at is null
+    where m.deleted_at is not null
+    union all
+    select 'lesson', l.id, l.course_id, l.title::text, l.deleted_at
+    from lms.lessons l
+    join mine c on c.id = l.course_id and c.deleted_at is null
+    join lms.modules m on m.id = l.module_id and m.deleted_at is null
+    where l.deleted_at is not null
+    union all
+    select 'block', b.id, b.course_id, coalesce(b.title::text, l.title), b.deleted_at
+    from lms.lesson_blocks b
+    join mine c on c.id = b.course_id and c.deleted_at is null
+    join lms.lessons l on l.id = b.lesson_id and l.deleted_at is null
+    where b.deleted_at is not null
+  )
+  select i.kind, i.id, i.course_id, i.title, i.deleted_at
+  from items i
+  where p_after_id is null
+    or (i.deleted_at, i.id) < (select a.deleted_at, a.id from items a where a.id = p_after_id)
+  order by i.deleted_at desc, i.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) OWNER TO postgres;
 
 --
 -- Name: list_tenants(integer, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10719,6 +11560,24 @@ end
 $$;
 
 ALTER FUNCTION private.place_lesson() OWNER TO postgres;
+
+--
+-- Name: place_lesson_note(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_lesson_note() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select l.tenant_id, l.course_id into new.tenant_id, new.course_id from lms.lessons l where l.id = new.lesson_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  new.course_id := coalesce(new.course_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_lesson_note() OWNER TO postgres;
 
 --
 -- Name: place_lesson_prerequisite(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11468,6 +12327,33 @@ $$;
 ALTER FUNCTION private.require_course(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_course_editor(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_course_editor(p_course_id uuid, p_kind text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not exists (
+    select from lms.courses c
+    where c.id = p_course_id and (
+      c.id = any (array(select private.staffed_courses()))
+      or c.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
+  ) then
+    raise insufficient_privilege using message = 'This takes being staff of the course, or catalog.write.';
+  end if;
+  perform from lms.courses c where c.id = p_course_id for no key update;
+  if not found then
+    perform private.fail(p_kind || '_not_found', format('There is no such %s.', p_kind), 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_course_editor(p_course_id uuid, p_kind text) OWNER TO postgres;
+
+--
 -- Name: require_course_publisher(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11489,6 +12375,24 @@ end
 $$;
 
 ALTER FUNCTION private.require_course_publisher(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_course_restorer(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course_editor(p_course_id, p_kind);
+exception
+  when insufficient_privilege then
+    perform private.fail(p_kind || '_not_found', format('There is no such %s.', p_kind), 404);
+end
+$$;
+
+ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11526,6 +12430,100 @@ end
 $$;
 
 ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: restore_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.restore_course_of(p_course_id uuid) RETURNS lms.courses
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+begin
+  perform private.require_course_restorer(p_course_id, 'course');
+  update lms.courses c set deleted_at = null where c.id = p_course_id returning * into v_course;
+  return v_course;
+end
+$$;
+
+ALTER FUNCTION private.restore_course_of(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: restore_part(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.restore_part(p_kind text, p_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_part record;
+begin
+  if p_kind = 'module' then
+    select m.course_id, m.deleted_at, c.deleted_at is not null as is_below_deleted into v_part
+    from lms.modules m
+    join lms.courses c on c.id = m.course_id
+    where m.id = p_id;
+  elsif p_kind = 'lesson' then
+    select l.course_id, l.deleted_at, coalesce(c.deleted_at, m.deleted_at) is not null as is_below_deleted into v_part
+    from lms.lessons l
+    join lms.modules m on m.id = l.module_id
+    join lms.courses c on c.id = l.course_id
+    where l.id = p_id;
+  else
+    select b.course_id, b.deleted_at, coalesce(c.deleted_at, l.deleted_at) is not null as is_below_deleted into v_part
+    from lms.lesson_blocks b
+    join lms.lessons l on l.id = b.lesson_id
+    join lms.courses c on c.id = b.course_id
+    where b.id = p_id;
+  end if;
+  perform private.require_course_restorer(v_part.course_id, p_kind);
+  if v_part.is_below_deleted then
+    perform private.fail(
+      'parent_deleted', format('What this %s belongs to is deleted.', p_kind), 409, jsonb_build_object('id', p_id),
+      'Restore that first: get_deleted_items lists it.'
+    );
+  end if;
+
+  -- Its place may have been taken since: then it goes last.
+  update lms.modules m
+  set deleted_at = null,
+      order_index = case
+        when exists (
+          select from lms.modules s where s.course_id = m.course_id and s.order_index = m.order_index and s.deleted_at is null
+        ) then (select max(s.order_index) + 1 from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
+        else m.order_index
+      end
+  where p_kind = 'module' and m.id = p_id and m.deleted_at is not null;
+  update lms.lessons l
+  set deleted_at = null,
+      order_index = case
+        when exists (
+          select from lms.lessons s where s.module_id = l.module_id and s.order_index = l.order_index and s.deleted_at is null
+        ) then (select max(s.order_index) + 1 from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
+        else l.order_index
+      end
+  where l.deleted_at = v_part.deleted_at
+    and case p_kind when 'module' then l.module_id = p_id when 'lesson' then l.id = p_id else false end;
+  update lms.lesson_blocks b
+  set deleted_at = null,
+      order_index = case
+        when exists (
+          select from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.order_index = b.order_index and s.deleted_at is null
+        ) then (select max(s.order_index) + 1 from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
+        else b.order_index
+      end
+  where b.deleted_at = v_part.deleted_at and b.course_id = v_part.course_id and case p_kind
+    when 'block' then b.id = p_id
+    when 'lesson' then b.lesson_id = p_id
+    else b.lesson_id in (select l.id from lms.lessons l where l.module_id = p_id)
+  end;
+end
+$$;
+
+ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
 -- Name: revoke_open_invitation(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12497,36 +13495,35 @@ ALTER TABLE lms.course_staff OWNER TO postgres;
 COMMENT ON TABLE lms.course_staff IS 'Who edits, publishes and follows a course: its instructor, co-instructors and trainers.';
 
 --
--- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
+-- Name: lesson_notes; Type: TABLE; Schema: lms; Owner: postgres
 --
 
-CREATE TABLE lms.lesson_blocks (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
+CREATE TABLE lms.lesson_notes (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
     tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     lesson_id uuid NOT NULL,
-    type text NOT NULL,
-    title private.title,
-    content jsonb NOT NULL,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_optional boolean DEFAULT false NOT NULL,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    deleted_at timestamp with time zone,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    body text NOT NULL,
+    "position" private.resume_position,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
-    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
-    CONSTRAINT block_order_is_not_negative CHECK ((order_index >= 0)),
-    CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
+    CONSTRAINT note_is_1_to_20000_characters CHECK (((body ~ '\S'::text) AND (length(body) <= 20000)))
 );
 
-ALTER TABLE lms.lesson_blocks OWNER TO postgres;
+ALTER TABLE lms.lesson_notes OWNER TO postgres;
 
 --
--- Name: TABLE lesson_blocks; Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: TABLE lesson_notes; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
+COMMENT ON TABLE lms.lesson_notes IS 'Notes of a learner on a lesson; seen by nobody else.';
+
+--
+-- Name: COLUMN lesson_notes."position"; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_notes."position" IS 'What in the lesson the note is about, in the client''s own terms.';
 
 --
 -- Name: lesson_prerequisites; Type: TABLE; Schema: lms; Owner: postgres
@@ -12547,150 +13544,6 @@ ALTER TABLE lms.lesson_prerequisites OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.lesson_prerequisites IS 'A lesson opens when its prerequisites are completed. Two keys lead to lessons: embed with lesson_prerequisites!lesson_with_prerequisite_is_of_the_course(...).';
-
---
--- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.lessons (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    module_id uuid NOT NULL,
-    title private.title NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    duration integer,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    requires_completion boolean DEFAULT true NOT NULL,
-    is_published boolean DEFAULT true NOT NULL,
-    is_preview boolean DEFAULT false NOT NULL,
-    objectives text[] DEFAULT '{}'::text[] NOT NULL,
-    completion_rule text DEFAULT 'manual'::text NOT NULL,
-    required_watched_percentage private.percentage DEFAULT 90 NOT NULL,
-    release_after_days integer,
-    release_on date,
-    published_at timestamp with time zone,
-    deleted_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text]))),
-    CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
-    CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
-    CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
-    CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
-    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
-    CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text]))),
-    CONSTRAINT release_is_within_10_years CHECK (((release_after_days >= 0) AND (release_after_days <= 3650))),
-    CONSTRAINT required_watched_percentage_is_positive CHECK (((required_watched_percentage)::numeric > (0)::numeric))
-);
-
-ALTER TABLE lms.lessons OWNER TO postgres;
-
---
--- Name: TABLE lessons; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in blocks, so the syllabus can be read without it.';
-
---
--- Name: COLUMN lessons.course_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
-
---
--- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.duration IS 'Minutes.';
-
---
--- Name: COLUMN lessons.requires_completion; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.requires_completion IS 'Counts towards the course''s percentage.';
-
---
--- Name: COLUMN lessons.is_published; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.is_published IS 'Part of the next version. Learners keep the versions that they take.';
-
---
--- Name: COLUMN lessons.is_preview; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without being enrolled.';
-
---
--- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played. By the last two it completes by evidence only.';
-
---
--- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.release_after_days IS 'Opens so many days after enrolment, at the beginning of that day in the tenant''s time zone.';
-
---
--- Name: COLUMN lessons.release_on; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.release_on IS 'Opens on this day, at its beginning in the tenant''s time zone.';
-
---
--- Name: COLUMN lessons.published_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.lessons.published_at IS 'When it first became part of a version; until then only authors see it.';
-
---
--- Name: modules; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.modules (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    title private.title NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    published_at timestamp with time zone,
-    deleted_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT module_description_is_short CHECK ((length(description) <= 20000)),
-    CONSTRAINT module_order_is_not_negative CHECK ((order_index >= 0))
-);
-
-ALTER TABLE lms.modules OWNER TO postgres;
-
---
--- Name: TABLE modules; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.modules IS 'A part of a course; holds lessons.';
-
---
--- Name: COLUMN modules.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.modules.tenant_id IS 'Taken from the course.';
-
---
--- Name: COLUMN modules.order_index; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.modules.order_index IS 'Position among the course''s modules, from 0; left out, the module goes last.';
-
---
--- Name: COLUMN modules.published_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.modules.published_at IS 'When it first became part of a version; until then only authors see it.';
 
 --
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
@@ -13420,6 +14273,13 @@ ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT lesson_blocks_pkey PRIMARY KEY (id);
 
 --
+-- Name: lesson_notes lesson_notes_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_notes
+    ADD CONSTRAINT lesson_notes_pkey PRIMARY KEY (id);
+
+--
 -- Name: lessons lesson_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -13984,6 +14844,18 @@ CREATE INDEX lesson_blocks_by_lesson ON lms.lesson_blocks USING btree (lesson_id
 CREATE INDEX lesson_blocks_by_lesson_of_course ON lms.lesson_blocks USING btree (tenant_id, course_id, lesson_id);
 
 --
+-- Name: lesson_notes_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_notes_by_lesson ON lms.lesson_notes USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: lesson_notes_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_notes_by_user ON lms.lesson_notes USING btree (user_id, lesson_id);
+
+--
 -- Name: lesson_prerequisites_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -14356,6 +15228,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.lesson_blocks FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: lesson_notes _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.lesson_notes FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: lessons _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -14492,6 +15370,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECU
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.lesson_blocks FOR EACH ROW EXECUTE FUNCTION private.place_block();
+
+--
+-- Name: lesson_notes _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.lesson_notes FOR EACH ROW EXECUTE FUNCTION private.place_lesson_note();
 
 --
 -- Name: lesson_prerequisites _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -14758,6 +15642,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.invitations REFERENCING OLD
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_blocks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: lesson_notes _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_notes REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_notes', 'tenant_id', '{id}', '{body}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_prerequisites _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -14890,6 +15780,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.invitations REFERENCING NEW
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_blocks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: lesson_notes _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_notes REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_notes', 'tenant_id', '{id}', '{body}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_prerequisites _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15014,6 +15910,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.invitations FOR EACH ST
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_blocks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_blocks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: lesson_notes _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_notes FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_notes', 'tenant_id', '{id}', '{body}', '{}', '{updated_at}');
 
 --
 -- Name: lesson_prerequisites _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15158,6 +16060,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.invitations FOR EACH ROW EX
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_blocks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lesson_blocks();
+
+--
+-- Name: lesson_notes _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_notes FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lesson_notes();
 
 --
 -- Name: lesson_prerequisites _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15572,6 +16480,20 @@ ALTER TABLE ONLY lms.memberships
 
 ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT module_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: lesson_notes note_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_notes
+    ADD CONSTRAINT note_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: lesson_notes note_is_on_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_notes
+    ADD CONSTRAINT note_is_on_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
 -- Name: org_units org_unit_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -16071,6 +16993,30 @@ CREATE POLICY "Modules are seen with their course, drafts by staff and scope" ON
   WHERE (c.id = modules.course_id))) AND ((published_at IS NOT NULL) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))));
 
 --
+-- Name: lesson_notes Notes are changed by whoever wrote them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Notes are changed by whoever wrote them" ON lms.lesson_notes FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+--
+-- Name: lesson_notes Notes are removed by whoever wrote them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Notes are removed by whoever wrote them" ON lms.lesson_notes FOR DELETE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
+
+--
+-- Name: lesson_notes Notes are seen by whoever wrote them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
+
+--
+-- Name: lesson_notes Notes are written by those who take or teach the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
+
+--
 -- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -16325,6 +17271,12 @@ ALTER TABLE lms.invitations ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.lesson_blocks ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: lesson_notes; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.lesson_notes ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: lesson_prerequisites; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -16733,6 +17685,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_invitations() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_lesson_blocks() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_lesson_notes(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_lesson_notes() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lesson_prerequisites(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -17066,6 +18024,46 @@ GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email 
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
 
 --
+-- Name: FUNCTION delete_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_block(p_block_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_block(p_block_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_block(p_block_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_module(p_module_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_module(p_module_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO authenticated;
+GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO service_role;
+
+--
 -- Name: FUNCTION uuid_v7(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -17155,6 +18153,14 @@ GRANT ALL ON FUNCTION lms.get_course_progress(p_course_id uuid, p_user_id uuid) 
 REVOKE ALL ON FUNCTION lms.get_dashboard() FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_dashboard() TO authenticated;
 GRANT ALL ON FUNCTION lms.get_dashboard() TO service_role;
+
+--
+-- Name: FUNCTION get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION get_health(); Type: ACL; Schema: lms; Owner: postgres
@@ -17275,6 +18281,227 @@ GRANT ALL ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_perc
 REVOKE ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO service_role;
+
+--
+-- Name: FUNCTION reorder(p_parent_id uuid, p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO service_role;
+
+--
+-- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_block_content(type text, content jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
+
+--
+-- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lesson_blocks TO service_role;
+GRANT SELECT ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.type; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: FUNCTION restore_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.restore_block(p_block_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.restore_block(p_block_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.restore_block(p_block_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION restore_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.restore_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.restore_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.restore_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lessons TO service_role;
+GRANT SELECT ON TABLE lms.lessons TO anon;
+GRANT SELECT ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.module_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.type; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.duration; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(duration),UPDATE(duration) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.requires_completion; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(requires_completion),UPDATE(requires_completion) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.is_published; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.is_preview; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_preview),UPDATE(is_preview) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.objectives; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(objectives),UPDATE(objectives) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.completion_rule; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(completion_rule),UPDATE(completion_rule) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.required_watched_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(required_watched_percentage),UPDATE(required_watched_percentage) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.release_after_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(release_after_days),UPDATE(release_after_days) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: COLUMN lessons.release_on; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(release_on),UPDATE(release_on) ON TABLE lms.lessons TO authenticated;
+
+--
+-- Name: FUNCTION restore_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.restore_lesson(p_lesson_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.restore_lesson(p_lesson_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.restore_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: TABLE modules; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.modules TO service_role;
+GRANT SELECT ON TABLE lms.modules TO anon;
+GRANT SELECT ON TABLE lms.modules TO authenticated;
+
+--
+-- Name: COLUMN modules.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.modules TO authenticated;
+
+--
+-- Name: COLUMN modules.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.modules TO authenticated;
+
+--
+-- Name: COLUMN modules.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.modules TO authenticated;
+
+--
+-- Name: COLUMN modules.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.modules TO authenticated;
+
+--
+-- Name: FUNCTION restore_module(p_module_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.restore_module(p_module_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -17558,6 +18785,12 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO authenticated;
 GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 
 --
+-- Name: FUNCTION copied_id(p_course_id uuid, p_original_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.copied_id(p_course_id uuid, p_original_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION copy_builtin_assignable_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -17616,6 +18849,22 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
 
 --
+-- Name: FUNCTION delete_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.delete_course_of(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.delete_course_of(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.delete_course_of(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_part(p_kind text, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -17649,6 +18898,14 @@ GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
 --
 
 REVOKE ALL ON FUNCTION private.draft_lessons(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO authenticated;
+GRANT ALL ON FUNCTION private.duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO service_role;
 
 --
 -- Name: FUNCTION end_cohort_memberships(); Type: ACL; Schema: private; Owner: postgres
@@ -17827,14 +19084,6 @@ REVOKE ALL ON FUNCTION private.is_api_call() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_api_call() TO anon;
 GRANT ALL ON FUNCTION private.is_api_call() TO authenticated;
 GRANT ALL ON FUNCTION private.is_api_call() TO service_role;
-
---
--- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_block_content(type text, content jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
 
 --
 -- Name: FUNCTION is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -18025,6 +19274,14 @@ REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
 
 --
+-- Name: FUNCTION list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -18184,6 +19441,12 @@ REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_lesson() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_lesson_note(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_lesson_note() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_lesson_prerequisite(); Type: ACL; Schema: private; Owner: postgres
@@ -18357,12 +19620,24 @@ GRANT ALL ON FUNCTION private.require_course(p_course_id uuid) TO service_role;
 GRANT ALL ON FUNCTION private.require_course(p_course_id uuid) TO anon;
 
 --
+-- Name: FUNCTION require_course_editor(p_course_id uuid, p_kind text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_course_editor(p_course_id uuid, p_kind text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION require_course_publisher(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION require_course_restorer(p_course_id uuid, p_kind text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
@@ -18379,6 +19654,22 @@ GRANT ALL ON FUNCTION private.require_platform_admin() TO service_role;
 REVOKE ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION restore_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.restore_course_of(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION restore_part(p_kind text, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION revoke_open_invitation(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -18736,53 +20027,35 @@ GRANT ALL ON TABLE lms.course_staff TO service_role;
 GRANT SELECT ON TABLE lms.course_staff TO authenticated;
 
 --
--- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
+-- Name: TABLE lesson_notes; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT ALL ON TABLE lms.lesson_blocks TO service_role;
-GRANT SELECT ON TABLE lms.lesson_blocks TO authenticated;
+GRANT ALL ON TABLE lms.lesson_notes TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.lesson_notes TO authenticated;
 
 --
--- Name: COLUMN lesson_blocks.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lesson_notes.lesson_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
+GRANT INSERT(lesson_id) ON TABLE lms.lesson_notes TO authenticated;
 
 --
--- Name: COLUMN lesson_blocks.type; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lesson_notes.user_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
+GRANT INSERT(user_id) ON TABLE lms.lesson_notes TO authenticated;
 
 --
--- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lesson_notes.body; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
+GRANT INSERT(body),UPDATE(body) ON TABLE lms.lesson_notes TO authenticated;
 
 --
--- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN lesson_notes."position"; Type: ACL; Schema: lms; Owner: postgres
 --
 
-GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
+GRANT INSERT("position"),UPDATE("position") ON TABLE lms.lesson_notes TO authenticated;
 
 --
 -- Name: TABLE lesson_prerequisites; Type: ACL; Schema: lms; Owner: postgres
@@ -18803,130 +20076,6 @@ GRANT INSERT(lesson_id) ON TABLE lms.lesson_prerequisites TO authenticated;
 --
 
 GRANT INSERT(prerequisite_lesson_id) ON TABLE lms.lesson_prerequisites TO authenticated;
-
---
--- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.lessons TO service_role;
-GRANT SELECT ON TABLE lms.lessons TO anon;
-GRANT SELECT ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.module_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(description),UPDATE(description) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.type; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(type),UPDATE(type) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.duration; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(duration),UPDATE(duration) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.requires_completion; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(requires_completion),UPDATE(requires_completion) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.is_published; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.is_preview; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_preview),UPDATE(is_preview) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.objectives; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(objectives),UPDATE(objectives) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.completion_rule; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(completion_rule),UPDATE(completion_rule) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.required_watched_percentage; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(required_watched_percentage),UPDATE(required_watched_percentage) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.release_after_days; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(release_after_days),UPDATE(release_after_days) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: COLUMN lessons.release_on; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(release_on),UPDATE(release_on) ON TABLE lms.lessons TO authenticated;
-
---
--- Name: TABLE modules; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.modules TO service_role;
-GRANT SELECT ON TABLE lms.modules TO anon;
-GRANT SELECT ON TABLE lms.modules TO authenticated;
-
---
--- Name: COLUMN modules.course_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE lms.modules TO authenticated;
-
---
--- Name: COLUMN modules.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.modules TO authenticated;
-
---
--- Name: COLUMN modules.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(description),UPDATE(description) ON TABLE lms.modules TO authenticated;
-
---
--- Name: COLUMN modules.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.modules TO authenticated;
 
 --
 -- Name: TABLE org_units; Type: ACL; Schema: lms; Owner: postgres

@@ -364,6 +364,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"lesson_notes": {
+                  Row: {
+                    "body": string,"course_id": string,"created_at": string,"id": string,"lesson_id": string,"position": Json | null,"tenant_id": string,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "body": string,"course_id"?: string,"created_at"?: string,"id"?: string,"lesson_id": string,"position"?: Json | null,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string
+                  }
+                  Update: {
+                    "body"?: string,"course_id"?: string,"created_at"?: string,"id"?: string,"lesson_id"?: string,"position"?: Json | null,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "note_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "note_is_on_a_lesson_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"lesson_prerequisites": {
                   Row: {
                     "course_id": string,"created_at": string,"lesson_id": string,"prerequisite_lesson_id": string,"tenant_id": string
@@ -819,6 +845,57 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"delete_block":
+{ Args: { "p_block_id": string }; Returns: undefined
+                           },
+"delete_course":
+{ Args: { "p_course_id": string }; Returns: undefined
+                           },
+"delete_lesson":
+{ Args: { "p_lesson_id": string }; Returns: undefined
+                           },
+"delete_module":
+{ Args: { "p_module_id": string }; Returns: undefined
+                           },
+"duplicate_course":
+{ Args: { "p_course_id": string,"p_slug"?: string,"p_tenant_id"?: string,"p_title"?: string }; Returns: {
+              "allow_retake": boolean,
+"capacity": number | null,
+"created_at": string,
+"created_by": string | null,
+"currency": string,
+"deleted_at": string | null,
+"description": string,
+"difficulty": string,
+"estimated_minutes": number | null,
+"id": string,
+"instructor_id": string,
+"is_featured": boolean,
+"is_sequential": boolean,
+"language": string,
+"max_attempts": number | null,
+"meta_description": string | null,
+"meta_keywords": string | null,
+"metadata": NonNullable<Json>,
+"price": number,
+"published_at": string | null,
+"required_score": number,
+"self_enrollment": string,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"version_label": string | null,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "enroll":
 { Args: { "p_course_id": string,"p_due_at"?: string,"p_idempotency_key"?: string,"p_user_id"?: string }; Returns: {
               "completed_at": string | null,
@@ -894,6 +971,14 @@ isOneToOne: false
         to: "dashboard"
         isOneToOne: true
         isSetofReturn: false
+      } },
+"get_deleted_items":
+{ Args: { "p_after_id"?: string,"p_limit"?: number,"p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["deleted_item"][]
+                          SetofOptions: {
+        from: "*"
+        to: "deleted_item"
+        isOneToOne: false
+        isSetofReturn: true
       } },
 "get_health":
 { Args: Record<PropertyKey, never>; Returns: Database["lms"]['CompositeTypes']["job_health"][]
@@ -1052,6 +1137,119 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"reorder":
+{ Args: { "p_ids": (string)[],"p_parent_id": string }; Returns: undefined
+                           },
+"restore_block":
+{ Args: { "p_block_id": string }; Returns: {
+              "content": NonNullable<Json>,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"id": string,
+"is_optional": boolean,
+"lesson_id": string,
+"metadata": NonNullable<Json>,
+"order_index": number,
+"tenant_id": string,
+"title": string | null,
+"type": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "lesson_blocks"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_course":
+{ Args: { "p_course_id": string }; Returns: {
+              "allow_retake": boolean,
+"capacity": number | null,
+"created_at": string,
+"created_by": string | null,
+"currency": string,
+"deleted_at": string | null,
+"description": string,
+"difficulty": string,
+"estimated_minutes": number | null,
+"id": string,
+"instructor_id": string,
+"is_featured": boolean,
+"is_sequential": boolean,
+"language": string,
+"max_attempts": number | null,
+"meta_description": string | null,
+"meta_keywords": string | null,
+"metadata": NonNullable<Json>,
+"price": number,
+"published_at": string | null,
+"required_score": number,
+"self_enrollment": string,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"version_label": string | null,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_lesson":
+{ Args: { "p_lesson_id": string }; Returns: {
+              "completion_rule": string,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"description": string,
+"duration": number | null,
+"id": string,
+"is_preview": boolean,
+"is_published": boolean,
+"module_id": string,
+"objectives": (string)[],
+"order_index": number,
+"published_at": string | null,
+"release_after_days": number | null,
+"release_on": string | null,
+"required_watched_percentage": number,
+"requires_completion": boolean,
+"tenant_id": string,
+"title": string,
+"type": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "lessons"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_module":
+{ Args: { "p_module_id": string }; Returns: {
+              "course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"order_index": number,
+"published_at": string | null,
+"tenant_id": string,
+"title": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "modules"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "revoke_invitation":
 { Args: { "p_invitation_id": string }; Returns: {
               "accepted_at": string | null,
@@ -1188,6 +1386,8 @@ isOneToOne: false
                         "enrollment_id": string | null,"course_id": string | null,"title": string | null,"due_at": string | null,"is_overdue": boolean | null,"percentage": number | null
                       },"dashboard_statistics": {
                         "active_courses": number | null,"completed_courses": number | null,"completed_lessons": number | null,"time_spent_seconds": number | null,"average_percentage": number | null,"overdue_courses": number | null
+                      },"deleted_item": {
+                        "kind": string | null,"id": string | null,"course_id": string | null,"title": string | null,"deleted_at": string | null
                       },"eligibility_reason": {
                         "code": string | null,"message": string | null,"details": Json | null
                       },"enrollment_eligibility": {

@@ -66,6 +66,7 @@ select set_eq(
     'authenticated lms.course_versions SELECT', 'authenticated lms.version_lessons SELECT', 'authenticated lms.version_blocks SELECT', 'anon lms.version_blocks SELECT',
     'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
     'authenticated lms.lesson_prerequisites SELECT', 'anon lms.lesson_prerequisites SELECT', 'authenticated lms.lesson_prerequisites DELETE',
+    'authenticated lms.lesson_notes SELECT', 'authenticated lms.lesson_notes DELETE',
     'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -109,6 +110,8 @@ select set_eq(
     'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
     'authenticated lms.lesson_progress UPDATE completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
     'authenticated lms.lesson_prerequisites INSERT lesson_id prerequisite_lesson_id',
+    'authenticated lms.lesson_notes INSERT body lesson_id position user_id',
+    'authenticated lms.lesson_notes UPDATE body position',
     'authenticated lms.block_progress INSERT block_id last_position progress_percentage user_id watched',
     'authenticated lms.block_progress UPDATE block_id last_position progress_percentage user_id watched'
   ],
@@ -143,6 +146,8 @@ select set_eq(
     'lms.get_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)',
     'lms.check_course(uuid)', 'lms.unpublish_course(uuid)', 'lms.get_version_diff(uuid,integer,integer)', 'lms.migrate_enrollments(uuid,text,integer,integer)',
     'lms.preview_enrollment_migration(uuid,text,integer,integer,uuid)', 'lms.record_block_progress(uuid,numeric,jsonb,jsonb)', 'lms.correct_progress(uuid,uuid,numeric,text)',
+    'lms.delete_course(uuid)', 'lms.delete_module(uuid)', 'lms.delete_lesson(uuid)', 'lms.delete_block(uuid)', 'lms.restore_course(uuid)', 'lms.restore_module(uuid)', 'lms.restore_lesson(uuid)',
+    'lms.restore_block(uuid)', 'lms.get_deleted_items(uuid,integer,uuid)', 'lms.reorder(uuid,uuid[])', 'lms.duplicate_course(uuid,uuid,text,text)',
     'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
   ],
   'people signed in can call exactly these functions'
@@ -166,7 +171,8 @@ select set_eq(
     'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.require_course_publisher(uuid)', 'private.check_course_for_caller(uuid)',
     'private.diff_versions(uuid,integer,integer)', 'private.migration_target(uuid,text,integer)', 'private.preview_migration_of(lms.enrollments,lms.course_versions,text)',
     'private.move_enrollments(lms.course_versions,text,integer)', 'private.parse_watched(jsonb)', 'private.correct_progress_of(uuid,uuid,numeric,text)', 'private.my_versions()', 'private.my_open_lessons()',
-    'private.version_outline(uuid,uuid)', 'private.closed_lessons_of_caller(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
+    'private.delete_course_of(uuid)', 'private.restore_course_of(uuid)', 'private.delete_part(text,uuid)', 'private.restore_part(text,uuid)',
+    'private.list_deleted_items(uuid,integer,uuid)', 'private.duplicate_course_of(uuid,uuid,text,text)', 'private.version_outline(uuid,uuid)', 'private.closed_lessons_of_caller(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
     'private.staffed_courses()', 'private.store_idempotent_answer(text,text,jsonb)', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)', 'private.uuid_v7()',
     'private.joined_tenants()', 'private.my_addresses()', 'private.my_cohorts()', 'private.my_fellows()', 'private.cohorts_where(text)',
     'private.preview_invitation(text)', 'private.issue_invitation(lms.invitations)', 'private.accept_invitation_of_caller(text)', 'private.revoke_open_invitation(uuid)',
@@ -190,9 +196,9 @@ select is_empty(
   $$ select p.oid::regprocedure from tests.functions p where p.nspname = 'private' and p.prosecdef and p.proretset and has_function_privilege('authenticated', p.oid, 'execute')
      and exists (select from unnest(p.proargtypes) as t where t in ('uuid'::regtype, 'uuid[]'::regtype)) 
      -- Answer for oneself and for people whom one may enrol; for administrators of the platform; with audit.read; for those who publish the course (two);
-     -- for own enrolments; and the titles of a version, asked by get_course_outline once it has seen the course.
+     -- for courses that one may restore; for own enrolments; and the titles of a version, asked by get_course_outline once it has seen the course.
      and p.proname not in (
-       'enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'closed_lessons_of_caller', 'version_outline'
+       'enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline'
      ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'
 );

@@ -46,3 +46,9 @@ select
   world.id(format('lessons.%s.first', n.course)), 50, 40, world.canary('correction.' || n.name), null
 from world.enrollments n
 join lms.enrollments e on e.id = world.id('enrollments.' || n.name);
+
+insert into lms.lesson_notes (id, lesson_id, user_id, body, position)
+select
+  world.id('notes.' || e.name), world.id(format('lessons.%s.first', e.course)), world.id('people.' || e.person),
+  world.canary('note.' || e.name), jsonb_build_object('note', world.canary('note-position.' || e.name))
+from world.enrollments e;

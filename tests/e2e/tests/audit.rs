@@ -333,6 +333,7 @@ async fn a_course_is_published(company: &mut Company) -> Result<()> {
             ("INSERT", "lms.modules", ""),
             ("INSERT", "lms.lessons", ""),
             ("INSERT", "lms.lesson_blocks", ""),
+            ("INSERT", "lms.course_versions", ""),
             ("UPDATE", "lms.courses", "published_at status"),
         ],
     );

@@ -87,6 +87,11 @@ impl Company {
                  select id, 'Module' from lms.courses where tenant_id = '{tenant}';
                  insert into lms.lessons (module_id, title) 
                  select id, 'Lesson' from lms.modules where tenant_id = '{tenant}';
+                 insert into lms.lessons (module_id, title, requires_completion)
+                 select id, 'Before', false from lms.modules where tenant_id = '{tenant}';
+                 insert into lms.lesson_prerequisites (lesson_id, prerequisite_lesson_id)
+                 select l.id, b.id from lms.lessons l join lms.lessons b using (tenant_id)
+                 where tenant_id = '{tenant}' and l.title = 'Lesson' and b.title = 'Before';
                  insert into lms.lesson_blocks (lesson_id, type, content)
                  select id, 'markdown', '{{\"markdown\": \"secret\"}}' from lms.lessons where tenant_id = '{tenant}';
                  do $$ begin perform lms.publish_course(id) from lms.courses where tenant_id = '{tenant}'; end $$;
@@ -94,6 +99,10 @@ impl Company {
                  select id, '{learner}' from lms.courses where tenant_id = '{tenant}';
                  insert into lms.lesson_progress (lesson_id, user_id, progress_percentage)
                  select id, '{learner}', 50 from lms.lessons where tenant_id = '{tenant}';
+                 insert into lms.block_progress (block_id, user_id, progress_percentage)
+                 select id, '{learner}', 50 from lms.lesson_blocks where tenant_id = '{tenant}';
+                 insert into lms.lesson_notes (lesson_id, user_id, body)
+                 select id, '{learner}', 'Note' from lms.lessons where tenant_id = '{tenant}';
                  insert into lms.cohorts (tenant_id, name) values ('{tenant}', 'Everybody');
                  insert into lms.cohorts (tenant_id, unit_id, name)
                  select tenant_id, id, 'Cohort of ' || name from lms.org_units where tenant_id = '{tenant}';
@@ -101,6 +110,9 @@ impl Company {
                  select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
                  insert into lms.cohort_members (cohort_id, user_id)
                  select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 select from lms.enrollments e, lms.correct_progress(e.id, (
+                   select id from lms.lessons where tenant_id = '{tenant}' and title = 'Lesson'
+                 ), 40, 'Corrected') where e.tenant_id = '{tenant}';
                  select from lms.invite('{tenant}', 'invited-{tenant}@privileges.example');",
                 teacher = company.person("teacher").id,
                 learner = company.person("learner").id,

@@ -186,6 +186,32 @@ ALTER TYPE lms.audit_head OWNER TO postgres;
 COMMENT ON TYPE lms.audit_head IS 'The newest seal of a tenant''s audit trail; hash in hexadecimal.';
 
 --
+-- Name: category_node; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.category_node AS (
+	id uuid,
+	parent_id uuid,
+	depth integer,
+	slug text,
+	name text,
+	description text,
+	icon_url text,
+	color text,
+	order_index integer,
+	course_count integer,
+	total_course_count integer
+);
+
+ALTER TYPE lms.category_node OWNER TO postgres;
+
+--
+-- Name: TYPE category_node; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.category_node IS 'A category; how many published courses that the caller sees are in it, and in it or below it (a course that is in several of these counts once).';
+
+--
 -- Name: outline_lesson; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -639,6 +665,15 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
+
+--
+-- Name: color; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.color AS text
+	CONSTRAINT color_is_a_hash_and_six_digits CHECK ((VALUE ~ '^#[0-9A-Fa-f]{6}$'::text));
+
+ALTER DOMAIN private.color OWNER TO postgres;
 
 --
 -- Name: email_address; Type: DOMAIN; Schema: private; Owner: postgres
@@ -1208,6 +1243,127 @@ $$;
 ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_categories(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_categories() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.parent_id is distinct from new.parent_id then
+    v_changes := v_changes || jsonb_build_object('parent_id', jsonb_build_object(
+      'old', old.parent_id,
+      'new', new.parent_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.icon_url is distinct from new.icon_url then
+    v_changes := v_changes || jsonb_build_object('icon_url', jsonb_build_object(
+      'old', case when octet_length(old.icon_url) > 8000 then audit.shorten(to_jsonb(old.icon_url)) else to_jsonb(old.icon_url) end,
+      'new', case when octet_length(new.icon_url) > 8000 then audit.shorten(to_jsonb(new.icon_url)) else to_jsonb(new.icon_url) end
+    ));
+  end if;
+  if old.color is distinct from new.color then
+    v_changes := v_changes || jsonb_build_object('color', jsonb_build_object(
+      'old', case when octet_length(old.color) > 8000 then audit.shorten(to_jsonb(old.color)) else to_jsonb(old.color) end,
+      'new', case when octet_length(new.color) > 8000 then audit.shorten(to_jsonb(new.color)) else to_jsonb(new.color) end
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.categories', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_categories() OWNER TO postgres;
+
+--
 -- Name: record_lms_cohort_members(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1408,6 +1564,91 @@ $$;
 ALTER FUNCTION audit.record_lms_cohorts() OWNER TO postgres;
 
 --
+-- Name: record_lms_course_categories(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_categories() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.category_id is distinct from new.category_id then
+    v_changes := v_changes || jsonb_build_object('category_id', jsonb_build_object(
+      'old', old.category_id,
+      'new', new.category_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_categories', concat_ws(',', old.tenant_id, old.course_id, old.category_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_categories() OWNER TO postgres;
+
+--
 -- Name: record_lms_course_staff(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1503,6 +1744,91 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_course_staff() OWNER TO postgres;
+
+--
+-- Name: record_lms_course_tags(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_tags() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.tag_id is distinct from new.tag_id then
+    v_changes := v_changes || jsonb_build_object('tag_id', jsonb_build_object(
+      'old', old.tag_id,
+      'new', new.tag_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_tags', concat_ws(',', old.tenant_id, old.course_id, old.tag_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_tags() OWNER TO postgres;
 
 --
 -- Name: record_lms_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3113,6 +3439,103 @@ $$;
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_tags(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_tags() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.color is distinct from new.color then
+    v_changes := v_changes || jsonb_build_object('color', jsonb_build_object(
+      'old', case when octet_length(old.color) > 8000 then audit.shorten(to_jsonb(old.color)) else to_jsonb(old.color) end,
+      'new', case when octet_length(new.color) > 8000 then audit.shorten(to_jsonb(new.color)) else to_jsonb(new.color) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.tags', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_tags() OWNER TO postgres;
+
+--
 -- Name: record_lms_tenants(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -4151,6 +4574,12 @@ COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may beg
 COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
 
 --
+-- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
+
+--
 -- Name: archive_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -4478,6 +4907,60 @@ ALTER FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text
 --
 
 COMMENT ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) IS 'Who changed what in a tenant, newest first; the next page is p_before_id = the last id. Optionally of one table (lms.courses), one row (its id), one person, from and until a time. Takes audit.read in the whole tenant, otherwise 403. 422 invalid_limit.';
+
+--
+-- Name: get_categories(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_categories(p_tenant_id uuid) RETURNS lms.category_node[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    with recursive tree as (
+      select c.id, 0 as depth, array[c.order_index] as path
+      from lms.categories c
+      where c.tenant_id = p_tenant_id and c.parent_id is null
+      union all
+      select c.id, t.depth + 1, t.path || c.order_index
+      from tree t
+      join lms.categories c on c.tenant_id = p_tenant_id and c.parent_id = t.id
+    ), placed as materialized (
+      select p.category_id, p.course_id
+      from lms.course_categories p
+      join lms.courses c on c.id = p.course_id
+      where p.tenant_id = p_tenant_id and c.status = 'published'
+    ), counted as (
+      select
+        k.ancestor_id as id,
+        count(*) filter (where p.category_id = k.ancestor_id) as own,
+        count(distinct p.course_id) as total
+      from placed p
+      join private.category_scopes k on k.descendant_id = p.category_id
+      group by k.ancestor_id
+    )
+    select coalesce(
+      array_agg((
+        c.id, c.parent_id, t.depth, c.slug, c.name, c.description, c.icon_url, c.color, c.order_index,
+        coalesce(n.own, 0), coalesce(n.total, 0)
+      )::lms.category_node order by t.path),
+      '{}'
+    )
+    from tree t
+    join lms.categories c on c.id = t.id
+    left join counted n on n.id = t.id
+  );
+end
+$$;
+
+ALTER FUNCTION lms.get_categories(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_categories(p_tenant_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_categories(p_tenant_id uuid) IS 'The categories of a tenant that the caller sees, each before those below it, with the numbers of published courses that the caller sees. Empty for a tenant that shows the caller nothing.';
 
 --
 -- Name: get_course_outline(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -7581,6 +8064,70 @@ $$;
 ALTER FUNCTION private.keep_builtin_roles() OWNER TO postgres;
 
 --
+-- Name: keep_category_tree(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_category_tree() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    -- One statement may bring children before their parents: those that came before hang below the new one.
+    insert into private.category_closure (ancestor_id, descendant_id, depth)
+    select new.id, new.id, 0
+    union all
+    select new.id, below.descendant_id, below.depth + 1
+    from lms.categories child
+    join private.category_closure below on below.ancestor_id = child.id
+    where child.parent_id = new.id;
+  end if;
+
+  if exists (
+    select from private.category_closure where ancestor_id = new.id and descendant_id = new.parent_id
+  ) then
+    perform private.fail(
+      'category_below_itself', 'A category cannot be placed below itself.', 409,
+      jsonb_build_object('category_id', new.id, 'parent_id', new.parent_id)
+    );
+  end if;
+
+  if tg_op = 'UPDATE' then
+    delete from private.category_closure c
+    using private.category_closure below
+    where below.ancestor_id = new.id
+      and c.descendant_id = below.descendant_id
+      and not exists (
+        select from private.category_closure inner_link
+        where inner_link.ancestor_id = new.id and inner_link.descendant_id = c.ancestor_id
+      );
+  end if;
+
+  insert into private.category_closure (ancestor_id, descendant_id, depth)
+  select above.ancestor_id, below.descendant_id, above.depth + below.depth + 1
+  from private.category_closure above
+  cross join private.category_closure below
+  where above.descendant_id = new.parent_id and below.ancestor_id = new.id;
+
+  -- A chain of thousands would make the closure as large as its square.
+  if exists (
+    select
+    from private.category_closure below
+    join private.category_closure chain on chain.descendant_id = below.descendant_id
+    where below.ancestor_id = new.id and chain.depth >= 10
+  ) then
+    perform private.fail(
+      'category_too_deep', 'Categories go ten levels deep.', 409,
+      jsonb_build_object('category_id', new.id, 'levels', 10)
+    );
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.keep_category_tree() OWNER TO postgres;
+
+--
 -- Name: keep_enrollment_key(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7594,6 +8141,24 @@ end
 $$;
 
 ALTER FUNCTION private.keep_enrollment_key() OWNER TO postgres;
+
+--
+-- Name: keep_featured(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_featured() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not new.tenant_id = any (array(select private.tenants_where('catalog.write'))) then
+    raise insufficient_privilege using message = 'Featuring a course takes the permission catalog.write.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_featured() OWNER TO postgres;
 
 --
 -- Name: keep_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -7671,6 +8236,35 @@ end
 $$;
 
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
+
+--
+-- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_used_category() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.categories c where c.tenant_id = old.tenant_id and c.parent_id = old.id)
+    or exists (
+      select
+      from lms.course_categories p
+      join lms.courses c on c.id = p.course_id and c.deleted_at is null
+      where p.tenant_id = old.tenant_id and p.category_id = old.id
+    )
+  then
+    perform private.fail(
+      'category_in_use', 'Courses or other categories are in this category.', 409,
+      jsonb_build_object('category_id', old.id), 'Move or remove them first.'
+    );
+  end if;
+  delete from lms.course_categories p where p.tenant_id = old.tenant_id and p.category_id = old.id;
+  return old;
+end
+$$;
+
+ALTER FUNCTION private.keep_used_category() OWNER TO postgres;
 
 --
 -- Name: keep_used_unit(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -8130,6 +8724,33 @@ $$;
 ALTER FUNCTION private.place_block() OWNER TO postgres;
 
 --
+-- Name: place_category(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_category() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' and (new.tenant_id, new.id) is distinct from (old.tenant_id, old.id) then
+    raise insufficient_privilege using message = 'A category keeps its id and its tenant.';
+  end if;
+  perform from lms.tenants where id = new.tenant_id for no key update;
+  -- Among its new siblings a moved category has no place of its own, unless it is given one by the same statement.
+  if new.order_index < 0
+    or (tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id and new.order_index = old.order_index)
+  then
+    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    from lms.categories c
+    where c.tenant_id = new.tenant_id and c.parent_id is not distinct from new.parent_id and c.id <> new.id;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_category() OWNER TO postgres;
+
+--
 -- Name: place_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8145,6 +8766,23 @@ end
 $$;
 
 ALTER FUNCTION private.place_cohort_member() OWNER TO postgres;
+
+--
+-- Name: place_in_tenant_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_in_tenant_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_in_tenant_of_course() OWNER TO postgres;
 
 --
 -- Name: place_lesson(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9501,6 +10139,52 @@ ALTER TABLE lms.assignable_roles OWNER TO postgres;
 COMMENT ON TABLE lms.assignable_roles IS 'Roles that the holders of a role may give to others although they do not hold all their permissions. Two keys lead to roles: embed with roles!assignable_role_is_of_the_same_tenant.';
 
 --
+-- Name: categories; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.categories (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    parent_id uuid,
+    slug private.slug NOT NULL,
+    name private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    icon_url private.web_address,
+    color private.color,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT category_description_is_short CHECK ((length(description) <= 5000)),
+    CONSTRAINT category_order_is_not_negative CHECK ((order_index >= 0))
+);
+
+ALTER TABLE lms.categories OWNER TO postgres;
+
+--
+-- Name: TABLE categories; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.categories IS 'A branch of the catalogue of a tenant; a tree. Removable while nothing is in it.';
+
+--
+-- Name: COLUMN categories.parent_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.categories.parent_id IS 'The category above; set it to move a whole branch.';
+
+--
+-- Name: COLUMN categories.color; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.categories.color IS '#rrggbb';
+
+--
+-- Name: COLUMN categories.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.categories.order_index IS 'Position among its siblings, from 0; left out, or when moved to another parent, the category goes last.';
+
+--
 -- Name: cohort_members; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -9559,6 +10243,31 @@ COMMENT ON TABLE lms.cohorts IS 'A group of people who learn together. Its membe
 COMMENT ON COLUMN lms.cohorts.unit_id IS 'The unit whose managers look after it; null for the whole tenant.';
 
 --
+-- Name: course_categories; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_categories (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    category_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.course_categories OWNER TO postgres;
+
+--
+-- Name: TABLE course_categories; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_categories IS 'Which course is in which category; any number of them.';
+
+--
+-- Name: COLUMN course_categories.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_categories.tenant_id IS 'Taken from the course.';
+
+--
 -- Name: course_staff; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -9579,6 +10288,31 @@ ALTER TABLE lms.course_staff OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.course_staff IS 'Who edits, publishes and follows a course: its instructor, co-instructors and trainers.';
+
+--
+-- Name: course_tags; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_tags (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    tag_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.course_tags OWNER TO postgres;
+
+--
+-- Name: TABLE course_tags; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_tags IS 'Which course is marked with which tag.';
+
+--
+-- Name: COLUMN course_tags.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_tags.tenant_id IS 'Taken from the course.';
 
 --
 -- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
@@ -9834,6 +10568,34 @@ ALTER TABLE lms.roles OWNER TO postgres;
 COMMENT ON TABLE lms.roles IS 'Sets of permissions. The built-in ones are copied into each tenant.';
 
 --
+-- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.tags (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    slug private.slug NOT NULL,
+    name private.title NOT NULL,
+    color private.color,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.tags OWNER TO postgres;
+
+--
+-- Name: TABLE tags; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. Removing it takes it off the courses.';
+
+--
+-- Name: COLUMN tags.color; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
+
+--
 -- Name: jobs; Type: TABLE; Schema: ops; Owner: postgres
 --
 
@@ -9982,6 +10744,41 @@ CREATE TABLE private.builtin_roles (
 );
 
 ALTER TABLE private.builtin_roles OWNER TO postgres;
+
+--
+-- Name: category_closure; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.category_closure (
+    ancestor_id uuid NOT NULL,
+    descendant_id uuid NOT NULL,
+    depth integer NOT NULL
+);
+
+ALTER TABLE private.category_closure OWNER TO postgres;
+
+--
+-- Name: TABLE category_closure; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.category_closure IS 'Every category with each category at or below it, kept by trigger: policies and counts ask for subtrees by equality.';
+
+--
+-- Name: category_scopes; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.category_scopes AS
+ SELECT c.ancestor_id,
+    c.descendant_id
+   FROM private.category_closure c;
+
+ALTER TABLE private.category_scopes OWNER TO postgres;
+
+--
+-- Name: VIEW category_scopes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
 
 --
 -- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
@@ -10262,6 +11059,34 @@ ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT block_order_is_taken EXCLUDE USING btree (lesson_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
+-- Name: categories categories_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT categories_pkey PRIMARY KEY (id);
+
+--
+-- Name: categories category_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: categories category_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_order_is_taken EXCLUDE USING btree (COALESCE(parent_id, tenant_id) WITH =, order_index WITH =) DEFERRABLE;
+
+--
+-- Name: categories category_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
 -- Name: cohort_members cohort_members_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -10290,6 +11115,13 @@ ALTER TABLE ONLY lms.cohorts
     ADD CONSTRAINT cohorts_pkey PRIMARY KEY (id);
 
 --
+-- Name: course_categories course_categories_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_categories
+    ADD CONSTRAINT course_categories_pkey PRIMARY KEY (tenant_id, course_id, category_id);
+
+--
 -- Name: courses course_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -10309,6 +11141,13 @@ ALTER TABLE ONLY lms.courses
 
 ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT course_staff_pkey PRIMARY KEY (id);
+
+--
+-- Name: course_tags course_tags_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_tags
+    ADD CONSTRAINT course_tags_pkey PRIMARY KEY (tenant_id, course_id, tag_id);
 
 --
 -- Name: courses courses_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -10514,6 +11353,27 @@ ALTER TABLE ONLY lms.roles
     ADD CONSTRAINT roles_pkey PRIMARY KEY (id);
 
 --
+-- Name: tags tag_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tag_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: tags tag_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tag_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
+-- Name: tags tags_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tags_pkey PRIMARY KEY (id);
+
+--
 -- Name: tenants tenant_domain_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -10575,6 +11435,13 @@ ALTER TABLE ONLY private.builtin_role_permissions
 
 ALTER TABLE ONLY private.builtin_roles
     ADD CONSTRAINT builtin_roles_pkey PRIMARY KEY (key);
+
+--
+-- Name: category_closure category_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.category_closure
+    ADD CONSTRAINT category_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
 
 --
 -- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -10688,6 +11555,12 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
 
 --
+-- Name: categories_by_parent; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX categories_by_parent ON lms.categories USING btree (tenant_id, parent_id, order_index);
+
+--
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10712,6 +11585,18 @@ CREATE INDEX cohort_members_by_user ON lms.cohort_members USING btree (user_id);
 CREATE INDEX cohorts_by_unit ON lms.cohorts USING btree (unit_id);
 
 --
+-- Name: course_categories_by_category; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_categories_by_category ON lms.course_categories USING btree (tenant_id, category_id, course_id);
+
+--
+-- Name: course_categories_by_category_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_categories_by_category_alone ON lms.course_categories USING btree (category_id, course_id);
+
+--
 -- Name: course_staff_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10730,6 +11615,18 @@ CREATE INDEX course_staff_by_member ON lms.course_staff USING btree (tenant_id, 
 CREATE INDEX course_staff_by_user ON lms.course_staff USING btree (user_id, course_id);
 
 --
+-- Name: course_tags_by_tag; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_tags_by_tag ON lms.course_tags USING btree (tenant_id, tag_id, course_id);
+
+--
+-- Name: course_tags_by_tag_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_tags_by_tag_alone ON lms.course_tags USING btree (tag_id, course_id);
+
+--
 -- Name: courses_by_instructor; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -10746,6 +11643,12 @@ CREATE INDEX courses_by_instructor_alone ON lms.courses USING btree (instructor_
 --
 
 CREATE INDEX courses_by_tenant_and_age ON lms.courses USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: courses_featured; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX courses_featured ON lms.courses USING btree (tenant_id, created_at DESC, id DESC) WHERE (is_featured AND (deleted_at IS NULL));
 
 --
 -- Name: courses_open_to_everyone; Type: INDEX; Schema: lms; Owner: postgres
@@ -10964,6 +11867,12 @@ CREATE INDEX builtin_assignable_roles_by_assignable ON private.builtin_assignabl
 CREATE INDEX builtin_role_permissions_by_permission ON private.builtin_role_permissions USING btree (permission);
 
 --
+-- Name: category_closure_by_descendant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX category_closure_by_descendant ON private.category_closure USING btree (descendant_id);
+
+--
 -- Name: idempotency_keys_by_age; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -11090,6 +11999,12 @@ CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.role_permissi
 CREATE TRIGGER _050_queue BEFORE INSERT OR DELETE OR UPDATE ON lms.roles FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.queue_role_changes();
 
 --
+-- Name: categories _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: cohorts _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11144,6 +12059,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.modules FOR EACH ROW EXECUTE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: tags _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: tenants _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11178,6 +12099,12 @@ CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((p
 --
 
 CREATE TRIGGER _150_reach BEFORE UPDATE OF parent_id ON lms.org_units FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.parent_id IS DISTINCT FROM new.parent_id))) EXECUTE FUNCTION private.check_unit_move();
+
+--
+-- Name: categories _150_unused; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_unused BEFORE DELETE ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.keep_used_category();
 
 --
 -- Name: org_units _150_unused; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11234,10 +12161,28 @@ CREATE TRIGGER _200_open_unit BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN
 CREATE TRIGGER _200_open_unit_moved BEFORE UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN (((new.unit_id IS NOT NULL) AND (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.refuse_archived_unit();
 
 --
+-- Name: categories _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF id, tenant_id, parent_id ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.place_category();
+
+--
 -- Name: cohort_members _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.place_cohort_member();
+
+--
+-- Name: course_categories _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
+
+--
+-- Name: course_tags _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
 
 --
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11292,6 +12237,18 @@ CREATE TRIGGER _250_builtin BEFORE DELETE OR UPDATE ON lms.roles FOR EACH ROW WH
 --
 
 CREATE TRIGGER _250_enrolled BEFORE INSERT ON lms.lesson_progress FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_progress_without_enrollment();
+
+--
+-- Name: courses _250_featured; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new.is_featured) EXECUTE FUNCTION private.keep_featured();
+
+--
+-- Name: courses _250_featured_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
 
 --
 -- Name: lesson_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11360,10 +12317,22 @@ CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUT
 CREATE TRIGGER _500_staff AFTER INSERT OR UPDATE OF instructor_id ON lms.courses FOR EACH ROW EXECUTE FUNCTION private.staff_course_with_instructor();
 
 --
+-- Name: categories _500_tree_on_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_tree_on_insert AFTER INSERT ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.keep_category_tree();
+
+--
 -- Name: org_units _500_tree_on_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _500_tree_on_insert AFTER INSERT ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_org_unit_tree();
+
+--
+-- Name: categories _500_tree_on_move; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_tree_on_move AFTER UPDATE OF parent_id ON lms.categories FOR EACH ROW WHEN ((old.parent_id IS DISTINCT FROM new.parent_id)) EXECUTE FUNCTION private.keep_category_tree();
 
 --
 -- Name: org_units _500_tree_on_move; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11426,6 +12395,12 @@ CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EAC
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: categories _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11438,10 +12413,22 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohort_members REFERENCING 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: course_categories _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_staff _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_staff REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_tags _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_tags REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_tags', 'tenant_id', '{tenant_id,course_id,tag_id}', '{}', '{}', '{}');
 
 --
 -- Name: courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11516,6 +12503,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: tags _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tags', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: tenants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11526,6 +12519,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: cohort_members _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11540,10 +12539,22 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohort_members REFERENCING 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: course_categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_staff _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_staff REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_tags _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_tags REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_tags', 'tenant_id', '{tenant_id,course_id,tag_id}', '{}', '{}', '{}');
 
 --
 -- Name: courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11612,6 +12623,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: tags _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tags', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: tenants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11622,6 +12639,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: categories _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11636,10 +12659,22 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohort_members FOR EACH
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: course_categories _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_staff _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_staff FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_tags _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_tags FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_tags', 'tenant_id', '{tenant_id,course_id,tag_id}', '{}', '{}', '{}');
 
 --
 -- Name: courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11714,6 +12749,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: tags _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tags', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: tenants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -11724,6 +12765,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
+
+--
+-- Name: categories _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_categories();
 
 --
 -- Name: cohort_members _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11738,10 +12785,22 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohort_members FOR EACH ROW
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION audit.record_lms_cohorts();
 
 --
+-- Name: course_categories _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_categories();
+
+--
 -- Name: course_staff _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_staff FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_staff();
+
+--
+-- Name: course_tags _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_tags();
 
 --
 -- Name: courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11814,6 +12873,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
+
+--
+-- Name: tags _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tags();
 
 --
 -- Name: tenants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -11932,6 +12997,34 @@ ALTER TABLE ONLY lms.assignable_roles
 
 ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT block_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_categories
+    ADD CONSTRAINT categorised_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: categories category_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: course_categories category_of_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_categories
+    ADD CONSTRAINT category_of_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, category_id) REFERENCES lms.categories(tenant_id, id);
+
+--
+-- Name: categories category_parent_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.categories(tenant_id, id);
 
 --
 -- Name: cohorts cohort_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -12165,6 +13258,27 @@ ALTER TABLE ONLY lms.role_permissions
     ADD CONSTRAINT role_permission_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: tags tag_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tag_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: course_tags tag_of_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_tags
+    ADD CONSTRAINT tag_of_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, tag_id) REFERENCES lms.tags(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: course_tags tagged_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_tags
+    ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -12198,6 +13312,20 @@ ALTER TABLE ONLY private.builtin_role_permissions
 
 ALTER TABLE ONLY private.builtin_role_permissions
     ADD CONSTRAINT builtin_role_permissions_permission_fkey FOREIGN KEY (permission) REFERENCES lms.permissions(permission);
+
+--
+-- Name: category_closure category_closure_ancestor_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.category_closure
+    ADD CONSTRAINT category_closure_ancestor_id_fkey FOREIGN KEY (ancestor_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
+
+--
+-- Name: category_closure category_closure_descendant_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.category_closure
+    ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
 -- Name: invitation_tokens invitation_tokens_invitation_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
@@ -12320,6 +13448,42 @@ CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR 
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: categories Categories are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are added by those who write the catalogue" ON lms.categories FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: categories Categories are changed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are changed by those who write the catalogue" ON lms.categories FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: categories Categories are removed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are removed by those who write the catalogue" ON lms.categories FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: categories Categories are seen by members, and with courses in or below; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are seen by members, and with courses in or below" ON lms.categories FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) OR (EXISTS ( SELECT
+   FROM (private.category_scopes k
+     JOIN lms.course_categories p ON ((p.category_id = k.descendant_id)))
+  WHERE (k.ancestor_id = categories.id)))));
+
+--
+-- Name: categories Categories are seen with public courses in or below them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are seen with public courses in or below them" ON lms.categories FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM (private.category_scopes k
+     JOIN lms.course_categories p ON ((p.category_id = k.descendant_id)))
+  WHERE (k.ancestor_id = categories.id))));
+
+--
 -- Name: cohorts Cohorts are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -12350,10 +13514,34 @@ CREATE POLICY "Cohorts are seen by their members and in scope" ON lms.cohorts FO
 CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.courses FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND ((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
+-- Name: course_categories Courses are put into categories by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are put into categories by staff" ON lms.course_categories FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Courses are seen by visibility, enrolment, staff and scope" ON lms.courses FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR ((visibility = 'restricted'::text) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (created_at = now())))));
+
+--
+-- Name: course_tags Courses are tagged by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are tagged by staff" ON lms.course_tags FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: course_categories Courses are taken out of categories by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are taken out of categories by staff" ON lms.course_categories FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -12612,12 +13800,86 @@ CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DE
 CREATE POLICY "Settings are changed by those allowed to" ON lms.tenants FOR UPDATE TO authenticated USING ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
 
 --
+-- Name: tags Tags are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are added by those who write the catalogue" ON lms.tags FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: tags Tags are changed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are changed by those who write the catalogue" ON lms.tags FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: tags Tags are removed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are removed by those who write the catalogue" ON lms.tags FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: tags Tags are seen by members, and with courses that bear them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are seen by members, and with courses that bear them" ON lms.tags FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) OR (EXISTS ( SELECT
+   FROM lms.course_tags m
+  WHERE (m.tag_id = tags.id)))));
+
+--
+-- Name: tags Tags are seen with public courses that bear them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are seen with public courses that bear them" ON lms.tags FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.course_tags m
+  WHERE (m.tag_id = tags.id))));
+
+--
+-- Name: course_tags Tags are taken off courses by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are taken off courses by staff" ON lms.course_tags FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: course_categories The categories of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The categories of a course are seen with it" ON lms.course_categories FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))));
+
+--
+-- Name: course_categories The categories of a public course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The categories of a public course are seen with it" ON lms.course_categories FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))));
+
+--
 -- Name: course_staff The staff of a course is seen with the course; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "The staff of a course is seen with the course" ON lms.course_staff FOR SELECT TO authenticated USING ((EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = course_staff.course_id))));
+
+--
+-- Name: course_tags The tags of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The tags of a course are seen with it" ON lms.course_tags FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))));
+
+--
+-- Name: course_tags The tags of a public course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The tags of a public course are seen with it" ON lms.course_tags FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))));
 
 --
 -- Name: permissions The vocabulary of permissions is open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
@@ -12650,6 +13912,12 @@ CREATE POLICY "Units are deleted below units in one's scope" ON lms.org_units FO
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: categories; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.categories ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: cohort_members; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -12662,10 +13930,22 @@ ALTER TABLE lms.cohort_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: course_categories; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_categories ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: course_staff; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.course_staff ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: course_tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_tags ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: courses; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -12746,6 +14026,12 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: tenants; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -12786,6 +14072,12 @@ ALTER TABLE private.builtin_role_permissions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.builtin_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: category_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.category_closure ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -13014,6 +14306,12 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_categories(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_categories() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_cohort_members(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -13026,10 +14324,22 @@ REVOKE ALL ON FUNCTION audit.record_lms_cohort_members() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_course_categories(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_categories() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_course_staff(); Type: ACL; Schema: audit; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_course_staff() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_course_tags(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_tags() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_courses(); Type: ACL; Schema: audit; Owner: postgres
@@ -13102,6 +14412,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_tags(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_tenants(); Type: ACL; Schema: audit; Owner: postgres
@@ -13408,6 +14724,15 @@ GRANT ALL ON FUNCTION lms.get_audit_heads(p_tenant_id uuid) TO authenticated;
 
 REVOKE ALL ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
+
+--
+-- Name: FUNCTION get_categories(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) TO anon;
+GRANT ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION get_course_outline(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -14125,10 +15450,22 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_category_tree(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_category_tree() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_enrollment_key(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_enrollment_key() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_featured(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_featured() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_member(); Type: ACL; Schema: private; Owner: postgres
@@ -14141,6 +15478,12 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_unit(); Type: ACL; Schema: private; Owner: postgres
@@ -14246,10 +15589,22 @@ GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.place_block() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_category(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_category() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_cohort_member(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_in_tenant_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_in_tenant_of_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_lesson(); Type: ACL; Schema: private; Owner: postgres
@@ -14610,6 +15965,62 @@ GRANT INSERT(role_id) ON TABLE lms.assignable_roles TO authenticated;
 GRANT INSERT(assignable_role_id) ON TABLE lms.assignable_roles TO authenticated;
 
 --
+-- Name: TABLE categories; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.categories TO service_role;
+GRANT SELECT ON TABLE lms.categories TO anon;
+GRANT SELECT,DELETE ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.parent_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(parent_id),UPDATE(parent_id) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.icon_url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(icon_url),UPDATE(icon_url) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.color; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(color),UPDATE(color) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.categories TO authenticated;
+
+--
 -- Name: TABLE cohort_members; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -14678,11 +16089,51 @@ GRANT INSERT(ends_on),UPDATE(ends_on) ON TABLE lms.cohorts TO authenticated;
 GRANT UPDATE(archived_at) ON TABLE lms.cohorts TO authenticated;
 
 --
+-- Name: TABLE course_categories; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_categories TO service_role;
+GRANT SELECT ON TABLE lms.course_categories TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_categories TO authenticated;
+
+--
+-- Name: COLUMN course_categories.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_categories TO authenticated;
+
+--
+-- Name: COLUMN course_categories.category_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(category_id) ON TABLE lms.course_categories TO authenticated;
+
+--
 -- Name: TABLE course_staff; Type: ACL; Schema: lms; Owner: postgres
 --
 
 GRANT ALL ON TABLE lms.course_staff TO service_role;
 GRANT SELECT ON TABLE lms.course_staff TO authenticated;
+
+--
+-- Name: TABLE course_tags; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_tags TO service_role;
+GRANT SELECT ON TABLE lms.course_tags TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_tags TO authenticated;
+
+--
+-- Name: COLUMN course_tags.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_tags TO authenticated;
+
+--
+-- Name: COLUMN course_tags.tag_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tag_id) ON TABLE lms.course_tags TO authenticated;
 
 --
 -- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
@@ -14959,6 +16410,38 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.roles TO authenticated;
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.roles TO authenticated;
 
 --
+-- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.tags TO service_role;
+GRANT SELECT ON TABLE lms.tags TO anon;
+GRANT SELECT,DELETE ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.color; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
+
+--
 -- Name: TABLE jobs; Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -14969,6 +16452,13 @@ GRANT SELECT ON TABLE ops.jobs TO service_role;
 --
 
 GRANT SELECT ON TABLE ops.health TO service_role;
+
+--
+-- Name: TABLE category_scopes; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.category_scopes TO anon;
+GRANT SELECT ON TABLE private.category_scopes TO authenticated;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

@@ -80,6 +80,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"categories": {
+                  Row: {
+                    "color": string | null,"created_at": string,"description": string,"icon_url": string | null,"id": string,"name": string,"order_index": number,"parent_id": string | null,"slug": string,"tenant_id": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "color"?: string | null,"created_at"?: string,"description"?: string,"icon_url"?: string | null,"id"?: string,"name": string,"order_index"?: number,"parent_id"?: string | null,"slug": string,"tenant_id": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "color"?: string | null,"created_at"?: string,"description"?: string,"icon_url"?: string | null,"id"?: string,"name"?: string,"order_index"?: number,"parent_id"?: string | null,"slug"?: string,"tenant_id"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "category_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "category_parent_is_of_the_same_tenant"
+      columns: ["tenant_id","parent_id"]
+isOneToOne: false
+      referencedRelation: "categories"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"cohort_members": {
                   Row: {
                     "cohort_id": string,"created_at": string,"tenant_id": string,"user_id": string
@@ -138,6 +164,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"course_categories": {
+                  Row: {
+                    "category_id": string,"course_id": string,"created_at": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "category_id": string,"course_id": string,"created_at"?: string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "category_id"?: string,"course_id"?: string,"created_at"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "categorised_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "category_of_course_is_of_the_same_tenant"
+      columns: ["tenant_id","category_id"]
+isOneToOne: false
+      referencedRelation: "categories"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"course_staff": {
                   Row: {
                     "course_id": string,"created_at": string,"id": string,"part": string,"tenant_id": string,"user_id": string
@@ -164,6 +216,32 @@ isOneToOne: false
       referencedColumns: ["id"]
     },{
       foreignKeyName: "course_staff_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"course_tags": {
+                  Row: {
+                    "course_id": string,"created_at": string,"tag_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"tag_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"tag_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "tag_of_course_is_of_the_same_tenant"
+      columns: ["tenant_id","tag_id"]
+isOneToOne: false
+      referencedRelation: "tags"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "tagged_course_is_of_the_same_tenant"
       columns: ["tenant_id","course_id"]
 isOneToOne: false
       referencedRelation: "courses"
@@ -508,6 +586,26 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
+                },"tags": {
+                  Row: {
+                    "color": string | null,"created_at": string,"id": string,"name": string,"slug": string,"tenant_id": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "color"?: string | null,"created_at"?: string,"id"?: string,"name": string,"slug": string,"tenant_id": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "color"?: string | null,"created_at"?: string,"id"?: string,"name"?: string,"slug"?: string,"tenant_id"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "tag_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"tenants": {
                   Row: {
                     "created_at": string,"domain": string | null,"id": string,"invitation_valid_days": number,"is_active": boolean,"locale": string,"name": string,"settings": NonNullable<Json>,"slug": string,"time_zone": string,"updated_at": string
@@ -677,6 +775,9 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"get_categories":
+{ Args: { "p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["category_node"])[]
+                           },
 "get_course_outline":
 { Args: { "p_course_id": string }; Returns: Database["lms"]['CompositeTypes']["course_outline"]
                           SetofOptions: {
@@ -903,6 +1004,8 @@ isOneToOne: false
                         "id": number | null,"recorded_at": string | null,"table_name": string | null,"row_id": string | null,"operation": string | null,"changes": Json | null,"actor_id": string | null,"actor_role": string | null,"via": string | null,"address": string | null,"client": string | null,"request_id": string | null
                       },"audit_head": {
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
+                      },"category_node": {
+                        "id": string | null,"parent_id": string | null,"depth": number | null,"slug": string | null,"name": string | null,"description": string | null,"icon_url": string | null,"color": string | null,"order_index": number | null,"course_count": number | null,"total_course_count": number | null
                       },"course_outline": {
                         "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
                       },"course_progress": {

@@ -147,6 +147,7 @@ create index courses_by_instructor on lms.courses (tenant_id, instructor_id);
 create index courses_by_instructor_alone on lms.courses (instructor_id);
 create index courses_open_to_everyone on lms.courses (created_at desc, id desc)
   where status = 'published' and visibility = 'public' and deleted_at is null;
+create index courses_featured on lms.courses (tenant_id, created_at desc, id desc) where is_featured and deleted_at is null;
 
 comment on table lms.courses is 'A course. Its content hangs below it: modules > lessons > blocks.';
 comment on column lms.courses.visibility is
@@ -154,6 +155,7 @@ comment on column lms.courses.visibility is
 comment on column lms.courses.status is 'Changed by publish_course and archive_course, never by writing the row.';
 comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
 comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
+comment on column lms.courses.is_featured is 'Shown first in the catalogue; set with catalog.write.';
 comment on column lms.courses.capacity is 'How many may be enrolled at a time; null is any number.';
 
 create table lms.course_staff (
@@ -419,6 +421,26 @@ alter table lms.courses alter column instructor_id set default auth.uid();
 
 create trigger _200_claim before insert on lms.courses
   for each row execute function private.claim_course();
+
+-- The front page belongs to the organisation: an instructor does not put the own course there, nor takes it away.
+create function private.keep_featured()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() and not new.tenant_id = any (array(select private.tenants_where('catalog.write'))) then
+    raise insufficient_privilege using message = 'Featuring a course takes the permission catalog.write.';
+  end if;
+  return new;
+end
+$$;
+
+create trigger _250_featured before insert on lms.courses
+  for each row when (new.is_featured) execute function private.keep_featured();
+create trigger _250_featured_changed before update of is_featured on lms.courses
+  for each row when (old.is_featured is distinct from new.is_featured) execute function private.keep_featured();
 
 create function private.staff_course_with_instructor()
 returns trigger

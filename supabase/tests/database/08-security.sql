@@ -39,7 +39,8 @@ select is_empty($$ select p.oid::regprocedure from tests.functions p where p.pro
 select is_empty(
   $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false)
      -- Ids only, for policies; their comments say why.
-     and c.oid not in ('private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass) $$,
+     and c.oid not in ('private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass)
+     and c.oid <> 'private.category_scopes'::regclass $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
 select is_empty($$ select c.oid::regclass from tests.relations c where c.relkind = 'f' $$, 'there are no foreign tables');
@@ -62,6 +63,9 @@ select set_eq(
     'authenticated lms.org_units DELETE', 'authenticated lms.memberships DELETE', 'authenticated lms.roles DELETE', 'authenticated lms.role_permissions DELETE',
     'authenticated lms.assignable_roles DELETE', 'authenticated lms.role_grants DELETE', 'authenticated lms.invitations DELETE', 'authenticated lms.cohorts DELETE',
     'authenticated lms.cohort_members DELETE',
+    'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
+    'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
+    'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
     'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -94,6 +98,12 @@ select set_eq(
     'authenticated lms.cohort_members INSERT cohort_id user_id',
     'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
     'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.categories INSERT color description icon_url name order_index parent_id slug tenant_id',
+    'authenticated lms.categories UPDATE color description icon_url name order_index parent_id slug',
+    'authenticated lms.tags INSERT color name slug tenant_id',
+    'authenticated lms.tags UPDATE color name slug',
+    'authenticated lms.course_categories INSERT category_id course_id',
+    'authenticated lms.course_tags INSERT course_id tag_id',
     'authenticated lms.modules INSERT course_id description order_index title',
     'authenticated lms.modules UPDATE description order_index title',
     'authenticated lms.lessons INSERT description duration is_preview is_published module_id objectives order_index requires_completion title type',
@@ -124,10 +134,14 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
     and exposed = exists (select from tests.exposed e where e.oid = p.pronamespace)
 $$;
 
-select set_eq($$ select tests.executable_by('anon', true) $$, array['lms.get_invitation(text)', 'lms.get_lesson(uuid)'], 'anonymous callers can call exactly these functions');
+select set_eq($$ select tests.executable_by('anon', true) $$, array[
+  'lms.get_categories(uuid)',
+  'lms.get_invitation(text)', 'lms.get_lesson(uuid)'
+], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.get_categories(uuid)',
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
     'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
     'lms.invite(uuid,text,text,uuid,boolean,text,text,text,text)', 'lms.get_invitation(text)', 'lms.accept_invitation(text)', 'lms.revoke_invitation(uuid)', 'lms.leave_tenant(uuid)',

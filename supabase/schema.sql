@@ -1649,6 +1649,145 @@ $$;
 ALTER FUNCTION audit.record_lms_course_categories() OWNER TO postgres;
 
 --
+-- Name: record_lms_course_reviews(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.rating is distinct from new.rating then
+    v_changes := v_changes || jsonb_build_object('rating', jsonb_build_object(
+      'old', old.rating,
+      'new', new.rating
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.title', to_jsonb(old.title)),
+      'new', audit.hash_personal('lms.course_reviews.title', to_jsonb(new.title))
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.body', to_jsonb(old.body)),
+      'new', audit.hash_personal('lms.course_reviews.body', to_jsonb(new.body))
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.hidden_reason is distinct from new.hidden_reason then
+    v_changes := v_changes || jsonb_build_object('hidden_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.hidden_reason', to_jsonb(old.hidden_reason)),
+      'new', audit.hash_personal('lms.course_reviews.hidden_reason', to_jsonb(new.hidden_reason))
+    ));
+  end if;
+  if old.reply is distinct from new.reply then
+    v_changes := v_changes || jsonb_build_object('reply', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.reply', to_jsonb(old.reply)),
+      'new', audit.hash_personal('lms.course_reviews.reply', to_jsonb(new.reply))
+    ));
+  end if;
+  if old.replied_at is distinct from new.replied_at then
+    v_changes := v_changes || jsonb_build_object('replied_at', jsonb_build_object(
+      'old', old.replied_at,
+      'new', new.replied_at
+    ));
+  end if;
+  if old.replied_by is distinct from new.replied_by then
+    v_changes := v_changes || jsonb_build_object('replied_by', jsonb_build_object(
+      'old', old.replied_by,
+      'new', new.replied_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_reviews', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_reviews() OWNER TO postgres;
+
+--
 -- Name: record_lms_course_staff(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1848,6 +1987,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -3158,6 +3303,127 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_review_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_review_reports() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.review_id is distinct from new.review_id then
+    v_changes := v_changes || jsonb_build_object('review_id', jsonb_build_object(
+      'old', old.review_id,
+      'new', new.review_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.review_reports.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('lms.review_reports.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if old.closed_at is distinct from new.closed_at then
+    v_changes := v_changes || jsonb_build_object('closed_at', jsonb_build_object(
+      'old', old.closed_at,
+      'new', new.closed_at
+    ));
+  end if;
+  if old.closed_by is distinct from new.closed_by then
+    v_changes := v_changes || jsonb_build_object('closed_by', jsonb_build_object(
+      'old', old.closed_by,
+      'new', new.closed_by
+    ));
+  end if;
+  if old.outcome is distinct from new.outcome then
+    v_changes := v_changes || jsonb_build_object('outcome', jsonb_build_object(
+      'old', case when octet_length(old.outcome) > 8000 then audit.shorten(to_jsonb(old.outcome)) else to_jsonb(old.outcome) end,
+      'new', case when octet_length(new.outcome) > 8000 then audit.shorten(to_jsonb(new.outcome)) else to_jsonb(new.outcome) end
+    ));
+  end if;
+  if old.outcome_note is distinct from new.outcome_note then
+    v_changes := v_changes || jsonb_build_object('outcome_note', jsonb_build_object(
+      'old', audit.hash_personal('lms.review_reports.outcome_note', to_jsonb(old.outcome_note)),
+      'new', audit.hash_personal('lms.review_reports.outcome_note', to_jsonb(new.outcome_note))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.review_reports', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_review_reports() OWNER TO postgres;
 
 --
 -- Name: record_lms_role_grants(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -4513,6 +4779,13 @@ CREATE TABLE lms.courses (
     meta_keywords text,
     version_label text,
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    rating_count integer DEFAULT 0 NOT NULL,
+    rating_sum integer DEFAULT 0 NOT NULL,
+    rating_average numeric(3,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (rating_count > 0) THEN round(((rating_sum)::numeric / (rating_count)::numeric), 2)
+    ELSE NULL::numeric
+END) STORED,
     published_at timestamp with time zone,
     deleted_at timestamp with time zone,
     created_by uuid,
@@ -4531,6 +4804,7 @@ CREATE TABLE lms.courses (
     CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
     CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
     CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
+    CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
     CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
     CONSTRAINT version_label_is_short CHECK ((length(version_label) <= 50))
 );
@@ -4578,6 +4852,12 @@ COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; n
 --
 
 COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
+
+--
+-- Name: COLUMN courses.rating_average; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.rating_average IS 'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
 
 --
 -- Name: archive_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -5461,6 +5741,107 @@ ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
 
 --
+-- Name: course_reviews; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_reviews (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    rating integer NOT NULL,
+    title private.title,
+    body text,
+    status text DEFAULT 'visible'::text NOT NULL,
+    hidden_reason text,
+    reply text,
+    replied_at timestamp with time zone,
+    replied_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hidden_reason_is_short CHECK ((length(hidden_reason) <= 2000)),
+    CONSTRAINT rating_is_1_to_5 CHECK (((rating >= 1) AND (rating <= 5))),
+    CONSTRAINT reply_has_a_date CHECK ((((reply IS NULL) = (replied_at IS NULL)) AND ((reply IS NOT NULL) OR (replied_by IS NULL)))),
+    CONSTRAINT reply_is_1_to_5000_characters CHECK (((reply ~ '\S'::text) AND (length(reply) <= 5000))),
+    CONSTRAINT review_is_at_most_5000_characters CHECK ((length(body) <= 5000)),
+    CONSTRAINT review_is_hidden_for_a_reason CHECK (((status = 'hidden'::text) = (hidden_reason IS NOT NULL))),
+    CONSTRAINT review_status_is_known CHECK ((status = ANY (ARRAY['visible'::text, 'hidden'::text])))
+);
+
+ALTER TABLE lms.course_reviews OWNER TO postgres;
+
+--
+-- Name: TABLE course_reviews; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_reviews IS 'What somebody who has begun a course says of it; one per person and course. Names are shown to those who may see the person anyway: embed people(display_name), which is null for the others.';
+
+--
+-- Name: COLUMN course_reviews.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN course_reviews.rating; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.rating IS '1 to 5.';
+
+--
+-- Name: COLUMN course_reviews.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.status IS 'visible, or hidden by moderate_review; hidden ones do not count.';
+
+--
+-- Name: COLUMN course_reviews.hidden_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.hidden_reason IS 'Why it was hidden, for its author and the staff.';
+
+--
+-- Name: COLUMN course_reviews.reply; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.reply IS 'The staff''s answer: reply_to_review.';
+
+--
+-- Name: moderate_review(uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text DEFAULT NULL::text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.course_reviews r where r.id = p_review_id) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  end if;
+  if p_status is null or p_status not in ('visible', 'hidden') then
+    perform private.fail(
+      'invalid_status', 'The status can be set to visible or hidden.', 422,
+      jsonb_build_object('allowed', array['visible', 'hidden'])
+    );
+  end if;
+  if p_status = 'hidden' and coalesce(p_reason !~ '\S', true) then
+    perform private.fail(
+      'reason_required', 'Say why the review is hidden: its author is told.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+  return private.set_review_status(p_review_id, p_status, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION moderate_review(p_review_id uuid, p_status text, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) IS 'Hides a review, which takes a reason, or shows it; closes the open reports on it. Takes content.moderate. 404 review_not_found; 403 for others; 422 invalid_status, reason_required.';
+
+--
 -- Name: publish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -5540,6 +5921,94 @@ ALTER FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numer
 --
 
 COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused; 403 membership_suspended; 422 invalid_percentage.';
+
+--
+-- Name: reply_to_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.course_reviews r where r.id = p_review_id) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  end if;
+  return private.set_review_reply(p_review_id, p_reply);
+end
+$$;
+
+ALTER FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) IS 'Sets the staff''s reply, in place of an earlier one; null takes it away. For staff of the course. 404 review_not_found; 403 for others.';
+
+--
+-- Name: review_reports; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.review_reports (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    review_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone,
+    closed_by uuid,
+    outcome text,
+    outcome_note text,
+    CONSTRAINT outcome_note_is_short CHECK ((length(outcome_note) <= 2000)),
+    CONSTRAINT report_has_an_outcome_once_closed CHECK ((((closed_at IS NULL) = (outcome IS NULL)) AND ((closed_at IS NOT NULL) OR ((closed_by IS NULL) AND (outcome_note IS NULL))))),
+    CONSTRAINT report_outcome_is_known CHECK ((outcome = ANY (ARRAY['hidden'::text, 'kept'::text]))),
+    CONSTRAINT report_reason_is_1_to_2000_characters CHECK (((reason ~ '\S'::text) AND (length(reason) <= 2000)))
+);
+
+ALTER TABLE lms.review_reports OWNER TO postgres;
+
+--
+-- Name: TABLE review_reports; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.review_reports IS 'Reviews that somebody found wanting, for moderators. Written by report_review, closed by moderate_review.';
+
+--
+-- Name: COLUMN review_reports.outcome; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.review_reports.outcome IS 'What the moderator did with the review: hidden or kept; null while open.';
+
+--
+-- Name: report_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.report_review(p_review_id uuid, p_reason text) RETURNS lms.review_reports
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.course_reviews r where r.id = p_review_id) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  end if;
+  if coalesce(p_reason !~ '\S', true) then
+    perform private.fail(
+      'reason_required', 'Say what is wrong with the review.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+  return private.file_review_report(p_review_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.report_review(p_review_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_review(p_review_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) IS 'Brings a review to the moderators, once per person: saying it again returns the first report. 404 review_not_found; 409 own_review; 422 reason_required.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -6229,6 +6698,28 @@ $$;
 ALTER FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) OWNER TO postgres;
 
 --
+-- Name: add_to_ratings(uuid[], integer[], integer[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(cardinality(p_course_ids), 0) = 0 then
+    return;
+  end if;
+  perform from lms.courses c where c.id = any (p_course_ids) order by c.id for no key update;
+  update lms.courses c
+  set rating_count = c.rating_count + d.count, rating_sum = c.rating_sum + d.sum
+  from unnest(p_course_ids, p_counts, p_sums) as d (course_id, count, sum)
+  where c.id = d.course_id;
+end
+$$;
+
+ALTER FUNCTION private.add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]) OWNER TO postgres;
+
+--
 -- Name: admit_enrollment(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -6876,6 +7367,54 @@ $$;
 ALTER FUNCTION private.copy_builtin_roles() OWNER TO postgres;
 
 --
+-- Name: count_added_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_added_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.add_to_ratings(array_agg(d.course_id), array_agg(d.count), array_agg(d.sum))
+  from (
+    select n.course_id, count(*)::integer as count, sum(n.rating)::integer as sum
+    from new_rows n
+    where n.status = 'visible'
+    group by n.course_id
+  ) d;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.count_added_reviews() OWNER TO postgres;
+
+--
+-- Name: count_changed_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_changed_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.add_to_ratings(array_agg(d.course_id), array_agg(d.count), array_agg(d.sum))
+  from (
+    select r.course_id, sum(r.count)::integer as count, sum(r.rating)::integer as sum
+    from (
+      select n.course_id, 1 as count, n.rating from new_rows n where n.status = 'visible'
+      union all
+      select o.course_id, -1, -o.rating from old_rows o where o.status = 'visible'
+    ) r
+    group by r.course_id
+    having sum(r.count) <> 0 or sum(r.rating) <> 0
+  ) d;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.count_changed_reviews() OWNER TO postgres;
+
+--
 -- Name: count_course_items(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -6939,6 +7478,28 @@ end
 $$;
 
 ALTER FUNCTION private.count_progress() OWNER TO postgres;
+
+--
+-- Name: count_removed_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_removed_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.add_to_ratings(array_agg(d.course_id), array_agg(d.count), array_agg(d.sum))
+  from (
+    select o.course_id, -count(*)::integer as count, -sum(o.rating)::integer as sum
+    from old_rows o
+    where o.status = 'visible'
+    group by o.course_id
+  ) d;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
 
 --
 -- Name: create_profile_of_login(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -7308,6 +7869,37 @@ ALTER FUNCTION private.fail(code text, message text, status integer, details jso
 COMMENT ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) IS 'Raises an error that PostgREST answers as {code, message, details, hint} with the given HTTP status. `code` is stable and for programs, `message` a sentence for people, `details` JSON as text, `hint` what to do.';
 
 --
+-- Name: file_review_report(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.file_review_report(p_review_id uuid, p_reason text) RETURNS lms.review_reports
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_review lms.course_reviews;
+  v_report lms.review_reports;
+begin
+  select * into v_review from lms.course_reviews r where r.id = p_review_id;
+  if v_review.user_id = (select auth.uid()) then
+    perform private.fail('own_review', 'One''s own review is not reported but changed or removed.', 409);
+  end if;
+  insert into lms.review_reports (tenant_id, review_id, user_id, reason)
+  values (v_review.tenant_id, v_review.id, (select auth.uid()), p_reason)
+  on conflict (review_id, user_id) do nothing
+  returning * into v_report;
+  if not found then
+    select * into v_report
+    from lms.review_reports r
+    where r.review_id = p_review_id and r.user_id = (select auth.uid());
+  end if;
+  return v_report;
+end
+$$;
+
+ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
+
+--
 -- Name: find_import_fault(private.matched_person); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7413,6 +8005,22 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
+
+--
+-- Name: forget_ratings(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.forget_ratings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.courses c set rating_count = 0, rating_sum = 0 where c.rating_count > 0;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.forget_ratings() OWNER TO postgres;
 
 --
 -- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
@@ -8917,6 +9525,35 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
+-- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_review() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+  if private.is_api_call() and not exists (
+    select
+    from lms.enrollments e
+    where e.user_id = new.user_id and e.course_id = new.course_id and e.started_at is not null
+  ) then
+    perform private.fail(
+      'course_not_started', 'Only those who have begun a course review it.', 409,
+      jsonb_build_object('course_id', new.course_id)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
 -- Name: preview_invitation(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9513,6 +10150,71 @@ end
 $$;
 
 ALTER FUNCTION private.set_course_status(p_course_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_review lms.course_reviews;
+begin
+  if private.is_api_call() and not exists (
+    select
+    from lms.course_reviews r
+    where r.id = p_review_id and (
+      r.course_id = any (array(select private.staffed_courses()))
+      or r.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
+  ) then
+    raise insufficient_privilege using message = 'Replying takes being staff of the course.';
+  end if;
+  update lms.course_reviews r
+  set reply = p_reply,
+      replied_at = case when p_reply is not null then now() end,
+      replied_by = case when p_reply is not null then (select auth.uid()) end
+  where r.id = p_review_id
+  returning * into v_review;
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) OWNER TO postgres;
+
+--
+-- Name: set_review_status(uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_review lms.course_reviews;
+begin
+  if private.is_api_call() and not exists (
+    select
+    from lms.course_reviews r
+    where r.id = p_review_id and r.tenant_id = any (array(select private.tenants_where('content.moderate')))
+  ) then
+    raise insufficient_privilege using message = 'Moderating takes the permission content.moderate.';
+  end if;
+  update lms.course_reviews r
+  set status = p_status, hidden_reason = case p_status when 'hidden' then p_reason end
+  where r.id = p_review_id
+  returning * into v_review;
+  update lms.review_reports r
+  set closed_at = now(), closed_by = (select auth.uid()),
+      outcome = case p_status when 'hidden' then 'hidden' else 'kept' end, outcome_note = p_reason
+  where r.review_id = p_review_id and r.closed_at is null;
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) OWNER TO postgres;
 
 --
 -- Name: settle_after_lowered_score(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11129,6 +11831,13 @@ ALTER TABLE ONLY lms.courses
     ADD CONSTRAINT course_of_its_tenant UNIQUE (tenant_id, id);
 
 --
+-- Name: course_reviews course_reviews_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT course_reviews_pkey PRIMARY KEY (id);
+
+--
 -- Name: courses course_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -11283,6 +11992,20 @@ ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT one_part_per_course_and_person UNIQUE (course_id, user_id);
 
 --
+-- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT one_report_per_review_and_person UNIQUE (review_id, user_id);
+
+--
+-- Name: course_reviews one_review_per_course_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT one_review_per_course_and_person UNIQUE (course_id, user_id);
+
+--
 -- Name: org_units org_unit_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -11316,6 +12039,20 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.permissions
     ADD CONSTRAINT permissions_pkey PRIMARY KEY (permission);
+
+--
+-- Name: course_reviews review_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: review_reports review_reports_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT review_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: role_grants role_grants_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -11597,6 +12334,30 @@ CREATE INDEX course_categories_by_category ON lms.course_categories USING btree 
 CREATE INDEX course_categories_by_category_alone ON lms.course_categories USING btree (category_id, course_id);
 
 --
+-- Name: course_reviews_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_course ON lms.course_reviews USING btree (course_id, created_at DESC, id DESC);
+
+--
+-- Name: course_reviews_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_course_of_tenant ON lms.course_reviews USING btree (tenant_id, course_id);
+
+--
+-- Name: course_reviews_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_member ON lms.course_reviews USING btree (tenant_id, user_id);
+
+--
+-- Name: course_reviews_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_user ON lms.course_reviews USING btree (user_id, created_at DESC, id DESC);
+
+--
 -- Name: course_staff_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -11819,6 +12580,24 @@ CREATE UNIQUE INDEX one_open_invitation_per_address ON lms.invitations USING btr
 CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations USING btree (tenant_id, employee_number) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 
 --
+-- Name: review_reports_by_review; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX review_reports_by_review ON lms.review_reports USING btree (tenant_id, review_id);
+
+--
+-- Name: review_reports_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX review_reports_by_user ON lms.review_reports USING btree (user_id);
+
+--
+-- Name: review_reports_open; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX review_reports_open ON lms.review_reports USING btree (tenant_id, created_at, id) WHERE (closed_at IS NULL);
+
+--
 -- Name: role_grants_by_membership; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -12011,10 +12790,16 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.categories FOR EACH ROW EXEC
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: course_reviews _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.course_reviews FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: courses _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW WHEN ((NOT ((old.rating_count IS DISTINCT FROM new.rating_count) OR (old.rating_sum IS DISTINCT FROM new.rating_sum)))) EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12179,6 +12964,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECU
 CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
 
 --
+-- Name: course_reviews _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF course_id ON lms.course_reviews FOR EACH ROW EXECUTE FUNCTION private.place_review();
+
+--
 -- Name: course_tags _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -12281,6 +13072,24 @@ CREATE TRIGGER _500_builtin_roles AFTER INSERT ON lms.tenants FOR EACH ROW EXECU
 CREATE TRIGGER _500_cohorts_end AFTER UPDATE OF status ON lms.memberships FOR EACH ROW WHEN (((new.status = 'ended'::text) AND (old.status <> 'ended'::text))) EXECUTE FUNCTION private.end_cohort_memberships();
 
 --
+-- Name: course_reviews _500_count_added; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_added AFTER INSERT ON lms.course_reviews REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.count_added_reviews();
+
+--
+-- Name: course_reviews _500_count_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_changed AFTER UPDATE ON lms.course_reviews REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.count_changed_reviews();
+
+--
+-- Name: course_reviews _500_count_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_emptied AFTER TRUNCATE ON lms.course_reviews FOR EACH STATEMENT EXECUTE FUNCTION private.forget_ratings();
+
+--
 -- Name: lesson_progress _500_count_first; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -12291,6 +13100,12 @@ CREATE TRIGGER _500_count_first AFTER INSERT ON lms.lesson_progress FOR EACH ROW
 --
 
 CREATE TRIGGER _500_count_more AFTER UPDATE ON lms.lesson_progress FOR EACH ROW WHEN ((((old.last_accessed_at IS DISTINCT FROM new.last_accessed_at) OR ((old.time_spent_seconds)::integer IS DISTINCT FROM (new.time_spent_seconds)::integer)) OR ((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric))) EXECUTE FUNCTION private.count_progress();
+
+--
+-- Name: course_reviews _500_count_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_removed AFTER DELETE ON lms.course_reviews REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.count_removed_reviews();
 
 --
 -- Name: memberships _500_enrollments_follow; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12419,6 +13234,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_reviews _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_reviews REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_reviews', 'tenant_id', '{id}', '{title,body,reply,hidden_reason}', '{}', '{updated_at}');
+
+--
 -- Name: course_staff _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -12434,7 +13255,7 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_tags REFERENCING OLD
 -- Name: courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
 -- Name: enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12483,6 +13304,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: review_reports _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.review_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.review_reports', 'tenant_id', '{id}', '{reason,outcome_note}', '{}', '{}');
 
 --
 -- Name: role_grants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12545,6 +13372,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_reviews _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_reviews REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_reviews', 'tenant_id', '{id}', '{title,body,reply,hidden_reason}', '{}', '{updated_at}');
+
+--
 -- Name: course_staff _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -12560,7 +13393,7 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_tags REFERENCING NEW
 -- Name: courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
 -- Name: enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12603,6 +13436,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: review_reports _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.review_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.review_reports', 'tenant_id', '{id}', '{reason,outcome_note}', '{}', '{}');
 
 --
 -- Name: role_grants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12665,6 +13504,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_reviews _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_reviews FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_reviews', 'tenant_id', '{id}', '{title,body,reply,hidden_reason}', '{}', '{updated_at}');
+
+--
 -- Name: course_staff _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -12680,7 +13525,7 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_tags FOR EACH ST
 -- Name: courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
 -- Name: enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12729,6 +13574,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: review_reports _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.review_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.review_reports', 'tenant_id', '{id}', '{reason,outcome_note}', '{}', '{}');
 
 --
 -- Name: role_grants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12789,6 +13640,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_categories();
+
+--
+-- Name: course_reviews _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_reviews FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_reviews();
 
 --
 -- Name: course_staff _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -12855,6 +13712,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: review_reports _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.review_reports FOR EACH ROW EXECUTE FUNCTION audit.record_lms_review_reports();
 
 --
 -- Name: role_grants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -13235,6 +14098,41 @@ ALTER TABLE ONLY lms.lesson_progress
 
 ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT progress_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: review_reports report_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT report_is_of_the_same_tenant FOREIGN KEY (tenant_id, review_id) REFERENCES lms.course_reviews(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: course_reviews review_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: course_reviews review_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: course_reviews review_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: review_reports review_report_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT review_report_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
 -- Name: roles role_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -13702,6 +14600,12 @@ CREATE POLICY "Modules are seen with their public course" ON lms.modules FOR SEL
 CREATE POLICY "People are taken out of cohorts in scope" ON lms.cohort_members FOR DELETE TO authenticated USING ((cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.write'::text) AS cohorts_where))));
 
 --
+-- Name: course_reviews People change their own review; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People change their own review" ON lms.course_reviews FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+--
 -- Name: enrollments People enrol themselves, and others in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -13714,6 +14618,18 @@ CREATE POLICY "People enrol themselves, and others in scope" ON lms.enrollments 
 CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_members FOR INSERT TO authenticated WITH CHECK (((cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.write'::text) AS cohorts_where))) AND (EXISTS ( SELECT
    FROM lms.memberships m
   WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
+
+--
+-- Name: course_reviews People remove their own review; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People remove their own review" ON lms.course_reviews FOR DELETE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (status = 'visible'::text) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: course_reviews People review in their own name; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People review in their own name" ON lms.course_reviews FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
 -- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -13748,6 +14664,28 @@ CREATE POLICY "Public courses are seen by everyone" ON lms.courses FOR SELECT TO
 CREATE POLICY "Published lessons are seen with their public course" ON lms.lessons FOR SELECT TO anon USING (((deleted_at IS NULL) AND is_published AND (EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = lessons.course_id)))));
+
+--
+-- Name: review_reports Reports are seen by those who made them and by moderators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Reports are seen by those who made them and by moderators" ON lms.review_reports FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('content.moderate'::text) AS tenants_where)))));
+
+--
+-- Name: course_reviews Reviews are seen with their course, hidden ones by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Reviews are seen with their course, hidden ones by staff" ON lms.course_reviews FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (((status = 'visible'::text) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('content.moderate'::text) AS tenants_where)))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_reviews.course_id))))));
+
+--
+-- Name: course_reviews Reviews are seen with their public course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Reviews are seen with their public course" ON lms.course_reviews FOR SELECT TO anon USING (((status = 'visible'::text) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_reviews.course_id)))));
 
 --
 -- Name: role_grants Role grants are seen with their membership; Type: POLICY; Schema: lms; Owner: postgres
@@ -13936,6 +14874,12 @@ ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.course_categories ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: course_reviews; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_reviews ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: course_staff; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -14006,6 +14950,12 @@ ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.permissions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: review_reports; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.review_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: role_grants; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -14330,6 +15280,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_course_categories() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_course_reviews(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_reviews() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_course_staff(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -14394,6 +15350,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_review_reports(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_review_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_role_grants(); Type: ACL; Schema: audit; Owner: postgres
@@ -14831,6 +15793,52 @@ REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
 
 --
+-- Name: TABLE course_reviews; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_reviews TO service_role;
+GRANT SELECT ON TABLE lms.course_reviews TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.rating; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(rating),UPDATE(rating) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.body; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(body),UPDATE(body) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: FUNCTION moderate_review(p_review_id uuid, p_status text, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION publish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -14845,6 +15853,29 @@ GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO service_role;
+
+--
+-- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) TO authenticated;
+GRANT ALL ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) TO service_role;
+
+--
+-- Name: TABLE review_reports; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.review_reports TO service_role;
+GRANT SELECT ON TABLE lms.review_reports TO authenticated;
+
+--
+-- Name: FUNCTION report_review(p_review_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -14945,6 +15976,12 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 REVOKE ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) TO authenticated;
 GRANT ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) TO service_role;
+
+--
+-- Name: FUNCTION add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION admit_enrollment(new_row lms.enrollments); Type: ACL; Schema: private; Owner: postgres
@@ -15085,6 +16122,18 @@ REVOKE ALL ON FUNCTION private.copy_builtin_assignable_roles() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.copy_builtin_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_added_reviews(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_added_reviews() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_changed_reviews(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_changed_reviews() FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_course_items(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -15097,6 +16146,12 @@ GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO service_ro
 --
 
 REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_removed_reviews(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
 -- Name: FUNCTION create_profile_of_login(); Type: ACL; Schema: private; Owner: postgres
@@ -15179,6 +16234,14 @@ GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, deta
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO service_role;
 
 --
+-- Name: FUNCTION file_review_report(p_review_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION find_import_fault(p_match private.matched_person); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -15199,6 +16262,12 @@ GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lm
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
+
+--
+-- Name: FUNCTION forget_ratings(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.forget_ratings() FROM PUBLIC;
 
 --
 -- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
@@ -15625,6 +16694,12 @@ REVOKE ALL ON FUNCTION private.place_module() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
 -- Name: FUNCTION preview_invitation(p_token text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -15785,6 +16860,22 @@ GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO se
 REVOKE ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) TO authenticated;
+GRANT ALL ON FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) TO service_role;
+
+--
+-- Name: FUNCTION set_review_status(p_review_id uuid, p_status text, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION settle_after_lowered_score(); Type: ACL; Schema: private; Owner: postgres

@@ -190,6 +190,38 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"course_reviews": {
+                  Row: {
+                    "body": string | null,"course_id": string,"created_at": string,"hidden_reason": string | null,"id": string,"rating": number,"replied_at": string | null,"replied_by": string | null,"reply": string | null,"status": string,"tenant_id": string,"title": string | null,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "body"?: string | null,"course_id": string,"created_at"?: string,"hidden_reason"?: string | null,"id"?: string,"rating": number,"replied_at"?: string | null,"replied_by"?: string | null,"reply"?: string | null,"status"?: string,"tenant_id"?: string,"title"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Update: {
+                    "body"?: string | null,"course_id"?: string,"created_at"?: string,"hidden_reason"?: string | null,"id"?: string,"rating"?: number,"replied_at"?: string | null,"replied_by"?: string | null,"reply"?: string | null,"status"?: string,"tenant_id"?: string,"title"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "review_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "review_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "review_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"course_staff": {
                   Row: {
                     "course_id": string,"created_at": string,"id": string,"part": string,"tenant_id": string,"user_id": string
@@ -250,14 +282,14 @@ isOneToOne: false
                   ]
                 },"courses": {
                   Row: {
-                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Update: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Relationships: [
                     {
@@ -508,6 +540,32 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"review_reports": {
+                  Row: {
+                    "closed_at": string | null,"closed_by": string | null,"created_at": string,"id": string,"outcome": string | null,"outcome_note": string | null,"reason": string,"review_id": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "closed_at"?: string | null,"closed_by"?: string | null,"created_at"?: string,"id"?: string,"outcome"?: string | null,"outcome_note"?: string | null,"reason": string,"review_id": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "closed_at"?: string | null,"closed_by"?: string | null,"created_at"?: string,"id"?: string,"outcome"?: string | null,"outcome_note"?: string | null,"reason"?: string,"review_id"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "report_is_of_the_same_tenant"
+      columns: ["tenant_id","review_id"]
+isOneToOne: false
+      referencedRelation: "course_reviews"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "review_report_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"role_grants": {
                   Row: {
                     "created_at": string,"id": string,"membership_id": string,"role_id": string,"tenant_id": string,"unit_id": string | null
@@ -683,6 +741,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -880,6 +941,29 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"moderate_review":
+{ Args: { "p_reason"?: string,"p_review_id": string,"p_status": string }; Returns: {
+              "body": string | null,
+"course_id": string,
+"created_at": string,
+"hidden_reason": string | null,
+"id": string,
+"rating": number,
+"replied_at": string | null,
+"replied_by": string | null,
+"reply": string | null,
+"status": string,
+"tenant_id": string,
+"title": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "course_reviews"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "publish_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -901,6 +985,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -923,6 +1010,48 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "progress_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"reply_to_review":
+{ Args: { "p_reply": string,"p_review_id": string }; Returns: {
+              "body": string | null,
+"course_id": string,
+"created_at": string,
+"hidden_reason": string | null,
+"id": string,
+"rating": number,
+"replied_at": string | null,
+"replied_by": string | null,
+"reply": string | null,
+"status": string,
+"tenant_id": string,
+"title": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "course_reviews"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"report_review":
+{ Args: { "p_reason": string,"p_review_id": string }; Returns: {
+              "closed_at": string | null,
+"closed_by": string | null,
+"created_at": string,
+"id": string,
+"outcome": string | null,
+"outcome_note": string | null,
+"reason": string,
+"review_id": string,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "review_reports"
         isOneToOne: true
         isSetofReturn: false
       } },

@@ -131,6 +131,12 @@ create table lms.courses (
   version_label text constraint version_label_is_short check (length(version_label) <= 50),
   metadata jsonb not null default '{}'
     constraint course_metadata_is_an_object check (jsonb_typeof(metadata) = 'object' and length(metadata::text) <= 50000),
+  rating_count integer not null default 0,
+  rating_sum integer not null default 0,
+  -- INV-C2: null, not 0, while there are no ratings.
+  rating_average numeric(3, 2) generated always as (
+    case when rating_count > 0 then round(rating_sum::numeric / rating_count, 2) end
+  ) stored,
   published_at timestamptz,
   deleted_at timestamptz,
   created_by uuid,
@@ -140,6 +146,7 @@ create table lms.courses (
   constraint course_slug_is_taken unique (tenant_id, slug),
   -- INV-T1, also for people: who teaches is a member.
   constraint course_instructor_is_a_member foreign key (tenant_id, instructor_id) references lms.memberships (tenant_id, user_id),
+  constraint ratings_are_1_to_5_each check (rating_count >= 0 and rating_sum between rating_count and 5 * rating_count),
   constraint course_has_a_publication_date_once_published check (status = 'draft' or published_at is not null)
 );
 create index courses_by_tenant_and_age on lms.courses (tenant_id, created_at desc, id desc);
@@ -156,6 +163,8 @@ comment on column lms.courses.status is 'Changed by publish_course and archive_c
 comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
 comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
 comment on column lms.courses.is_featured is 'Shown first in the catalogue; set with catalog.write.';
+comment on column lms.courses.rating_average is
+  'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
 comment on column lms.courses.capacity is 'How many may be enrolled at a time; null is any number.';
 
 create table lms.course_staff (
@@ -266,8 +275,10 @@ create index lesson_blocks_by_lesson_of_course on lms.lesson_blocks (tenant_id, 
 
 comment on table lms.lesson_blocks is 'The content of a lesson, in order. Learners read it through get_lesson.';
 
+-- A review is no change of the course.
 create trigger _100_timestamps before update on lms.courses
-  for each row execute function private.touch_updated_at();
+  for each row when ((old.rating_count, old.rating_sum) is not distinct from (new.rating_count, new.rating_sum))
+  execute function private.touch_updated_at();
 create trigger _100_timestamps before update on lms.modules
   for each row execute function private.touch_updated_at();
 create trigger _100_timestamps before update on lms.lessons

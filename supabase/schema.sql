@@ -208,6 +208,32 @@ ALTER TYPE lms.block_receipt OWNER TO postgres;
 COMMENT ON TYPE lms.block_receipt IS 'Where block, lesson and course stand after a report; percentages 0 to 100.';
 
 --
+-- Name: category_node; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.category_node AS (
+	id uuid,
+	parent_id uuid,
+	depth integer,
+	slug text,
+	name text,
+	description text,
+	icon_url text,
+	color text,
+	order_index integer,
+	course_count integer,
+	total_course_count integer
+);
+
+ALTER TYPE lms.category_node OWNER TO postgres;
+
+--
+-- Name: TYPE category_node; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.category_node IS 'A category; how many published courses that the caller sees are in it, and in it or below it (a course that is in several of these counts once).';
+
+--
 -- Name: course_finding; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -785,6 +811,15 @@ ALTER TYPE lms.version_change OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson or block. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks the hashes of their revisions.';
+
+--
+-- Name: color; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.color AS text
+	CONSTRAINT color_is_a_hash_and_six_digits CHECK ((VALUE ~ '^#[0-9A-Fa-f]{6}$'::text));
+
+ALTER DOMAIN private.color OWNER TO postgres;
 
 --
 -- Name: draft_block; Type: TYPE; Schema: private; Owner: postgres
@@ -1634,6 +1669,127 @@ $$;
 ALTER FUNCTION audit.record_lms_block_revisions() OWNER TO postgres;
 
 --
+-- Name: record_lms_categories(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_categories() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.parent_id is distinct from new.parent_id then
+    v_changes := v_changes || jsonb_build_object('parent_id', jsonb_build_object(
+      'old', old.parent_id,
+      'new', new.parent_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.icon_url is distinct from new.icon_url then
+    v_changes := v_changes || jsonb_build_object('icon_url', jsonb_build_object(
+      'old', case when octet_length(old.icon_url) > 8000 then audit.shorten(to_jsonb(old.icon_url)) else to_jsonb(old.icon_url) end,
+      'new', case when octet_length(new.icon_url) > 8000 then audit.shorten(to_jsonb(new.icon_url)) else to_jsonb(new.icon_url) end
+    ));
+  end if;
+  if old.color is distinct from new.color then
+    v_changes := v_changes || jsonb_build_object('color', jsonb_build_object(
+      'old', case when octet_length(old.color) > 8000 then audit.shorten(to_jsonb(old.color)) else to_jsonb(old.color) end,
+      'new', case when octet_length(new.color) > 8000 then audit.shorten(to_jsonb(new.color)) else to_jsonb(new.color) end
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.categories', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_categories() OWNER TO postgres;
+
+--
 -- Name: record_lms_cohort_members(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1834,6 +1990,230 @@ $$;
 ALTER FUNCTION audit.record_lms_cohorts() OWNER TO postgres;
 
 --
+-- Name: record_lms_course_categories(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_categories() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.category_id is distinct from new.category_id then
+    v_changes := v_changes || jsonb_build_object('category_id', jsonb_build_object(
+      'old', old.category_id,
+      'new', new.category_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_categories', concat_ws(',', old.tenant_id, old.course_id, old.category_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_categories() OWNER TO postgres;
+
+--
+-- Name: record_lms_course_reviews(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.rating is distinct from new.rating then
+    v_changes := v_changes || jsonb_build_object('rating', jsonb_build_object(
+      'old', old.rating,
+      'new', new.rating
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.title', to_jsonb(old.title)),
+      'new', audit.hash_personal('lms.course_reviews.title', to_jsonb(new.title))
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.body', to_jsonb(old.body)),
+      'new', audit.hash_personal('lms.course_reviews.body', to_jsonb(new.body))
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.hidden_reason is distinct from new.hidden_reason then
+    v_changes := v_changes || jsonb_build_object('hidden_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.hidden_reason', to_jsonb(old.hidden_reason)),
+      'new', audit.hash_personal('lms.course_reviews.hidden_reason', to_jsonb(new.hidden_reason))
+    ));
+  end if;
+  if old.reply is distinct from new.reply then
+    v_changes := v_changes || jsonb_build_object('reply', jsonb_build_object(
+      'old', audit.hash_personal('lms.course_reviews.reply', to_jsonb(old.reply)),
+      'new', audit.hash_personal('lms.course_reviews.reply', to_jsonb(new.reply))
+    ));
+  end if;
+  if old.replied_at is distinct from new.replied_at then
+    v_changes := v_changes || jsonb_build_object('replied_at', jsonb_build_object(
+      'old', old.replied_at,
+      'new', new.replied_at
+    ));
+  end if;
+  if old.replied_by is distinct from new.replied_by then
+    v_changes := v_changes || jsonb_build_object('replied_by', jsonb_build_object(
+      'old', old.replied_by,
+      'new', new.replied_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_reviews', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_reviews() OWNER TO postgres;
+
+--
 -- Name: record_lms_course_staff(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -1929,6 +2309,91 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_course_staff() OWNER TO postgres;
+
+--
+-- Name: record_lms_course_tags(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_tags() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.tag_id is distinct from new.tag_id then
+    v_changes := v_changes || jsonb_build_object('tag_id', jsonb_build_object(
+      'old', old.tag_id,
+      'new', new.tag_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_tags', concat_ws(',', old.tenant_id, old.course_id, old.tag_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_tags() OWNER TO postgres;
 
 --
 -- Name: record_lms_course_versions(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -2087,6 +2552,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -3774,6 +4245,127 @@ $$;
 ALTER FUNCTION audit.record_lms_progress_corrections() OWNER TO postgres;
 
 --
+-- Name: record_lms_review_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_review_reports() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.review_id is distinct from new.review_id then
+    v_changes := v_changes || jsonb_build_object('review_id', jsonb_build_object(
+      'old', old.review_id,
+      'new', new.review_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.review_reports.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('lms.review_reports.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if old.closed_at is distinct from new.closed_at then
+    v_changes := v_changes || jsonb_build_object('closed_at', jsonb_build_object(
+      'old', old.closed_at,
+      'new', new.closed_at
+    ));
+  end if;
+  if old.closed_by is distinct from new.closed_by then
+    v_changes := v_changes || jsonb_build_object('closed_by', jsonb_build_object(
+      'old', old.closed_by,
+      'new', new.closed_by
+    ));
+  end if;
+  if old.outcome is distinct from new.outcome then
+    v_changes := v_changes || jsonb_build_object('outcome', jsonb_build_object(
+      'old', case when octet_length(old.outcome) > 8000 then audit.shorten(to_jsonb(old.outcome)) else to_jsonb(old.outcome) end,
+      'new', case when octet_length(new.outcome) > 8000 then audit.shorten(to_jsonb(new.outcome)) else to_jsonb(new.outcome) end
+    ));
+  end if;
+  if old.outcome_note is distinct from new.outcome_note then
+    v_changes := v_changes || jsonb_build_object('outcome_note', jsonb_build_object(
+      'old', audit.hash_personal('lms.review_reports.outcome_note', to_jsonb(old.outcome_note)),
+      'new', audit.hash_personal('lms.review_reports.outcome_note', to_jsonb(new.outcome_note))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.review_reports', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_review_reports() OWNER TO postgres;
+
+--
 -- Name: record_lms_role_grants(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -4051,6 +4643,103 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
+
+--
+-- Name: record_lms_tags(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_tags() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.color is distinct from new.color then
+    v_changes := v_changes || jsonb_build_object('color', jsonb_build_object(
+      'old', case when octet_length(old.color) > 8000 then audit.shorten(to_jsonb(old.color)) else to_jsonb(old.color) end,
+      'new', case when octet_length(new.color) > 8000 then audit.shorten(to_jsonb(new.color)) else to_jsonb(new.color) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.tags', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_tags() OWNER TO postgres;
 
 --
 -- Name: record_lms_tenants(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -5327,6 +6016,13 @@ CREATE TABLE lms.courses (
     meta_keywords text,
     version_label text,
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    rating_count integer DEFAULT 0 NOT NULL,
+    rating_sum integer DEFAULT 0 NOT NULL,
+    rating_average numeric(3,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (rating_count > 0) THEN round(((rating_sum)::numeric / (rating_count)::numeric), 2)
+    ELSE NULL::numeric
+END) STORED,
     published_at timestamp with time zone,
     deleted_at timestamp with time zone,
     created_by uuid,
@@ -5345,6 +6041,7 @@ CREATE TABLE lms.courses (
     CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
     CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
     CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
+    CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
     CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
     CONSTRAINT version_label_is_short CHECK ((length(version_label) <= 50))
 );
@@ -5392,6 +6089,18 @@ COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; n
 --
 
 COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
+
+--
+-- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
+
+--
+-- Name: COLUMN courses.rating_average; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.rating_average IS 'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
 
 --
 -- Name: archive_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -5907,6 +6616,60 @@ ALTER FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text
 --
 
 COMMENT ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) IS 'Who changed what in a tenant, newest first; the next page is p_before_id = the last id. Optionally of one table (lms.courses), one row (its id), one person, from and until a time. Takes audit.read in the whole tenant, otherwise 403. 422 invalid_limit.';
+
+--
+-- Name: get_categories(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_categories(p_tenant_id uuid) RETURNS lms.category_node[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    with recursive tree as (
+      select c.id, 0 as depth, array[c.order_index] as path
+      from lms.categories c
+      where c.tenant_id = p_tenant_id and c.parent_id is null
+      union all
+      select c.id, t.depth + 1, t.path || c.order_index
+      from tree t
+      join lms.categories c on c.tenant_id = p_tenant_id and c.parent_id = t.id
+    ), placed as materialized (
+      select p.category_id, p.course_id
+      from lms.course_categories p
+      join lms.courses c on c.id = p.course_id
+      where p.tenant_id = p_tenant_id and c.status = 'published'
+    ), counted as (
+      select
+        k.ancestor_id as id,
+        count(*) filter (where p.category_id = k.ancestor_id) as own,
+        count(distinct p.course_id) as total
+      from placed p
+      join private.category_scopes k on k.descendant_id = p.category_id
+      group by k.ancestor_id
+    )
+    select coalesce(
+      array_agg((
+        c.id, c.parent_id, t.depth, c.slug, c.name, c.description, c.icon_url, c.color, c.order_index,
+        coalesce(n.own, 0), coalesce(n.total, 0)
+      )::lms.category_node order by t.path),
+      '{}'
+    )
+    from tree t
+    join lms.categories c on c.id = t.id
+    left join counted n on n.id = t.id
+  );
+end
+$$;
+
+ALTER FUNCTION lms.get_categories(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_categories(p_tenant_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_categories(p_tenant_id uuid) IS 'The categories of a tenant that the caller sees, each before those below it, with the numbers of published courses that the caller sees. Empty for a tenant that shows the caller nothing.';
 
 --
 -- Name: get_course_outline(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -6499,6 +7262,107 @@ ALTER FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_versio
 COMMENT ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) IS 'Moves open enrolments to a version, the latest one by default: keep moves nobody, move everybody, move_if_not_started those who have not begun. Finished ones keep theirs. At most p_limit at a time: call again while remaining > 0. Each move is in the audit trail. Errors as preview_enrollment_migration.';
 
 --
+-- Name: course_reviews; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_reviews (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    rating integer NOT NULL,
+    title private.title,
+    body text,
+    status text DEFAULT 'visible'::text NOT NULL,
+    hidden_reason text,
+    reply text,
+    replied_at timestamp with time zone,
+    replied_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hidden_reason_is_short CHECK ((length(hidden_reason) <= 2000)),
+    CONSTRAINT rating_is_1_to_5 CHECK (((rating >= 1) AND (rating <= 5))),
+    CONSTRAINT reply_has_a_date CHECK ((((reply IS NULL) = (replied_at IS NULL)) AND ((reply IS NOT NULL) OR (replied_by IS NULL)))),
+    CONSTRAINT reply_is_1_to_5000_characters CHECK (((reply ~ '\S'::text) AND (length(reply) <= 5000))),
+    CONSTRAINT review_is_at_most_5000_characters CHECK ((length(body) <= 5000)),
+    CONSTRAINT review_is_hidden_for_a_reason CHECK (((status = 'hidden'::text) = (hidden_reason IS NOT NULL))),
+    CONSTRAINT review_status_is_known CHECK ((status = ANY (ARRAY['visible'::text, 'hidden'::text])))
+);
+
+ALTER TABLE lms.course_reviews OWNER TO postgres;
+
+--
+-- Name: TABLE course_reviews; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_reviews IS 'What somebody who has begun a course says of it; one per person and course. Names are shown to those who may see the person anyway: embed people(display_name), which is null for the others.';
+
+--
+-- Name: COLUMN course_reviews.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN course_reviews.rating; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.rating IS '1 to 5.';
+
+--
+-- Name: COLUMN course_reviews.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.status IS 'visible, or hidden by moderate_review; hidden ones do not count.';
+
+--
+-- Name: COLUMN course_reviews.hidden_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.hidden_reason IS 'Why it was hidden, for its author and the staff.';
+
+--
+-- Name: COLUMN course_reviews.reply; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_reviews.reply IS 'The staff''s answer: reply_to_review.';
+
+--
+-- Name: moderate_review(uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text DEFAULT NULL::text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.course_reviews r where r.id = p_review_id) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  end if;
+  if p_status is null or p_status not in ('visible', 'hidden') then
+    perform private.fail(
+      'invalid_status', 'The status can be set to visible or hidden.', 422,
+      jsonb_build_object('allowed', array['visible', 'hidden'])
+    );
+  end if;
+  if p_status = 'hidden' and coalesce(p_reason !~ '\S', true) then
+    perform private.fail(
+      'reason_required', 'Say why the review is hidden: its author is told.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+  return private.set_review_status(p_review_id, p_status, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION moderate_review(p_review_id uuid, p_status text, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) IS 'Hides a review, which takes a reason, or shows it; closes the open reports on it. Takes content.moderate. 404 review_not_found; 403 for others; 422 invalid_status, reason_required.';
+
+--
 -- Name: preview_enrollment_migration(uuid, text, integer, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -6719,6 +7583,94 @@ ALTER FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) IS 'Puts the modules of a course, the lessons of a module or the blocks of a lesson (p_parent_id) into the order of p_ids, which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds catalog.write; 409 order_out_of_date {missing, unknown}.';
+
+--
+-- Name: reply_to_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.course_reviews r where r.id = p_review_id) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  end if;
+  return private.set_review_reply(p_review_id, p_reply);
+end
+$$;
+
+ALTER FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) IS 'Sets the staff''s reply, in place of an earlier one; null takes it away. For staff of the course. 404 review_not_found; 403 for others.';
+
+--
+-- Name: review_reports; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.review_reports (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    review_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone,
+    closed_by uuid,
+    outcome text,
+    outcome_note text,
+    CONSTRAINT outcome_note_is_short CHECK ((length(outcome_note) <= 2000)),
+    CONSTRAINT report_has_an_outcome_once_closed CHECK ((((closed_at IS NULL) = (outcome IS NULL)) AND ((closed_at IS NOT NULL) OR ((closed_by IS NULL) AND (outcome_note IS NULL))))),
+    CONSTRAINT report_outcome_is_known CHECK ((outcome = ANY (ARRAY['hidden'::text, 'kept'::text]))),
+    CONSTRAINT report_reason_is_1_to_2000_characters CHECK (((reason ~ '\S'::text) AND (length(reason) <= 2000)))
+);
+
+ALTER TABLE lms.review_reports OWNER TO postgres;
+
+--
+-- Name: TABLE review_reports; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.review_reports IS 'Reviews that somebody found wanting, for moderators. Written by report_review, closed by moderate_review.';
+
+--
+-- Name: COLUMN review_reports.outcome; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.review_reports.outcome IS 'What the moderator did with the review: hidden or kept; null while open.';
+
+--
+-- Name: report_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.report_review(p_review_id uuid, p_reason text) RETURNS lms.review_reports
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.course_reviews r where r.id = p_review_id) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  end if;
+  if coalesce(p_reason !~ '\S', true) then
+    perform private.fail(
+      'reason_required', 'Say what is wrong with the review.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+  return private.file_review_report(p_review_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.report_review(p_review_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_review(p_review_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) IS 'Brings a review to the moderators, once per person: saying it again returns the first report. 404 review_not_found; 409 own_review; 422 reason_required.';
 
 --
 -- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -7827,6 +8779,28 @@ $$;
 ALTER FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) OWNER TO postgres;
 
 --
+-- Name: add_to_ratings(uuid[], integer[], integer[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(cardinality(p_course_ids), 0) = 0 then
+    return;
+  end if;
+  perform from lms.courses c where c.id = any (p_course_ids) order by c.id for no key update;
+  update lms.courses c
+  set rating_count = c.rating_count + d.count, rating_sum = c.rating_sum + d.sum
+  from unnest(p_course_ids, p_counts, p_sums) as d (course_id, count, sum)
+  where c.id = d.course_id;
+end
+$$;
+
+ALTER FUNCTION private.add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]) OWNER TO postgres;
+
+--
 -- Name: admit_enrollment(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8756,6 +9730,54 @@ $$;
 ALTER FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) OWNER TO postgres;
 
 --
+-- Name: count_added_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_added_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.add_to_ratings(array_agg(d.course_id), array_agg(d.count), array_agg(d.sum))
+  from (
+    select n.course_id, count(*)::integer as count, sum(n.rating)::integer as sum
+    from new_rows n
+    where n.status = 'visible'
+    group by n.course_id
+  ) d;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.count_added_reviews() OWNER TO postgres;
+
+--
+-- Name: count_changed_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_changed_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.add_to_ratings(array_agg(d.course_id), array_agg(d.count), array_agg(d.sum))
+  from (
+    select r.course_id, sum(r.count)::integer as count, sum(r.rating)::integer as sum
+    from (
+      select n.course_id, 1 as count, n.rating from new_rows n where n.status = 'visible'
+      union all
+      select o.course_id, -1, -o.rating from old_rows o where o.status = 'visible'
+    ) r
+    group by r.course_id
+    having sum(r.count) <> 0 or sum(r.rating) <> 0
+  ) d;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.count_changed_reviews() OWNER TO postgres;
+
+--
 -- Name: count_course_items(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8850,6 +9872,28 @@ end
 $$;
 
 ALTER FUNCTION private.count_progress() OWNER TO postgres;
+
+--
+-- Name: count_removed_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_removed_reviews() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.add_to_ratings(array_agg(d.course_id), array_agg(d.count), array_agg(d.sum))
+  from (
+    select o.course_id, -count(*)::integer as count, -sum(o.rating)::integer as sum
+    from old_rows o
+    where o.status = 'visible'
+    group by o.course_id
+  ) d;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
 
 --
 -- Name: create_profile_of_login(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9669,6 +10713,37 @@ ALTER FUNCTION private.fail(code text, message text, status integer, details jso
 COMMENT ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) IS 'Raises an error that PostgREST answers as {code, message, details, hint} with the given HTTP status. `code` is stable and for programs, `message` a sentence for people, `details` JSON as text, `hint` what to do.';
 
 --
+-- Name: file_review_report(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.file_review_report(p_review_id uuid, p_reason text) RETURNS lms.review_reports
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_review lms.course_reviews;
+  v_report lms.review_reports;
+begin
+  select * into v_review from lms.course_reviews r where r.id = p_review_id;
+  if v_review.user_id = (select auth.uid()) then
+    perform private.fail('own_review', 'One''s own review is not reported but changed or removed.', 409);
+  end if;
+  insert into lms.review_reports (tenant_id, review_id, user_id, reason)
+  values (v_review.tenant_id, v_review.id, (select auth.uid()), p_reason)
+  on conflict (review_id, user_id) do nothing
+  returning * into v_report;
+  if not found then
+    select * into v_report
+    from lms.review_reports r
+    where r.review_id = p_review_id and r.user_id = (select auth.uid());
+  end if;
+  return v_report;
+end
+$$;
+
+ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
+
+--
 -- Name: find_course_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9839,6 +10914,22 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
+
+--
+-- Name: forget_ratings(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.forget_ratings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.courses c set rating_count = 0, rating_sum = 0 where c.rating_count > 0;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.forget_ratings() OWNER TO postgres;
 
 --
 -- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
@@ -10608,6 +11699,70 @@ $$;
 ALTER FUNCTION private.keep_builtin_roles() OWNER TO postgres;
 
 --
+-- Name: keep_category_tree(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_category_tree() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    -- One statement may bring children before their parents: those that came before hang below the new one.
+    insert into private.category_closure (ancestor_id, descendant_id, depth)
+    select new.id, new.id, 0
+    union all
+    select new.id, below.descendant_id, below.depth + 1
+    from lms.categories child
+    join private.category_closure below on below.ancestor_id = child.id
+    where child.parent_id = new.id;
+  end if;
+
+  if exists (
+    select from private.category_closure where ancestor_id = new.id and descendant_id = new.parent_id
+  ) then
+    perform private.fail(
+      'category_below_itself', 'A category cannot be placed below itself.', 409,
+      jsonb_build_object('category_id', new.id, 'parent_id', new.parent_id)
+    );
+  end if;
+
+  if tg_op = 'UPDATE' then
+    delete from private.category_closure c
+    using private.category_closure below
+    where below.ancestor_id = new.id
+      and c.descendant_id = below.descendant_id
+      and not exists (
+        select from private.category_closure inner_link
+        where inner_link.ancestor_id = new.id and inner_link.descendant_id = c.ancestor_id
+      );
+  end if;
+
+  insert into private.category_closure (ancestor_id, descendant_id, depth)
+  select above.ancestor_id, below.descendant_id, above.depth + below.depth + 1
+  from private.category_closure above
+  cross join private.category_closure below
+  where above.descendant_id = new.parent_id and below.ancestor_id = new.id;
+
+  -- A chain of thousands would make the closure as large as its square.
+  if exists (
+    select
+    from private.category_closure below
+    join private.category_closure chain on chain.descendant_id = below.descendant_id
+    where below.ancestor_id = new.id and chain.depth >= 10
+  ) then
+    perform private.fail(
+      'category_too_deep', 'Categories go ten levels deep.', 409,
+      jsonb_build_object('category_id', new.id, 'levels', 10)
+    );
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.keep_category_tree() OWNER TO postgres;
+
+--
 -- Name: keep_enrollment_key(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10621,6 +11776,24 @@ end
 $$;
 
 ALTER FUNCTION private.keep_enrollment_key() OWNER TO postgres;
+
+--
+-- Name: keep_featured(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_featured() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not new.tenant_id = any (array(select private.tenants_where('catalog.write'))) then
+    raise insufficient_privilege using message = 'Featuring a course takes the permission catalog.write.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_featured() OWNER TO postgres;
 
 --
 -- Name: keep_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10698,6 +11871,35 @@ end
 $$;
 
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
+
+--
+-- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_used_category() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.categories c where c.tenant_id = old.tenant_id and c.parent_id = old.id)
+    or exists (
+      select
+      from lms.course_categories p
+      join lms.courses c on c.id = p.course_id and c.deleted_at is null
+      where p.tenant_id = old.tenant_id and p.category_id = old.id
+    )
+  then
+    perform private.fail(
+      'category_in_use', 'Courses or other categories are in this category.', 409,
+      jsonb_build_object('category_id', old.id), 'Move or remove them first.'
+    );
+  end if;
+  delete from lms.course_categories p where p.tenant_id = old.tenant_id and p.category_id = old.id;
+  return old;
+end
+$$;
+
+ALTER FUNCTION private.keep_used_category() OWNER TO postgres;
 
 --
 -- Name: keep_used_unit(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11511,6 +12713,33 @@ $$;
 ALTER FUNCTION private.place_block_progress() OWNER TO postgres;
 
 --
+-- Name: place_category(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_category() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' and (new.tenant_id, new.id) is distinct from (old.tenant_id, old.id) then
+    raise insufficient_privilege using message = 'A category keeps its id and its tenant.';
+  end if;
+  perform from lms.tenants where id = new.tenant_id for no key update;
+  -- Among its new siblings a moved category has no place of its own, unless it is given one by the same statement.
+  if new.order_index < 0
+    or (tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id and new.order_index = old.order_index)
+  then
+    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    from lms.categories c
+    where c.tenant_id = new.tenant_id and c.parent_id is not distinct from new.parent_id and c.id <> new.id;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_category() OWNER TO postgres;
+
+--
 -- Name: place_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11526,6 +12755,23 @@ end
 $$;
 
 ALTER FUNCTION private.place_cohort_member() OWNER TO postgres;
+
+--
+-- Name: place_in_tenant_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_in_tenant_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_in_tenant_of_course() OWNER TO postgres;
 
 --
 -- Name: place_lesson(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11703,6 +12949,35 @@ end
 $$;
 
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
+
+--
+-- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_review() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+  if private.is_api_call() and not exists (
+    select
+    from lms.enrollments e
+    where e.user_id = new.user_id and e.course_id = new.course_id and e.started_at is not null
+  ) then
+    perform private.fail(
+      'course_not_started', 'Only those who have begun a course review it.', 409,
+      jsonb_build_object('course_id', new.course_id)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_review() OWNER TO postgres;
 
 --
 -- Name: preview_invitation(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12593,6 +13868,71 @@ $$;
 ALTER FUNCTION private.set_course_status(p_course_id uuid, p_status text) OWNER TO postgres;
 
 --
+-- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_review lms.course_reviews;
+begin
+  if private.is_api_call() and not exists (
+    select
+    from lms.course_reviews r
+    where r.id = p_review_id and (
+      r.course_id = any (array(select private.staffed_courses()))
+      or r.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    )
+  ) then
+    raise insufficient_privilege using message = 'Replying takes being staff of the course.';
+  end if;
+  update lms.course_reviews r
+  set reply = p_reply,
+      replied_at = case when p_reply is not null then now() end,
+      replied_by = case when p_reply is not null then (select auth.uid()) end
+  where r.id = p_review_id
+  returning * into v_review;
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) OWNER TO postgres;
+
+--
+-- Name: set_review_status(uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) RETURNS lms.course_reviews
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_review lms.course_reviews;
+begin
+  if private.is_api_call() and not exists (
+    select
+    from lms.course_reviews r
+    where r.id = p_review_id and r.tenant_id = any (array(select private.tenants_where('content.moderate')))
+  ) then
+    raise insufficient_privilege using message = 'Moderating takes the permission content.moderate.';
+  end if;
+  update lms.course_reviews r
+  set status = p_status, hidden_reason = case p_status when 'hidden' then p_reason end
+  where r.id = p_review_id
+  returning * into v_review;
+  update lms.review_reports r
+  set closed_at = now(), closed_by = (select auth.uid()),
+      outcome = case p_status when 'hidden' then 'hidden' else 'kept' end, outcome_note = p_reason
+  where r.review_id = p_review_id and r.closed_at is null;
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) OWNER TO postgres;
+
+--
 -- Name: settle_after_lowered_score(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13415,6 +14755,52 @@ ALTER TABLE lms.block_revisions OWNER TO postgres;
 COMMENT ON TABLE lms.block_revisions IS 'What a block held when it was published. Outlives the block itself.';
 
 --
+-- Name: categories; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.categories (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    parent_id uuid,
+    slug private.slug NOT NULL,
+    name private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    icon_url private.web_address,
+    color private.color,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT category_description_is_short CHECK ((length(description) <= 5000)),
+    CONSTRAINT category_order_is_not_negative CHECK ((order_index >= 0))
+);
+
+ALTER TABLE lms.categories OWNER TO postgres;
+
+--
+-- Name: TABLE categories; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.categories IS 'A branch of the catalogue of a tenant; a tree. Removable while nothing is in it.';
+
+--
+-- Name: COLUMN categories.parent_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.categories.parent_id IS 'The category above; set it to move a whole branch.';
+
+--
+-- Name: COLUMN categories.color; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.categories.color IS '#rrggbb';
+
+--
+-- Name: COLUMN categories.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.categories.order_index IS 'Position among its siblings, from 0; left out, or when moved to another parent, the category goes last.';
+
+--
 -- Name: cohort_members; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -13473,6 +14859,31 @@ COMMENT ON TABLE lms.cohorts IS 'A group of people who learn together. Its membe
 COMMENT ON COLUMN lms.cohorts.unit_id IS 'The unit whose managers look after it; null for the whole tenant.';
 
 --
+-- Name: course_categories; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_categories (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    category_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.course_categories OWNER TO postgres;
+
+--
+-- Name: TABLE course_categories; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_categories IS 'Which course is in which category; any number of them.';
+
+--
+-- Name: COLUMN course_categories.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_categories.tenant_id IS 'Taken from the course.';
+
+--
 -- Name: course_staff; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -13493,6 +14904,31 @@ ALTER TABLE lms.course_staff OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.course_staff IS 'Who edits, publishes and follows a course: its instructor, co-instructors and trainers.';
+
+--
+-- Name: course_tags; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_tags (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    tag_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.course_tags OWNER TO postgres;
+
+--
+-- Name: TABLE course_tags; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_tags IS 'Which course is marked with which tag.';
+
+--
+-- Name: COLUMN course_tags.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_tags.tenant_id IS 'Taken from the course.';
 
 --
 -- Name: lesson_notes; Type: TABLE; Schema: lms; Owner: postgres
@@ -13697,6 +15133,34 @@ ALTER TABLE lms.roles OWNER TO postgres;
 COMMENT ON TABLE lms.roles IS 'Sets of permissions. The built-in ones are copied into each tenant.';
 
 --
+-- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.tags (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    slug private.slug NOT NULL,
+    name private.title NOT NULL,
+    color private.color,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.tags OWNER TO postgres;
+
+--
+-- Name: TABLE tags; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. Removing it takes it off the courses.';
+
+--
+-- Name: COLUMN tags.color; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
+
+--
 -- Name: version_blocks; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -13874,6 +15338,41 @@ CREATE TABLE private.builtin_roles (
 );
 
 ALTER TABLE private.builtin_roles OWNER TO postgres;
+
+--
+-- Name: category_closure; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.category_closure (
+    ancestor_id uuid NOT NULL,
+    descendant_id uuid NOT NULL,
+    depth integer NOT NULL
+);
+
+ALTER TABLE private.category_closure OWNER TO postgres;
+
+--
+-- Name: TABLE category_closure; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.category_closure IS 'Every category with each category at or below it, kept by trigger: policies and counts ask for subtrees by equality.';
+
+--
+-- Name: category_scopes; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.category_scopes AS
+ SELECT c.ancestor_id,
+    c.descendant_id
+   FROM private.category_closure c;
+
+ALTER TABLE private.category_scopes OWNER TO postgres;
+
+--
+-- Name: VIEW category_scopes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
 
 --
 -- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
@@ -14168,6 +15667,34 @@ ALTER TABLE ONLY lms.block_revisions
     ADD CONSTRAINT block_revisions_pkey PRIMARY KEY (id);
 
 --
+-- Name: categories categories_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT categories_pkey PRIMARY KEY (id);
+
+--
+-- Name: categories category_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: categories category_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_order_is_taken EXCLUDE USING btree (COALESCE(parent_id, tenant_id) WITH =, order_index WITH =) DEFERRABLE;
+
+--
+-- Name: categories category_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
 -- Name: cohort_members cohort_members_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -14196,11 +15723,25 @@ ALTER TABLE ONLY lms.cohorts
     ADD CONSTRAINT cohorts_pkey PRIMARY KEY (id);
 
 --
+-- Name: course_categories course_categories_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_categories
+    ADD CONSTRAINT course_categories_pkey PRIMARY KEY (tenant_id, course_id, category_id);
+
+--
 -- Name: courses course_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE ONLY lms.courses
     ADD CONSTRAINT course_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: course_reviews course_reviews_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT course_reviews_pkey PRIMARY KEY (id);
 
 --
 -- Name: courses course_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -14215,6 +15756,13 @@ ALTER TABLE ONLY lms.courses
 
 ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT course_staff_pkey PRIMARY KEY (id);
+
+--
+-- Name: course_tags course_tags_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_tags
+    ADD CONSTRAINT course_tags_pkey PRIMARY KEY (tenant_id, course_id, tag_id);
 
 --
 -- Name: course_versions course_versions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -14371,6 +15919,20 @@ ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT one_part_per_course_and_person UNIQUE (course_id, user_id);
 
 --
+-- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT one_report_per_review_and_person UNIQUE (review_id, user_id);
+
+--
+-- Name: course_reviews one_review_per_course_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT one_review_per_course_and_person UNIQUE (course_id, user_id);
+
+--
 -- Name: org_units org_unit_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -14411,6 +15973,20 @@ ALTER TABLE ONLY lms.permissions
 
 ALTER TABLE ONLY lms.progress_corrections
     ADD CONSTRAINT progress_corrections_pkey PRIMARY KEY (id);
+
+--
+-- Name: course_reviews review_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: review_reports review_reports_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT review_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: block_revisions revision_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -14460,6 +16036,27 @@ ALTER TABLE ONLY lms.role_permissions
 
 ALTER TABLE ONLY lms.roles
     ADD CONSTRAINT roles_pkey PRIMARY KEY (id);
+
+--
+-- Name: tags tag_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tag_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: tags tag_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tag_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
+-- Name: tags tags_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tags_pkey PRIMARY KEY (id);
 
 --
 -- Name: tenants tenant_domain_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -14551,6 +16148,13 @@ ALTER TABLE ONLY private.builtin_role_permissions
 
 ALTER TABLE ONLY private.builtin_roles
     ADD CONSTRAINT builtin_roles_pkey PRIMARY KEY (key);
+
+--
+-- Name: category_closure category_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.category_closure
+    ADD CONSTRAINT category_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
 
 --
 -- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -14688,6 +16292,12 @@ CREATE INDEX block_progress_by_user ON lms.block_progress USING btree (user_id, 
 CREATE INDEX block_revisions_by_lesson ON lms.block_revisions USING btree (tenant_id, course_id, lesson_id);
 
 --
+-- Name: categories_by_parent; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX categories_by_parent ON lms.categories USING btree (tenant_id, parent_id, order_index);
+
+--
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -14712,6 +16322,42 @@ CREATE INDEX cohort_members_by_user ON lms.cohort_members USING btree (user_id);
 CREATE INDEX cohorts_by_unit ON lms.cohorts USING btree (unit_id);
 
 --
+-- Name: course_categories_by_category; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_categories_by_category ON lms.course_categories USING btree (tenant_id, category_id, course_id);
+
+--
+-- Name: course_categories_by_category_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_categories_by_category_alone ON lms.course_categories USING btree (category_id, course_id);
+
+--
+-- Name: course_reviews_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_course ON lms.course_reviews USING btree (course_id, created_at DESC, id DESC);
+
+--
+-- Name: course_reviews_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_course_of_tenant ON lms.course_reviews USING btree (tenant_id, course_id);
+
+--
+-- Name: course_reviews_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_member ON lms.course_reviews USING btree (tenant_id, user_id);
+
+--
+-- Name: course_reviews_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_reviews_by_user ON lms.course_reviews USING btree (user_id, created_at DESC, id DESC);
+
+--
 -- Name: course_staff_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -14728,6 +16374,18 @@ CREATE INDEX course_staff_by_member ON lms.course_staff USING btree (tenant_id, 
 --
 
 CREATE INDEX course_staff_by_user ON lms.course_staff USING btree (user_id, course_id);
+
+--
+-- Name: course_tags_by_tag; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_tags_by_tag ON lms.course_tags USING btree (tenant_id, tag_id, course_id);
+
+--
+-- Name: course_tags_by_tag_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_tags_by_tag_alone ON lms.course_tags USING btree (tag_id, course_id);
 
 --
 -- Name: course_versions_by_course; Type: INDEX; Schema: lms; Owner: postgres
@@ -14752,6 +16410,12 @@ CREATE INDEX courses_by_instructor_alone ON lms.courses USING btree (instructor_
 --
 
 CREATE INDEX courses_by_tenant_and_age ON lms.courses USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: courses_featured; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX courses_featured ON lms.courses USING btree (tenant_id, created_at DESC, id DESC) WHERE (is_featured AND (deleted_at IS NULL));
 
 --
 -- Name: courses_open_to_everyone; Type: INDEX; Schema: lms; Owner: postgres
@@ -14970,6 +16634,24 @@ CREATE INDEX progress_corrections_by_tenant ON lms.progress_corrections USING bt
 CREATE INDEX progress_corrections_by_user ON lms.progress_corrections USING btree (user_id, corrected_at DESC);
 
 --
+-- Name: review_reports_by_review; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX review_reports_by_review ON lms.review_reports USING btree (tenant_id, review_id);
+
+--
+-- Name: review_reports_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX review_reports_by_user ON lms.review_reports USING btree (user_id);
+
+--
+-- Name: review_reports_open; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX review_reports_open ON lms.review_reports USING btree (tenant_id, created_at, id) WHERE (closed_at IS NULL);
+
+--
 -- Name: role_grants_by_membership; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -15046,6 +16728,12 @@ CREATE INDEX builtin_assignable_roles_by_assignable ON private.builtin_assignabl
 --
 
 CREATE INDEX builtin_role_permissions_by_permission ON private.builtin_role_permissions USING btree (permission);
+
+--
+-- Name: category_closure_by_descendant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX category_closure_by_descendant ON private.category_closure USING btree (descendant_id);
 
 --
 -- Name: idempotency_keys_by_age; Type: INDEX; Schema: private; Owner: postgres
@@ -15198,16 +16886,28 @@ CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_blocks FOR 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_lessons FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
 
 --
+-- Name: categories _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: cohorts _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: course_reviews _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.course_reviews FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: courses _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW WHEN ((NOT ((old.rating_count IS DISTINCT FROM new.rating_count) OR (old.rating_sum IS DISTINCT FROM new.rating_sum)))) EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15258,6 +16958,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.modules FOR EACH ROW EXECUTE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: tags _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: tenants _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15292,6 +16998,12 @@ CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((p
 --
 
 CREATE TRIGGER _150_reach BEFORE UPDATE OF parent_id ON lms.org_units FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.parent_id IS DISTINCT FROM new.parent_id))) EXECUTE FUNCTION private.check_unit_move();
+
+--
+-- Name: categories _150_unused; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_unused BEFORE DELETE ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.keep_used_category();
 
 --
 -- Name: org_units _150_unused; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15360,10 +17072,34 @@ CREATE TRIGGER _200_open_unit_moved BEFORE UPDATE OF unit_id ON lms.memberships 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.block_progress FOR EACH ROW EXECUTE FUNCTION private.place_block_progress();
 
 --
+-- Name: categories _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF id, tenant_id, parent_id ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.place_category();
+
+--
 -- Name: cohort_members _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.place_cohort_member();
+
+--
+-- Name: course_categories _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
+
+--
+-- Name: course_reviews _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF course_id ON lms.course_reviews FOR EACH ROW EXECUTE FUNCTION private.place_review();
+
+--
+-- Name: course_tags _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
 
 --
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15438,6 +17174,18 @@ CREATE TRIGGER _250_enrolled BEFORE INSERT ON lms.block_progress FOR EACH ROW WH
 CREATE TRIGGER _250_enrolled BEFORE INSERT ON lms.lesson_progress FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_progress_without_enrollment();
 
 --
+-- Name: courses _250_featured; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new.is_featured) EXECUTE FUNCTION private.keep_featured();
+
+--
+-- Name: courses _250_featured_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
+
+--
 -- Name: block_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15486,6 +17234,24 @@ CREATE TRIGGER _500_builtin_roles AFTER INSERT ON lms.tenants FOR EACH ROW EXECU
 CREATE TRIGGER _500_cohorts_end AFTER UPDATE OF status ON lms.memberships FOR EACH ROW WHEN (((new.status = 'ended'::text) AND (old.status <> 'ended'::text))) EXECUTE FUNCTION private.end_cohort_memberships();
 
 --
+-- Name: course_reviews _500_count_added; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_added AFTER INSERT ON lms.course_reviews REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.count_added_reviews();
+
+--
+-- Name: course_reviews _500_count_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_changed AFTER UPDATE ON lms.course_reviews REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.count_changed_reviews();
+
+--
+-- Name: course_reviews _500_count_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_emptied AFTER TRUNCATE ON lms.course_reviews FOR EACH STATEMENT EXECUTE FUNCTION private.forget_ratings();
+
+--
 -- Name: lesson_progress _500_count_first; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15496,6 +17262,12 @@ CREATE TRIGGER _500_count_first AFTER INSERT ON lms.lesson_progress FOR EACH ROW
 --
 
 CREATE TRIGGER _500_count_more AFTER UPDATE ON lms.lesson_progress FOR EACH ROW WHEN ((((old.last_accessed_at IS DISTINCT FROM new.last_accessed_at) OR ((old.time_spent_seconds)::integer IS DISTINCT FROM (new.time_spent_seconds)::integer)) OR ((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric))) EXECUTE FUNCTION private.count_progress();
+
+--
+-- Name: course_reviews _500_count_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_count_removed AFTER DELETE ON lms.course_reviews REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.count_removed_reviews();
 
 --
 -- Name: memberships _500_enrollments_follow; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15534,10 +17306,22 @@ CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUT
 CREATE TRIGGER _500_staff AFTER INSERT OR UPDATE OF instructor_id ON lms.courses FOR EACH ROW EXECUTE FUNCTION private.staff_course_with_instructor();
 
 --
+-- Name: categories _500_tree_on_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_tree_on_insert AFTER INSERT ON lms.categories FOR EACH ROW EXECUTE FUNCTION private.keep_category_tree();
+
+--
 -- Name: org_units _500_tree_on_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _500_tree_on_insert AFTER INSERT ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_org_unit_tree();
+
+--
+-- Name: categories _500_tree_on_move; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_tree_on_move AFTER UPDATE OF parent_id ON lms.categories FOR EACH ROW WHEN ((old.parent_id IS DISTINCT FROM new.parent_id)) EXECUTE FUNCTION private.keep_category_tree();
 
 --
 -- Name: org_units _500_tree_on_move; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15594,6 +17378,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.block_progress REFERENCING 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.block_revisions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.block_revisions', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: categories _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15606,10 +17396,28 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohort_members REFERENCING 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: course_categories _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
+-- Name: course_reviews _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_reviews REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_reviews', 'tenant_id', '{id}', '{title,body,reply,hidden_reason}', '{}', '{updated_at}');
+
+--
 -- Name: course_staff _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_staff REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_tags _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_tags REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_tags', 'tenant_id', '{tenant_id,course_id,tag_id}', '{}', '{}', '{}');
 
 --
 -- Name: course_versions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15621,7 +17429,7 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_versions REFERENCING
 -- Name: courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
 -- Name: enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15690,6 +17498,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD T
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.progress_corrections REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.progress_corrections', 'tenant_id', '{id}', '{reason}', '{}', '{}');
 
 --
+-- Name: review_reports _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.review_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.review_reports', 'tenant_id', '{id}', '{reason,outcome_note}', '{}', '{}');
+
+--
 -- Name: role_grants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15706,6 +17520,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: tags _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tags', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: tenants _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15732,6 +17552,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: cohort_members _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15744,10 +17570,28 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohort_members REFERENCING 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: course_categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
+-- Name: course_reviews _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_reviews REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_reviews', 'tenant_id', '{id}', '{title,body,reply,hidden_reason}', '{}', '{updated_at}');
+
+--
 -- Name: course_staff _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_staff REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_tags _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_tags REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_tags', 'tenant_id', '{tenant_id,course_id,tag_id}', '{}', '{}', '{}');
 
 --
 -- Name: course_versions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15759,7 +17603,7 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_versions REFERENCING
 -- Name: courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
 -- Name: enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15822,6 +17666,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW T
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.progress_corrections REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.progress_corrections', 'tenant_id', '{id}', '{reason}', '{}', '{}');
 
 --
+-- Name: review_reports _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.review_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.review_reports', 'tenant_id', '{id}', '{reason,outcome_note}', '{}', '{}');
+
+--
 -- Name: role_grants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15838,6 +17688,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: tags _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tags', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: tenants _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15864,6 +17720,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.block_progress FOR EACH
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.block_revisions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.block_revisions', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: categories _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15876,10 +17738,28 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohort_members FOR EACH
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.cohorts', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: course_categories _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
+-- Name: course_reviews _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_reviews FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_reviews', 'tenant_id', '{id}', '{title,body,reply,hidden_reason}', '{}', '{updated_at}');
+
+--
 -- Name: course_staff _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_staff FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_staff', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: course_tags _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_tags FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_tags', 'tenant_id', '{tenant_id,course_id,tag_id}', '{}', '{}', '{}');
 
 --
 -- Name: course_versions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15891,7 +17771,7 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_versions FOR EAC
 -- Name: courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
 -- Name: enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -15960,6 +17840,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STAT
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.progress_corrections FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.progress_corrections', 'tenant_id', '{id}', '{reason}', '{}', '{}');
 
 --
+-- Name: review_reports _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.review_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.review_reports', 'tenant_id', '{id}', '{reason,outcome_note}', '{}', '{}');
+
+--
 -- Name: role_grants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -15976,6 +17862,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: tags _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tags', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: tenants _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -16014,6 +17906,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.block_progress FOR EACH ROW
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.block_revisions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_block_revisions();
 
 --
+-- Name: categories _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_categories();
+
+--
 -- Name: cohort_members _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -16026,10 +17924,28 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohort_members FOR EACH ROW
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION audit.record_lms_cohorts();
 
 --
+-- Name: course_categories _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_categories();
+
+--
+-- Name: course_reviews _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_reviews FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_reviews();
+
+--
 -- Name: course_staff _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_staff FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_staff();
+
+--
+-- Name: course_tags _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_tags();
 
 --
 -- Name: course_versions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -16110,6 +18026,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXEC
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.progress_corrections FOR EACH ROW EXECUTE FUNCTION audit.record_lms_progress_corrections();
 
 --
+-- Name: review_reports _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.review_reports FOR EACH ROW EXECUTE FUNCTION audit.record_lms_review_reports();
+
+--
 -- Name: role_grants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -16126,6 +18048,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
+
+--
+-- Name: tags _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tags();
 
 --
 -- Name: tenants _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -16270,6 +18198,34 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_categories
+    ADD CONSTRAINT categorised_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: categories category_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: course_categories category_of_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_categories
+    ADD CONSTRAINT category_of_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, category_id) REFERENCES lms.categories(tenant_id, id);
+
+--
+-- Name: categories category_parent_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.categories
+    ADD CONSTRAINT category_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.categories(tenant_id, id);
 
 --
 -- Name: cohorts cohort_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -16531,6 +18487,41 @@ ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT progress_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
+-- Name: review_reports report_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT report_is_of_the_same_tenant FOREIGN KEY (tenant_id, review_id) REFERENCES lms.course_reviews(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: course_reviews review_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: course_reviews review_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: course_reviews review_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_reviews
+    ADD CONSTRAINT review_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: review_reports review_report_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.review_reports
+    ADD CONSTRAINT review_report_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
 -- Name: block_revisions revision_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -16557,6 +18548,27 @@ ALTER TABLE ONLY lms.role_permissions
 
 ALTER TABLE ONLY lms.role_permissions
     ADD CONSTRAINT role_permission_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: tags tag_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.tags
+    ADD CONSTRAINT tag_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: course_tags tag_of_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_tags
+    ADD CONSTRAINT tag_of_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, tag_id) REFERENCES lms.tags(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: course_tags tagged_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_tags
+    ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: version_blocks version_block_is_a_revision_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -16627,6 +18639,20 @@ ALTER TABLE ONLY private.builtin_role_permissions
 
 ALTER TABLE ONLY private.builtin_role_permissions
     ADD CONSTRAINT builtin_role_permissions_permission_fkey FOREIGN KEY (permission) REFERENCES lms.permissions(permission);
+
+--
+-- Name: category_closure category_closure_ancestor_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.category_closure
+    ADD CONSTRAINT category_closure_ancestor_id_fkey FOREIGN KEY (ancestor_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
+
+--
+-- Name: category_closure category_closure_descendant_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.category_closure
+    ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
 -- Name: invitation_tokens invitation_tokens_invitation_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
@@ -16757,6 +18783,42 @@ CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR 
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: categories Categories are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are added by those who write the catalogue" ON lms.categories FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: categories Categories are changed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are changed by those who write the catalogue" ON lms.categories FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: categories Categories are removed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are removed by those who write the catalogue" ON lms.categories FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: categories Categories are seen by members, and with courses in or below; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are seen by members, and with courses in or below" ON lms.categories FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) OR (EXISTS ( SELECT
+   FROM (private.category_scopes k
+     JOIN lms.course_categories p ON ((p.category_id = k.descendant_id)))
+  WHERE (k.ancestor_id = categories.id)))));
+
+--
+-- Name: categories Categories are seen with public courses in or below them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Categories are seen with public courses in or below them" ON lms.categories FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM (private.category_scopes k
+     JOIN lms.course_categories p ON ((p.category_id = k.descendant_id)))
+  WHERE (k.ancestor_id = categories.id))));
+
+--
 -- Name: cohorts Cohorts are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -16795,10 +18857,34 @@ CREATE POLICY "Corrections are seen by their learner, staff and in scope" ON lms
 CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.courses FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND ((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
+-- Name: course_categories Courses are put into categories by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are put into categories by staff" ON lms.course_categories FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Courses are seen by visibility, enrolment, staff and scope" ON lms.courses FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR ((visibility = 'restricted'::text) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (created_at = now())))));
+
+--
+-- Name: course_tags Courses are tagged by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are tagged by staff" ON lms.course_tags FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: course_categories Courses are taken out of categories by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are taken out of categories by staff" ON lms.course_categories FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -17023,6 +19109,12 @@ CREATE POLICY "Notes are written by those who take or teach the course" ON lms.l
 CREATE POLICY "People are taken out of cohorts in scope" ON lms.cohort_members FOR DELETE TO authenticated USING ((cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.write'::text) AS cohorts_where))));
 
 --
+-- Name: course_reviews People change their own review; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People change their own review" ON lms.course_reviews FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))))) WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+--
 -- Name: enrollments People enrol themselves, and others in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -17035,6 +19127,18 @@ CREATE POLICY "People enrol themselves, and others in scope" ON lms.enrollments 
 CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_members FOR INSERT TO authenticated WITH CHECK (((cohort_id = ANY (ARRAY( SELECT private.cohorts_where('members.write'::text) AS cohorts_where))) AND (EXISTS ( SELECT
    FROM lms.memberships m
   WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
+
+--
+-- Name: course_reviews People remove their own review; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People remove their own review" ON lms.course_reviews FOR DELETE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND (status = 'visible'::text) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: course_reviews People review in their own name; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People review in their own name" ON lms.course_reviews FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
 -- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -17097,6 +19201,28 @@ CREATE POLICY "Published previews are seen with their public course" ON lms.vers
   WHERE (c.id = version_blocks.course_id)))));
 
 --
+-- Name: review_reports Reports are seen by those who made them and by moderators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Reports are seen by those who made them and by moderators" ON lms.review_reports FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('content.moderate'::text) AS tenants_where)))));
+
+--
+-- Name: course_reviews Reviews are seen with their course, hidden ones by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Reviews are seen with their course, hidden ones by staff" ON lms.course_reviews FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (((status = 'visible'::text) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('content.moderate'::text) AS tenants_where)))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_reviews.course_id))))));
+
+--
+-- Name: course_reviews Reviews are seen with their public course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Reviews are seen with their public course" ON lms.course_reviews FOR SELECT TO anon USING (((status = 'visible'::text) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_reviews.course_id)))));
+
+--
 -- Name: role_grants Role grants are seen with their membership; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -17147,6 +19273,64 @@ CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DE
 CREATE POLICY "Settings are changed by those allowed to" ON lms.tenants FOR UPDATE TO authenticated USING ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
 
 --
+-- Name: tags Tags are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are added by those who write the catalogue" ON lms.tags FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: tags Tags are changed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are changed by those who write the catalogue" ON lms.tags FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: tags Tags are removed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are removed by those who write the catalogue" ON lms.tags FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: tags Tags are seen by members, and with courses that bear them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are seen by members, and with courses that bear them" ON lms.tags FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) OR (EXISTS ( SELECT
+   FROM lms.course_tags m
+  WHERE (m.tag_id = tags.id)))));
+
+--
+-- Name: tags Tags are seen with public courses that bear them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are seen with public courses that bear them" ON lms.tags FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.course_tags m
+  WHERE (m.tag_id = tags.id))));
+
+--
+-- Name: course_tags Tags are taken off courses by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Tags are taken off courses by staff" ON lms.course_tags FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: course_categories The categories of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The categories of a course are seen with it" ON lms.course_categories FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))));
+
+--
+-- Name: course_categories The categories of a public course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The categories of a public course are seen with it" ON lms.course_categories FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_categories.course_id))));
+
+--
 -- Name: block_revisions The content of blocks is seen with them; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -17175,6 +19359,22 @@ CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons
 CREATE POLICY "The staff of a course is seen with the course" ON lms.course_staff FOR SELECT TO authenticated USING ((EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = course_staff.course_id))));
+
+--
+-- Name: course_tags The tags of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The tags of a course are seen with it" ON lms.course_tags FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))));
+
+--
+-- Name: course_tags The tags of a public course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The tags of a public course are seen with it" ON lms.course_tags FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_tags.course_id))));
 
 --
 -- Name: permissions The vocabulary of permissions is open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
@@ -17225,6 +19425,12 @@ ALTER TABLE lms.block_progress ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.block_revisions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: categories; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.categories ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: cohort_members; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -17237,10 +19443,28 @@ ALTER TABLE lms.cohort_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: course_categories; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_categories ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: course_reviews; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_reviews ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: course_staff; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.course_staff ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: course_tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_tags ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: course_versions; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -17327,6 +19551,12 @@ ALTER TABLE lms.permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.progress_corrections ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: review_reports; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.review_reports ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: role_grants; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -17343,6 +19573,12 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: tenants; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -17397,6 +19633,12 @@ ALTER TABLE private.builtin_role_permissions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.builtin_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: category_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.category_closure ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -17637,6 +19879,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_block_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_block_revisions() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_categories(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_categories() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_cohort_members(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -17649,10 +19897,28 @@ REVOKE ALL ON FUNCTION audit.record_lms_cohort_members() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_course_categories(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_categories() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_course_reviews(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_reviews() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_course_staff(); Type: ACL; Schema: audit; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_course_staff() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_course_tags(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_tags() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_course_versions(); Type: ACL; Schema: audit; Owner: postgres
@@ -17733,6 +19999,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_progress_corrections() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_review_reports(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_review_reports() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_role_grants(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -17749,6 +20021,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_tags(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_tenants(); Type: ACL; Schema: audit; Owner: postgres
@@ -18131,6 +20409,15 @@ REVOKE ALL ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row
 GRANT ALL ON FUNCTION lms.get_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
 
 --
+-- Name: FUNCTION get_categories(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) TO anon;
+GRANT ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_categories(p_tenant_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_course_outline(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -18251,6 +20538,52 @@ GRANT ALL ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p
 GRANT ALL ON FUNCTION lms.migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer) TO service_role;
 
 --
+-- Name: TABLE course_reviews; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_reviews TO service_role;
+GRANT SELECT ON TABLE lms.course_reviews TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.rating; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(rating),UPDATE(rating) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: COLUMN course_reviews.body; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(body),UPDATE(body) ON TABLE lms.course_reviews TO authenticated;
+
+--
+-- Name: FUNCTION moderate_review(p_review_id uuid, p_status text, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -18289,6 +20622,29 @@ GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentag
 REVOKE ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO authenticated;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO service_role;
+
+--
+-- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) TO authenticated;
+GRANT ALL ON FUNCTION lms.reply_to_review(p_review_id uuid, p_reply text) TO service_role;
+
+--
+-- Name: TABLE review_reports; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.review_reports TO service_role;
+GRANT SELECT ON TABLE lms.review_reports TO authenticated;
+
+--
+-- Name: FUNCTION report_review(p_review_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -18619,6 +20975,12 @@ GRANT ALL ON FUNCTION private.add_imported_person(p_match private.matched_person
 GRANT ALL ON FUNCTION private.add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result) TO service_role;
 
 --
+-- Name: FUNCTION add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.add_to_ratings(p_course_ids uuid[], p_counts integer[], p_sums integer[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION admit_enrollment(new_row lms.enrollments); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -18811,6 +21173,18 @@ GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION count_added_reviews(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_added_reviews() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_changed_reviews(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_changed_reviews() FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_course_items(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -18829,6 +21203,12 @@ REVOKE ALL ON FUNCTION private.count_for_version() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_removed_reviews(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
 -- Name: FUNCTION create_profile_of_login(); Type: ACL; Schema: private; Owner: postgres
@@ -18968,6 +21348,14 @@ GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, deta
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO service_role;
 
 --
+-- Name: FUNCTION file_review_report(p_review_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION find_course_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -18994,6 +21382,12 @@ GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lm
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
+
+--
+-- Name: FUNCTION forget_ratings(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.forget_ratings() FROM PUBLIC;
 
 --
 -- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
@@ -19238,10 +21632,22 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_category_tree(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_category_tree() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_enrollment_key(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_enrollment_key() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_featured(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_featured() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_member(); Type: ACL; Schema: private; Owner: postgres
@@ -19254,6 +21660,12 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_unit(); Type: ACL; Schema: private; Owner: postgres
@@ -19431,10 +21843,22 @@ REVOKE ALL ON FUNCTION private.place_block() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_block_progress() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_category(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_category() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_cohort_member(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_in_tenant_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_in_tenant_of_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_lesson(); Type: ACL; Schema: private; Owner: postgres
@@ -19465,6 +21889,12 @@ REVOKE ALL ON FUNCTION private.place_module() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
 
 --
 -- Name: FUNCTION preview_invitation(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -19686,6 +22116,22 @@ GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO se
 REVOKE ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) TO authenticated;
+GRANT ALL ON FUNCTION private.set_review_reply(p_review_id uuid, p_reply text) TO service_role;
+
+--
+-- Name: FUNCTION set_review_status(p_review_id uuid, p_status text, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.set_review_status(p_review_id uuid, p_status text, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION settle_after_lowered_score(); Type: ACL; Schema: private; Owner: postgres
@@ -19952,6 +22398,62 @@ GRANT SELECT ON TABLE lms.block_revisions TO anon;
 GRANT SELECT ON TABLE lms.block_revisions TO authenticated;
 
 --
+-- Name: TABLE categories; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.categories TO service_role;
+GRANT SELECT ON TABLE lms.categories TO anon;
+GRANT SELECT,DELETE ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.parent_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(parent_id),UPDATE(parent_id) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.icon_url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(icon_url),UPDATE(icon_url) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.color; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(color),UPDATE(color) ON TABLE lms.categories TO authenticated;
+
+--
+-- Name: COLUMN categories.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.categories TO authenticated;
+
+--
 -- Name: TABLE cohort_members; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20020,11 +22522,51 @@ GRANT INSERT(ends_on),UPDATE(ends_on) ON TABLE lms.cohorts TO authenticated;
 GRANT UPDATE(archived_at) ON TABLE lms.cohorts TO authenticated;
 
 --
+-- Name: TABLE course_categories; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_categories TO service_role;
+GRANT SELECT ON TABLE lms.course_categories TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_categories TO authenticated;
+
+--
+-- Name: COLUMN course_categories.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_categories TO authenticated;
+
+--
+-- Name: COLUMN course_categories.category_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(category_id) ON TABLE lms.course_categories TO authenticated;
+
+--
 -- Name: TABLE course_staff; Type: ACL; Schema: lms; Owner: postgres
 --
 
 GRANT ALL ON TABLE lms.course_staff TO service_role;
 GRANT SELECT ON TABLE lms.course_staff TO authenticated;
+
+--
+-- Name: TABLE course_tags; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_tags TO service_role;
+GRANT SELECT ON TABLE lms.course_tags TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_tags TO authenticated;
+
+--
+-- Name: COLUMN course_tags.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_tags TO authenticated;
+
+--
+-- Name: COLUMN course_tags.tag_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tag_id) ON TABLE lms.course_tags TO authenticated;
 
 --
 -- Name: TABLE lesson_notes; Type: ACL; Schema: lms; Owner: postgres
@@ -20229,6 +22771,38 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.roles TO authenticated;
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.roles TO authenticated;
 
 --
+-- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.tags TO service_role;
+GRANT SELECT ON TABLE lms.tags TO anon;
+GRANT SELECT,DELETE ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: COLUMN tags.color; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
+
+--
 -- Name: TABLE version_blocks; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20247,6 +22821,13 @@ GRANT SELECT ON TABLE ops.jobs TO service_role;
 --
 
 GRANT SELECT ON TABLE ops.health TO service_role;
+
+--
+-- Name: TABLE category_scopes; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.category_scopes TO anon;
+GRANT SELECT ON TABLE private.category_scopes TO authenticated;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

@@ -126,6 +126,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"categories": {
+                  Row: {
+                    "color": string | null,"created_at": string,"description": string,"icon_url": string | null,"id": string,"name": string,"order_index": number,"parent_id": string | null,"slug": string,"tenant_id": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "color"?: string | null,"created_at"?: string,"description"?: string,"icon_url"?: string | null,"id"?: string,"name": string,"order_index"?: number,"parent_id"?: string | null,"slug": string,"tenant_id": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "color"?: string | null,"created_at"?: string,"description"?: string,"icon_url"?: string | null,"id"?: string,"name"?: string,"order_index"?: number,"parent_id"?: string | null,"slug"?: string,"tenant_id"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "category_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "category_parent_is_of_the_same_tenant"
+      columns: ["tenant_id","parent_id"]
+isOneToOne: false
+      referencedRelation: "categories"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"cohort_members": {
                   Row: {
                     "cohort_id": string,"created_at": string,"tenant_id": string,"user_id": string
@@ -184,6 +210,64 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"course_categories": {
+                  Row: {
+                    "category_id": string,"course_id": string,"created_at": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "category_id": string,"course_id": string,"created_at"?: string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "category_id"?: string,"course_id"?: string,"created_at"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "categorised_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "category_of_course_is_of_the_same_tenant"
+      columns: ["tenant_id","category_id"]
+isOneToOne: false
+      referencedRelation: "categories"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"course_reviews": {
+                  Row: {
+                    "body": string | null,"course_id": string,"created_at": string,"hidden_reason": string | null,"id": string,"rating": number,"replied_at": string | null,"replied_by": string | null,"reply": string | null,"status": string,"tenant_id": string,"title": string | null,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "body"?: string | null,"course_id": string,"created_at"?: string,"hidden_reason"?: string | null,"id"?: string,"rating": number,"replied_at"?: string | null,"replied_by"?: string | null,"reply"?: string | null,"status"?: string,"tenant_id"?: string,"title"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Update: {
+                    "body"?: string | null,"course_id"?: string,"created_at"?: string,"hidden_reason"?: string | null,"id"?: string,"rating"?: number,"replied_at"?: string | null,"replied_by"?: string | null,"reply"?: string | null,"status"?: string,"tenant_id"?: string,"title"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "review_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "review_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "review_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"course_staff": {
                   Row: {
                     "course_id": string,"created_at": string,"id": string,"part": string,"tenant_id": string,"user_id": string
@@ -216,6 +300,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"course_tags": {
+                  Row: {
+                    "course_id": string,"created_at": string,"tag_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"tag_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"tag_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "tag_of_course_is_of_the_same_tenant"
+      columns: ["tenant_id","tag_id"]
+isOneToOne: false
+      referencedRelation: "tags"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "tagged_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"course_versions": {
                   Row: {
                     "content_hash": string,"course_id": string,"description": string,"id": string,"is_sequential": boolean,"items_total": number,"language": string,"number": number,"published_at": string,"published_by": string | null,"tenant_id": string,"title": string,"version_label": string | null
@@ -238,14 +348,14 @@ isOneToOne: false
                   ]
                 },"courses": {
                   Row: {
-                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Update: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Relationships: [
                     {
@@ -580,6 +690,32 @@ isOneToOne: false
       referencedColumns: ["id","tenant_id","course_id","user_id"]
     }
                   ]
+                },"review_reports": {
+                  Row: {
+                    "closed_at": string | null,"closed_by": string | null,"created_at": string,"id": string,"outcome": string | null,"outcome_note": string | null,"reason": string,"review_id": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "closed_at"?: string | null,"closed_by"?: string | null,"created_at"?: string,"id"?: string,"outcome"?: string | null,"outcome_note"?: string | null,"reason": string,"review_id": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "closed_at"?: string | null,"closed_by"?: string | null,"created_at"?: string,"id"?: string,"outcome"?: string | null,"outcome_note"?: string | null,"reason"?: string,"review_id"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "report_is_of_the_same_tenant"
+      columns: ["tenant_id","review_id"]
+isOneToOne: false
+      referencedRelation: "course_reviews"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "review_report_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"role_grants": {
                   Row: {
                     "created_at": string,"id": string,"membership_id": string,"role_id": string,"tenant_id": string,"unit_id": string | null
@@ -652,6 +788,26 @@ isOneToOne: false
                   Relationships: [
                     {
       foreignKeyName: "role_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"tags": {
+                  Row: {
+                    "color": string | null,"created_at": string,"id": string,"name": string,"slug": string,"tenant_id": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "color"?: string | null,"created_at"?: string,"id"?: string,"name": string,"slug": string,"tenant_id": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "color"?: string | null,"created_at"?: string,"id"?: string,"name"?: string,"slug"?: string,"tenant_id"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "tag_belongs_to_a_tenant"
       columns: ["tenant_id"]
 isOneToOne: false
       referencedRelation: "tenants"
@@ -788,6 +944,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -879,6 +1038,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -948,6 +1110,9 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"get_categories":
+{ Args: { "p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["category_node"])[]
+                           },
 "get_course_outline":
 { Args: { "p_course_id": string }; Returns: Database["lms"]['CompositeTypes']["course_outline"]
                           SetofOptions: {
@@ -1074,6 +1239,29 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"moderate_review":
+{ Args: { "p_reason"?: string,"p_review_id": string,"p_status": string }; Returns: {
+              "body": string | null,
+"course_id": string,
+"created_at": string,
+"hidden_reason": string | null,
+"id": string,
+"rating": number,
+"replied_at": string | null,
+"replied_by": string | null,
+"reply": string | null,
+"status": string,
+"tenant_id": string,
+"title": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "course_reviews"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "preview_enrollment_migration":
 { Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_preview"][]
                           SetofOptions: {
@@ -1104,6 +1292,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -1140,6 +1331,48 @@ isOneToOne: false
 "reorder":
 { Args: { "p_ids": (string)[],"p_parent_id": string }; Returns: undefined
                            },
+"reply_to_review":
+{ Args: { "p_reply": string,"p_review_id": string }; Returns: {
+              "body": string | null,
+"course_id": string,
+"created_at": string,
+"hidden_reason": string | null,
+"id": string,
+"rating": number,
+"replied_at": string | null,
+"replied_by": string | null,
+"reply": string | null,
+"status": string,
+"tenant_id": string,
+"title": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "course_reviews"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"report_review":
+{ Args: { "p_reason": string,"p_review_id": string }; Returns: {
+              "closed_at": string | null,
+"closed_by": string | null,
+"created_at": string,
+"id": string,
+"outcome": string | null,
+"outcome_note": string | null,
+"reason": string,
+"review_id": string,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "review_reports"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "restore_block":
 { Args: { "p_block_id": string }; Returns: {
               "content": NonNullable<Json>,
@@ -1184,6 +1417,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -1342,6 +1578,9 @@ isOneToOne: false
 "metadata": NonNullable<Json>,
 "price": number,
 "published_at": string | null,
+"rating_average": number | null,
+"rating_count": number,
+"rating_sum": number,
 "required_score": number,
 "self_enrollment": string,
 "slug": string,
@@ -1370,6 +1609,8 @@ isOneToOne: false
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
                       },"block_receipt": {
                         "block_id": string | null,"block_percentage": number | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null
+                      },"category_node": {
+                        "id": string | null,"parent_id": string | null,"depth": number | null,"slug": string | null,"name": string | null,"description": string | null,"icon_url": string | null,"color": string | null,"order_index": number | null,"course_count": number | null,"total_course_count": number | null
                       },"course_finding": {
                         "severity": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"course_outline": {

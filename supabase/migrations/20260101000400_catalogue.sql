@@ -133,6 +133,12 @@ create table lms.courses (
   version_label text constraint version_label_is_short check (length(version_label) <= 50),
   metadata jsonb not null default '{}'
     constraint course_metadata_is_an_object check (jsonb_typeof(metadata) = 'object' and length(metadata::text) <= 50000),
+  rating_count integer not null default 0,
+  rating_sum integer not null default 0,
+  -- INV-C2: null, not 0, while there are no ratings.
+  rating_average numeric(3, 2) generated always as (
+    case when rating_count > 0 then round(rating_sum::numeric / rating_count, 2) end
+  ) stored,
   published_at timestamptz,
   deleted_at timestamptz,
   created_by uuid,
@@ -142,6 +148,7 @@ create table lms.courses (
   constraint course_slug_is_taken unique (tenant_id, slug),
   -- INV-T1, also for people: who teaches is a member.
   constraint course_instructor_is_a_member foreign key (tenant_id, instructor_id) references lms.memberships (tenant_id, user_id),
+  constraint ratings_are_1_to_5_each check (rating_count >= 0 and rating_sum between rating_count and 5 * rating_count),
   constraint course_has_a_publication_date_once_published check (status = 'draft' or published_at is not null)
 );
 create index courses_by_tenant_and_age on lms.courses (tenant_id, created_at desc, id desc);
@@ -149,6 +156,7 @@ create index courses_by_instructor on lms.courses (tenant_id, instructor_id);
 create index courses_by_instructor_alone on lms.courses (instructor_id);
 create index courses_open_to_everyone on lms.courses (created_at desc, id desc)
   where status = 'published' and visibility = 'public' and deleted_at is null;
+create index courses_featured on lms.courses (tenant_id, created_at desc, id desc) where is_featured and deleted_at is null;
 
 comment on table lms.courses is 'A course. Its content hangs below it: modules > lessons > blocks.';
 comment on column lms.courses.visibility is
@@ -158,6 +166,9 @@ comment on column lms.courses.status is
 comment on column lms.courses.is_sequential is 'Each lesson opens when the required lesson before it is completed.';
 comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
 comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
+comment on column lms.courses.is_featured is 'Shown first in the catalogue; set with catalog.write.';
+comment on column lms.courses.rating_average is
+  'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
 comment on column lms.courses.capacity is 'How many may be enrolled at a time; null is any number.';
 
 create table lms.course_staff (
@@ -286,8 +297,10 @@ create index lesson_blocks_by_lesson_of_course on lms.lesson_blocks (tenant_id, 
 
 comment on table lms.lesson_blocks is 'The content of a lesson, in order. Learners read it through get_lesson.';
 
+-- A review is no change of the course.
 create trigger _100_timestamps before update on lms.courses
-  for each row execute function private.touch_updated_at();
+  for each row when ((old.rating_count, old.rating_sum) is not distinct from (new.rating_count, new.rating_sum))
+  execute function private.touch_updated_at();
 create trigger _100_timestamps before update on lms.modules
   for each row execute function private.touch_updated_at();
 create trigger _100_timestamps before update on lms.lessons
@@ -441,6 +454,26 @@ alter table lms.courses alter column instructor_id set default auth.uid();
 
 create trigger _200_claim before insert on lms.courses
   for each row execute function private.claim_course();
+
+-- The front page belongs to the organisation: an instructor does not put the own course there, nor takes it away.
+create function private.keep_featured()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() and not new.tenant_id = any (array(select private.tenants_where('catalog.write'))) then
+    raise insufficient_privilege using message = 'Featuring a course takes the permission catalog.write.';
+  end if;
+  return new;
+end
+$$;
+
+create trigger _250_featured before insert on lms.courses
+  for each row when (new.is_featured) execute function private.keep_featured();
+create trigger _250_featured_changed before update of is_featured on lms.courses
+  for each row when (old.is_featured is distinct from new.is_featured) execute function private.keep_featured();
 
 create function private.staff_course_with_instructor()
 returns trigger

@@ -587,10 +587,17 @@ select
     personal => '{email, phone, learning_preferences, knowledge_profile, learning_interests, notification_preferences, '
       'locale, time_zone}'
   ),
-  audit.watch('lms.courses'),
+  -- What a review makes of its course follows from the review.
+  audit.watch('lms.courses', ignored => '{rating_count, rating_sum}'),
   audit.watch('lms.course_staff'),
   audit.watch('lms.modules', ignored => '{published_at}'),
   audit.watch('lms.lessons', ignored => '{published_at}'),
+  audit.watch('lms.categories'),
+  audit.watch('lms.tags'),
+  audit.watch('lms.course_reviews', personal => '{title, body, reply, hidden_reason}'),
+  audit.watch('lms.review_reports', personal => '{reason, outcome_note}'),
+  audit.watch('lms.course_categories'),
+  audit.watch('lms.course_tags'),
   audit.watch('lms.lesson_blocks'),
   audit.watch('lms.lesson_prerequisites'),
   audit.watch('lms.lesson_notes', personal => '{body}'),

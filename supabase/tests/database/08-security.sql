@@ -39,7 +39,8 @@ select is_empty($$ select p.oid::regprocedure from tests.functions p where p.pro
 select is_empty(
   $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false)
      -- Ids only, for policies; their comments say why.
-     and c.oid not in ('private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass) $$,
+     and c.oid not in ('private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass)
+     and c.oid <> 'private.category_scopes'::regclass $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
 select is_empty($$ select c.oid::regclass from tests.relations c where c.relkind = 'f' $$, 'there are no foreign tables');
@@ -67,6 +68,10 @@ select set_eq(
     'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
     'authenticated lms.lesson_prerequisites SELECT', 'anon lms.lesson_prerequisites SELECT', 'authenticated lms.lesson_prerequisites DELETE',
     'authenticated lms.lesson_notes SELECT', 'authenticated lms.lesson_notes DELETE',
+    'anon lms.course_reviews SELECT', 'authenticated lms.course_reviews SELECT', 'authenticated lms.course_reviews DELETE', 'authenticated lms.review_reports SELECT',
+    'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
+    'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
+    'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
     'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -99,6 +104,14 @@ select set_eq(
     'authenticated lms.cohort_members INSERT cohort_id user_id',
     'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
     'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.course_reviews INSERT body course_id rating title user_id',
+    'authenticated lms.course_reviews UPDATE body rating title',
+    'authenticated lms.categories INSERT color description icon_url name order_index parent_id slug tenant_id',
+    'authenticated lms.categories UPDATE color description icon_url name order_index parent_id slug',
+    'authenticated lms.tags INSERT color name slug tenant_id',
+    'authenticated lms.tags UPDATE color name slug',
+    'authenticated lms.course_categories INSERT category_id course_id',
+    'authenticated lms.course_tags INSERT course_id tag_id',
     'authenticated lms.modules INSERT course_id description order_index title',
     'authenticated lms.modules UPDATE description order_index title',
     'authenticated lms.lessons INSERT completion_rule description duration is_preview is_published module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
@@ -134,10 +147,15 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
     and exposed = exists (select from tests.exposed e where e.oid = p.pronamespace)
 $$;
 
-select set_eq($$ select tests.executable_by('anon', true) $$, array['lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'], 'anonymous callers can call exactly these functions');
+select set_eq($$ select tests.executable_by('anon', true) $$, array[
+  'lms.get_categories(uuid)',
+  'lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'
+], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.get_categories(uuid)',
+    'lms.reply_to_review(uuid,text)', 'lms.report_review(uuid,text)', 'lms.moderate_review(uuid,text,text)',
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
     'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid,uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
     'lms.invite(uuid,text,text,uuid,boolean,text,text,text,text)', 'lms.get_invitation(text)', 'lms.accept_invitation(text)', 'lms.revoke_invitation(uuid)', 'lms.leave_tenant(uuid)',
@@ -164,6 +182,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
+    'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
     'private.is_api_call()', 'private.is_block_content(text,jsonb)', 'private.is_knowledge_profile(jsonb)', 'private.is_learning_preferences(jsonb)', 'private.is_list_of_words(jsonb)',

@@ -84,6 +84,8 @@ select audit.watch('lms.courses');
 select set_eq(
   'select table_name from audit.watched_tables',
   array[
+    'lms.course_reviews', 'lms.review_reports',
+    'lms.categories', 'lms.tags', 'lms.course_categories', 'lms.course_tags',
     'lms.tenants', 'lms.org_units', 'lms.roles', 'lms.role_permissions', 'lms.assignable_roles', 'lms.memberships', 'lms.role_grants', 'lms.invitations', 'lms.cohorts',
     'lms.cohort_members', 'private.platform_admins', 'public.profiles', 'public.profile_private', 'lms.courses', 'lms.course_staff', 'lms.modules', 'lms.lessons',
     'lms.lesson_blocks', 'lms.enrollments', 'lms.lesson_progress',

@@ -18,6 +18,9 @@ pub const DEMO_PASSWORD: &str = "lyceum-demo";
 /// The operators' own check: lists enrolments whose counters differ from the facts.
 pub const CHECK_PROGRESS: &str = include_str!("../../../sql/check-progress.sql");
 
+/// The operators' own check: lists courses whose rating differs from their reviews.
+pub const CHECK_RATINGS: &str = include_str!("../../../sql/check-ratings.sql");
+
 /// The root of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {

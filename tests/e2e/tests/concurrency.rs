@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
-use lyceum_e2e::{Answer, CHECK_PROGRESS, Options, Person, Sandbox, shared};
+use lyceum_e2e::{Answer, CHECK_PROGRESS, CHECK_RATINGS, Options, Person, Sandbox, shared};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -84,6 +84,21 @@ impl Course {
             instructor,
             lessons,
         })
+    }
+
+    /// One more course of the same tenant.
+    async fn sibling(&self, slug: &str) -> Result<Uuid> {
+        let course = sandbox()
+            .database()
+            .await?
+            .query_one(
+                "insert into lms.courses (tenant_id, slug, title, status, published_at, instructor_id)
+                 values ($1, $2::text, 'Race', 'published', now(), $3) returning id",
+                &[&self.tenant, &slug, &self.instructor.id],
+            )
+            .await?
+            .get(0);
+        Ok(course)
     }
 
     async fn learner(&self) -> Result<Person> {
@@ -360,6 +375,158 @@ async fn inv_t3_two_administrators_cannot_remove_each_other() -> Result<()> {
         database
             .execute("update lms.memberships set status = 'active' where tenant_id = $1 and status <> 'active'", &[&course.tenant])
             .await?;
+    }
+    Ok(())
+}
+
+// Catalogue ===========================================================================================================
+
+/// Learners write, change and remove reviews of one course while the service moves others between it and a second one, in
+/// both directions at once, and a moderator hides and shows them.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_c2_averages_are_exact_under_parallel_inserts_updates_moves_and_deletes() -> Result<()>
+{
+    let course = Course::new(1).await?;
+    let second = course.sibling("second").await?;
+    let boss = course.learner().await?;
+    grant(course.tenant, &boss, "tenant_admin").await?;
+    let learners = try_join_all((0..8).map(|_| course.learner())).await?;
+    let database = sandbox().database().await?;
+    for learner in &learners {
+        database
+            .execute(
+                "insert into lms.enrollments (course_id, user_id) select unnest($1::uuid[]), $2",
+                &[&vec![course.id, second], &learner.id],
+            )
+            .await?;
+    }
+    database
+        .execute(
+            "update lms.enrollments set status = 'in_progress' where tenant_id = $1",
+            &[&course.tenant],
+        )
+        .await?;
+    let (writers, moved) = learners.split_at(4);
+    for (number, author) in moved.iter().enumerate() {
+        let of = if number % 2 == 0 { course.id } else { second };
+        let answer = author
+            .post(
+                "/rest/v1/course_reviews",
+                &json!({ "course_id": of, "rating": 3 }),
+            )
+            .await?;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    let service = sandbox().service();
+    let reviewed: Uuid = database
+        .query_one(
+            "select id from lms.course_reviews where user_id = $1",
+            &[&moved[0].id],
+        )
+        .await?
+        .get(0);
+
+    for race in 0..RACES {
+        let stars = json!({ "rating": race % 5 + 1 });
+        let written = join_all(writers.iter().enumerate().map(|(number, writer)| {
+            let own = format!("/rest/v1/course_reviews?user_id=eq.{}", writer.id);
+            let new = json!({ "course_id": course.id, "rating": (race + number) % 5 + 1 });
+            let stars = &stars;
+            async move {
+                match (race + number) % 3 {
+                    0 => writer.post("/rest/v1/course_reviews", &new).await,
+                    1 => writer.patch(&own, stars).await,
+                    _ => writer.delete(&own).await,
+                }
+            }
+        }));
+        let changed = join_all(moved.iter().map(|author| {
+            let own = format!("/rest/v1/course_reviews?user_id=eq.{}", author.id);
+            let stars = &stars;
+            async move { author.patch(&own, stars).await }
+        }));
+        let ids: Vec<String> = moved.iter().map(|author| author.id.to_string()).collect();
+        let of = |course: Uuid| {
+            format!(
+                "/rest/v1/course_reviews?course_id=eq.{course}&user_id=in.({})",
+                ids.join(",")
+            )
+        };
+        let (there, back) = (of(course.id), of(second));
+        let (to_second, to_first) = (
+            json!({ "course_id": second }),
+            json!({ "course_id": course.id }),
+        );
+        let moderation = json!({
+            "p_review_id": reviewed, "p_status": if race % 2 == 0 { "hidden" } else { "visible" }, "p_reason": "Race"
+        });
+        let (written, changed, there, back, moderated) = tokio::join!(
+            written,
+            changed,
+            service.patch(&there, &to_second),
+            service.patch(&back, &to_first),
+            boss.rpc("moderate_review", &moderation),
+        );
+        let answers = written
+            .into_iter()
+            .chain(changed)
+            .chain([there, back, moderated]);
+        for answer in answers.collect::<Result<Vec<_>>>()? {
+            // A second review of the same course is refused; nothing else is, and nobody waits for each other for ever.
+            assert!(
+                answer.status.is_success() || answer.code() == "23505",
+                "race {race}: {answer:?}"
+            );
+        }
+        let wrong = database.query(CHECK_RATINGS, &[]).await?;
+        assert!(
+            wrong.is_empty(),
+            "race {race}: ratings differ from reviews: {wrong:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Each move alone is harmless; two at once must not make a circle.
+#[tokio::test(flavor = "multi_thread")]
+async fn categories_moved_below_each_other_at_once_make_no_cycle() -> Result<()> {
+    let course = Course::new(1).await?;
+    let boss = course.learner().await?;
+    grant(course.tenant, &boss, "tenant_admin").await?;
+    let mut ids = Vec::new();
+    for slug in ["first", "second"] {
+        let category = json!({ "tenant_id": course.tenant, "slug": slug, "name": slug });
+        let answer = boss.post("/rest/v1/categories", &category).await?;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        ids.push(answer.body[0]["id"].as_str().unwrap_or_default().to_owned());
+    }
+    let path = |id: &str| format!("/rest/v1/categories?id=eq.{id}");
+    let (first, second) = (path(&ids[0]), path(&ids[1]));
+    let (below_first, below_second) = (
+        json!({ "parent_id": ids[0] }),
+        json!({ "parent_id": ids[1] }),
+    );
+    for race in 0..RACES {
+        let (there, back) = tokio::join!(
+            boss.patch(&first, &below_second),
+            boss.patch(&second, &below_first)
+        );
+        let answers = [there?, back?];
+        let moved = answers
+            .iter()
+            .filter(|answer| answer.status.is_success())
+            .count();
+        assert_eq!(moved, 1, "race {race}: {answers:?}");
+        assert!(
+            answers
+                .iter()
+                .any(|answer| answer.code() == "category_below_itself"),
+            "race {race}: {answers:?}"
+        );
+        for path in [&first, &second] {
+            let top = boss.patch(path, &json!({ "parent_id": null })).await?;
+            assert_eq!(top.rows().len(), 1, "race {race}: {top:?}");
+        }
     }
     Ok(())
 }

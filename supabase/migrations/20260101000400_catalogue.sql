@@ -194,6 +194,8 @@ create table lms.modules (
   id uuid primary key default gen_random_uuid(),
   tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
   course_id uuid not null,
+  key text not null default '' constraint module_key_is_a_slug
+    check (key ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and length(key) <= 100),
   title private.title not null,
   description text not null default '' constraint module_description_is_short check (length(description) <= 20000),
   order_index integer not null default -1 constraint module_order_is_not_negative check (order_index >= 0),
@@ -202,6 +204,8 @@ create table lms.modules (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint module_of_its_course unique (tenant_id, course_id, id),
+  -- Among deleted ones too: a part that comes back in an import is found again, with its history.
+  constraint module_key_is_taken unique (course_id, key),
   constraint module_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id),
   -- An exclusion rather than a unique constraint: only it can be both partial and deferrable, and a reorder is one
   -- statement that passes through duplicates.
@@ -212,6 +216,8 @@ create index modules_by_course on lms.modules (course_id, order_index);
 
 comment on table lms.modules is 'A part of a course; holds lessons.';
 comment on column lms.modules.tenant_id is 'Taken from the course.';
+comment on column lms.modules.key is
+  'What imports and exports know it by, unique in the course; left out, it is made of the title. It stays when the title changes.';
 comment on column lms.modules.published_at is 'When it first became part of a version; until then only authors see it.';
 comment on column lms.modules.order_index is 'Position among the course''s modules, from 0; left out, the module goes last.';
 
@@ -220,6 +226,8 @@ create table lms.lessons (
   tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
   course_id uuid not null default '00000000-0000-0000-0000-000000000000',
   module_id uuid not null,
+  key text not null default '' constraint lesson_key_is_a_slug
+    check (key ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and length(key) <= 100),
   title private.title not null,
   description text not null default '' constraint lesson_description_is_short check (length(description) <= 20000),
   type text not null default 'text' constraint lesson_type_is_known
@@ -242,6 +250,7 @@ create table lms.lessons (
   updated_at timestamptz not null default now(),
   constraint lesson_is_released_by_days_or_by_date check (release_after_days is null or release_on is null),
   constraint lesson_of_its_course unique (tenant_id, course_id, id),
+  constraint lesson_key_is_taken unique (course_id, key),
   constraint lesson_is_of_the_same_course foreign key (tenant_id, course_id, module_id)
     references lms.modules (tenant_id, course_id, id),
   constraint lesson_order_is_taken exclude using btree (module_id with =, order_index with =)
@@ -259,6 +268,7 @@ comment on column lms.lessons.duration is 'Minutes.';
 comment on column lms.lessons.requires_completion is 'Counts towards the course''s percentage.';
 comment on column lms.lessons.is_preview is 'Its content may be read without being enrolled.';
 comment on column lms.lessons.course_id is 'Taken from the module.';
+comment on column lms.lessons.key is 'As a module''s key: what imports and exports know the lesson by, unique in the course.';
 comment on column lms.lessons.is_published is 'Part of the next version. Learners keep the versions that they take.';
 comment on column lms.lessons.published_at is 'When it first became part of a version; until then only authors see it.';
 comment on column lms.lessons.completion_rule is
@@ -315,6 +325,19 @@ create trigger _100_timestamps before update on lms.lesson_blocks
 -- does not exist is left to the foreign key. A position that is left out is the last one: the parent's row is locked
 -- so that two authors who append at once do not meet on the same place.
 
+-- A key that an author did not choose: the title's Latin letters and digits; where that is taken, with a number, and after
+-- some tries with a piece of the id: a thousand lessons of one title must not count up to each other.
+create function private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select coalesce(
+    nullif(trim('-' from left(trim('-' from regexp_replace(lower(p_title), '[^a-z0-9]+', '-', 'g')), 80)), ''), p_kind
+  ) || case when p_try = 1 then '' when p_try <= 9 then '-' || p_try else '-' || left(md5(p_id::text || p_try), 12) end
+$$;
+
 create function private.place_module()
 returns trigger
 language plpgsql
@@ -324,6 +347,14 @@ as $$
 begin
   select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
   new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if new.key = '' then
+    -- Two authors who add a part of the same title at once do not meet on one key.
+    perform from lms.courses c where c.id = new.course_id for no key update;
+    for attempt in 1..12 loop
+      new.key := private.key_of_title(new.title, 'module', new.id, attempt);
+      exit when not exists (select from lms.modules m where m.course_id = new.course_id and m.key = new.key);
+    end loop;
+  end if;
   if new.order_index < 0 then
     perform from lms.courses c where c.id = new.course_id for no key update;
     select coalesce(max(m.order_index), -1) + 1 into new.order_index
@@ -356,6 +387,13 @@ begin
   if parent.course_id is not null then
     new.tenant_id := parent.tenant_id;
     new.course_id := parent.course_id;
+  end if;
+  if new.key = '' then
+    perform from lms.courses c where c.id = new.course_id for no key update;
+    for attempt in 1..12 loop
+      new.key := private.key_of_title(new.title, 'lesson', new.id, attempt);
+      exit when not exists (select from lms.lessons l where l.course_id = new.course_id and l.key = new.key);
+    end loop;
   end if;
   if new.order_index < 0 then
     perform from lms.modules m where m.id = new.module_id for no key update;
@@ -519,15 +557,15 @@ grant update (
   meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 
-grant insert (course_id, title, description, order_index) on lms.modules to authenticated;
-grant update (title, description, order_index) on lms.modules to authenticated;
+grant insert (course_id, key, title, description, order_index) on lms.modules to authenticated;
+grant update (key, title, description, order_index) on lms.modules to authenticated;
 
 grant insert (
-  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives,
+  module_id, key, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives,
   completion_rule, required_watched_percentage, release_after_days, release_on
 ) on lms.lessons to authenticated;
 grant update (
-  module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives,
+  module_id, key, title, description, type, duration, order_index, requires_completion, is_published, is_preview, objectives,
   completion_rule, required_watched_percentage, release_after_days, release_on
 ) on lms.lessons to authenticated;
 

@@ -71,18 +71,18 @@ begin
   )
   returning * into v_copy;
 
-  insert into lms.modules (id, course_id, title, description, order_index)
-  select private.copied_id(v_copy.id, m.id), v_copy.id, m.title, m.description, m.order_index
+  insert into lms.modules (id, course_id, key, title, description, order_index)
+  select private.copied_id(v_copy.id, m.id), v_copy.id, m.key, m.title, m.description, m.order_index
   from lms.modules m
   where m.course_id = p_course_id and m.deleted_at is null;
 
   insert into lms.lessons (
-    id, module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview,
+    id, module_id, key, title, description, type, duration, order_index, requires_completion, is_published, is_preview,
     objectives, completion_rule, required_watched_percentage, release_after_days, release_on
   )
   select
-    private.copied_id(v_copy.id, l.id), private.copied_id(v_copy.id, l.module_id), l.title, l.description, l.type,
-    l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview, l.objectives, l.completion_rule,
+    private.copied_id(v_copy.id, l.id), private.copied_id(v_copy.id, l.module_id), l.key, l.title, l.description,
+    l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview, l.objectives, l.completion_rule,
     l.required_watched_percentage, l.release_after_days, l.release_on
   from lms.lessons l
   join lms.modules m on m.id = l.module_id and m.deleted_at is null
@@ -101,6 +101,22 @@ begin
   join lms.lessons l on l.id = private.copied_id(v_copy.id, p.lesson_id)
   join lms.lessons needed on needed.id = private.copied_id(v_copy.id, p.prerequisite_lesson_id)
   where p.course_id = p_course_id;
+
+  -- Skills are the tenant's: elsewhere those of the same key are taken, and added where there is none.
+  insert into lms.skills (tenant_id, key, name, description)
+  select distinct p_tenant_id, s.key, s.name, s.description
+  from lms.lesson_skills k
+  join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
+  join lms.skills s on s.id = k.skill_id
+  where k.course_id = p_course_id
+  on conflict (tenant_id, key) do nothing;
+  insert into lms.lesson_skills (lesson_id, skill_id, part, mastery_threshold)
+  select l.id, s.id, k.part, k.mastery_threshold
+  from lms.lesson_skills k
+  join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
+  join lms.skills original on original.id = k.skill_id
+  join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
+  where k.course_id = p_course_id;
   return v_copy;
 end
 $$;

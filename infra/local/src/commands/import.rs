@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use crate::import::course::{self, CourseArgs, Place, Target};
 use crate::import::feed::{self, PeopleArgs};
 use crate::import::oulad::{self, OuladArgs};
 use crate::output;
@@ -20,11 +21,20 @@ pub enum Source {
     /// People of a tenant from a CSV file of its personnel system: added, changed, moved, ended. Exit code 1 when some
     /// rows were not applied, 2 when nothing was done. Running it again changes nothing.
     People(PeopleArgs),
+    /// A course: a folder of Markdown, or a JSON document. The same again changes nothing.
+    Course(CourseArgs),
+    /// An Exercism track, from its config.json.
+    Exercism(CourseArgs),
+    /// The courses of OATutor, from a folder with coursePlans.json, skillModel.json and problems.json.gz.
+    Oatutor(CourseArgs),
 }
 
 /// Imports, and prints what was done.
 pub async fn run(stack: &Stack, source: Source) -> Result<ExitCode> {
     match source {
+        Source::Course(args) => import_courses(stack, course::Source::Course, args).await,
+        Source::Exercism(args) => import_courses(stack, course::Source::Exercism, args).await,
+        Source::Oatutor(args) => import_courses(stack, course::Source::Oatutor, args).await,
         Source::Oulad(args) => import_oulad(stack, args).await,
         Source::People(args) => Ok(import_people(stack, args).await.unwrap_or_else(|error| {
             eprintln!("lyceum: {error:#}");
@@ -96,6 +106,55 @@ async fn import_people(stack: &Stack, args: PeopleArgs) -> Result<ExitCode> {
         report.path.display()
     );
     Ok(ExitCode::FAILURE)
+}
+
+async fn import_courses(
+    stack: &Stack,
+    source: course::Source,
+    args: CourseArgs,
+) -> Result<ExitCode> {
+    let imported = async {
+        let place = place(stack, args.target).await?;
+        course::run(
+            source,
+            &args.path,
+            args.course,
+            args.dry_run,
+            place,
+            &report_dir(stack),
+        )
+        .await
+    };
+    Ok(match imported.await {
+        Ok(report) => {
+            output::line(&report);
+            if report.failed() == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("lyceum: {error:#}");
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// Where courses are, and who asks: somebody of the local stack, or the owner of a token elsewhere.
+pub(super) async fn place(stack: &Stack, target: Target) -> Result<Place> {
+    let (api_url, key, token) = match (target.api_url, target.anon_key, target.access_token) {
+        (Some(url), Some(key), Some(token)) => (url, key, token),
+        _ => {
+            let email = target
+                .email
+                .context("say who imports: --as EMAIL, or --api-url with key and token")?;
+            let addresses = stack.addresses(&stack.ports()?, MAIN_DATABASE)?;
+            let token = super::token::for_user(stack, &email).await?;
+            (addresses.api_url, addresses.keys.anon_key, token)
+        }
+    };
+    Place::find(&api_url, &key, &token, &target.tenant).await
 }
 
 fn report_dir(stack: &Stack) -> PathBuf {

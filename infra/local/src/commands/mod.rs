@@ -2,6 +2,7 @@
 
 mod database;
 mod down;
+mod export;
 mod import;
 mod info;
 mod logs;
@@ -90,11 +91,17 @@ enum Command {
         #[arg(long = "as", value_name = "EMAIL")]
         email: String,
     },
-    /// Load a real data set into the stack.
+    /// Load something into the stack: people, courses, a real data set.
     Import {
         /// Which one.
         #[command(subcommand)]
         source: import::Source,
+    },
+    /// Write something of the stack into files.
+    Export {
+        /// What.
+        #[command(subcommand)]
+        what: export::What,
     },
     /// Measure on synthetic data, in a cluster of its own.
     Bench {
@@ -216,6 +223,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Token { email } => output::line(token::for_user(&stack()?, &email).await?),
         Command::Bench { command } => bench::run(&root, command).await?,
         Command::Import { source } => return import::run(&stack()?, source).await,
+        Command::Export { what } => return export::run(&stack()?, what).await,
         Command::Doctor => return doctor::run(&stack()?).await,
         Command::Schema { check } => return schema::schema(&root, check).await,
         Command::Types { check } => return schema::types(&root, check).await,

@@ -1,4 +1,4 @@
-//! Requests to a project's API as its service role, here (http) or hosted (https).
+//! Requests to a project's API, here (http) or hosted (https): as its service role, or as a person.
 
 use std::time::Duration;
 
@@ -11,16 +11,22 @@ pub(super) const IN_FLIGHT: usize = 8;
 /// How long a connection may take to open.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A project's API with the key of its service role.
+/// A project's API with a key of it, and the token of whoever asks.
 pub(super) struct Api {
     client: Client,
     url: String,
     key: String,
+    token: String,
 }
 
 impl Api {
     /// `url` is the address that paths are appended to. It follows no redirects, so that the key is carried nowhere else.
     pub fn new(url: &str, service_role_key: &str) -> Result<Self> {
+        Self::as_person(url, service_role_key, service_role_key)
+    }
+
+    /// Asks with somebody's access token; the key is the project's anon key.
+    pub fn as_person(url: &str, key: &str, token: &str) -> Result<Self> {
         // Fails when it is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder();
@@ -38,7 +44,8 @@ impl Api {
         Ok(Self {
             client,
             url: url.trim_end_matches('/').to_owned(),
-            key: service_role_key.to_owned(),
+            key: key.to_owned(),
+            token: token.to_owned(),
         })
     }
 
@@ -53,7 +60,7 @@ impl Api {
             .request(method, self.address(path))
             .timeout(patience)
             .header("apikey", &self.key)
-            .bearer_auth(&self.key)
+            .bearer_auth(&self.token)
     }
 }
 

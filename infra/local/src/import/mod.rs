@@ -1,4 +1,5 @@
-//! Imports of data that comes as files: a data set ([`oulad`]) and the people of a tenant ([`feed`]).
+//! Imports of data that comes as files: a data set ([`oulad`]), the people of a tenant ([`feed`]) and courses ([`course`]),
+//! which also go out as files.
 //!
 //! An import reads and checks everything first and writes afterwards: a damaged file leaves the database as it was.
 //! What is there already is found by the source's own keys, so that running it again adds what is missing and changes
@@ -6,6 +7,7 @@
 
 mod api;
 mod copy;
+pub mod course;
 mod csv_file;
 pub mod feed;
 mod findings;

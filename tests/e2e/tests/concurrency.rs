@@ -307,37 +307,153 @@ async fn inv_e4_the_last_seat_goes_to_exactly_one() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inv_p2_counters_equal_the_facts_while_authors_change_what_counts() -> Result<()> {
-    let course = Course::new(RACES).await?;
+async fn inv_p2_counters_equal_the_facts_while_people_are_moved_between_versions() -> Result<()> {
+    // One more, so that nobody finishes.
+    let course = Course::new(RACES + 2).await?;
     let learners = try_join_all((0..5).map(|_| course.learner())).await?;
     try_join_all(learners.iter().map(|learner| course.enroll(learner))).await?;
     let database = sandbox().database().await?;
-    database
-        .execute(
-            "update lms.lessons set requires_completion = order_index % 2 = 0 where course_id = $1",
-            &[&course.id],
-        )
-        .await?;
 
-    // Everybody completes the very lesson that stops or starts to count at that moment. Looked at after each race,
-    // because the next change would count anew and hide a slip.
-    for (race, lesson) in course.lessons.iter().enumerate() {
+    // Everybody completes the very lesson that stops or starts to count in the version that they are moved to at that
+    // moment. Looked at after each race, because the next move would count anew and hide a slip.
+    for (race, lesson) in course.lessons[..RACES].iter().enumerate() {
+        database
+            .execute(
+                "update lms.lessons set requires_completion = not requires_completion
+                 where course_id = $1 and order_index between $2::int4 and $2::int4 + 1",
+                &[&course.id, &i32::try_from(race)?],
+            )
+            .await?;
+        database
+            .execute("select private.freeze_course($1)", &[&course.id])
+            .await?;
         let completing = try_join_all(
             learners
                 .iter()
                 .map(|learner| learner.upsert_progress(lesson, 100)),
         );
-        let change = json!({ "requires_completion": race % 2 == 0 });
-        let path = format!("/rest/v1/lessons?id=eq.{lesson}");
-        let (completed, changed) =
-            tokio::join!(completing, course.instructor.patch(&path, &change));
+        let arguments = json!({ "p_course_id": course.id, "p_policy": "move" });
+        let (completed, moved) = tokio::join!(
+            completing,
+            course.instructor.rpc("migrate_enrollments", &arguments)
+        );
         assert!(completed?.iter().all(|answer| answer.status.is_success()));
-        assert_eq!(changed?.rows().len(), 1);
+        let moved = moved?;
+        assert_eq!(moved.body["moved"], 5, "{moved:?}");
         let wrong = database.query(CHECK_PROGRESS, &[]).await?;
         assert!(
             wrong.is_empty(),
             "race {race}: counters differ from their facts: {wrong:?}"
         );
+    }
+    Ok(())
+}
+
+/// Whoever begins while a course is published takes one version whole, and two publications at once are one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_c1_publishing_and_enrolling_at_once_pin_whole_versions() -> Result<()> {
+    let course = Course::new(3).await?;
+    let database = sandbox().database().await?;
+    let arguments = json!({ "p_course_id": course.id });
+    for race in 0..RACES {
+        let learner = course.learner().await?;
+        database
+            .execute(
+                "insert into lms.lessons (module_id, title) select id, $2::text from lms.modules where course_id = $1",
+                &[&course.id, &format!("Lesson of race {race}")],
+            )
+            .await?;
+        let (first, second, enrolled) = tokio::join!(
+            course.instructor.rpc("publish_course", &arguments),
+            course.instructor.rpc("publish_course", &arguments),
+            learner.rpc("enroll", &arguments)
+        );
+        for answer in [first?, second?, enrolled?] {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+    let versions: i64 = database
+        .query_one(
+            "select count(*) from lms.course_versions where course_id = $1",
+            &[&course.id],
+        )
+        .await?
+        .get(0);
+    assert_eq!(
+        versions,
+        i64::try_from(RACES)? + 1,
+        "one version for each change"
+    );
+    let wrong = database.query(CHECK_PROGRESS, &[]).await?;
+    assert!(wrong.is_empty(), "{wrong:?}");
+    Ok(())
+}
+
+/// Two devices complete the two halves of a lesson at the same moment: one of the two reports has to see both.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_p3_evidence_from_two_devices_at_once_adds_up() -> Result<()> {
+    let course = Course::new(1).await?;
+    let database = sandbox().database().await?;
+    database
+        .execute(
+            "insert into lms.lesson_blocks (lesson_id, type, content)
+             select id, 'markdown', '{\"markdown\": \"Half\"}' from lms.lessons, generate_series(1, 2) where course_id = $1",
+            &[&course.id],
+        )
+        .await?;
+    database
+        .execute(
+            "update lms.lessons set completion_rule = 'all_blocks' where course_id = $1",
+            &[&course.id],
+        )
+        .await?;
+    database
+        .execute("select private.freeze_course($1)", &[&course.id])
+        .await?;
+    let blocks: Vec<String> = database
+        .query(
+            "select id from lms.lesson_blocks where course_id = $1",
+            &[&course.id],
+        )
+        .await?
+        .iter()
+        .map(|row| row.get::<_, Uuid>(0).to_string())
+        .collect();
+    for race in 0..RACES {
+        let learner = course.learner().await?;
+        course.enroll(&learner).await?;
+        let learner = &learner;
+        let reports = try_join_all(blocks.iter().map(|block| async move {
+            let arguments = json!({ "p_block_id": block, "p_progress_percentage": 100 });
+            learner.rpc("record_block_progress", &arguments).await
+        }))
+        .await?;
+        assert!(
+            reports.iter().all(|answer| answer.status == 200),
+            "{reports:?}"
+        );
+        let arguments = json!({ "p_course_id": course.id });
+        let now = learner.rpc("get_course_progress", &arguments).await?;
+        assert_eq!(now.body["status"], "completed", "race {race}: {now:?}");
+    }
+    Ok(())
+}
+
+/// Each prerequisite alone is harmless; two at once must not make a circle.
+#[tokio::test(flavor = "multi_thread")]
+async fn lessons_that_are_made_to_wait_for_each_other_at_once_make_no_circle() -> Result<()> {
+    let course = Course::new(RACES * 2).await?;
+    for pair in course.lessons.chunks(2) {
+        let there = json!({ "lesson_id": pair[0], "prerequisite_lesson_id": pair[1] });
+        let back = json!({ "lesson_id": pair[1], "prerequisite_lesson_id": pair[0] });
+        let path = "/rest/v1/lesson_prerequisites";
+        let (one, other) = tokio::join!(
+            course.instructor.post(path, &there),
+            course.instructor.post(path, &back)
+        );
+        let mut statuses = [one?.status.as_u16(), other?.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409]);
     }
     Ok(())
 }

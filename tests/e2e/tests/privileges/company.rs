@@ -103,6 +103,16 @@ impl Company {
                  select id, '{learner}', 50 from lms.lesson_blocks where tenant_id = '{tenant}';
                  insert into lms.lesson_notes (lesson_id, user_id, body)
                  select id, '{learner}', 'Note' from lms.lessons where tenant_id = '{tenant}';
+                 insert into lms.categories (tenant_id, slug, name) values ('{tenant}', 'category', 'Category');
+                 insert into lms.tags (tenant_id, slug, name) values ('{tenant}', 'tag', 'Tag');
+                 insert into lms.course_categories (course_id, category_id)
+                 select k.id, c.id from lms.courses k join lms.categories c using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.course_tags (course_id, tag_id)
+                 select k.id, t.id from lms.courses k join lms.tags t using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.course_reviews (course_id, user_id, rating)
+                 select id, '{learner}', 4 from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.review_reports (tenant_id, review_id, user_id, reason)
+                 select tenant_id, id, '{teacher}', 'Rude' from lms.course_reviews where tenant_id = '{tenant}';
                  insert into lms.cohorts (tenant_id, name) values ('{tenant}', 'Everybody');
                  insert into lms.cohorts (tenant_id, unit_id, name)
                  select tenant_id, id, 'Cohort of ' || name from lms.org_units where tenant_id = '{tenant}';

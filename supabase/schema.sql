@@ -2075,6 +2075,97 @@ $$;
 ALTER FUNCTION audit.record_lms_course_categories() OWNER TO postgres;
 
 --
+-- Name: record_lms_course_prerequisites(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_prerequisites() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.prerequisite_course_id is distinct from new.prerequisite_course_id then
+    v_changes := v_changes || jsonb_build_object('prerequisite_course_id', jsonb_build_object(
+      'old', old.prerequisite_course_id,
+      'new', new.prerequisite_course_id
+    ));
+  end if;
+  if old.min_completion_percentage is distinct from new.min_completion_percentage then
+    v_changes := v_changes || jsonb_build_object('min_completion_percentage', jsonb_build_object(
+      'old', old.min_completion_percentage,
+      'new', new.min_completion_percentage
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_prerequisites', concat_ws(',', old.course_id, old.prerequisite_course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_prerequisites() OWNER TO postgres;
+
+--
 -- Name: record_lms_course_reviews(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -2552,8 +2643,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
+  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.enrollment_opens_at, old.enrollment_closes_at, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.enrollment_opens_at, new.enrollment_closes_at, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
   then
     return null;
   end if;
@@ -2664,6 +2755,18 @@ begin
     v_changes := v_changes || jsonb_build_object('self_enrollment', jsonb_build_object(
       'old', case when octet_length(old.self_enrollment) > 8000 then audit.shorten(to_jsonb(old.self_enrollment)) else to_jsonb(old.self_enrollment) end,
       'new', case when octet_length(new.self_enrollment) > 8000 then audit.shorten(to_jsonb(new.self_enrollment)) else to_jsonb(new.self_enrollment) end
+    ));
+  end if;
+  if old.enrollment_opens_at is distinct from new.enrollment_opens_at then
+    v_changes := v_changes || jsonb_build_object('enrollment_opens_at', jsonb_build_object(
+      'old', old.enrollment_opens_at,
+      'new', new.enrollment_opens_at
+    ));
+  end if;
+  if old.enrollment_closes_at is distinct from new.enrollment_closes_at then
+    v_changes := v_changes || jsonb_build_object('enrollment_closes_at', jsonb_build_object(
+      'old', old.enrollment_closes_at,
+      'new', new.enrollment_closes_at
     ));
   end if;
   if old.is_sequential is distinct from new.is_sequential then
@@ -6009,6 +6112,8 @@ CREATE TABLE lms.courses (
     max_attempts integer,
     capacity integer,
     self_enrollment text DEFAULT 'open'::text NOT NULL,
+    enrollment_opens_at timestamp with time zone,
+    enrollment_closes_at timestamp with time zone,
     is_sequential boolean DEFAULT false NOT NULL,
     is_featured boolean DEFAULT false NOT NULL,
     thumbnail_url private.web_address,
@@ -6036,6 +6141,7 @@ END) STORED,
     CONSTRAINT course_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
     CONSTRAINT course_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text, 'private'::text]))),
     CONSTRAINT currency_is_an_iso_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT enrollment_opens_before_it_closes CHECK ((enrollment_opens_at < enrollment_closes_at)),
     CONSTRAINT estimated_minutes_are_positive CHECK ((estimated_minutes > 0)),
     CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
     CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
@@ -6083,6 +6189,18 @@ COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may beg
 --
 
 COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
+
+--
+-- Name: COLUMN courses.enrollment_opens_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_opens_at IS 'Learners enrol themselves from then on; null is at any time.';
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves before then; null is at any time.';
 
 --
 -- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
@@ -6378,7 +6496,7 @@ ALTER FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug t
 -- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) IS 'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its instructor. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
+COMMENT ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) IS 'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its instructor. Within a tenant it keeps categories and tags. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
 
 --
 -- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9491,15 +9609,24 @@ CREATE FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid DE
 declare
   v_enrollment lms.enrollments;
   v_time_zone text;
+  v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  -- Once begun, a course is not closed by what its authors ask for later.
+  if v_enrollment.status = 'enrolled' then
+    select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
+    into v_courses
+    from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
+    where m.courses is not null;
+  end if;
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_enrollment.tenant_id;
 
   return query
-  select g.lesson_id, array_remove(array[g.prerequisites, g.release], null)
+  select g.lesson_id, array_remove(array[g.courses, g.prerequisites, g.release], null)
   from (
     select
       l.lesson_id,
+      case when v_courses.code is not null then v_courses end as courses,
       case when cardinality(missing.lessons) > 0 then (
         'prerequisite_unmet', 'Other lessons come first.', jsonb_build_object('lessons', to_jsonb(missing.lessons))
       )::lms.eligibility_reason end as prerequisites,
@@ -9521,13 +9648,16 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
-      and (l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null)
+      and (
+        l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
+        or v_courses.code is not null
+      )
       and not exists (
         select from lms.lesson_progress p
         where p.enrollment_id = p_enrollment_id and p.lesson_id = l.lesson_id and p.completed_at is not null
       )
   ) g
-  where g.prerequisites is not null or g.release is not null;
+  where g.courses is not null or g.prerequisites is not null or g.release is not null;
 end
 $$;
 
@@ -9537,7 +9667,7 @@ ALTER FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) OW
 -- Name: FUNCTION closed_lessons(p_enrollment_id uuid, p_lesson_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) IS 'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet {lessons: [{lesson_id, title}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
+COMMENT ON FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) IS 'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet {lessons: [{lesson_id, title}]} or {courses: [{course_id, title, min_completion_percentage, percentage}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
 
 --
 -- Name: closed_lessons_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10122,6 +10252,34 @@ $$;
 ALTER FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) OWNER TO postgres;
 
 --
+-- Name: describe_missing_prerequisites(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object(
+      'course_id', m.course_id,
+      'title', case
+        when c.status = 'published' and c.visibility <> 'private' or exists (
+          select from lms.enrollments e where e.user_id = p_user_id and e.course_id = m.course_id
+        ) then m.title
+      end,
+      'min_completion_percentage', m.min_completion_percentage,
+      'percentage', m.percentage
+    ) order by m.title)
+    from private.missing_course_prerequisites(p_course_id, p_user_id) m
+    join lms.courses c on c.id = m.course_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: diff_versions(uuid, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10460,6 +10618,16 @@ begin
   join lms.lessons l on l.id = private.copied_id(v_copy.id, p.lesson_id)
   join lms.lessons needed on needed.id = private.copied_id(v_copy.id, p.prerequisite_lesson_id)
   where p.course_id = p_course_id;
+
+  -- Categories and tags belong to their tenant.
+  insert into lms.course_categories (course_id, category_id)
+  select v_copy.id, c.category_id
+  from lms.course_categories c
+  where c.course_id = p_course_id and c.tenant_id = p_tenant_id;
+  insert into lms.course_tags (course_id, tag_id)
+  select v_copy.id, t.tag_id
+  from lms.course_tags t
+  where t.course_id = p_course_id and t.tenant_id = p_tenant_id;
   return v_copy;
 end
 $$;
@@ -10601,6 +10769,7 @@ declare
   v_open lms.enrollments;
   v_finished integer;
   v_completed integer;
+  v_missing jsonb;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id and c.deleted_at is null;
   select * into v_tenant from lms.tenants t where t.id = v_course.tenant_id;
@@ -10639,6 +10808,17 @@ begin
       return next ('self_enrollment_closed', 'Learners cannot enrol themselves.', null)::lms.eligibility_reason;
     elsif v_course.self_enrollment = 'approval' then
       return next ('approval_required', 'Enrolment has to be approved by staff.', null)::lms.eligibility_reason;
+    end if;
+    if now() < v_course.enrollment_opens_at or now() >= v_course.enrollment_closes_at then
+      return next (
+        'window_closed', 'Enrolment is not open at this time.',
+        jsonb_build_object('opens_at', v_course.enrollment_opens_at, 'closes_at', v_course.enrollment_closes_at)
+      )::lms.eligibility_reason;
+    end if;
+    -- Staff may assign a course whose prerequisites are unmet: it then waits for them.
+    v_missing := private.describe_missing_prerequisites(p_course_id, p_user_id);
+    if v_missing is not null then
+      return next ('prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', v_missing))::lms.eligibility_reason;
     end if;
     if v_course.price > 0 then
       return next (
@@ -10765,6 +10945,19 @@ begin
   from private.draft_lessons(p_course_id) l
   join lms.lesson_prerequisites p on p.lesson_id = l.lesson_id
   where p.prerequisite_lesson_id <> all (l.prerequisite_ids);
+
+  return query
+  select
+    case c.status when 'draft' then 'fault' else 'warning' end,
+    case c.status when 'draft' then 'prerequisite_course_not_published' else 'prerequisite_course_not_available' end,
+    case c.status
+      when 'draft' then format('The course waits for "%s", which is not published.', c.title)
+      else format('The course names "%s" as a prerequisite, which nobody can take any more: it is not asked for.', c.title)
+    end,
+    jsonb_build_object('prerequisite_course_id', c.id)
+  from lms.course_prerequisites p
+  join lms.courses c on c.id = p.prerequisite_course_id
+  where p.course_id = p_course_id and (c.status <> 'published' or c.deleted_at is not null);
 
   return query
   select
@@ -11596,6 +11789,9 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
+    and (p_enrollment.status <> 'enrolled' or not exists (
+      select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
+    ))
   then
     return;
   elsif exists (
@@ -12303,6 +12499,38 @@ $$;
 ALTER FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) OWNER TO postgres;
 
 --
+-- Name: missing_course_prerequisites(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) RETURNS TABLE(course_id uuid, title text, min_completion_percentage numeric, percentage numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 2
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.id, c.title::text, p.min_completion_percentage::numeric, coalesce(best.percentage, 0)
+  from lms.course_prerequisites p
+  join lms.courses c on c.id = p.prerequisite_course_id and c.deleted_at is null and c.status <> 'archived'
+  cross join lateral (
+    select max(e.progress_percentage) as percentage, coalesce(bool_or(e.status = 'completed'), false) as is_completed
+    from lms.enrollments e
+    where e.user_id = p_user_id and e.course_id = c.id
+  ) best
+  where p.course_id = p_course_id and not best.is_completed
+    and (p.min_completion_percentage >= 100 or coalesce(best.percentage, 0) < p.min_completion_percentage)
+  order by c.title, c.id;
+end
+$$;
+
+ALTER FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION missing_course_prerequisites(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) IS 'Prerequisites of a course that the person has not met: neither completed in any cycle nor, where less is asked for, as far as that.';
+
+--
 -- Name: move_enrollments(lms.course_versions, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12755,6 +12983,40 @@ end
 $$;
 
 ALTER FUNCTION private.place_cohort_member() OWNER TO postgres;
+
+--
+-- Name: place_course_prerequisite(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_course_prerequisite() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  perform from lms.tenants t where t.id = new.tenant_id for no key update;
+
+  if exists (
+    with recursive needed (course_id) as (
+      select new.prerequisite_course_id
+      union
+      select p.prerequisite_course_id
+      from needed n
+      join lms.course_prerequisites p on p.course_id = n.course_id
+    )
+    select from needed n where n.course_id = new.course_id
+  ) then
+    perform private.fail(
+      'prerequisite_circle', 'The course would wait for itself.', 409,
+      jsonb_build_object('course_id', new.course_id, 'prerequisite_course_id', new.prerequisite_course_id)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_course_prerequisite() OWNER TO postgres;
 
 --
 -- Name: place_in_tenant_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14884,6 +15146,33 @@ COMMENT ON TABLE lms.course_categories IS 'Which course is in which category; an
 COMMENT ON COLUMN lms.course_categories.tenant_id IS 'Taken from the course.';
 
 --
+-- Name: course_prerequisites; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_prerequisites (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    prerequisite_course_id uuid NOT NULL,
+    min_completion_percentage private.percentage DEFAULT 100 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT min_completion_percentage_is_positive CHECK (((min_completion_percentage)::numeric > (0)::numeric))
+);
+
+ALTER TABLE lms.course_prerequisites OWNER TO postgres;
+
+--
+-- Name: TABLE course_prerequisites; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_prerequisites IS 'A course may be begun when its prerequisites are met. Two keys lead to courses: embed with course_prerequisites!course_with_prerequisite_is_of_the_same_tenant(...).';
+
+--
+-- Name: COLUMN course_prerequisites.min_completion_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_prerequisites.min_completion_percentage IS 'How far the other course must be, in any of the learner''s cycles; 100 takes a completed one.';
+
+--
 -- Name: course_staff; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -15737,6 +16026,13 @@ ALTER TABLE ONLY lms.courses
     ADD CONSTRAINT course_of_its_tenant UNIQUE (tenant_id, id);
 
 --
+-- Name: course_prerequisites course_prerequisites_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_prerequisites
+    ADD CONSTRAINT course_prerequisites_pkey PRIMARY KEY (course_id, prerequisite_course_id);
+
+--
 -- Name: course_reviews course_reviews_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -16332,6 +16628,18 @@ CREATE INDEX course_categories_by_category ON lms.course_categories USING btree 
 --
 
 CREATE INDEX course_categories_by_category_alone ON lms.course_categories USING btree (category_id, course_id);
+
+--
+-- Name: course_prerequisites_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_prerequisites_by_course ON lms.course_prerequisites USING btree (tenant_id, course_id);
+
+--
+-- Name: course_prerequisites_by_prerequisite; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_prerequisites_by_prerequisite ON lms.course_prerequisites USING btree (tenant_id, prerequisite_course_id);
 
 --
 -- Name: course_reviews_by_course; Type: INDEX; Schema: lms; Owner: postgres
@@ -17090,6 +17398,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECU
 CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
 
 --
+-- Name: course_prerequisites _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF course_id, prerequisite_course_id ON lms.course_prerequisites FOR EACH ROW EXECUTE FUNCTION private.place_course_prerequisite();
+
+--
 -- Name: course_reviews _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17402,6 +17716,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_prerequisites _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_prerequisites REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_prerequisites', 'tenant_id', '{course_id,prerequisite_course_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_reviews _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17576,6 +17896,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_prerequisites _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_prerequisites REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_prerequisites', 'tenant_id', '{course_id,prerequisite_course_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_reviews _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17742,6 +18068,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
+
+--
+-- Name: course_prerequisites _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_prerequisites FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_prerequisites', 'tenant_id', '{course_id,prerequisite_course_id}', '{}', '{}', '{}');
 
 --
 -- Name: course_reviews _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17928,6 +18260,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_categories();
+
+--
+-- Name: course_prerequisites _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_prerequisites FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_prerequisites();
 
 --
 -- Name: course_reviews _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18319,6 +18657,13 @@ ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT course_staff_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: course_prerequisites course_with_prerequisite_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_prerequisites
+    ADD CONSTRAINT course_with_prerequisite_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: enrollments enrollment_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -18464,6 +18809,13 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
+-- Name: course_prerequisites prerequisite_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_prerequisites
+    ADD CONSTRAINT prerequisite_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, prerequisite_course_id) REFERENCES lms.courses(tenant_id, id);
 
 --
 -- Name: lesson_prerequisites prerequisite_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18849,6 +19201,52 @@ CREATE POLICY "Cohorts are seen by their members and in scope" ON lms.cohorts FO
 CREATE POLICY "Corrections are seen by their learner, staff and in scope" ON lms.progress_corrections FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
    FROM private.enrollment_scopes e
   WHERE ((e.id = progress_corrections.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
+
+--
+-- Name: course_prerequisites Course prerequisites are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are changed by staff" ON lms.course_prerequisites FOR UPDATE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: course_prerequisites Course prerequisites are seen with both courses; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are seen with both courses" ON lms.course_prerequisites FOR SELECT TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.prerequisite_course_id)))));
+
+--
+-- Name: course_prerequisites Course prerequisites are seen with both public courses; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are seen with both public courses" ON lms.course_prerequisites FOR SELECT TO anon USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.prerequisite_course_id)))));
+
+--
+-- Name: course_prerequisites Course prerequisites are set by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are set by staff" ON lms.course_prerequisites FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.prerequisite_course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: course_prerequisites Course prerequisites are taken away by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are taken away by staff" ON lms.course_prerequisites FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: courses Courses are changed by their staff and by administrators; Type: POLICY; Schema: lms; Owner: postgres
@@ -19449,6 +19847,12 @@ ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.course_categories ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: course_prerequisites; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_prerequisites ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: course_reviews; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -19903,6 +20307,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_course_categories() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_course_prerequisites(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_prerequisites() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_course_reviews(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -20210,6 +20620,18 @@ GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
 --
 
 GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_opens_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_opens_at),UPDATE(enrollment_opens_at) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.courses TO authenticated;
 
 --
 -- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
@@ -21253,6 +21675,12 @@ GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_c
 GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO service_role;
 
 --
+-- Name: FUNCTION describe_missing_prerequisites(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION diff_versions(p_course_id uuid, p_from integer, p_to integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21749,6 +22177,12 @@ GRANT ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, 
 GRANT ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) TO service_role;
 
 --
+-- Name: FUNCTION missing_course_prerequisites(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21853,6 +22287,12 @@ REVOKE ALL ON FUNCTION private.place_category() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_course_prerequisite(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_course_prerequisite() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_in_tenant_of_course(); Type: ACL; Schema: private; Owner: postgres
@@ -22540,6 +22980,32 @@ GRANT INSERT(course_id) ON TABLE lms.course_categories TO authenticated;
 --
 
 GRANT INSERT(category_id) ON TABLE lms.course_categories TO authenticated;
+
+--
+-- Name: TABLE course_prerequisites; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_prerequisites TO service_role;
+GRANT SELECT ON TABLE lms.course_prerequisites TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_prerequisites TO authenticated;
+
+--
+-- Name: COLUMN course_prerequisites.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_prerequisites TO authenticated;
+
+--
+-- Name: COLUMN course_prerequisites.prerequisite_course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(prerequisite_course_id) ON TABLE lms.course_prerequisites TO authenticated;
+
+--
+-- Name: COLUMN course_prerequisites.min_completion_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(min_completion_percentage),UPDATE(min_completion_percentage) ON TABLE lms.course_prerequisites TO authenticated;
 
 --
 -- Name: TABLE course_staff; Type: ACL; Schema: lms; Owner: postgres

@@ -236,6 +236,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"course_prerequisites": {
+                  Row: {
+                    "course_id": string,"created_at": string,"min_completion_percentage": number,"prerequisite_course_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"min_completion_percentage"?: number,"prerequisite_course_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"min_completion_percentage"?: number,"prerequisite_course_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "course_with_prerequisite_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "prerequisite_course_is_of_the_same_tenant"
+      columns: ["tenant_id","prerequisite_course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"course_reviews": {
                   Row: {
                     "body": string | null,"course_id": string,"created_at": string,"hidden_reason": string | null,"id": string,"rating": number,"replied_at": string | null,"replied_by": string | null,"reply": string | null,"status": string,"tenant_id": string,"title": string | null,"updated_at": string,"user_id": string
@@ -348,14 +374,14 @@ isOneToOne: false
                   ]
                 },"courses": {
                   Row: {
-                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"enrollment_closes_at": string | null,"enrollment_opens_at": string | null,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Update: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Relationships: [
                     {
@@ -932,6 +958,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1026,6 +1054,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1280,6 +1310,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1405,6 +1437,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1566,6 +1600,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,

@@ -309,6 +309,19 @@ begin
 
   return query
   select
+    case c.status when 'draft' then 'fault' else 'warning' end,
+    case c.status when 'draft' then 'prerequisite_course_not_published' else 'prerequisite_course_not_available' end,
+    case c.status
+      when 'draft' then format('The course waits for "%s", which is not published.', c.title)
+      else format('The course names "%s" as a prerequisite, which nobody can take any more: it is not asked for.', c.title)
+    end,
+    jsonb_build_object('prerequisite_course_id', c.id)
+  from lms.course_prerequisites p
+  join lms.courses c on c.id = p.prerequisite_course_id
+  where p.course_id = p_course_id and (c.status <> 'published' or c.deleted_at is not null);
+
+  return query
+  select
     'fault', 'rule_without_blocks',
     format('"%s" is completed by its mandatory blocks, and has none.', l.title),
     jsonb_build_object('lesson_id', l.lesson_id)

@@ -126,6 +126,7 @@ declare
   v_open lms.enrollments;
   v_finished integer;
   v_completed integer;
+  v_missing jsonb;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id and c.deleted_at is null;
   select * into v_tenant from lms.tenants t where t.id = v_course.tenant_id;
@@ -165,6 +166,17 @@ begin
     elsif v_course.self_enrollment = 'approval' then
       return next ('approval_required', 'Enrolment has to be approved by staff.', null)::lms.eligibility_reason;
     end if;
+    if now() < v_course.enrollment_opens_at or now() >= v_course.enrollment_closes_at then
+      return next (
+        'window_closed', 'Enrolment is not open at this time.',
+        jsonb_build_object('opens_at', v_course.enrollment_opens_at, 'closes_at', v_course.enrollment_closes_at)
+      )::lms.eligibility_reason;
+    end if;
+    -- Staff may assign a course whose prerequisites are unmet: it then waits for them.
+    v_missing := private.describe_missing_prerequisites(p_course_id, p_user_id);
+    if v_missing is not null then
+      return next ('prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', v_missing))::lms.eligibility_reason;
+    end if;
     if v_course.price > 0 then
       return next (
         'payment_required', 'The course has to be bought.',
@@ -187,6 +199,31 @@ begin
   ) then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
+end
+$$;
+
+-- A course that the person does not see is not named to them.
+create function private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object(
+      'course_id', m.course_id,
+      'title', case
+        when c.status = 'published' and c.visibility <> 'private' or exists (
+          select from lms.enrollments e where e.user_id = p_user_id and e.course_id = m.course_id
+        ) then m.title
+      end,
+      'min_completion_percentage', m.min_completion_percentage,
+      'percentage', m.percentage
+    ) order by m.title)
+    from private.missing_course_prerequisites(p_course_id, p_user_id) m
+    join lms.courses c on c.id = m.course_id
+  );
 end
 $$;
 

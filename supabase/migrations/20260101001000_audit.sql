@@ -600,6 +600,7 @@ select
   audit.watch('lms.course_tags'),
   audit.watch('lms.lesson_blocks'),
   audit.watch('lms.lesson_prerequisites'),
+  audit.watch('lms.course_prerequisites'),
   audit.watch('lms.lesson_notes', personal => '{body}'),
   audit.watch('lms.course_versions'),
   -- What a version consists of comes with it and never changes: the hash in course_versions stands for it.

@@ -67,6 +67,7 @@ select set_eq(
     'authenticated lms.course_versions SELECT', 'authenticated lms.version_lessons SELECT', 'authenticated lms.version_blocks SELECT', 'anon lms.version_blocks SELECT',
     'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
     'authenticated lms.lesson_prerequisites SELECT', 'anon lms.lesson_prerequisites SELECT', 'authenticated lms.lesson_prerequisites DELETE',
+    'authenticated lms.course_prerequisites SELECT', 'anon lms.course_prerequisites SELECT', 'authenticated lms.course_prerequisites DELETE',
     'authenticated lms.lesson_notes SELECT', 'authenticated lms.lesson_notes DELETE',
     'anon lms.course_reviews SELECT', 'authenticated lms.course_reviews SELECT', 'authenticated lms.course_reviews DELETE', 'authenticated lms.review_reports SELECT',
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
@@ -102,8 +103,8 @@ select set_eq(
     'authenticated lms.cohorts INSERT description ends_on name starts_on tenant_id unit_id',
     'authenticated lms.cohorts UPDATE archived_at description ends_on name starts_on unit_id',
     'authenticated lms.cohort_members INSERT cohort_id user_id',
-    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
-    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
+    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
     'authenticated lms.course_reviews INSERT body course_id rating title user_id',
     'authenticated lms.course_reviews UPDATE body rating title',
     'authenticated lms.categories INSERT color description icon_url name order_index parent_id slug tenant_id',
@@ -123,6 +124,8 @@ select set_eq(
     'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
     'authenticated lms.lesson_progress UPDATE completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
     'authenticated lms.lesson_prerequisites INSERT lesson_id prerequisite_lesson_id',
+    'authenticated lms.course_prerequisites INSERT course_id min_completion_percentage prerequisite_course_id',
+    'authenticated lms.course_prerequisites UPDATE min_completion_percentage',
     'authenticated lms.lesson_notes INSERT body lesson_id position user_id',
     'authenticated lms.lesson_notes UPDATE body position',
     'authenticated lms.block_progress INSERT block_id last_position progress_percentage user_id watched',
@@ -315,8 +318,8 @@ select is_empty(
   $$ select least(k.conrelid, k.confrelid)::regclass, greatest(k.conrelid, k.confrelid)::regclass, count(*)
      from pg_constraint k join tests.exposed e on e.oid = k.connamespace
      where k.contype = 'f' and k.conrelid <> k.confrelid
-       -- A role that may assign a role, a lesson that waits for a lesson: the comments of the tables say how to embed.
-       and k.conrelid not in ('lms.assignable_roles'::regclass, 'lms.lesson_prerequisites'::regclass)
+       -- A role that may assign a role, a lesson that waits for a lesson, a course for a course: the comments of the tables say how to embed.
+       and k.conrelid not in ('lms.assignable_roles'::regclass, 'lms.lesson_prerequisites'::regclass, 'lms.course_prerequisites'::regclass)
      group by 1, 2 having count(*) > 1 $$,
   'between two tables there is one foreign key, or PostgREST cannot embed without asking which'
 );

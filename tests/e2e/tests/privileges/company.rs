@@ -120,6 +120,11 @@ impl Company {
                  select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
                  insert into lms.cohort_members (cohort_id, user_id)
                  select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 insert into lms.courses (tenant_id, slug, title, instructor_id)
+                 values ('{tenant}', 'later', 'Later course of {tenant}', '{teacher}');
+                 insert into lms.course_prerequisites (course_id, prerequisite_course_id)
+                 select l.id, c.id from lms.courses l join lms.courses c using (tenant_id)
+                 where tenant_id = '{tenant}' and l.slug = 'later' and c.slug = 'course';
                  select from lms.enrollments e, lms.correct_progress(e.id, (
                    select id from lms.lessons where tenant_id = '{tenant}' and title = 'Lesson'
                  ), 40, 'Corrected') where e.tenant_id = '{tenant}';

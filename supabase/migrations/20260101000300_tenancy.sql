@@ -87,6 +87,7 @@ insert into lms.permissions (permission, description) values
   ('content.moderate', 'Moderate comments and reviews'),
   ('media.write', 'Manage files of the tenant'),
   ('billing.read', 'See the tenant''s subscriptions, invoices and payments'),
+  ('billing.write', 'Grant and revoke entitlements'),
   ('audit.read', 'Read the audit trail'),
   ('tenant.settings', 'Change the tenant''s settings');
 

@@ -601,6 +601,8 @@ select
   audit.watch('lms.lesson_blocks'),
   audit.watch('lms.lesson_prerequisites'),
   audit.watch('lms.course_prerequisites'),
+  audit.watch('billing.entitlements', personal => '{reason}'),
+  audit.watch('lms.enrollment_requests', personal => '{message, decision_reason}'),
   audit.watch('lms.lesson_notes', personal => '{body}'),
   audit.watch('lms.course_versions'),
   -- What a version consists of comes with it and never changes: the hash in course_versions stands for it.

@@ -1324,6 +1324,133 @@ ALTER FUNCTION audit.hash_seal(p_seal audit.seals) OWNER TO postgres;
 COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, the number, the time (8 bytes each, big-endian; microseconds since 2000), the ids and the row hashes.';
 
 --
+-- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_billing_entitlements() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.source is distinct from new.source then
+    v_changes := v_changes || jsonb_build_object('source', jsonb_build_object(
+      'old', case when octet_length(old.source) > 8000 then audit.shorten(to_jsonb(old.source)) else to_jsonb(old.source) end,
+      'new', case when octet_length(new.source) > 8000 then audit.shorten(to_jsonb(new.source)) else to_jsonb(new.source) end
+    ));
+  end if;
+  if old.valid_from is distinct from new.valid_from then
+    v_changes := v_changes || jsonb_build_object('valid_from', jsonb_build_object(
+      'old', old.valid_from,
+      'new', new.valid_from
+    ));
+  end if;
+  if old.valid_until is distinct from new.valid_until then
+    v_changes := v_changes || jsonb_build_object('valid_until', jsonb_build_object(
+      'old', old.valid_until,
+      'new', new.valid_until
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.granted_by is distinct from new.granted_by then
+    v_changes := v_changes || jsonb_build_object('granted_by', jsonb_build_object(
+      'old', old.granted_by,
+      'new', new.granted_by
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('billing.entitlements.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('billing.entitlements.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'billing.entitlements', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_billing_entitlements() OWNER TO postgres;
+
+--
 -- Name: record_lms_assignable_roles(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -2877,6 +3004,133 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_enrollment_requests(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_enrollment_requests() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.message is distinct from new.message then
+    v_changes := v_changes || jsonb_build_object('message', jsonb_build_object(
+      'old', audit.hash_personal('lms.enrollment_requests.message', to_jsonb(old.message)),
+      'new', audit.hash_personal('lms.enrollment_requests.message', to_jsonb(new.message))
+    ));
+  end if;
+  if old.requested_at is distinct from new.requested_at then
+    v_changes := v_changes || jsonb_build_object('requested_at', jsonb_build_object(
+      'old', old.requested_at,
+      'new', new.requested_at
+    ));
+  end if;
+  if old.decided_at is distinct from new.decided_at then
+    v_changes := v_changes || jsonb_build_object('decided_at', jsonb_build_object(
+      'old', old.decided_at,
+      'new', new.decided_at
+    ));
+  end if;
+  if old.decided_by is distinct from new.decided_by then
+    v_changes := v_changes || jsonb_build_object('decided_by', jsonb_build_object(
+      'old', old.decided_by,
+      'new', new.decided_by
+    ));
+  end if;
+  if old.decision_reason is distinct from new.decision_reason then
+    v_changes := v_changes || jsonb_build_object('decision_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.enrollment_requests.decision_reason', to_jsonb(old.decision_reason)),
+      'new', audit.hash_personal('lms.enrollment_requests.decision_reason', to_jsonb(new.decision_reason))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.enrollment_requests', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_enrollment_requests() OWNER TO postgres;
 
 --
 -- Name: record_lms_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -6069,6 +6323,132 @@ $_$;
 ALTER FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) OWNER TO postgres;
 
 --
+-- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.uuid_v7() RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  microseconds constant bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+  random constant bytea := uuid_send(gen_random_uuid());
+begin
+  -- RFC 9562, method 3: 48 bits of milliseconds, version, 12 bits of sub-millisecond fraction, variant, random.
+  return encode(
+    substring(int8send(microseconds / 1000) from 3)
+    || substring(int4send(28672 + ((microseconds % 1000) * 4096 / 1000)::integer) from 3)
+    || set_byte(substring(random from 9), 0, (get_byte(random, 8) & 63) | 128),
+    'hex'
+  )::uuid;
+end
+$$;
+
+ALTER FUNCTION private.uuid_v7() OWNER TO postgres;
+
+--
+-- Name: FUNCTION uuid_v7(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.uuid_v7() IS 'A time-ordered UUID (version 7, RFC 9562) with sub-millisecond bits: rows that arrive in time order land on the same index pages.';
+
+--
+-- Name: entitlements; Type: TABLE; Schema: billing; Owner: postgres
+--
+
+CREATE TABLE billing.entitlements (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    course_id uuid,
+    source text NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    valid_until timestamp with time zone,
+    revoked_at timestamp with time zone,
+    granted_by uuid,
+    reason text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT entitlement_ends_after_it_begins CHECK ((valid_until > valid_from)),
+    CONSTRAINT entitlement_reason_is_short CHECK ((length(reason) <= 1000)),
+    CONSTRAINT entitlement_source_is_known CHECK ((source = ANY (ARRAY['purchase'::text, 'plan'::text, 'seat'::text, 'grant'::text])))
+);
+
+ALTER TABLE billing.entitlements OWNER TO postgres;
+
+--
+-- Name: TABLE entitlements; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON TABLE billing.entitlements IS 'The right of a person to take a course, or everything of a tenant, without paying now. Ending one keeps cycles that have begun; it decides about beginning.';
+
+--
+-- Name: COLUMN entitlements.course_id; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON COLUMN billing.entitlements.course_id IS 'Null: everything of the tenant.';
+
+--
+-- Name: COLUMN entitlements.valid_until; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON COLUMN billing.entitlements.valid_until IS 'Counts before then; null is without end.';
+
+--
+-- Name: grant_entitlement(uuid, uuid, uuid, timestamp with time zone, timestamp with time zone, text); Type: FUNCTION; Schema: billing; Owner: postgres
+--
+
+CREATE FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid DEFAULT NULL::uuid, p_valid_until timestamp with time zone DEFAULT NULL::timestamp with time zone, p_valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reason text DEFAULT NULL::text) RETURNS billing.entitlements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_wanted billing.entitlements;
+begin
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.user_id := p_user_id;
+  v_wanted.course_id := p_course_id;
+  v_wanted.valid_from := p_valid_from;
+  v_wanted.valid_until := p_valid_until;
+  v_wanted.reason := p_reason;
+  return private.grant_entitlement_to(v_wanted);
+end
+$$;
+
+ALTER FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text); Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) IS 'Lets a member take a course, or everything of the tenant, without paying. Takes billing.write in the whole tenant: 403. 404 person_not_found, course_not_found; 23514 entitlement_ends_after_it_begins.';
+
+--
+-- Name: revoke_entitlement(uuid, text); Type: FUNCTION; Schema: billing; Owner: postgres
+--
+
+CREATE FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text DEFAULT NULL::text) RETURNS billing.entitlements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's entitlement does not exist for them.
+  if not exists (select from billing.entitlements e where e.id = p_entitlement_id) then
+    perform private.fail('entitlement_not_found', 'There is no such entitlement.', 404);
+  end if;
+  return private.revoke_entitlement_of(p_entitlement_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_entitlement(p_entitlement_id uuid, p_reason text); Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) IS 'Ends an entitlement now; revoking again changes nothing. Takes billing.write in the whole tenant: 403. 404 entitlement_not_found.';
+
+--
 -- Name: accept_invitation(text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -6243,6 +6623,143 @@ ALTER FUNCTION lms.archive_course(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_course(p_course_id uuid) IS 'Closes a course to new enrolment and takes it off the catalogue for good; those enrolled keep it.';
 
 --
+-- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.enrollments (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    version_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer DEFAULT 0 NOT NULL,
+    status text DEFAULT 'enrolled'::text NOT NULL,
+    source text DEFAULT 'self'::text NOT NULL,
+    enrolled_by uuid,
+    due_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    enrolled_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    dropped_at timestamp with time zone,
+    paused_at timestamp with time zone,
+    expired_at timestamp with time zone,
+    items_total integer DEFAULT 0 NOT NULL,
+    items_done integer DEFAULT 0 NOT NULL,
+    progress_percentage numeric(5,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (items_total = 0) THEN (0)::numeric
+    ELSE trunc(((100.0 * (items_done)::numeric) / (items_total)::numeric), 2)
+END) STORED NOT NULL,
+    time_spent_seconds bigint DEFAULT 0 NOT NULL,
+    current_lesson_id uuid,
+    last_accessed_at timestamp with time zone,
+    final_grade private.percentage,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
+    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
+    CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
+CASE status
+    WHEN 'enrolled'::text THEN (started_at IS NULL)
+    WHEN 'in_progress'::text THEN (started_at IS NOT NULL)
+    WHEN 'completed'::text THEN ((started_at IS NOT NULL) AND (completed_at >= enrolled_at) AND (items_done = items_total))
+    WHEN 'paused'::text THEN true
+    WHEN 'dropped'::text THEN true
+    WHEN 'expired'::text THEN true
+    ELSE false
+END AND ((status = 'completed'::text) = (completed_at IS NOT NULL)) AND ((status = 'dropped'::text) = (dropped_at IS NOT NULL)) AND ((status = 'paused'::text) = (paused_at IS NOT NULL)) AND ((status = 'expired'::text) = (expired_at IS NOT NULL))))
+)
+WITH (fillfactor='85');
+
+ALTER TABLE lms.enrollments OWNER TO postgres;
+
+--
+-- Name: TABLE enrollments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.enrollments IS 'One learner''s cycle through one course. Overdue is not stored: it is due_at in the past and not completed.';
+
+--
+-- Name: COLUMN enrollments.version_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.version_id IS 'The version of the course that this cycle is about: the latest one at its beginning, until migrate_enrollments moves it.';
+
+--
+-- Name: COLUMN enrollments.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.unit_id IS 'Org unit at the time: an open enrolment moves along with the person, a finished one stays.';
+
+--
+-- Name: COLUMN enrollments.cycle; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.cycle IS 'The 1st, 2nd... time the same learner takes the same course.';
+
+--
+-- Name: COLUMN enrollments.enrolled_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.enrolled_at IS 'Server time; what a client sends is overruled.';
+
+--
+-- Name: COLUMN enrollments.items_total; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.items_total IS 'Required lessons of the version.';
+
+--
+-- Name: COLUMN enrollments.progress_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.progress_percentage IS 'trunc(100 * items_done / items_total, 2); 0 when there is nothing to do.';
+
+--
+-- Name: COLUMN enrollments.current_lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollments.current_lesson_id IS 'The lesson last worked on.';
+
+--
+-- Name: change_enrollment(uuid, text, timestamp with time zone, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text DEFAULT NULL::text, p_due_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_change_due_at boolean DEFAULT false) RETURNS lms.enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  if not found then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  end if;
+  if p_change_due_at then
+    update lms.enrollments e set due_at = p_due_at where e.id = p_enrollment_id returning * into v_enrollment;
+    if not found then
+      raise insufficient_privilege using message = 'Due dates are set by staff.';
+    end if;
+  end if;
+  if p_status is not null then
+    v_enrollment := lms.set_enrollment_status(p_enrollment_id, p_status);
+  end if;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) IS 'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 enrollment_not_found; 403 without rights; 409 transition_not_allowed; 422 invalid_status.';
+
+--
 -- Name: check_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -6381,6 +6898,76 @@ ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p
 COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
 
 --
+-- Name: enrollment_requests; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.enrollment_requests (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    status text NOT NULL,
+    message text,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    decided_at timestamp with time zone,
+    decided_by uuid,
+    decision_reason text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT decision_reason_is_short CHECK ((length(decision_reason) <= 1000)),
+    CONSTRAINT enrollment_request_is_decided_once_it_has_ended CHECK (((status = ANY (ARRAY['pending'::text, 'waiting'::text])) OR (decided_at IS NOT NULL))),
+    CONSTRAINT enrollment_request_message_is_short CHECK ((length(message) <= 1000)),
+    CONSTRAINT enrollment_request_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'waiting'::text, 'enrolled'::text, 'declined'::text, 'withdrawn'::text])))
+);
+
+ALTER TABLE lms.enrollment_requests OWNER TO postgres;
+
+--
+-- Name: TABLE enrollment_requests; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.enrollment_requests IS 'pending: staff has yet to decide; waiting: let in, but all seats are taken. Served in the order of requested_at.';
+
+--
+-- Name: COLUMN enrollment_requests.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollment_requests.unit_id IS 'The person''s unit when they asked: who decides there sees the request.';
+
+--
+-- Name: COLUMN enrollment_requests.decided_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollment_requests.decided_by IS 'Null where the system decided.';
+
+--
+-- Name: decide_enrollment_request(uuid, boolean, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text DEFAULT NULL::text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: a request that they do not see does not exist for them.
+  if not exists (select from lms.enrollment_requests r where r.id = p_request_id) then
+    perform private.fail('request_not_found', 'There is no such request.', 404);
+  elsif p_approve is null then
+    perform private.fail('decision_required', 'Say true or false.', 422, jsonb_build_object('field', 'p_approve'));
+  end if;
+  return private.decide_request(p_request_id, p_approve, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) IS 'Lets somebody in, or not: enrolled, or waiting while all seats are taken or others wait before them. By staff of the course, or with enrollments.write in the person''s scope. 404 request_not_found; 403 own_request, 42501; 409 request_is_closed, not_eligible; 422 decision_required.';
+
+--
 -- Name: delete_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -6497,137 +7084,6 @@ ALTER FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug t
 --
 
 COMMENT ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) IS 'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its instructor. Within a tenant it keeps categories and tags. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
-
---
--- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.uuid_v7() RETURNS uuid
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  microseconds constant bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
-  random constant bytea := uuid_send(gen_random_uuid());
-begin
-  -- RFC 9562, method 3: 48 bits of milliseconds, version, 12 bits of sub-millisecond fraction, variant, random.
-  return encode(
-    substring(int8send(microseconds / 1000) from 3)
-    || substring(int4send(28672 + ((microseconds % 1000) * 4096 / 1000)::integer) from 3)
-    || set_byte(substring(random from 9), 0, (get_byte(random, 8) & 63) | 128),
-    'hex'
-  )::uuid;
-end
-$$;
-
-ALTER FUNCTION private.uuid_v7() OWNER TO postgres;
-
---
--- Name: FUNCTION uuid_v7(); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.uuid_v7() IS 'A time-ordered UUID (version 7, RFC 9562) with sub-millisecond bits: rows that arrive in time order land on the same index pages.';
-
---
--- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.enrollments (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    version_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    user_id uuid NOT NULL,
-    unit_id uuid,
-    cycle integer DEFAULT 0 NOT NULL,
-    status text DEFAULT 'enrolled'::text NOT NULL,
-    source text DEFAULT 'self'::text NOT NULL,
-    enrolled_by uuid,
-    due_at timestamp with time zone,
-    expires_at timestamp with time zone,
-    enrolled_at timestamp with time zone DEFAULT now() NOT NULL,
-    started_at timestamp with time zone,
-    completed_at timestamp with time zone,
-    dropped_at timestamp with time zone,
-    paused_at timestamp with time zone,
-    expired_at timestamp with time zone,
-    items_total integer DEFAULT 0 NOT NULL,
-    items_done integer DEFAULT 0 NOT NULL,
-    progress_percentage numeric(5,2) GENERATED ALWAYS AS (
-CASE
-    WHEN (items_total = 0) THEN (0)::numeric
-    ELSE trunc(((100.0 * (items_done)::numeric) / (items_total)::numeric), 2)
-END) STORED NOT NULL,
-    time_spent_seconds bigint DEFAULT 0 NOT NULL,
-    current_lesson_id uuid,
-    last_accessed_at timestamp with time zone,
-    final_grade private.percentage,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
-    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
-    CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
-CASE status
-    WHEN 'enrolled'::text THEN (started_at IS NULL)
-    WHEN 'in_progress'::text THEN (started_at IS NOT NULL)
-    WHEN 'completed'::text THEN ((started_at IS NOT NULL) AND (completed_at >= enrolled_at) AND (items_done = items_total))
-    WHEN 'paused'::text THEN true
-    WHEN 'dropped'::text THEN true
-    WHEN 'expired'::text THEN true
-    ELSE false
-END AND ((status = 'completed'::text) = (completed_at IS NOT NULL)) AND ((status = 'dropped'::text) = (dropped_at IS NOT NULL)) AND ((status = 'paused'::text) = (paused_at IS NOT NULL)) AND ((status = 'expired'::text) = (expired_at IS NOT NULL))))
-)
-WITH (fillfactor='85');
-
-ALTER TABLE lms.enrollments OWNER TO postgres;
-
---
--- Name: TABLE enrollments; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.enrollments IS 'One learner''s cycle through one course. Overdue is not stored: it is due_at in the past and not completed.';
-
---
--- Name: COLUMN enrollments.version_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.version_id IS 'The version of the course that this cycle is about: the latest one at its beginning, until migrate_enrollments moves it.';
-
---
--- Name: COLUMN enrollments.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.unit_id IS 'Org unit at the time: an open enrolment moves along with the person, a finished one stays.';
-
---
--- Name: COLUMN enrollments.cycle; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.cycle IS 'The 1st, 2nd... time the same learner takes the same course.';
-
---
--- Name: COLUMN enrollments.enrolled_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.enrolled_at IS 'Server time; what a client sends is overruled.';
-
---
--- Name: COLUMN enrollments.items_total; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.items_total IS 'Required lessons of the version.';
-
---
--- Name: COLUMN enrollments.progress_percentage; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.progress_percentage IS 'trunc(100 * items_done / items_total, 2); 0 when there is nothing to do.';
-
---
--- Name: COLUMN enrollments.current_lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.enrollments.current_lesson_id IS 'The lesson last worked on.';
 
 --
 -- Name: enroll(uuid, uuid, timestamp with time zone, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -7791,6 +8247,28 @@ ALTER FUNCTION lms.report_review(p_review_id uuid, p_reason text) OWNER TO postg
 COMMENT ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) IS 'Brings a review to the moderators, once per person: saying it again returns the first report. 404 review_not_found; 409 own_review; 422 reason_required.';
 
 --
+-- Name: request_enrollment(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.request_enrollment(p_course_id uuid, p_message text DEFAULT NULL::text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return private.request_enrollment_of_caller(p_course_id, p_message);
+end
+$$;
+
+ALTER FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION request_enrollment(p_course_id uuid, p_message text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) IS 'Asks to take a course. With nothing in the way the caller is enrolled at once (status enrolled); where staff has to approve, the request is pending; where only seats are missing, waiting. Asking again returns the same request. 404 course_not_found; 409 not_eligible with details = [{code, message, details}] when anything else is in the way.';
+
+--
 -- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8225,6 +8703,99 @@ ALTER FUNCTION lms.unpublish_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.unpublish_course(p_course_id uuid) IS 'Takes a course off the catalogue while it is worked on; those enrolled keep it. 404 course_not_found; 403 as for publishing.';
+
+--
+-- Name: withdraw_enrollment_request(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.enrollment_requests r where r.id = p_request_id) then
+    perform private.fail('request_not_found', 'There is no such request.', 404);
+  end if;
+  return private.withdraw_request_of_caller(p_request_id);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_enrollment_request(p_request_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
+
+--
+-- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fill_free_seats() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_request record;
+  v_full uuid[] := '{}';
+  v_reasons lms.eligibility_reason[];
+  v_done bigint := 0;
+begin
+  for v_request in
+    select r.id, r.course_id, r.user_id, r.tenant_id
+    from lms.enrollment_requests r
+    join lms.courses c on c.id = r.course_id and c.status = 'published' and c.deleted_at is null
+    where r.status = 'waiting' and (c.capacity is null or c.capacity > (
+      select count(*)
+      from lms.enrollments e
+      where e.course_id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
+        and (e.expires_at is null or e.expires_at > now())
+    ))
+    order by r.course_id, r.requested_at, r.id
+    limit 1000
+  loop
+    continue when v_request.course_id = any (v_full);
+    perform from lms.memberships m
+    where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
+    for no key update skip locked;
+    if not found and exists (
+      select from lms.memberships m where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
+    ) then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
+    perform from lms.courses c where c.id = v_request.course_id for no key update skip locked;
+    if not found then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
+
+    select array_agg(o) into v_reasons
+    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+    if exists (select from unnest(v_reasons) r where r.code = 'capacity_full') then
+      v_full := v_full || v_request.course_id;
+    elsif v_reasons is not null then
+      update lms.enrollment_requests r
+      set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
+      where r.id = v_request.id and r.status = 'waiting';
+      v_done := v_done + 1;
+    else
+      insert into lms.enrollments (course_id, user_id, source) values (v_request.course_id, v_request.user_id, 'self');
+      v_done := v_done + 1;
+    end if;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
+
+--
+-- Name: FUNCTION fill_free_seats(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
 -- Name: forget_idempotency_keys(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -8952,12 +9523,16 @@ begin
     new_row.enrolled_by := (select auth.uid());
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
-    if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to belong, as a guest; not the way back for somebody whose
-      -- membership has ended.
-      insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
-      on conflict (tenant_id, user_id) do nothing;
-    end if;
+  end if;
+
+  if v_course.visibility = 'public' and v_course.status = 'published' and (
+    (private.is_api_call() and v_self and v_course.self_enrollment = 'open')
+    or private.is_asking(v_course.id, new_row.user_id)
+  ) then
+    -- Enrolling in an open public course, or being let into one, is one of the ways to belong, as a guest; not the way back
+    -- for somebody whose membership has ended.
+    insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
+    on conflict (tenant_id, user_id) do nothing;
   end if;
 
   perform from lms.memberships m
@@ -9599,6 +10174,24 @@ $$;
 ALTER FUNCTION private.clean_name(value text) OWNER TO postgres;
 
 --
+-- Name: close_enrollment_requests(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.close_enrollment_requests() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.enrollment_requests r
+  set status = 'enrolled', decided_at = now(), decided_by = new.enrolled_by
+  where r.course_id = new.course_id and r.user_id = new.user_id and r.status in ('pending', 'waiting');
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.close_enrollment_requests() OWNER TO postgres;
+
+--
 -- Name: closed_lessons(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10026,6 +10619,37 @@ $$;
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
 
 --
+-- Name: count_waiting_ahead(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_mine record;
+begin
+  select r.requested_at, r.id into v_mine
+  from lms.enrollment_requests r
+  where r.course_id = p_course_id and r.user_id = p_user_id and r.status = 'waiting';
+  return (
+    select count(*)
+    from lms.enrollment_requests r
+    where r.course_id = p_course_id and r.status = 'waiting' and r.user_id <> p_user_id
+      and (v_mine.id is null or (r.requested_at, r.id) < (v_mine.requested_at, v_mine.id))
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION count_waiting_ahead(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) IS 'How many wait for a seat before this person; all who wait, if they do not.';
+
+--
 -- Name: create_profile_of_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10160,6 +10784,71 @@ end
 $$;
 
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
+
+--
+-- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_request lms.enrollment_requests;
+  v_reasons lms.eligibility_reason[];
+begin
+  select * into v_request from lms.enrollment_requests r where r.id = p_request_id;
+  if private.is_api_call() then
+    if v_request.user_id = (select auth.uid()) then
+      perform private.fail('own_request', 'Nobody decides about their own request.', 403);
+    elsif not coalesce(
+      private.may_enroll_others(v_request.tenant_id, v_request.course_id, v_request.user_id), false
+    ) then
+      raise insufficient_privilege using
+        message = 'Deciding takes enrollments.write in the person''s unit, or being staff of the course.';
+    end if;
+  end if;
+
+  perform from lms.memberships m
+  where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
+  for no key update;
+  perform from lms.courses c where c.id = v_request.course_id for no key update;
+  select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
+  if v_request.status not in ('pending', 'waiting') then
+    perform private.fail(
+      'request_is_closed', 'The request is no longer open.', 409, jsonb_build_object('status', v_request.status)
+    );
+  end if;
+
+  if not p_approve then
+    update lms.enrollment_requests r
+    set status = 'declined', decided_at = now(), decided_by = (select auth.uid()), decision_reason = p_reason
+    where r.id = p_request_id
+    returning * into v_request;
+    return v_request;
+  end if;
+
+  select array_agg(o) into v_reasons
+  from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+  if exists (select from unnest(v_reasons) r where r.code <> 'capacity_full') then
+    perform private.refuse_enrollment(v_reasons);
+  elsif v_reasons is not null or private.count_waiting_ahead(v_request.course_id, v_request.user_id) > 0 then
+    -- Whoever asked earlier comes first, also of those who were let in before.
+    update lms.enrollment_requests r
+    set status = 'waiting', decided_by = (select auth.uid()), decision_reason = p_reason
+    where r.id = p_request_id
+    returning * into v_request;
+  else
+    update lms.enrollment_requests r set decision_reason = p_reason where r.id = p_request_id;
+    insert into lms.enrollments (course_id, user_id, source, enrolled_by)
+    values (v_request.course_id, v_request.user_id, 'assigned', (select auth.uid()));
+    select * into v_request from lms.enrollment_requests r where r.id = p_request_id;
+  end if;
+  return v_request;
+end
+$$;
+
+ALTER FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) OWNER TO postgres;
 
 --
 -- Name: delete_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10790,7 +11479,9 @@ begin
   end if;
   if v_member.status = 'suspended' then
     return next ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
-  elsif v_member.status = 'ended' or (v_member.id is null and not (p_self and v_course.visibility = 'public')) then
+  elsif v_member.status = 'ended'
+    or (v_member.id is null and not (v_course.visibility = 'public' and (p_self or private.is_asking(p_course_id, p_user_id))))
+  then
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
@@ -10820,7 +11511,7 @@ begin
     if v_missing is not null then
       return next ('prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', v_missing))::lms.eligibility_reason;
     end if;
-    if v_course.price > 0 then
+    if v_course.price > 0 and not private.has_entitlement(v_course.tenant_id, p_user_id, p_course_id) then
       return next (
         'payment_required', 'The course has to be bought.',
         jsonb_build_object('price', v_course.price, 'currency', v_course.currency)
@@ -10835,11 +11526,12 @@ begin
       )::lms.eligibility_reason;
     end if;
   end if;
+  -- Staff may pass the queue; learners wait for their turn.
   if v_course.capacity is not null and v_course.capacity <= (
     select count(*) from lms.enrollments e
     where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
       and (e.expires_at is null or e.expires_at > now())
-  ) then
+  ) + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end) then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
 end
@@ -11365,6 +12057,71 @@ $$;
 ALTER FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) OWNER TO postgres;
 
 --
+-- Name: grant_entitlement_to(billing.entitlements); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) RETURNS billing.entitlements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_entitlement billing.entitlements;
+begin
+  if private.is_api_call() and not coalesce(
+    p_wanted.tenant_id = any (array(select private.tenants_where('billing.write'))), false
+  ) then
+    raise insufficient_privilege using message = 'Granting entitlements takes billing.write.';
+  end if;
+  if not exists (
+    select from lms.memberships m where m.tenant_id = p_wanted.tenant_id and m.user_id = p_wanted.user_id
+  ) then
+    perform private.fail('person_not_found', 'The organisation has no such member.', 404);
+  elsif p_wanted.course_id is not null and not exists (
+    select from lms.courses c where c.tenant_id = p_wanted.tenant_id and c.id = p_wanted.course_id and c.deleted_at is null
+  ) then
+    perform private.fail('course_not_found', 'The organisation has no such course.', 404);
+  end if;
+  insert into billing.entitlements (tenant_id, user_id, course_id, source, valid_from, valid_until, granted_by, reason)
+  values (
+    p_wanted.tenant_id, p_wanted.user_id, p_wanted.course_id, 'grant', coalesce(p_wanted.valid_from, now()),
+    p_wanted.valid_until, (select auth.uid()), p_wanted.reason
+  )
+  returning * into v_entitlement;
+  return v_entitlement;
+end
+$$;
+
+ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
+
+--
+-- Name: has_entitlement(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from billing.entitlements e
+    where e.user_id = p_user_id and e.tenant_id = p_tenant_id
+      and (e.course_id is null or e.course_id = p_course_id)
+      and e.valid_from <= now() and (e.valid_until is null or e.valid_until > now())
+      and (e.revoked_at is null or e.revoked_at > now())
+  );
+end
+$$;
+
+ALTER FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) IS 'True while the person may take the course, or anything of the tenant, paid for.';
+
+--
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11433,6 +12190,30 @@ ALTER FUNCTION private.is_api_call() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.is_api_call() IS 'True when a client is behind the statement, also inside SECURITY DEFINER functions (they change current_user, not the role setting). The service role, jobs and imports are not clients: they may set past times.';
+
+--
+-- Name: is_asking(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.enrollment_requests r
+    where r.course_id = p_course_id and r.user_id = p_user_id and r.status in ('pending', 'waiting')
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_asking(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) IS 'True while the person has asked to take the course: being let in is then their doing.';
 
 --
 -- Name: is_correction(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13830,6 +14611,59 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
+-- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := (select auth.uid());
+  v_course lms.courses;
+  v_request lms.enrollment_requests;
+  v_reasons lms.eligibility_reason[];
+  v_status text;
+begin
+  select * into v_course from lms.courses c where c.id = p_course_id;
+  perform from lms.memberships m
+  where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id
+  for no key update;
+  perform from lms.courses c where c.id = p_course_id for no key update;
+
+  select * into v_request
+  from lms.enrollment_requests r
+  where r.course_id = p_course_id and r.user_id = v_user_id and r.status in ('pending', 'waiting');
+  if found then
+    return v_request;
+  end if;
+
+  select array_agg(o) into v_reasons from private.enrollment_obstacles(p_course_id, v_user_id, true) o;
+  if exists (select from unnest(v_reasons) r where r.code not in ('approval_required', 'capacity_full')) then
+    perform private.refuse_enrollment(v_reasons);
+  end if;
+  v_status := case
+    when v_reasons is null then 'enrolled'
+    when exists (select from unnest(v_reasons) r where r.code = 'approval_required') then 'pending'
+    else 'waiting'
+  end;
+  if v_status = 'enrolled' then
+    insert into lms.enrollments (course_id, user_id) values (p_course_id, v_user_id);
+  end if;
+  insert into lms.enrollment_requests (tenant_id, course_id, user_id, unit_id, status, message, decided_at)
+  values (
+    v_course.tenant_id, p_course_id, v_user_id,
+    (select m.unit_id from lms.memberships m where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id),
+    v_status, p_message, case v_status when 'enrolled' then now() end
+  )
+  returning * into v_request;
+  return v_request;
+end
+$$;
+
+ALTER FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) OWNER TO postgres;
+
+--
 -- Name: require_audit_read(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14061,6 +14895,36 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) RETURNS billing.entitlements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_entitlement billing.entitlements;
+begin
+  select * into v_entitlement from billing.entitlements e where e.id = p_entitlement_id for no key update;
+  if private.is_api_call() and not coalesce(
+    v_entitlement.tenant_id = any (array(select private.tenants_where('billing.write'))), false
+  ) then
+    raise insufficient_privilege using message = 'Revoking entitlements takes billing.write.';
+  end if;
+  update billing.entitlements e
+  set revoked_at = now(), reason = coalesce(p_reason, e.reason)
+  where e.id = p_entitlement_id and e.revoked_at is null
+  returning * into v_entitlement;
+  if not found then
+    select * into v_entitlement from billing.entitlements e where e.id = p_entitlement_id;
+  end if;
+  return v_entitlement;
+end
+$$;
+
+ALTER FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: revoke_open_invitation(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14748,6 +15612,36 @@ $$;
 ALTER FUNCTION private.watched_seconds(p_watched int4multirange) OWNER TO postgres;
 
 --
+-- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_request_of_caller(p_request_id uuid) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_request lms.enrollment_requests;
+begin
+  select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
+  if private.is_api_call() and v_request.user_id is distinct from (select auth.uid()) then
+    raise insufficient_privilege using message = 'A request is withdrawn by whoever made it.';
+  elsif v_request.status in ('pending', 'waiting') then
+    update lms.enrollment_requests r
+    set status = 'withdrawn', decided_at = now(), decided_by = (select auth.uid())
+    where r.id = p_request_id
+    returning * into v_request;
+  elsif v_request.status <> 'withdrawn' then
+    perform private.fail(
+      'request_is_closed', 'The request is no longer open.', 409, jsonb_build_object('status', v_request.status)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -14970,6 +15864,24 @@ ALTER TABLE audit.seal_state OWNER TO postgres;
 --
 
 COMMENT ON TABLE audit.seal_state IS 'How far the log is sealed.';
+
+--
+-- Name: people; Type: VIEW; Schema: billing; Owner: postgres
+--
+
+CREATE VIEW billing.people WITH (security_invoker='true') AS
+ SELECT p.id,
+    p.display_name,
+    p.avatar_url
+   FROM public.profiles p;
+
+ALTER TABLE billing.people OWNER TO postgres;
+
+--
+-- Name: VIEW people; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON VIEW billing.people IS 'Names and pictures, as far as the caller may see them; embeds from every column that holds a person''s id.';
 
 --
 -- Name: assignable_roles; Type: TABLE; Schema: lms; Owner: postgres
@@ -15928,6 +16840,13 @@ ALTER TABLE ONLY audit.watched_tables
     ADD CONSTRAINT watched_tables_pkey PRIMARY KEY (table_name);
 
 --
+-- Name: entitlements entitlements_pkey; Type: CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlements_pkey PRIMARY KEY (id);
+
+--
 -- Name: assignable_roles assignable_roles_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -16094,6 +17013,13 @@ ALTER TABLE ONLY lms.memberships
 
 ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollment_of_its_learner UNIQUE (id, tenant_id, course_id, user_id);
+
+--
+-- Name: enrollment_requests enrollment_requests_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_requests_pkey PRIMARY KEY (id);
 
 --
 -- Name: enrollments enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -16383,6 +17309,13 @@ ALTER TABLE ONLY lms.version_blocks
     ADD CONSTRAINT version_blocks_pkey PRIMARY KEY (version_id, block_id);
 
 --
+-- Name: version_lessons version_lesson_of_its_version; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_lessons
+    ADD CONSTRAINT version_lesson_of_its_version UNIQUE (tenant_id, course_id, version_id, lesson_id);
+
+--
 -- Name: version_lessons version_lessons_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -16550,6 +17483,30 @@ CREATE INDEX log_default_row_id_idx ON audit.log_default USING btree (row_id);
 --
 
 CREATE INDEX log_default_tenant_id_id_idx ON audit.log_default USING btree (tenant_id, id);
+
+--
+-- Name: entitlements_by_course; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_course ON billing.entitlements USING btree (tenant_id, course_id);
+
+--
+-- Name: entitlements_by_member; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_member ON billing.entitlements USING btree (tenant_id, user_id);
+
+--
+-- Name: entitlements_by_tenant; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_tenant ON billing.entitlements USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: entitlements_by_user; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_user ON billing.entitlements USING btree (user_id, tenant_id);
 
 --
 -- Name: assignable_roles_by_assignable_role; Type: INDEX; Schema: lms; Owner: postgres
@@ -16732,6 +17689,42 @@ CREATE INDEX courses_featured ON lms.courses USING btree (tenant_id, created_at 
 CREATE INDEX courses_open_to_everyone ON lms.courses USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
+-- Name: enrollment_requests_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_course ON lms.enrollment_requests USING btree (tenant_id, course_id);
+
+--
+-- Name: enrollment_requests_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_tenant ON lms.enrollment_requests USING btree (tenant_id, requested_at DESC, id DESC);
+
+--
+-- Name: enrollment_requests_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_unit ON lms.enrollment_requests USING btree (tenant_id, unit_id);
+
+--
+-- Name: enrollment_requests_by_unit_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_unit_alone ON lms.enrollment_requests USING btree (unit_id);
+
+--
+-- Name: enrollment_requests_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_user ON lms.enrollment_requests USING btree (user_id, requested_at DESC, id DESC);
+
+--
+-- Name: enrollment_requests_waiting; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_waiting ON lms.enrollment_requests USING btree (course_id, requested_at, id) WHERE (status = 'waiting'::text);
+
+--
 -- Name: enrollments_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16900,6 +17893,12 @@ CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
 
 --
+-- Name: one_live_request; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_live_request ON lms.enrollment_requests USING btree (course_id, user_id) WHERE (status = ANY (ARRAY['pending'::text, 'waiting'::text]));
+
+--
 -- Name: one_open_cycle; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16996,6 +17995,12 @@ CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (ten
 CREATE INDEX version_blocks_by_lesson ON lms.version_blocks USING btree (version_id, lesson_id, order_index);
 
 --
+-- Name: version_blocks_by_lesson_of_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_blocks_by_lesson_of_course ON lms.version_blocks USING btree (tenant_id, course_id, version_id, lesson_id);
+
+--
 -- Name: version_blocks_by_revision; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -17012,12 +18017,6 @@ CREATE INDEX version_blocks_by_revision_alone ON lms.version_blocks USING btree 
 --
 
 CREATE INDEX version_lessons_by_lesson ON lms.version_lessons USING btree (tenant_id, course_id, lesson_id);
-
---
--- Name: version_lessons_by_version; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX version_lessons_by_version ON lms.version_lessons USING btree (tenant_id, course_id, version_id);
 
 --
 -- Name: job_runs_by_job; Type: INDEX; Schema: ops; Owner: postgres
@@ -17140,6 +18139,36 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.log_default FOR EACH 
 CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.seals FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 
 --
+-- Name: entitlements _100_timestamps; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON billing.entitlements FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: entitlements _900_audit_delete; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON billing.entitlements REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('billing.entitlements', 'tenant_id', '{id}', '{reason}', '{}', '{updated_at}');
+
+--
+-- Name: entitlements _900_audit_insert; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON billing.entitlements REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('billing.entitlements', 'tenant_id', '{id}', '{reason}', '{}', '{updated_at}');
+
+--
+-- Name: entitlements _900_audit_truncate; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON billing.entitlements FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('billing.entitlements', 'tenant_id', '{id}', '{reason}', '{}', '{updated_at}');
+
+--
+-- Name: entitlements _900_audit_update; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON billing.entitlements FOR EACH ROW EXECUTE FUNCTION audit.record_billing_entitlements();
+
+--
 -- Name: assignable_roles _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17216,6 +18245,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.course_reviews FOR EACH ROW 
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW WHEN ((NOT ((old.rating_count IS DISTINCT FROM new.rating_count) OR (old.rating_sum IS DISTINCT FROM new.rating_sum)))) EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: enrollment_requests _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.enrollment_requests FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17614,6 +18649,12 @@ CREATE TRIGGER _500_grants_end AFTER UPDATE OF status ON lms.memberships FOR EAC
 CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.receive_guest();
 
 --
+-- Name: enrollments _500_requests; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_requests AFTER INSERT ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.close_enrollment_requests();
+
+--
 -- Name: courses _500_staff; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17750,6 +18791,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_versions REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
+
+--
+-- Name: enrollment_requests _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.enrollment_requests REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollment_requests', 'tenant_id', '{id}', '{message,decision_reason}', '{}', '{updated_at}');
 
 --
 -- Name: enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17932,6 +18979,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_versions REFERENCING
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
+-- Name: enrollment_requests _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.enrollment_requests REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollment_requests', 'tenant_id', '{id}', '{message,decision_reason}', '{}', '{updated_at}');
+
+--
 -- Name: enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18104,6 +19157,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_versions FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
+
+--
+-- Name: enrollment_requests _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.enrollment_requests FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollment_requests', 'tenant_id', '{id}', '{message,decision_reason}', '{}', '{updated_at}');
 
 --
 -- Name: enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18296,6 +19355,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_versions FOR EACH RO
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_courses();
+
+--
+-- Name: enrollment_requests _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW EXECUTE FUNCTION audit.record_lms_enrollment_requests();
 
 --
 -- Name: enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18503,6 +19568,27 @@ ALTER TABLE ONLY audit.heads
     ADD CONSTRAINT head_is_a_seal FOREIGN KEY (tenant_id, number) REFERENCES audit.seals(tenant_id, number);
 
 --
+-- Name: entitlements entitlement_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlement_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: entitlements entitlement_is_of_a_member; Type: FK CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlement_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: entitlements entitlement_is_of_a_person; Type: FK CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlement_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
 -- Name: assignable_roles assignable_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -18683,6 +19769,27 @@ ALTER TABLE ONLY lms.enrollments
 
 ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollment_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: enrollment_requests enrollment_request_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_request_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: enrollment_requests enrollment_request_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_request_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: enrollment_requests enrollment_request_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_request_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: enrollments enrollment_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18934,7 +20041,7 @@ ALTER TABLE ONLY lms.version_blocks
 --
 
 ALTER TABLE ONLY lms.version_blocks
-    ADD CONSTRAINT version_block_is_of_a_lesson_of_the_version FOREIGN KEY (version_id, lesson_id) REFERENCES lms.version_lessons(version_id, lesson_id);
+    ADD CONSTRAINT version_block_is_of_a_lesson_of_the_version FOREIGN KEY (tenant_id, course_id, version_id, lesson_id) REFERENCES lms.version_lessons(tenant_id, course_id, version_id, lesson_id);
 
 --
 -- Name: course_versions version_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -19083,6 +20190,20 @@ ALTER TABLE audit.seals ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE audit.watched_tables ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: entitlements Entitlements are seen by their holder and in scope; Type: POLICY; Schema: billing; Owner: postgres
+--
+
+CREATE POLICY "Entitlements are seen by their holder and in scope" ON billing.entitlements FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('billing.read'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = entitlements.user_id) AND (m.tenant_id = entitlements.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
+-- Name: entitlements; Type: ROW SECURITY; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE billing.entitlements ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: assignable_roles Assignable roles are listed by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -19605,6 +20726,12 @@ CREATE POLICY "Published previews are seen with their public course" ON lms.vers
 CREATE POLICY "Reports are seen by those who made them and by moderators" ON lms.review_reports FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('content.moderate'::text) AS tenants_where)))));
 
 --
+-- Name: enrollment_requests Requests are seen by whoever made them, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Requests are seen by whoever made them, staff and in scope" ON lms.enrollment_requests FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: course_reviews Reviews are seen with their course, hidden ones by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -19881,6 +21008,12 @@ ALTER TABLE lms.course_versions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.courses ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: enrollment_requests; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.enrollment_requests ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -20265,6 +21398,12 @@ REVOKE ALL ON FUNCTION audit.hash_row(p_row audit.log) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_billing_entitlements() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_assignable_roles(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -20341,6 +21480,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_course_versions() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_enrollment_requests(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_enrollment_requests() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_enrollments(); Type: ACL; Schema: audit; Owner: postgres
@@ -20509,6 +21654,37 @@ REVOKE ALL ON FUNCTION audit.watch(p_table regclass, personal text[], secret tex
 --
 
 REVOKE ALL ON FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION uuid_v7(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.uuid_v7() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.uuid_v7() TO authenticated;
+GRANT ALL ON FUNCTION private.uuid_v7() TO service_role;
+
+--
+-- Name: TABLE entitlements; Type: ACL; Schema: billing; Owner: postgres
+--
+
+GRANT ALL ON TABLE billing.entitlements TO service_role;
+GRANT SELECT ON TABLE billing.entitlements TO authenticated;
+
+--
+-- Name: FUNCTION grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text); Type: ACL; Schema: billing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION revoke_entitlement(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: billing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION accept_invitation(p_token text); Type: ACL; Schema: lms; Owner: postgres
@@ -20684,6 +21860,51 @@ GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.enrollments TO service_role;
+GRANT SELECT ON TABLE lms.enrollments TO authenticated;
+
+--
+-- Name: COLUMN enrollments.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.enrollments TO authenticated;
+
+--
+-- Name: COLUMN enrollments.user_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE lms.enrollments TO authenticated;
+
+--
+-- Name: COLUMN enrollments.due_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(due_at),UPDATE(due_at) ON TABLE lms.enrollments TO authenticated;
+
+--
+-- Name: COLUMN enrollments.expires_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(expires_at),UPDATE(expires_at) ON TABLE lms.enrollments TO authenticated;
+
+--
+-- Name: COLUMN enrollments.enrolled_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrolled_at) ON TABLE lms.enrollments TO authenticated;
+
+--
+-- Name: FUNCTION change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) TO service_role;
+
+--
 -- Name: FUNCTION check_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20724,6 +21945,21 @@ GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email 
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
 
 --
+-- Name: TABLE enrollment_requests; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.enrollment_requests TO service_role;
+GRANT SELECT ON TABLE lms.enrollment_requests TO authenticated;
+
+--
+-- Name: FUNCTION decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION delete_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20762,51 +21998,6 @@ GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO authenticated;
 GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO service_role;
-
---
--- Name: FUNCTION uuid_v7(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.uuid_v7() FROM PUBLIC;
-GRANT ALL ON FUNCTION private.uuid_v7() TO authenticated;
-GRANT ALL ON FUNCTION private.uuid_v7() TO service_role;
-
---
--- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.enrollments TO service_role;
-GRANT SELECT ON TABLE lms.enrollments TO authenticated;
-
---
--- Name: COLUMN enrollments.course_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE lms.enrollments TO authenticated;
-
---
--- Name: COLUMN enrollments.user_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE lms.enrollments TO authenticated;
-
---
--- Name: COLUMN enrollments.due_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(due_at),UPDATE(due_at) ON TABLE lms.enrollments TO authenticated;
-
---
--- Name: COLUMN enrollments.expires_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(expires_at),UPDATE(expires_at) ON TABLE lms.enrollments TO authenticated;
-
---
--- Name: COLUMN enrollments.enrolled_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(enrolled_at) ON TABLE lms.enrollments TO authenticated;
 
 --
 -- Name: FUNCTION enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text); Type: ACL; Schema: lms; Owner: postgres
@@ -21069,6 +22260,14 @@ GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO auth
 GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION request_enrollment(p_course_id uuid, p_message text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) TO authenticated;
+GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) TO service_role;
+
+--
 -- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21314,6 +22513,20 @@ GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION withdraw_enrollment_request(p_request_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
 -- Name: FUNCTION forget_idempotency_keys(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -21538,6 +22751,12 @@ GRANT ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text
 REVOKE ALL ON FUNCTION private.clean_name(value text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION close_enrollment_requests(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.close_enrollment_requests() FROM PUBLIC;
+
+--
 -- Name: FUNCTION closed_lessons(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21633,6 +22852,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_waiting_ahead(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION create_profile_of_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21649,6 +22874,14 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
+
+--
+-- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION delete_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -21885,6 +23118,20 @@ GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person,
 GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION grant_entitlement_to(p_wanted billing.entitlements); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO authenticated;
+GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
+
+--
+-- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21906,6 +23153,12 @@ REVOKE ALL ON FUNCTION private.is_api_call() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_api_call() TO anon;
 GRANT ALL ON FUNCTION private.is_api_call() TO authenticated;
 GRANT ALL ON FUNCTION private.is_api_call() TO service_role;
+
+--
+-- Name: FUNCTION is_asking(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -22475,6 +23728,14 @@ REVOKE ALL ON FUNCTION private.refuse_version_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) TO authenticated;
+GRANT ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) TO service_role;
+
+--
 -- Name: FUNCTION require_audit_read(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22540,6 +23801,14 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION revoke_open_invitation(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -22750,6 +24019,14 @@ GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_
 REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PUBLIC;
 
 --
+-- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
 --
 
@@ -22803,6 +24080,13 @@ GRANT UPDATE(website) ON TABLE public.profiles TO authenticated;
 --
 
 GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE billing.people TO authenticated;
+GRANT SELECT ON TABLE billing.people TO service_role;
 
 --
 -- Name: TABLE assignable_roles; Type: ACL; Schema: lms; Owner: postgres

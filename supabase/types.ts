@@ -22,13 +22,88 @@ export type Database = {
           }
         },"billing": {
           Tables: {
-            [_ in never]: never
+            "entitlements": {
+                  Row: {
+                    "course_id": string | null,"created_at": string,"granted_by": string | null,"id": string,"reason": string | null,"revoked_at": string | null,"source": string,"tenant_id": string,"updated_at": string,"user_id": string,"valid_from": string,"valid_until": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string | null,"created_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string | null,"revoked_at"?: string | null,"source": string,"tenant_id": string,"updated_at"?: string,"user_id": string,"valid_from"?: string,"valid_until"?: string | null
+                  }
+                  Update: {
+                    "course_id"?: string | null,"created_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string | null,"revoked_at"?: string | null,"source"?: string,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string,"valid_from"?: string,"valid_until"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "entitlement_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                }
           }
           Views: {
-            [_ in never]: never
+            "people": {
+                  Row: {
+                    "avatar_url": string | null,"display_name": string,"id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Update: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                }
           }
           Functions: {
-            [_ in never]: never
+            "grant_entitlement":
+{ Args: { "p_course_id"?: string,"p_reason"?: string,"p_tenant_id": string,"p_user_id": string,"p_valid_from"?: string,"p_valid_until"?: string }; Returns: {
+              "course_id": string | null,
+"created_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string | null,
+"revoked_at": string | null,
+"source": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string,
+"valid_from": string,
+"valid_until": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "entitlements"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"revoke_entitlement":
+{ Args: { "p_entitlement_id": string,"p_reason"?: string }; Returns: {
+              "course_id": string | null,
+"created_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string | null,
+"revoked_at": string | null,
+"source": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string,
+"valid_from": string,
+"valid_until": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "entitlements"
+        isOneToOne: true
+        isSetofReturn: false
+      } }
           }
           Enums: {
             [_ in never]: never
@@ -402,6 +477,38 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "people"
       referencedColumns: ["id"]
+    }
+                  ]
+                },"enrollment_requests": {
+                  Row: {
+                    "course_id": string,"decided_at": string | null,"decided_by": string | null,"decision_reason": string | null,"id": string,"message": string | null,"requested_at": string,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"decided_at"?: string | null,"decided_by"?: string | null,"decision_reason"?: string | null,"id"?: string,"message"?: string | null,"requested_at"?: string,"status": string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"decided_at"?: string | null,"decided_by"?: string | null,"decision_reason"?: string | null,"id"?: string,"message"?: string | null,"requested_at"?: string,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "enrollment_request_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "enrollment_request_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "enrollment_request_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
     }
                   ]
                 },"enrollments": {
@@ -874,10 +981,10 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     },{
       foreignKeyName: "version_block_is_of_a_lesson_of_the_version"
-      columns: ["version_id","lesson_id"]
+      columns: ["tenant_id","course_id","version_id","lesson_id"]
 isOneToOne: false
       referencedRelation: "version_lessons"
-      referencedColumns: ["version_id","lesson_id"]
+      referencedColumns: ["tenant_id","course_id","version_id","lesson_id"]
     }
                   ]
                 },"version_lessons": {
@@ -992,6 +1099,42 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"change_enrollment":
+{ Args: { "p_change_due_at"?: boolean,"p_due_at"?: string,"p_enrollment_id": string,"p_status"?: string }; Returns: {
+              "completed_at": string | null,
+"course_id": string,
+"created_at": string,
+"current_lesson_id": string | null,
+"cycle": number,
+"dropped_at": string | null,
+"due_at": string | null,
+"enrolled_at": string,
+"enrolled_by": string | null,
+"expired_at": string | null,
+"expires_at": string | null,
+"final_grade": number | null,
+"id": string,
+"items_done": number,
+"items_total": number,
+"last_accessed_at": string | null,
+"paused_at": string | null,
+"progress_percentage": number,
+"source": string,
+"started_at": string | null,
+"status": string,
+"tenant_id": string,
+"time_spent_seconds": number,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string,
+"version_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollments"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "check_course":
 { Args: { "p_course_id": string }; Returns: Database["lms"]['CompositeTypes']["course_finding"][]
                           SetofOptions: {
@@ -1029,6 +1172,27 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "issued_invitation"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"decide_enrollment_request":
+{ Args: { "p_approve": boolean,"p_reason"?: string,"p_request_id": string }; Returns: {
+              "course_id": string,
+"decided_at": string | null,
+"decided_by": string | null,
+"decision_reason": string | null,
+"id": string,
+"message": string | null,
+"requested_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollment_requests"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1405,6 +1569,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"request_enrollment":
+{ Args: { "p_course_id": string,"p_message"?: string }; Returns: {
+              "course_id": string,
+"decided_at": string | null,
+"decided_by": string | null,
+"decision_reason": string | null,
+"id": string,
+"message": string | null,
+"requested_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollment_requests"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "restore_block":
 { Args: { "p_block_id": string }; Returns: {
               "content": NonNullable<Json>,
@@ -1631,6 +1816,27 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"withdraw_enrollment_request":
+{ Args: { "p_request_id": string }; Returns: {
+              "course_id": string,
+"decided_at": string | null,
+"decided_by": string | null,
+"decision_reason": string | null,
+"id": string,
+"message": string | null,
+"requested_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollment_requests"
         isOneToOne: true
         isSetofReturn: false
       } }

@@ -120,6 +120,8 @@ impl Company {
                  select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
                  insert into lms.cohort_members (cohort_id, user_id)
                  select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 insert into lms.enrollment_requests (tenant_id, course_id, user_id, status)
+                 select tenant_id, id, '{southerner}', 'pending' from lms.courses where tenant_id = '{tenant}';
                  insert into lms.courses (tenant_id, slug, title, instructor_id)
                  values ('{tenant}', 'later', 'Later course of {tenant}', '{teacher}');
                  insert into lms.course_prerequisites (course_id, prerequisite_course_id)

@@ -8738,7 +8738,7 @@ CREATE FUNCTION ops.fill_free_seats() RETURNS bigint
     AS $$
 declare
   v_request record;
-  v_full uuid[] := '{}';
+  v_full uuid[] := '{}'::uuid[];
   v_reasons lms.eligibility_reason[];
   v_done bigint := 0;
 begin

@@ -118,7 +118,7 @@ set search_path = ''
 as $$
 declare
   v_request record;
-  v_full uuid[] := '{}';
+  v_full uuid[] := '{}'::uuid[];
   v_reasons lms.eligibility_reason[];
   v_done bigint := 0;
 begin

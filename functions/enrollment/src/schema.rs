@@ -28,6 +28,8 @@ pub struct EnrollmentRow {
     pub tenant_id: Uuid,
     /// The course.
     pub course_id: Uuid,
+    /// The version of the course that this cycle is about.
+    pub version_id: Uuid,
     /// The learner.
     pub user_id: Uuid,
     /// The learner's org unit at the time.

@@ -12628,25 +12628,40 @@ begin
     end
     order by o.tenant_id
   loop
-    perform from lms.tenants t where t.id = v_tenant_id for no key update;
-    if not exists (
-      select
-      from lms.role_grants g
-      join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
-      join lms.memberships m on m.id = g.membership_id and m.status = 'active'
-      where g.tenant_id = v_tenant_id and g.unit_id is null
-    ) then
-      perform private.fail(
-        'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
-        'Make somebody else administrator first.'
-      );
-    end if;
+    perform private.require_an_administrator(v_tenant_id);
   end loop;
   return null;
 end
 $$;
 
 ALTER FUNCTION private.keep_an_administrator() OWNER TO postgres;
+
+--
+-- Name: keep_an_administrator_who_can_sign_in(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_an_administrator_who_can_sign_in() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+begin
+  for v_tenant_id in
+    select distinct m.tenant_id
+    from lms.memberships m
+    join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id and g.unit_id is null
+    join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+    where m.user_id = old.id and m.status = 'active'
+    order by m.tenant_id
+  loop
+    perform private.require_an_administrator(v_tenant_id);
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.keep_an_administrator_who_can_sign_in() OWNER TO postgres;
 
 --
 -- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14662,6 +14677,35 @@ end
 $$;
 
 ALTER FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) OWNER TO postgres;
+
+--
+-- Name: require_an_administrator(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_an_administrator(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.tenants t where t.id = p_tenant_id for no key update;
+  if not exists (
+    select
+    from lms.role_grants g
+    join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+    join lms.memberships m on m.id = g.membership_id and m.status = 'active'
+    join public.profiles p on p.id = m.user_id
+    join auth.users u on u.id = p.user_id and u.deleted_at is null
+    where g.tenant_id = p_tenant_id and g.unit_id is null
+  ) then
+    perform private.fail(
+      'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
+      'Make somebody else administrator first.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_an_administrator(p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_audit_read(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19513,6 +19557,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: profiles _600_last_administrator_locked_out; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _600_last_administrator_locked_out AFTER UPDATE OF user_id ON public.profiles FOR EACH ROW WHEN (((old.user_id IS NOT NULL) AND (new.user_id IS NULL))) EXECUTE FUNCTION private.keep_an_administrator_who_can_sign_in();
+
+--
 -- Name: profile_private _900_audit_delete; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -23307,6 +23357,12 @@ REVOKE ALL ON FUNCTION private.judge_progress(p_enrollment lms.enrollments, p_pr
 REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_an_administrator_who_can_sign_in(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_an_administrator_who_can_sign_in() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23734,6 +23790,12 @@ REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enroll
 REVOKE ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) TO authenticated;
 GRANT ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) TO service_role;
+
+--
+-- Name: FUNCTION require_an_administrator(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_an_administrator(p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION require_audit_read(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -834,6 +834,49 @@ async fn inv_t3_the_last_administrator_stays_by_whichever_two_routes_at_once() -
     Ok(())
 }
 
+/// Logins are deleted by operators, who ask nobody of the tenant: the last one in office that somebody can sign in as stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_t3_the_last_administrators_login_stays() -> Result<()> {
+    let service = sandbox().service();
+    for race in 0..6 {
+        let board = Board::new(&["tenant_admin", "tenant_admin"]).await?;
+        let (first, second) = (board.person(0).id, board.person(1).id);
+        let delete = |id: Uuid| {
+            let (service, soft) = (&service, json!({ "should_soft_delete": race % 2 == 1 }));
+            async move {
+                let path = format!("/auth/v1/admin/users/{id}");
+                service
+                    .call(reqwest::Method::DELETE, &path, &[], Some(&soft))
+                    .await
+            }
+        };
+        let (one, two) = if race < 3 {
+            tokio::join!(delete(first), delete(second))
+        } else {
+            tokio::join!(delete(first), board.remove(race, &service, 1))
+        };
+        let (one, two) = (one?, two?);
+        let left: i64 = board
+            .database
+            .query_one(
+                "select count(*) from lms.memberships m
+                 join lms.role_grants g on g.membership_id = m.id and g.unit_id is null
+                 join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+                 join auth.users u on u.id = m.user_id and u.deleted_at is null
+                 where m.tenant_id = $1 and m.status = 'active'",
+                &[&board.course.tenant],
+            )
+            .await?
+            .get(0);
+        assert_eq!(left, 1, "race {race}: {one:?} {two:?}");
+        assert!(
+            happened(&one) != happened(&two),
+            "race {race}: {one:?} {two:?}"
+        );
+    }
+    Ok(())
+}
+
 /// A third administrator is there, so that it is not the last one's protection which decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn inv_t3_of_two_who_take_each_others_rights_exactly_one_succeeds() -> Result<()> {
@@ -939,13 +982,36 @@ async fn while_open<F>(slow: Slow, request: F) -> Result<Answer>
 where
     F: Future<Output = Result<Answer>> + Send + 'static,
 {
+    let observer = sandbox().database().await?;
+    let slow_one: i32 = slow
+        .database
+        .query_one("select pg_backend_pid()", &[])
+        .await?
+        .get(0);
     let waiting = tokio::spawn(request);
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-    assert!(
-        !waiting.is_finished(),
-        "the request was to wait: {:?}",
-        waiting.await?
-    );
+    let begun = std::time::Instant::now();
+    loop {
+        let waits: bool = observer
+            .query_one(
+                "select exists (select from pg_locks l where not l.granted and $1 = any (pg_blocking_pids(l.pid)))",
+                &[&slow_one],
+            )
+            .await?
+            .get(0);
+        if waits {
+            break;
+        }
+        assert!(
+            !waiting.is_finished(),
+            "the request was to wait: {:?}",
+            waiting.await?
+        );
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(60),
+            "the request neither waits nor ends"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     slow.commit().await?;
     waiting.await?
 }

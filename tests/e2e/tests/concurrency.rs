@@ -10,8 +10,14 @@ use uuid::Uuid;
 
 static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
 
-/// How often each race is run.
-const RACES: usize = 100;
+/// How often each race is run; `make proof` asks for more.
+const RACES: usize = match option_env!("LYCEUM_RACES") {
+    Some(number) => match usize::from_str_radix(number, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("LYCEUM_RACES is a number"),
+    },
+    None => 100,
+};
 
 fn sandbox() -> &'static Sandbox {
     shared(

@@ -277,7 +277,7 @@ impl Walk {
                 .iter()
                 .map(|cycle| {
                     let (done, total) = model.count(cycle);
-                    let hundredths = if total == 0 { 0 } else { 10_000 * done / total };
+                    let hundredths = (10_000 * done).checked_div(total).unwrap_or_default();
                     format!(
                         "{} v{} {done}/{total} {}.{:02}",
                         cycle.status,

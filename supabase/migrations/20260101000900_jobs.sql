@@ -308,6 +308,10 @@ grant execute on function ops.forget_idempotency_keys, ops.trim_run_history to s
 
 select
   ops.register_job(
+    'advance-learning-paths', '*/5 * * * *', 'ops.advance_learning_paths', interval '1 hour',
+    'Who has done a course of an ordered path is enrolled in the next one.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

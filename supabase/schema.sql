@@ -718,6 +718,57 @@ ALTER TYPE lms.my_access OWNER TO postgres;
 COMMENT ON TYPE lms.my_access IS 'What the caller may do where.';
 
 --
+-- Name: path_course; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.path_course AS (
+	course_id uuid,
+	title text,
+	order_index integer,
+	is_required boolean,
+	state text,
+	enrollment_id uuid,
+	percentage numeric,
+	obstacles lms.eligibility_reason[]
+);
+
+ALTER TYPE lms.path_course OWNER TO postgres;
+
+--
+-- Name: TYPE path_course; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.path_course IS 'A course of a path. state: completed, enrolled, open (may be begun now), locked (a required course before it is not done). obstacles: why enrolling failed just now. The title is null while the caller may not see the course.';
+
+--
+-- Name: path_standing; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.path_standing AS (
+	path_id uuid,
+	title text,
+	description text,
+	is_ordered boolean,
+	path_status text,
+	path_enrollment_id uuid,
+	user_id uuid,
+	status text,
+	due_at timestamp with time zone,
+	items_total integer,
+	items_done integer,
+	percentage numeric,
+	courses lms.path_course[]
+);
+
+ALTER TYPE lms.path_standing OWNER TO postgres;
+
+--
+-- Name: TYPE path_standing; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.path_standing IS 'A path with its courses in order, and where somebody stands in it.';
+
+--
 -- Name: people_import_result; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -3477,6 +3528,248 @@ $$;
 ALTER FUNCTION audit.record_lms_invitations() OWNER TO postgres;
 
 --
+-- Name: record_lms_learning_path_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_learning_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.path_id is distinct from new.path_id then
+    v_changes := v_changes || jsonb_build_object('path_id', jsonb_build_object(
+      'old', old.path_id,
+      'new', new.path_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.is_required is distinct from new.is_required then
+    v_changes := v_changes || jsonb_build_object('is_required', jsonb_build_object(
+      'old', old.is_required,
+      'new', new.is_required
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.learning_path_courses', concat_ws(',', old.tenant_id, old.path_id, old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_learning_path_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_learning_paths(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_learning_paths() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.is_ordered is distinct from new.is_ordered then
+    v_changes := v_changes || jsonb_build_object('is_ordered', jsonb_build_object(
+      'old', old.is_ordered,
+      'new', new.is_ordered
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.visibility is distinct from new.visibility then
+    v_changes := v_changes || jsonb_build_object('visibility', jsonb_build_object(
+      'old', case when octet_length(old.visibility) > 8000 then audit.shorten(to_jsonb(old.visibility)) else to_jsonb(old.visibility) end,
+      'new', case when octet_length(new.visibility) > 8000 then audit.shorten(to_jsonb(new.visibility)) else to_jsonb(new.visibility) end
+    ));
+  end if;
+  if old.thumbnail_url is distinct from new.thumbnail_url then
+    v_changes := v_changes || jsonb_build_object('thumbnail_url', jsonb_build_object(
+      'old', case when octet_length(old.thumbnail_url) > 8000 then audit.shorten(to_jsonb(old.thumbnail_url)) else to_jsonb(old.thumbnail_url) end,
+      'new', case when octet_length(new.thumbnail_url) > 8000 then audit.shorten(to_jsonb(new.thumbnail_url)) else to_jsonb(new.thumbnail_url) end
+    ));
+  end if;
+  if old.published_at is distinct from new.published_at then
+    v_changes := v_changes || jsonb_build_object('published_at', jsonb_build_object(
+      'old', old.published_at,
+      'new', new.published_at
+    ));
+  end if;
+  if old.deleted_at is distinct from new.deleted_at then
+    v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_object(
+      'old', old.deleted_at,
+      'new', new.deleted_at
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.learning_paths', concat_ws(',', old.id),
+    case when old.deleted_at is null and new.deleted_at is not null then 'DELETE' when old.deleted_at is not null and new.deleted_at is null then 'RESTORE' else 'UPDATE' end,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_learning_paths() OWNER TO postgres;
+
+--
 -- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -4473,6 +4766,157 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_path_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_path_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.tenant_id, old.path_id, old.user_id, old.unit_id, old.status, old.source, old.enrolled_by, old.due_at, old.enrolled_at, old.started_at, old.completed_at, old.dropped_at, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.path_id, new.user_id, new.unit_id, new.status, new.source, new.enrolled_by, new.due_at, new.enrolled_at, new.started_at, new.completed_at, new.dropped_at, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.path_id is distinct from new.path_id then
+    v_changes := v_changes || jsonb_build_object('path_id', jsonb_build_object(
+      'old', old.path_id,
+      'new', new.path_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.source is distinct from new.source then
+    v_changes := v_changes || jsonb_build_object('source', jsonb_build_object(
+      'old', case when octet_length(old.source) > 8000 then audit.shorten(to_jsonb(old.source)) else to_jsonb(old.source) end,
+      'new', case when octet_length(new.source) > 8000 then audit.shorten(to_jsonb(new.source)) else to_jsonb(new.source) end
+    ));
+  end if;
+  if old.enrolled_by is distinct from new.enrolled_by then
+    v_changes := v_changes || jsonb_build_object('enrolled_by', jsonb_build_object(
+      'old', old.enrolled_by,
+      'new', new.enrolled_by
+    ));
+  end if;
+  if old.due_at is distinct from new.due_at then
+    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
+      'old', old.due_at,
+      'new', new.due_at
+    ));
+  end if;
+  if old.enrolled_at is distinct from new.enrolled_at then
+    v_changes := v_changes || jsonb_build_object('enrolled_at', jsonb_build_object(
+      'old', old.enrolled_at,
+      'new', new.enrolled_at
+    ));
+  end if;
+  if old.started_at is distinct from new.started_at then
+    v_changes := v_changes || jsonb_build_object('started_at', jsonb_build_object(
+      'old', old.started_at,
+      'new', new.started_at
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.dropped_at is distinct from new.dropped_at then
+    v_changes := v_changes || jsonb_build_object('dropped_at', jsonb_build_object(
+      'old', old.dropped_at,
+      'new', new.dropped_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.path_enrollments', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_path_enrollments() OWNER TO postgres;
 
 --
 -- Name: record_lms_progress_corrections(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -6623,6 +7067,82 @@ ALTER FUNCTION lms.archive_course(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_course(p_course_id uuid) IS 'Closes a course to new enrolment and takes it off the catalogue for good; those enrolled keep it.';
 
 --
+-- Name: learning_paths; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.learning_paths (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    slug private.slug NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    language private.locale DEFAULT 'en'::text NOT NULL,
+    is_ordered boolean DEFAULT true NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    visibility text DEFAULT 'restricted'::text NOT NULL,
+    thumbnail_url private.web_address,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT path_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT path_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT path_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
+    CONSTRAINT path_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text])))
+);
+
+ALTER TABLE lms.learning_paths OWNER TO postgres;
+
+--
+-- Name: TABLE learning_paths; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.learning_paths IS 'Courses that belong together, with a completion of their own.';
+
+--
+-- Name: COLUMN learning_paths.is_ordered; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_paths.is_ordered IS 'True: people are enrolled in one required course after the other. False: in all of them at once.';
+
+--
+-- Name: COLUMN learning_paths.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_paths.status IS 'Changed by publish_learning_path and archive_learning_path, never by writing the row.';
+
+--
+-- Name: COLUMN learning_paths.created_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_paths.created_by IS 'Who edits it, beside those with catalog.write.';
+
+--
+-- Name: archive_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.archive_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  return private.set_path_status(p_path_id, 'archived');
+end
+$$;
+
+ALTER FUNCTION lms.archive_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION archive_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.archive_learning_path(p_path_id uuid) IS 'Closes a path to new enrolment; those on it keep it.';
+
+--
 -- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -6829,6 +7349,50 @@ ALTER FUNCTION lms.complete_lesson(p_lesson_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.complete_lesson(p_lesson_id uuid) IS 'record_progress with 100 percent.';
 
 --
+-- Name: continue_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.continue_path(p_path_id uuid) RETURNS lms.path_standing
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := (select auth.uid());
+  v_courses uuid[];
+  v_obstacles jsonb;
+begin
+  if v_user_id is null then
+    perform private.fail('user_required', 'Sign in to go on.', 400);
+  end if;
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  -- Completed: there is nothing to go on with.
+  if not exists (
+    select
+    from lms.path_enrollments e
+    where e.path_id = p_path_id and e.user_id = v_user_id and e.status in ('enrolled', 'in_progress')
+  ) and exists (
+    select from lms.path_enrollments e where e.path_id = p_path_id and e.user_id = v_user_id and e.status = 'completed'
+  ) then
+    return private.read_path(p_path_id, v_user_id);
+  end if;
+  v_courses := private.prepare_path(p_path_id, v_user_id, null, false);
+  v_obstacles := private.enter_path_courses(v_courses, v_user_id);
+  v_obstacles := private.settle_path(p_path_id, v_user_id, v_obstacles);
+  return private.read_path(p_path_id, v_user_id, v_obstacles);
+end
+$$;
+
+ALTER FUNCTION lms.continue_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION continue_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.continue_path(p_path_id uuid) IS 'Enrols the caller in the required courses of their path that are open now, and returns where they stand. 404 path_not_found, path_enrollment_not_found; 409 not_eligible.';
+
+--
 -- Name: correct_progress(uuid, uuid, numeric, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7014,6 +7578,30 @@ ALTER FUNCTION lms.delete_course(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.delete_course(p_course_id uuid) IS 'Takes a course away; what people did in it stays on record, and restore_course brings it back. 404 course_not_found; 403 when the caller is neither staff of it nor holds catalog.write; 409 course_in_use {open_enrollments}.';
 
 --
+-- Name: delete_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.learning_paths p where p.id = p_path_id) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  return private.set_path_deleted(p_path_id, true);
+end
+$$;
+
+ALTER FUNCTION lms.delete_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+
+--
 -- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7137,6 +7725,41 @@ ALTER FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp w
 --
 
 COMMENT ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) IS 'Enrols the caller, or with rights somebody else, and returns the enrolment. The same idempotency key gives the same answer. 404 course_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights; 422 idempotency_key_reused.';
+
+--
+-- Name: enroll_in_path(uuid, uuid, timestamp with time zone); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_due_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS lms.path_standing
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+  v_courses uuid[];
+  v_obstacles jsonb;
+begin
+  if v_user_id is null then
+    perform private.fail('user_required', 'Nobody to enrol: sign in, or name the learner.', 400);
+  end if;
+  -- Read as the caller: a path that they cannot see does not exist for them.
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  v_courses := private.prepare_path(p_path_id, v_user_id, p_due_at, true);
+  v_obstacles := private.enter_path_courses(v_courses, v_user_id);
+  v_obstacles := private.settle_path(p_path_id, v_user_id, v_obstacles);
+  return private.read_path(p_path_id, v_user_id, v_obstacles);
+end
+$$;
+
+ALTER FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) IS 'Puts the caller, or with enrollments.write somebody else, on a path, enrols them in the required courses that are open now, and returns where they stand; each course says what kept one out of it. Doing it again changes nothing. 404 path_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights.';
 
 --
 -- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -7525,6 +8148,27 @@ ALTER FUNCTION lms.get_invitation(p_token text) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_invitation(p_token text) IS 'Who invites to what, for the page that a link leads to, also before signing up. 404 invitation_not_found.';
 
 --
+-- Name: get_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_learning_path(p_path_id uuid) RETURNS lms.path_standing
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.read_path(p_path_id, (select auth.uid()));
+end
+$$;
+
+ALTER FUNCTION lms.get_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_learning_path(p_path_id uuid) IS 'A path with its courses in order, and where the caller stands in it, in one call. 404 path_not_found.';
+
+--
 -- Name: get_lesson(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7787,6 +8431,111 @@ ALTER FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id
 COMMENT ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) IS 'Invites an address, or renews its open invitation: a new token and a new term (tenants.invitation_valid_days). Needs members.write for the unit, and the right to give the role there. The token is returned this once; it goes into the link that the person receives. 404 tenant_not_found, unit_not_found, role_not_found; 403 role_not_grantable; 409 already_a_member, already_invited, unit_archived.';
 
 --
+-- Name: path_enrollments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.path_enrollments (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    path_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    status text DEFAULT 'enrolled'::text NOT NULL,
+    source text DEFAULT 'self'::text NOT NULL,
+    enrolled_by uuid,
+    due_at timestamp with time zone,
+    enrolled_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    dropped_at timestamp with time zone,
+    items_total integer DEFAULT 0 NOT NULL,
+    items_done integer DEFAULT 0 NOT NULL,
+    progress_percentage numeric(5,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (items_total = 0) THEN (0)::numeric
+    ELSE trunc(((100.0 * (items_done)::numeric) / (items_total)::numeric), 2)
+END) STORED NOT NULL,
+    advance_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT path_counters_are_in_range CHECK (((items_done >= 0) AND (items_done <= items_total))),
+    CONSTRAINT path_enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text]))),
+    CONSTRAINT path_status_is_known_and_its_dates_follow CHECK ((
+CASE status
+    WHEN 'enrolled'::text THEN (started_at IS NULL)
+    WHEN 'in_progress'::text THEN (started_at IS NOT NULL)
+    WHEN 'completed'::text THEN ((started_at IS NOT NULL) AND (completed_at >= enrolled_at) AND (items_done = items_total))
+    WHEN 'dropped'::text THEN true
+    ELSE false
+END AND ((status = 'completed'::text) = (completed_at IS NOT NULL)) AND ((status = 'dropped'::text) = (dropped_at IS NOT NULL))))
+);
+
+ALTER TABLE lms.path_enrollments OWNER TO postgres;
+
+--
+-- Name: TABLE path_enrollments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.path_enrollments IS 'Somebody on their way through a path. Written by enroll_in_path and leave_path; counted from completed courses.';
+
+--
+-- Name: COLUMN path_enrollments.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.unit_id IS 'Org unit at the time: an open one moves along with the person, a finished one stays.';
+
+--
+-- Name: COLUMN path_enrollments.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.status IS 'enrolled; in_progress once a required course is done; completed once all are; dropped by leave_path.';
+
+--
+-- Name: COLUMN path_enrollments.items_total; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.items_total IS 'Required courses of the path.';
+
+--
+-- Name: COLUMN path_enrollments.items_done; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.items_done IS 'Those that the person has completed, whenever that was.';
+
+--
+-- Name: COLUMN path_enrollments.advance_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.advance_at IS 'When the job enrols in what is open then; null when nothing is to be done.';
+
+--
+-- Name: leave_path(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.path_enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+begin
+  -- Read as the caller: somebody else's way does not exist for them.
+  if not exists (select from lms.path_enrollments e where e.path_id = p_path_id and e.user_id = v_user_id) then
+    perform private.fail('path_enrollment_not_found', 'The person is not on this path.', 404);
+  end if;
+  return private.drop_path(p_path_id, v_user_id);
+end
+$$;
+
+ALTER FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION leave_path(p_path_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) IS 'Takes the caller, or with enrollments.write somebody else, off a path; enrolments in its courses stay. 404 path_enrollment_not_found; 409 transition_not_allowed once it is completed; 403 without rights.';
+
+--
 -- Name: leave_tenant(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7992,6 +8741,30 @@ ALTER FUNCTION lms.publish_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.publish_course(p_course_id uuid) IS 'Freezes the draft as a version, unless nothing has changed since the latest one, and opens the course to enrolment. Those enrolled keep their version: migrate_enrollments moves them. Lists all faults at once: 409 not_publishable, details = [{code, message, details}]. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
+
+--
+-- Name: publish_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.publish_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  return private.set_path_status(p_path_id, 'published');
+end
+$$;
+
+ALTER FUNCTION lms.publish_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION publish_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.publish_learning_path(p_path_id uuid) IS 'Makes a path visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message, course_id}]. 404 path_not_found; 403 when the caller is neither its author nor allowed to publish.';
 
 --
 -- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -8413,6 +9186,27 @@ ALTER FUNCTION lms.restore_course(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.restore_course(p_course_id uuid) IS 'Brings back a course that was deleted. 404 course_not_found.';
 
 --
+-- Name: restore_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.restore_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return private.set_path_deleted(p_path_id, false);
+end
+$$;
+
+ALTER FUNCTION lms.restore_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION restore_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.restore_learning_path(p_path_id uuid) IS 'Brings a deleted path back as it was. By its author or with catalog.write. 404 path_not_found, for others as well.';
+
+--
 -- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -8727,6 +9521,64 @@ ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postg
 --
 
 COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
+
+--
+-- Name: advance_learning_paths(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.advance_learning_paths(p_batch integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due uuid[];
+  v_pair record;
+  v_stuck uuid[] := '{}'::uuid[];
+  v_busy uuid[] := '{}'::uuid[];
+  v_done integer := 0;
+begin
+  v_due := array(select e.id from lms.path_enrollments e where e.advance_at <= now() order by e.advance_at, e.id limit p_batch);
+  for v_pair in
+    select e.id, e.tenant_id, e.user_id, e.enrolled_by, e.source, c.course_id
+    from lms.path_enrollments e
+    join lms.learning_paths p on p.id = e.path_id and p.deleted_at is null
+    cross join lateral unnest(private.open_path_courses(e.path_id, e.user_id)) as c (course_id)
+    where e.id = any (v_due) and e.status in ('enrolled', 'in_progress')
+    order by c.course_id, e.user_id
+  loop
+    perform from lms.memberships m
+    where m.tenant_id = v_pair.tenant_id and m.user_id = v_pair.user_id
+    for no key update skip locked;
+    if not found then
+      v_busy := v_busy || v_pair.id;
+      continue;
+    end if;
+    -- As admission does it: seats are counted under the course's lock.
+    perform from lms.courses c where c.id = v_pair.course_id and c.capacity is not null for no key update;
+    if exists (
+      select from private.enrollment_obstacles(v_pair.course_id, v_pair.user_id, v_pair.source = 'self')
+    ) then
+      v_stuck := v_stuck || v_pair.id;
+    else
+      insert into lms.enrollments (course_id, user_id, source, enrolled_by)
+      values (v_pair.course_id, v_pair.user_id, v_pair.source, v_pair.enrolled_by);
+      v_done := v_done + 1;
+    end if;
+  end loop;
+  update lms.path_enrollments e
+  set advance_at = case when e.id = any (v_stuck) then now() + interval '1 day' end
+  where e.id = any (v_due) and e.id <> all (v_busy);
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION advance_learning_paths(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -9628,6 +10480,32 @@ $$;
 ALTER FUNCTION private.admit_invited() OWNER TO postgres;
 
 --
+-- Name: admit_to_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.admit_to_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and new.user_id = (select auth.uid()) and exists (
+    select
+    from lms.learning_paths p
+    where p.id = new.path_id and p.status = 'published' and p.visibility = 'public' and p.deleted_at is null
+  ) then
+    insert into lms.memberships (tenant_id, user_id, is_guest) values (new.tenant_id, new.user_id, true)
+    on conflict (tenant_id, user_id) do nothing;
+  end if;
+  select m.unit_id into new.unit_id
+  from lms.memberships m
+  where m.tenant_id = new.tenant_id and m.user_id = new.user_id;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.admit_to_path() OWNER TO postgres;
+
+--
 -- Name: advance_block_progress(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9674,6 +10552,34 @@ end
 $$;
 
 ALTER FUNCTION private.advance_block_progress() OWNER TO postgres;
+
+--
+-- Name: advance_paths(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.advance_paths() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_ids uuid[];
+begin
+  if exists (select from lms.learning_path_courses c where c.course_id = new.course_id) then
+    v_ids := array(
+      select e.id
+      from lms.path_enrollments e
+      join lms.learning_path_courses c on c.path_id = e.path_id and c.course_id = new.course_id and c.is_required
+      where e.user_id = new.user_id and e.status in ('enrolled', 'in_progress')
+    );
+    if cardinality(v_ids) > 0 then
+      perform private.recount_path_enrollments(v_ids, false);
+    end if;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.advance_paths() OWNER TO postgres;
 
 --
 -- Name: advance_progress(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10000,6 +10906,33 @@ $$;
 ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: check_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_path_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call()
+    and not new.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    and not new.course_id = any (array(select private.staffed_courses()))
+    and not exists (
+      select
+      from lms.courses c
+      where c.id = new.course_id and c.visibility <> 'private' and c.self_enrollment = 'open' and c.price = 0
+    )
+  then
+    raise insufficient_privilege using
+      message = 'A course that is not open to learners is put into a path by its staff, or with catalog.write.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_path_course() OWNER TO postgres;
+
+--
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10158,6 +11091,24 @@ end
 $$;
 
 ALTER FUNCTION private.claim_idempotency_key(p_operation text, p_key text, p_request jsonb) OWNER TO postgres;
+
+--
+-- Name: claim_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.claim_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    new.created_by := (select auth.uid());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.claim_path() OWNER TO postgres;
 
 --
 -- Name: clean_name(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10551,6 +11502,26 @@ end
 $$;
 
 ALTER FUNCTION private.count_for_version() OWNER TO postgres;
+
+--
+-- Name: count_path_items(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select
+    count(*)::integer,
+    (count(*) filter (where exists (
+      select from lms.enrollments e where e.user_id = p_user_id and e.course_id = p.course_id and e.status = 'completed'
+    )))::integer
+  from lms.learning_path_courses p
+  join lms.courses c on c.id = p.course_id and c.deleted_at is null
+  where p.path_id = p_path_id and p.is_required
+$$;
+
+ALTER FUNCTION private.count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer) OWNER TO postgres;
 
 --
 -- Name: count_progress(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11221,6 +12192,39 @@ $$;
 ALTER FUNCTION private.draft_lessons(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: drop_path(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) RETURNS lms.path_enrollments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.path_enrollments;
+begin
+  select * into v_enrollment
+  from lms.path_enrollments e
+  where e.path_id = p_path_id and e.user_id = p_user_id
+  order by e.status in ('enrolled', 'in_progress') desc, e.enrolled_at desc, e.id desc
+  limit 1
+  for no key update;
+  if private.is_api_call() and not coalesce(
+    (p_user_id = (select auth.uid()) and v_enrollment.tenant_id = any (array(select private.joined_tenants())))
+      or private.may_assign_path(v_enrollment.tenant_id, p_user_id),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Taking somebody off a path takes being that person, or enrollments.write in their unit.';
+  end if;
+  if v_enrollment.status <> 'dropped' then
+    update lms.path_enrollments e set status = 'dropped' where e.id = v_enrollment.id returning * into v_enrollment;
+  end if;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11562,6 +12566,51 @@ $$;
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_course_id uuid;
+  v_obstacles jsonb := jsonb_build_object();
+  v_reasons jsonb;
+  v_error jsonb;
+begin
+  foreach v_course_id in array p_course_ids loop
+    v_reasons := null;
+    begin
+      if not private.is_api_call() then
+        -- The service's inserts are imports, which pass the rules; here they are to hold.
+        select jsonb_agg(to_jsonb(r)) into v_reasons
+        from private.enrollment_obstacles_for_caller(v_course_id, p_user_id) r;
+      end if;
+      if v_reasons is null then
+        insert into lms.enrollments (course_id, user_id) values (v_course_id, p_user_id);
+      end if;
+    exception
+      when sqlstate 'PGRST' then
+        v_error := sqlerrm::jsonb;
+        v_reasons := case v_error ->> 'code'
+          when 'not_eligible' then (v_error ->> 'details')::jsonb
+          when 'course_not_found' then
+            '[{"code": "not_visible", "message": "The course is not open to this person.", "details": null}]'
+          else jsonb_build_array(jsonb_build_object('code', v_error ->> 'code', 'message', v_error ->> 'message', 'details', null))
+        end;
+    end;
+    if v_reasons is not null then
+      v_obstacles := v_obstacles || jsonb_build_object(v_course_id, v_reasons);
+    end if;
+  end loop;
+  return v_obstacles;
+end
+$$;
+
+ALTER FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11597,7 +12646,10 @@ declare
   v_report lms.review_reports;
 begin
   select * into v_review from lms.course_reviews r where r.id = p_review_id;
-  if v_review.user_id = (select auth.uid()) then
+  -- INV-T4: whoever is suspended sees public reviews as a stranger does, but not what they have reported before.
+  if v_review.tenant_id = any (array(select private.closed_tenants())) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  elsif v_review.user_id = (select auth.uid()) then
     perform private.fail('own_review', 'One''s own review is not reported but changed or removed.', 409);
   end if;
   insert into lms.review_reports (tenant_id, review_id, user_id, reason)
@@ -12904,6 +13956,7 @@ CREATE FUNCTION private.keep_used_unit() RETURNS trigger
 begin
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -13151,6 +14204,30 @@ end
 $$;
 
 ALTER FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) OWNER TO postgres;
+
+--
+-- Name: may_assign_path(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    p_tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or exists (
+      select
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and m.user_id = p_user_id
+        and m.unit_id = any (array(select private.units_where('enrollments.write')))
+    ),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: may_enroll_others(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13493,6 +14570,31 @@ ALTER FUNCTION private.my_open_lessons() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_open_lessons() IS 'Lessons whose content the caller may read because they take them.';
 
 --
+-- Name: my_paths(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_paths() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select e.path_id
+  from lms.path_enrollments e
+  where e.user_id = (select auth.uid()) and e.status <> 'dropped'
+    and e.tenant_id = any (array(select private.joined_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_paths() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_paths(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_paths() IS 'Paths that the caller is on or has completed, as an active member or guest.';
+
+--
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13540,6 +14642,39 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
+
+--
+-- Name: open_path_courses(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(
+    select s.course_id
+    from (
+      select p.course_id, not l.is_ordered or p.order_index = min(p.order_index) over () as is_next
+      from lms.learning_path_courses p
+      join lms.learning_paths l on l.id = p.path_id
+      join lms.courses c on c.id = p.course_id and c.deleted_at is null
+      where p.path_id = p_path_id and p.is_required and not exists (
+        select from lms.enrollments e where e.user_id = p_user_id and e.course_id = p.course_id and e.status = 'completed'
+      )
+    ) s
+    where s.is_next and not exists (
+      select
+      from lms.enrollments e
+      where e.user_id = p_user_id and e.course_id = s.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+        and (e.expires_at is null or e.expires_at > now())
+    )
+    order by s.course_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13947,6 +15082,31 @@ $$;
 ALTER FUNCTION private.place_module() OWNER TO postgres;
 
 --
+-- Name: place_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_path_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select p.tenant_id into new.tenant_id from lms.learning_paths p where p.id = new.path_id for no key update;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if (select count(*) from lms.learning_path_courses c where c.path_id = new.path_id) >= 100 then
+    perform private.fail('path_is_full', 'A path has at most 100 courses.', 409, jsonb_build_object('path_id', new.path_id));
+  end if;
+  if new.order_index < 0 then
+    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    from lms.learning_path_courses c
+    where c.path_id = new.path_id;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_path_course() OWNER TO postgres;
+
+--
 -- Name: place_progress(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14036,6 +15196,87 @@ end
 $$;
 
 ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
+-- Name: prepare_path(uuid, uuid, timestamp with time zone, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) RETURNS uuid[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_user_id is not distinct from (select auth.uid());
+  v_path lms.learning_paths;
+  v_is_active boolean;
+  v_member lms.memberships;
+  v_is_on_it boolean;
+  v_reasons lms.eligibility_reason[] := '{}'::lms.eligibility_reason[];
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id;
+  perform private.require_path_right(v_path, p_user_id);
+  if private.is_api_call() and p_due_at is not null and not private.may_assign_path(v_path.tenant_id, p_user_id) then
+    raise insufficient_privilege using message = 'Due dates are set by staff.';
+  end if;
+  select t.is_active into v_is_active from lms.tenants t where t.id = v_path.tenant_id;
+  select * into v_member
+  from lms.memberships m
+  where m.tenant_id = v_path.tenant_id and m.user_id = p_user_id
+  for no key update;
+  v_is_on_it := exists (
+    select
+    from lms.path_enrollments e
+    where e.path_id = p_path_id and e.user_id = p_user_id and e.status in ('enrolled', 'in_progress')
+  );
+  if not v_is_on_it and not p_begin then
+    perform private.fail(
+      'path_enrollment_not_found', 'The person is not on this path.', 404, null, 'Enrol first: lms.enroll_in_path.'
+    );
+  end if;
+
+  if not v_is_active then
+    v_reasons := v_reasons || ('tenant_inactive', 'The organisation is not active.', null)::lms.eligibility_reason;
+  end if;
+  if v_member.status = 'suspended' then
+    v_reasons := v_reasons || ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
+  elsif v_member.status = 'ended' or (v_member.id is null and not (v_self and v_path.visibility = 'public')) then
+    v_reasons := v_reasons || ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
+  end if;
+  if not v_is_on_it and v_path.status <> 'published' then
+    v_reasons := v_reasons || (
+      'not_published', 'The path is not published.', jsonb_build_object('status', v_path.status)
+    )::lms.eligibility_reason;
+  end if;
+  if cardinality(v_reasons) > 0 then
+    perform private.refuse_enrollment(v_reasons);
+  end if;
+
+  if not v_is_on_it then
+    -- Nothing new to be done since the path was completed: that is the answer.
+    if exists (
+      select
+      from lms.path_enrollments e, private.count_path_items(p_path_id, p_user_id) n
+      where e.path_id = p_path_id and e.user_id = p_user_id and e.status = 'completed' and n.total = n.done
+    ) then
+      return '{}'::uuid[];
+    end if;
+    insert into lms.path_enrollments (tenant_id, path_id, user_id, source, enrolled_by, due_at)
+    values (
+      v_path.tenant_id, p_path_id, p_user_id, case when v_self then 'self' else 'assigned' end, (select auth.uid()), p_due_at
+    )
+    on conflict (user_id, path_id) where status in ('enrolled', 'in_progress') do nothing;
+  elsif not v_self then
+    -- Who joined on their own is assigned it now.
+    update lms.path_enrollments e
+    set source = 'assigned', enrolled_by = (select auth.uid()), due_at = coalesce(p_due_at, e.due_at)
+    where e.path_id = p_path_id and e.user_id = p_user_id and e.status in ('enrolled', 'in_progress')
+      and (e.source <> 'assigned' or p_due_at is not null);
+  end if;
+  return private.open_path_courses(p_path_id, p_user_id);
+end
+$$;
+
+ALTER FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) OWNER TO postgres;
 
 --
 -- Name: preview_invitation(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14365,6 +15606,89 @@ $$;
 ALTER FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
+-- Name: read_path(uuid, uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb DEFAULT '{}'::jsonb) RETURNS lms.path_standing
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.path_standing;
+  v_cycles jsonb := jsonb_build_object();
+begin
+  select p.id, p.title, p.description, p.is_ordered, p.status
+  into v_path.path_id, v_path.title, v_path.description, v_path.is_ordered, v_path.path_status
+  from lms.learning_paths p
+  where p.id = p_path_id and p.deleted_at is null;
+  if not found then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+
+  -- Anonymous callers hold no right on enrolments: for them these are never planned.
+  if p_user_id is not null then
+    select e.id, e.user_id, e.status, e.due_at, e.items_total, e.items_done, e.progress_percentage
+    into v_path.path_enrollment_id, v_path.user_id, v_path.status, v_path.due_at, v_path.items_total, v_path.items_done,
+      v_path.percentage
+    from lms.path_enrollments e
+    where e.path_id = p_path_id and e.user_id = p_user_id
+    order by e.enrolled_at desc, e.id desc
+    limit 1;
+    select coalesce(jsonb_object_agg(l.course_id, jsonb_build_object(
+      'id', l.id, 'percentage', l.progress_percentage, 'is_done', l.is_done, 'is_open', l.is_open
+    )), '{}')
+    into v_cycles
+    from (
+      select distinct on (e.course_id)
+        e.course_id, e.id, e.progress_percentage,
+        bool_or(e.status = 'completed') over (partition by e.course_id) as is_done,
+        bool_or(e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now()))
+          over (partition by e.course_id) as is_open
+      from lms.enrollments e
+      where e.user_id = p_user_id
+        and e.course_id = any (array(select c.course_id from lms.learning_path_courses c where c.path_id = p_path_id))
+      order by e.course_id, e.cycle desc
+    ) l;
+  end if;
+
+  select
+    coalesce(array_agg((
+      s.course_id, s.title, s.order_index, s.is_required,
+      case when s.is_done then 'completed' when s.is_open then 'enrolled' when s.waits then 'locked' else 'open' end,
+      s.enrollment_id, s.percentage,
+      array(select (o.code, o.message, o.details)::lms.eligibility_reason from jsonb_to_recordset(p_obstacles -> s.course_id::text) as o (code text, message text, details jsonb))
+    )::lms.path_course order by s.order_index), '{}'),
+    coalesce(v_path.items_total, count(*) filter (where s.is_required)),
+    coalesce(v_path.items_done, count(*) filter (where s.is_required and s.is_done))
+  into v_path.courses, v_path.items_total, v_path.items_done
+  from (
+    select
+      d.*,
+      coalesce(v_path.is_ordered and bool_or(d.is_required and not d.is_done) over (
+        order by d.order_index rows between unbounded preceding and 1 preceding
+      ), false) as waits
+    from (
+      select
+        p.course_id, c.title, p.order_index, p.is_required,
+        coalesce((v_cycles -> p.course_id::text ->> 'is_done')::boolean, false) as is_done,
+        coalesce((v_cycles -> p.course_id::text ->> 'is_open')::boolean, false) as is_open,
+        (v_cycles -> p.course_id::text ->> 'id')::uuid as enrollment_id,
+        coalesce((v_cycles -> p.course_id::text ->> 'percentage')::numeric, 0) as percentage
+      from lms.learning_path_courses p
+      left join lms.courses c on c.id = p.course_id
+      where p.path_id = p_path_id
+    ) d
+  ) s;
+  v_path.percentage := coalesce(
+    v_path.percentage, case when v_path.items_total = 0 then 0 else trunc(100.0 * v_path.items_done / v_path.items_total, 2) end
+  );
+  return v_path;
+end
+$$;
+
+ALTER FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) OWNER TO postgres;
+
+--
 -- Name: receive_guest(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14380,6 +15704,159 @@ end
 $$;
 
 ALTER FUNCTION private.receive_guest() OWNER TO postgres;
+
+--
+-- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_after_added_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(select distinct n.path_id from new_rows n where n.is_required));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_after_added_path_courses() OWNER TO postgres;
+
+--
+-- Name: recount_after_changed_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_after_changed_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(
+    select r.path_id
+    from (
+      select n.path_id, n.course_id, n.is_required from new_rows n
+      except
+      select o.path_id, o.course_id, o.is_required from old_rows o
+    ) r
+    union
+    select r.path_id
+    from (
+      select o.path_id, o.course_id, o.is_required from old_rows o
+      except
+      select n.path_id, n.course_id, n.is_required from new_rows n
+    ) r
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_after_changed_path_courses() OWNER TO postgres;
+
+--
+-- Name: recount_after_removed_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_after_removed_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(select distinct o.path_id from old_rows o where o.is_required));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_after_removed_path_courses() OWNER TO postgres;
+
+--
+-- Name: recount_path_enrollments(uuid[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.path_enrollments e
+  where e.id = any (p_ids) and e.status in ('enrolled', 'in_progress')
+  order by e.id
+  for no key update;
+  update lms.path_enrollments e
+  set items_total = n.total,
+      items_done = n.done,
+      -- Having done a course opens the next one. What authors add later is for those whom staff has assigned the path.
+      advance_at = case
+        when p_changed and e.source = 'assigned' then now()
+        when not p_changed and n.is_ordered then now()
+        else e.advance_at
+      end
+  from (
+    select o.id, c.total, c.done, p.is_ordered
+    from lms.path_enrollments o
+    join lms.learning_paths p on p.id = o.path_id
+    cross join lateral private.count_path_items(o.path_id, o.user_id) c
+    where o.id = any (p_ids)
+  ) n
+  where e.id = n.id and e.status in ('enrolled', 'in_progress') and (e.items_total, e.items_done) is distinct from (n.total, n.done);
+end
+$$;
+
+ALTER FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION recount_path_enrollments(p_ids uuid[], p_changed boolean); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) IS 'Sets the counters of open path enrolments from the facts.';
+
+--
+-- Name: recount_paths(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_paths(p_path_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(cardinality(p_path_ids), 0) = 0 then
+    return;
+  end if;
+  perform from lms.learning_paths p where p.id = any (p_path_ids) order by p.id for no key update;
+  perform from lms.enrollments e
+  where e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.user_id, e.course_id) in (
+      select o.user_id, c.course_id
+      from lms.path_enrollments o
+      join lms.learning_path_courses c on c.path_id = o.path_id
+      where o.path_id = any (p_path_ids) and o.status in ('enrolled', 'in_progress')
+    )
+  order by e.id
+  for no key update;
+  perform private.recount_path_enrollments(
+    array(select o.id from lms.path_enrollments o where o.path_id = any (p_path_ids) and o.status in ('enrolled', 'in_progress')),
+    true
+  );
+end
+$$;
+
+ALTER FUNCTION private.recount_paths(p_path_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: recount_paths_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_paths_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(
+    select c.path_id from lms.learning_path_courses c where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_paths_of_course() OWNER TO postgres;
 
 --
 -- Name: refresh_invitations(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14810,6 +16287,23 @@ $$;
 ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
 
 --
+-- Name: require_path_right(lms.learning_paths, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and p_user_id is distinct from (select auth.uid()) and not private.may_assign_path(p_path.tenant_id, p_user_id) then
+    raise insufficient_privilege using message = 'Enrolling other people in a path takes enrollments.write in their unit.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15038,6 +16532,85 @@ $$;
 ALTER FUNCTION private.set_course_status(p_course_id uuid, p_status text) OWNER TO postgres;
 
 --
+-- Name: set_path_deleted(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) RETURNS lms.learning_paths
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.learning_paths;
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id for no key update;
+  if not found or (private.is_api_call() and not coalesce(
+    (v_path.created_by = (select auth.uid()) and v_path.tenant_id = any (array(select private.tenants_partly_where('catalog.author'))))
+      or v_path.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  )) then
+    if p_deleted then
+      raise insufficient_privilege using message = 'Deleting takes being the author of the path, or catalog.write.';
+    end if;
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  update lms.learning_paths p
+  set deleted_at = case when p_deleted then coalesce(p.deleted_at, now()) end
+  where p.id = p_path_id
+  returning * into v_path;
+  return v_path;
+end
+$$;
+
+ALTER FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) OWNER TO postgres;
+
+--
+-- Name: set_path_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_path_status(p_path_id uuid, p_status text) RETURNS lms.learning_paths
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.learning_paths;
+  v_faults jsonb;
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id for no key update;
+  if private.is_api_call() and not coalesce(
+    (v_path.created_by = (select auth.uid()) and v_path.tenant_id = any (array(select private.tenants_partly_where('catalog.author'))))
+      or v_path.tenant_id = any (array(select private.tenants_where('catalog.publish'))),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Publishing takes being the author of the path, or catalog.publish.';
+  end if;
+  if p_status = 'published' then
+    select jsonb_agg(f.fault) into v_faults
+    from (
+      select jsonb_build_object('code', 'no_required_course', 'message', 'The path has no required course.') as fault
+      where (select n.total from private.count_path_items(p_path_id, null) n) = 0
+      union all
+      select jsonb_build_object(
+        'code', 'course_not_published', 'message', 'A required course is not published.', 'course_id', c.id
+      )
+      from lms.learning_path_courses p
+      join lms.courses c on c.id = p.course_id and c.deleted_at is null and c.status <> 'published'
+      where p.path_id = p_path_id and p.is_required
+    ) f;
+    if v_faults is not null then
+      perform private.fail('not_publishable', 'The path cannot be published yet.', 409, v_faults);
+    end if;
+  end if;
+  update lms.learning_paths p
+  set status = p_status, published_at = coalesce(p.published_at, now())
+  where p.id = p_path_id
+  returning * into v_path;
+  return v_path;
+end
+$$;
+
+ALTER FUNCTION private.set_path_status(p_path_id uuid, p_status text) OWNER TO postgres;
+
+--
 -- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15244,6 +16817,95 @@ $$;
 ALTER FUNCTION private.settle_enrollment() OWNER TO postgres;
 
 --
+-- Name: settle_path(uuid, uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.learning_paths;
+  v_id uuid;
+  v_source text;
+  v_shortly jsonb := jsonb_build_object();
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id for share;
+  perform private.require_path_right(v_path, p_user_id);
+  perform from lms.enrollments e
+  where e.user_id = p_user_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and e.course_id in (select c.course_id from lms.learning_path_courses c where c.path_id = p_path_id)
+  order by e.id
+  for no key update;
+  select e.id, e.source into v_id, v_source
+  from lms.path_enrollments e
+  where e.path_id = p_path_id and e.user_id = p_user_id and e.status in ('enrolled', 'in_progress');
+  if found then
+    perform private.recount_path_enrollments(array[v_id], false);
+    if v_source = 'assigned' and p_user_id is not distinct from (select auth.uid()) then
+      select coalesce(jsonb_object_agg(o.key, jsonb_build_array(jsonb_build_object(
+        'code', 'enrolled_shortly',
+        'message', 'Staff has assigned this course: the enrolment follows within minutes.',
+        'details', null
+      ))), '{}')
+      into v_shortly
+      from jsonb_each(p_obstacles) o
+      where not exists (select from private.enrollment_obstacles(o.key::uuid, p_user_id, false));
+    end if;
+    update lms.path_enrollments e
+    set advance_at = case when v_shortly <> '{}' then now() when p_obstacles <> '{}' then now() + interval '1 day' end
+    where e.id = v_id and e.status in ('enrolled', 'in_progress');
+  end if;
+  return p_obstacles || v_shortly;
+end
+$$;
+
+ALTER FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) OWNER TO postgres;
+
+--
+-- Name: settle_path_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_path_enrollment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' then
+    if (new.id, new.tenant_id, new.path_id, new.user_id) is distinct from (old.id, old.tenant_id, old.path_id, old.user_id) then
+      raise insufficient_privilege using message = 'A path enrolment keeps its person and its path.';
+    end if;
+    if new.status is distinct from old.status
+      and (old.status in ('completed', 'dropped') or (old.status = 'in_progress' and new.status = 'enrolled'))
+    then
+      perform private.fail(
+        'transition_not_allowed', format('A path enrolment that is %s cannot become %s.', old.status, new.status), 409,
+        jsonb_build_object('from', old.status, 'to', new.status)
+      );
+    end if;
+  end if;
+  if new.status in ('enrolled', 'in_progress') then
+    if new.items_total > 0 and new.items_done >= new.items_total then
+      new.status := 'completed';
+    elsif new.items_done > 0 then
+      new.status := 'in_progress';
+    end if;
+  end if;
+  if new.status in ('in_progress', 'completed') then
+    new.started_at := coalesce(new.started_at, new.completed_at, now());
+  end if;
+  new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, now()) end;
+  new.dropped_at := case when new.status = 'dropped' then coalesce(new.dropped_at, now()) end;
+  if new.status in ('completed', 'dropped') then
+    new.advance_at := null;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.settle_path_enrollment() OWNER TO postgres;
+
+--
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15352,6 +17014,24 @@ end
 $$;
 
 ALTER FUNCTION private.take_enrollments_along() OWNER TO postgres;
+
+--
+-- Name: take_path_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_path_enrollments_along() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.path_enrollments e
+  set unit_id = new.unit_id
+  where e.tenant_id = new.tenant_id and e.user_id = new.user_id and e.status in ('enrolled', 'in_progress');
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.take_path_enrollments_along() OWNER TO postgres;
 
 --
 -- Name: takes_lesson(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16174,6 +17854,40 @@ COMMENT ON TABLE lms.course_tags IS 'Which course is marked with which tag.';
 --
 
 COMMENT ON COLUMN lms.course_tags.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: learning_path_courses; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.learning_path_courses (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    path_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    is_required boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT path_order_is_not_negative CHECK ((order_index >= 0))
+);
+
+ALTER TABLE lms.learning_path_courses OWNER TO postgres;
+
+--
+-- Name: TABLE learning_path_courses; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.learning_path_courses IS 'Which courses a path has, in order; required ones are its items.';
+
+--
+-- Name: COLUMN learning_path_courses.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_path_courses.tenant_id IS 'Taken from the path.';
+
+--
+-- Name: COLUMN learning_path_courses.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_path_courses.order_index IS 'Position in the path, from 0; left out, the course goes last.';
 
 --
 -- Name: lesson_notes; Type: TABLE; Schema: lms; Owner: postgres
@@ -17080,6 +18794,27 @@ ALTER TABLE ONLY lms.invitations
     ADD CONSTRAINT invitations_pkey PRIMARY KEY (id);
 
 --
+-- Name: learning_path_courses learning_path_courses_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT learning_path_courses_pkey PRIMARY KEY (tenant_id, path_id, course_id);
+
+--
+-- Name: learning_paths learning_path_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT learning_path_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: learning_paths learning_paths_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT learning_paths_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -17225,6 +18960,27 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_units_pkey PRIMARY KEY (id);
+
+--
+-- Name: path_enrollments path_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollments_pkey PRIMARY KEY (id);
+
+--
+-- Name: learning_path_courses path_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT path_order_is_taken EXCLUDE USING btree (path_id WITH =, order_index WITH =) DEFERRABLE;
+
+--
+-- Name: learning_paths path_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT path_slug_is_taken UNIQUE (tenant_id, slug);
 
 --
 -- Name: permissions permissions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -17619,6 +19375,12 @@ CREATE INDEX cohort_members_by_user ON lms.cohort_members USING btree (user_id);
 CREATE INDEX cohorts_by_unit ON lms.cohorts USING btree (unit_id);
 
 --
+-- Name: completed_enrollments; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX completed_enrollments ON lms.enrollments USING btree (user_id, course_id) WHERE (status = 'completed'::text);
+
+--
 -- Name: course_categories_by_category; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -17841,6 +19603,36 @@ CREATE INDEX invitations_by_unit ON lms.invitations USING btree (tenant_id, unit
 CREATE INDEX invitations_by_unit_alone ON lms.invitations USING btree (unit_id);
 
 --
+-- Name: learning_path_courses_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_path_courses_by_course ON lms.learning_path_courses USING btree (course_id);
+
+--
+-- Name: learning_path_courses_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_path_courses_by_course_of_tenant ON lms.learning_path_courses USING btree (tenant_id, course_id);
+
+--
+-- Name: learning_paths_by_author; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_paths_by_author ON lms.learning_paths USING btree (created_by);
+
+--
+-- Name: learning_paths_by_tenant_and_age; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_paths_by_tenant_and_age ON lms.learning_paths USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: learning_paths_open_to_everyone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_paths_open_to_everyone ON lms.learning_paths USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
+
+--
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -17959,6 +19751,60 @@ CREATE UNIQUE INDEX one_open_invitation_per_address ON lms.invitations USING btr
 --
 
 CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations USING btree (tenant_id, employee_number) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+
+--
+-- Name: one_open_path_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree (user_id, path_id) WHERE (status = ANY (ARRAY['enrolled'::text, 'in_progress'::text]));
+
+--
+-- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_member ON lms.path_enrollments USING btree (tenant_id, user_id);
+
+--
+-- Name: path_enrollments_by_path; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_path ON lms.path_enrollments USING btree (path_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_by_path_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_path_of_tenant ON lms.path_enrollments USING btree (tenant_id, path_id);
+
+--
+-- Name: path_enrollments_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_tenant ON lms.path_enrollments USING btree (tenant_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_unit ON lms.path_enrollments USING btree (unit_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_unit_of_tenant ON lms.path_enrollments USING btree (tenant_id, unit_id);
+
+--
+-- Name: path_enrollments_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_user ON lms.path_enrollments USING btree (user_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_to_advance; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_to_advance ON lms.path_enrollments USING btree (advance_at) WHERE (advance_at IS NOT NULL);
 
 --
 -- Name: progress_corrections_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
@@ -18309,6 +20155,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.enrollments FOR EACH ROW EXE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: learning_paths _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18345,6 +20197,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.modules FOR EACH ROW EXECUTE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: path_enrollments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: tags _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18355,6 +20213,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: path_enrollments _150_admit; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_admit BEFORE INSERT ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.admit_to_path();
 
 --
 -- Name: role_grants _150_grantable; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18415,6 +20279,12 @@ CREATE TRIGGER _200_begin BEFORE INSERT ON lms.enrollments FOR EACH ROW EXECUTE 
 --
 
 CREATE TRIGGER _200_claim BEFORE INSERT ON lms.courses FOR EACH ROW EXECUTE FUNCTION private.claim_course();
+
+--
+-- Name: learning_paths _200_claim; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_claim BEFORE INSERT ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.claim_path();
 
 --
 -- Name: memberships _200_end_date; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18495,6 +20365,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF course_id ON lms.course_rev
 CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
 
 --
+-- Name: learning_path_courses _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.place_path_course();
+
+--
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18537,6 +20413,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.modules FOR EACH ROW EXECUTE FUNC
 CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, items_done, final_grade ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_enrollment();
 
 --
+-- Name: path_enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_settle BEFORE INSERT OR UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_path_enrollment();
+
+--
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18577,6 +20459,12 @@ CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new
 --
 
 CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
+
+--
+-- Name: learning_path_courses _250_open; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_open BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.check_path_course();
 
 --
 -- Name: block_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18735,6 +20623,24 @@ CREATE TRIGGER _500_tree_on_move AFTER UPDATE OF id, tenant_id, parent_id ON lms
 CREATE TRIGGER _510_builtin_assignable_roles AFTER INSERT ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.copy_builtin_assignable_roles();
 
 --
+-- Name: memberships _510_path_enrollments_follow; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _510_path_enrollments_follow AFTER UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN ((old.unit_id IS DISTINCT FROM new.unit_id)) EXECUTE FUNCTION private.take_path_enrollments_along();
+
+--
+-- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_advance_paths AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.advance_paths();
+
+--
+-- Name: enrollments _600_advance_paths_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_advance_paths_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.advance_paths();
+
+--
 -- Name: memberships _600_last_administrator; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18751,6 +20657,30 @@ CREATE TRIGGER _600_last_administrator_changed AFTER UPDATE ON lms.role_grants R
 --
 
 CREATE TRIGGER _600_last_administrator_removed AFTER DELETE ON lms.role_grants REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.keep_an_administrator();
+
+--
+-- Name: learning_path_courses _600_recount_added; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_added AFTER INSERT ON lms.learning_path_courses REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_added_path_courses();
+
+--
+-- Name: learning_path_courses _600_recount_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_changed AFTER UPDATE ON lms.learning_path_courses REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_changed_path_courses();
+
+--
+-- Name: courses _600_recount_paths; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_paths AFTER UPDATE OF deleted_at ON lms.courses FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.recount_paths_of_course();
+
+--
+-- Name: learning_path_courses _600_recount_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.learning_path_courses REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_removed_path_courses();
 
 --
 -- Name: courses _600_settle; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18855,6 +20785,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.enrollments REFERENCING OLD
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.invitations REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: learning_path_courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_path_courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_path_courses', 'tenant_id', '{tenant_id,path_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: learning_paths _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_paths REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -18901,6 +20843,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: path_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.path_enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
 -- Name: progress_corrections _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -19041,6 +20989,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.enrollments REFERENCING NEW
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.invitations REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: learning_path_courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_path_courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_path_courses', 'tenant_id', '{tenant_id,path_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: learning_paths _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_paths REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -19081,6 +21041,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: path_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.path_enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
 -- Name: progress_corrections _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -19221,6 +21187,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.enrollments FOR EACH ST
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.invitations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: learning_path_courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_path_courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_path_courses', 'tenant_id', '{tenant_id,path_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: learning_paths _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_paths FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -19267,6 +21245,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: path_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.path_enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
 -- Name: progress_corrections _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -19419,6 +21403,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.enrollments FOR EACH ROW EX
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.invitations FOR EACH ROW EXECUTE FUNCTION audit.record_lms_invitations();
 
 --
+-- Name: learning_path_courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_path_courses();
+
+--
+-- Name: learning_paths _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_paths();
+
+--
 -- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -19465,6 +21461,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: path_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_path_enrollments();
 
 --
 -- Name: progress_corrections _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -19772,6 +21774,13 @@ ALTER TABLE ONLY lms.courses
     ADD CONSTRAINT course_instructor_is_a_person FOREIGN KEY (instructor_id) REFERENCES public.profiles(id);
 
 --
+-- Name: learning_path_courses course_of_path_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT course_of_path_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: course_staff course_staff_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -19898,6 +21907,13 @@ ALTER TABLE ONLY lms.invitations
     ADD CONSTRAINT invitation_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
+-- Name: learning_paths learning_path_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT learning_path_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
 -- Name: lessons lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -19966,6 +21982,41 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
+-- Name: learning_path_courses path_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT path_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, path_id) REFERENCES lms.learning_paths(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: path_enrollments path_enrollment_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: path_enrollments path_enrollment_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: path_enrollments path_enrollment_path_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_path_is_of_the_same_tenant FOREIGN KEY (tenant_id, path_id) REFERENCES lms.learning_paths(tenant_id, id);
+
+--
+-- Name: path_enrollments path_enrollment_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: course_prerequisites prerequisite_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -20274,6 +22325,12 @@ CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON
 CREATE POLICY "Authors create courses" ON lms.courses FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
+-- Name: learning_paths Authors create paths; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Authors create paths" ON lms.learning_paths FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
 -- Name: block_progress Block progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -20434,6 +22491,16 @@ CREATE POLICY "Courses are put into categories by staff" ON lms.course_categorie
   WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: learning_path_courses Courses are put into paths by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are put into paths by those who edit them" ON lms.learning_path_courses FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = learning_path_courses.course_id)))));
+
+--
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -20456,10 +22523,56 @@ CREATE POLICY "Courses are taken out of categories by staff" ON lms.course_categ
   WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: learning_path_courses Courses are taken out of paths by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are taken out of paths by those who edit them" ON lms.learning_path_courses FOR DELETE TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))))));
+
+--
+-- Name: learning_path_courses Courses of paths are arranged by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses of paths are arranged by those who edit them" ON lms.learning_path_courses FOR UPDATE TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))))) WITH CHECK ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = learning_path_courses.path_id))));
+
+--
+-- Name: learning_path_courses Courses of paths are seen with path and course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses of paths are seen with path and course" ON lms.learning_path_courses FOR SELECT TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND ((p.created_by = ( SELECT auth.uid() AS uid)) OR (p.id = ANY (ARRAY( SELECT private.my_paths() AS my_paths))))))) OR ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = learning_path_courses.path_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = learning_path_courses.course_id))))));
+
+--
+-- Name: learning_path_courses Courses of public paths are seen with path and course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses of public paths are seen with path and course" ON lms.learning_path_courses FOR SELECT TO anon USING (((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = learning_path_courses.path_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = learning_path_courses.course_id)))));
+
+--
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Due and expiry dates are changed in scope" ON lms.enrollments FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: path_enrollments Due dates of paths are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Due dates of paths are changed in scope" ON lms.path_enrollments FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
 
 --
 -- Name: enrollments Enrolments are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -20672,6 +22785,24 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: path_enrollments Path enrolments are seen by their person and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Path enrolments are seen by their person and in scope" ON lms.path_enrollments FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where)))));
+
+--
+-- Name: learning_paths Paths are changed by their author and by administrators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Paths are changed by their author and by administrators" ON lms.learning_paths FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK ((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: learning_paths Paths are seen by visibility, enrolment, authors and scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Paths are seen by visibility, enrolment, authors and scope" ON lms.learning_paths FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_paths() AS my_paths))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
+
+--
 -- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -20734,6 +22865,12 @@ CREATE POLICY "Progress is seen by its learner, staff and in scope" ON lms.lesso
 --
 
 CREATE POLICY "Public courses are seen by everyone" ON lms.courses FOR SELECT TO anon USING (((deleted_at IS NULL) AND (status = 'published'::text) AND (visibility = 'public'::text)));
+
+--
+-- Name: learning_paths Public paths are seen by everyone; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Public paths are seen by everyone" ON lms.learning_paths FOR SELECT TO anon USING (((deleted_at IS NULL) AND (status = 'published'::text) AND (visibility = 'public'::text)));
 
 --
 -- Name: version_blocks Published content is seen by those it is open to, and by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -21078,6 +23215,18 @@ ALTER TABLE lms.enrollments ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.invitations ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: learning_path_courses; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.learning_path_courses ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: learning_paths; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.learning_paths ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -21124,6 +23273,12 @@ ALTER TABLE lms.modules ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: path_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.path_enrollments ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: permissions; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -21550,6 +23705,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_invitations() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_learning_path_courses(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_learning_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_learning_paths(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_learning_paths() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -21596,6 +23763,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_path_enrollments(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_path_enrollments() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_progress_corrections(); Type: ACL; Schema: audit; Owner: postgres
@@ -21910,6 +24083,70 @@ GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: TABLE learning_paths; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.learning_paths TO service_role;
+GRANT SELECT ON TABLE lms.learning_paths TO anon;
+GRANT SELECT ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.language; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(language),UPDATE(language) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.is_ordered; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_ordered),UPDATE(is_ordered) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.visibility; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(visibility),UPDATE(visibility) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: COLUMN learning_paths.thumbnail_url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(thumbnail_url),UPDATE(thumbnail_url) ON TABLE lms.learning_paths TO authenticated;
+
+--
+-- Name: FUNCTION archive_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO service_role;
+
+--
 -- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -21979,6 +24216,14 @@ GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION continue_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.continue_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.continue_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.continue_path(p_path_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -22026,6 +24271,14 @@ GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_learning_path(p_path_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -22056,6 +24309,14 @@ GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p
 REVOKE ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO authenticated;
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO service_role;
+
+--
+-- Name: FUNCTION enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO service_role;
 
 --
 -- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -22130,6 +24391,15 @@ GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO service_role;
 
 --
+-- Name: FUNCTION get_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) TO anon;
+GRANT ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -22184,6 +24454,27 @@ GRANT ALL ON FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_ru
 REVOKE ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO authenticated;
 GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO service_role;
+
+--
+-- Name: TABLE path_enrollments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.path_enrollments TO service_role;
+GRANT SELECT ON TABLE lms.path_enrollments TO authenticated;
+
+--
+-- Name: COLUMN path_enrollments.due_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(due_at) ON TABLE lms.path_enrollments TO authenticated;
+
+--
+-- Name: FUNCTION leave_path(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION leave_tenant(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -22261,6 +24552,14 @@ GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_polic
 REVOKE ALL ON FUNCTION lms.publish_course(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION publish_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
@@ -22389,6 +24688,14 @@ GRANT ALL ON FUNCTION lms.restore_block(p_block_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.restore_course(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.restore_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.restore_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION restore_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.restore_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.restore_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.restore_learning_path(p_path_id uuid) TO service_role;
 
 --
 -- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
@@ -22571,6 +24878,13 @@ GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO auth
 GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION advance_learning_paths(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -22680,10 +24994,22 @@ GRANT ALL ON FUNCTION private.admit_enrollment(new_row lms.enrollments) TO servi
 REVOKE ALL ON FUNCTION private.admit_invited() FROM PUBLIC;
 
 --
+-- Name: FUNCTION admit_to_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.admit_to_path() FROM PUBLIC;
+
+--
 -- Name: FUNCTION advance_block_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.advance_block_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION advance_paths(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.advance_paths() FROM PUBLIC;
 
 --
 -- Name: FUNCTION advance_progress(); Type: ACL; Schema: private; Owner: postgres
@@ -22754,6 +25080,12 @@ GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authe
 GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION check_path_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_path_course() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22793,6 +25125,12 @@ REVOKE ALL ON FUNCTION private.claim_course() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text, p_request jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text, p_request jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text, p_request jsonb) TO service_role;
+
+--
+-- Name: FUNCTION claim_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.claim_path() FROM PUBLIC;
 
 --
 -- Name: FUNCTION clean_name(value text); Type: ACL; Schema: private; Owner: postgres
@@ -22888,6 +25226,12 @@ GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO service_ro
 --
 
 REVOKE ALL ON FUNCTION private.count_for_version() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION count_progress(); Type: ACL; Schema: private; Owner: postgres
@@ -22991,6 +25335,14 @@ GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
 REVOKE ALL ON FUNCTION private.draft_lessons(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION drop_path(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23048,6 +25400,14 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -23454,6 +25814,12 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO au
 GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO service_role;
 
 --
+-- Name: FUNCTION may_assign_path(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23541,6 +25907,14 @@ GRANT ALL ON FUNCTION private.my_open_lessons() TO authenticated;
 GRANT ALL ON FUNCTION private.my_open_lessons() TO service_role;
 
 --
+-- Name: FUNCTION my_paths(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_paths() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_paths() TO authenticated;
+GRANT ALL ON FUNCTION private.my_paths() TO service_role;
+
+--
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23556,6 +25930,12 @@ GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 REVOKE ALL ON FUNCTION private.my_versions() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
+
+--
+-- Name: FUNCTION open_path_courses(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION parse_person(p_row jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -23634,6 +26014,12 @@ REVOKE ALL ON FUNCTION private.place_lesson_prerequisite() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_module() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_path_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23644,6 +26030,14 @@ REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
+-- Name: FUNCTION prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) TO service_role;
 
 --
 -- Name: FUNCTION preview_invitation(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -23706,10 +26100,55 @@ GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid
 GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO anon;
+GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO service_role;
+
+--
 -- Name: FUNCTION receive_guest(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_after_added_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_after_changed_path_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_after_changed_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_after_removed_path_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_after_removed_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_path_enrollments(p_ids uuid[], p_changed boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_paths(p_path_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_paths(p_path_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_paths_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_paths_of_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refresh_invitations(p_match private.matched_person, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -23833,6 +26272,12 @@ GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO serv
 REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_path_right(p_path lms.learning_paths, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23887,6 +26332,22 @@ GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO se
 REVOKE ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION set_path_deleted(p_path_id uuid, p_deleted boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) TO service_role;
+
+--
+-- Name: FUNCTION set_path_status(p_path_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO service_role;
 
 --
 -- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
@@ -23960,6 +26421,20 @@ REVOKE ALL ON FUNCTION private.settle_block(p_block lms.block_progress, p_second
 REVOKE ALL ON FUNCTION private.settle_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO service_role;
+
+--
+-- Name: FUNCTION settle_path_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_path_enrollment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -23995,6 +26470,12 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 --
 
 REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_path_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
 
 --
 -- Name: FUNCTION takes_lesson(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -24379,6 +26860,38 @@ GRANT INSERT(course_id) ON TABLE lms.course_tags TO authenticated;
 --
 
 GRANT INSERT(tag_id) ON TABLE lms.course_tags TO authenticated;
+
+--
+-- Name: TABLE learning_path_courses; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.learning_path_courses TO service_role;
+GRANT SELECT ON TABLE lms.learning_path_courses TO anon;
+GRANT SELECT,DELETE ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.path_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(path_id) ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.is_required; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_required),UPDATE(is_required) ON TABLE lms.learning_path_courses TO authenticated;
 
 --
 -- Name: TABLE lesson_notes; Type: ACL; Schema: lms; Owner: postgres

@@ -587,6 +587,52 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"learning_path_courses": {
+                  Row: {
+                    "course_id": string,"created_at": string,"is_required": boolean,"order_index": number,"path_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"is_required"?: boolean,"order_index"?: number,"path_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"is_required"?: boolean,"order_index"?: number,"path_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "course_of_path_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "path_course_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"learning_paths": {
+                  Row: {
+                    "created_at": string,"created_by": string | null,"deleted_at": string | null,"description": string,"id": string,"is_ordered": boolean,"language": string,"published_at": string | null,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"visibility": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"created_by"?: string | null,"deleted_at"?: string | null,"description"?: string,"id"?: string,"is_ordered"?: boolean,"language"?: string,"published_at"?: string | null,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"visibility"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"created_by"?: string | null,"deleted_at"?: string | null,"description"?: string,"id"?: string,"is_ordered"?: boolean,"language"?: string,"published_at"?: string | null,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"visibility"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "learning_path_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"lesson_blocks": {
                   Row: {
                     "content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"is_optional": boolean,"lesson_id": string,"metadata": NonNullable<Json>,"order_index": number,"tenant_id": string,"title": string | null,"type": string,"updated_at": string
@@ -778,6 +824,44 @@ isOneToOne: false
     },{
       foreignKeyName: "org_unit_parent_is_of_the_same_tenant"
       columns: ["tenant_id","parent_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"path_enrollments": {
+                  Row: {
+                    "advance_at": string | null,"completed_at": string | null,"created_at": string,"dropped_at": string | null,"due_at": string | null,"enrolled_at": string,"enrolled_by": string | null,"id": string,"items_done": number,"items_total": number,"path_id": string,"progress_percentage": number,"source": string,"started_at": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "advance_at"?: string | null,"completed_at"?: string | null,"created_at"?: string,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"id"?: string,"items_done"?: number,"items_total"?: number,"path_id": string,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "advance_at"?: string | null,"completed_at"?: string | null,"created_at"?: string,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"id"?: string,"items_done"?: number,"items_total"?: number,"path_id"?: string,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "path_enrollment_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "path_enrollment_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "path_enrollment_path_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "path_enrollment_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
 isOneToOne: false
       referencedRelation: "org_units"
       referencedColumns: ["tenant_id","id"]
@@ -1099,6 +1183,30 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"archive_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "change_enrollment":
 { Args: { "p_change_due_at"?: boolean,"p_due_at"?: string,"p_enrollment_id": string,"p_status"?: string }; Returns: {
               "completed_at": string | null,
@@ -1159,6 +1267,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"continue_path":
+{ Args: { "p_path_id": string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
+                          SetofOptions: {
+        from: "*"
+        to: "path_standing"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "correct_progress":
 { Args: { "p_enrollment_id": string,"p_lesson_id": string,"p_progress_percentage": number,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["progress_receipt"]
                           SetofOptions: {
@@ -1202,6 +1318,30 @@ isOneToOne: false
 "delete_course":
 { Args: { "p_course_id": string }; Returns: undefined
                            },
+"delete_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "delete_lesson":
 { Args: { "p_lesson_id": string }; Returns: undefined
                            },
@@ -1288,6 +1428,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"enroll_in_path":
+{ Args: { "p_due_at"?: string,"p_path_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
+                          SetofOptions: {
+        from: "*"
+        to: "path_standing"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_audit_heads":
 { Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
                           SetofOptions: {
@@ -1355,6 +1503,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_learning_path":
+{ Args: { "p_path_id": string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
+                          SetofOptions: {
+        from: "*"
+        to: "path_standing"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_lesson":
 { Args: { "p_enrollment_id"?: string,"p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["lesson_content"]
                           SetofOptions: {
@@ -1400,6 +1556,34 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "issued_invitation"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"leave_path":
+{ Args: { "p_path_id": string,"p_user_id"?: string }; Returns: {
+              "advance_at": string | null,
+"completed_at": string | null,
+"created_at": string,
+"dropped_at": string | null,
+"due_at": string | null,
+"enrolled_at": string,
+"enrolled_by": string | null,
+"id": string,
+"items_done": number,
+"items_total": number,
+"path_id": string,
+"progress_percentage": number,
+"source": string,
+"started_at": string | null,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "path_enrollments"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1505,6 +1689,30 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"publish_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1653,6 +1861,30 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1901,6 +2133,10 @@ isOneToOne: false
                         "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
+                      },"path_course": {
+                        "course_id": string | null,"title": string | null,"order_index": number | null,"is_required": boolean | null,"state": string | null,"enrollment_id": string | null,"percentage": number | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                      },"path_standing": {
+                        "path_id": string | null,"title": string | null,"description": string | null,"is_ordered": boolean | null,"path_status": string | null,"path_enrollment_id": string | null,"user_id": string | null,"status": string | null,"due_at": string | null,"items_total": number | null,"items_done": number | null,"percentage": number | null,"courses": (Database["lms"]['CompositeTypes']["path_course"])[] | null
                       },"people_import_result": {
                         "line": number | null,"action": string | null,"employee_number": string | null,"email": string | null,"membership_id": string | null,"invitation_id": string | null,"token": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"progress_receipt": {

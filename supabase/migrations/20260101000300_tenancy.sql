@@ -331,6 +331,7 @@ as $$
 begin
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(

@@ -74,6 +74,8 @@ create table lms.enrollments (
 -- INV-E1
 create unique index one_open_cycle on lms.enrollments (user_id, course_id)
   where status in ('enrolled', 'in_progress', 'paused');
+-- Whether somebody has ever completed a course, at the same cost for any history.
+create index completed_enrollments on lms.enrollments (user_id, course_id) where status = 'completed';
 create index enrollments_by_user on lms.enrollments (user_id, enrolled_at desc, id desc);
 create index enrollments_by_tenant on lms.enrollments (tenant_id, enrolled_at desc, id desc);
 create index enrollments_by_unit on lms.enrollments (unit_id, enrolled_at desc, id desc);

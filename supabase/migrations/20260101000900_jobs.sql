@@ -312,6 +312,10 @@ select
     'Those who wait for a seat are enrolled, in order, when there is one.'
   ),
   ops.register_job(
+    'advance-learning-paths', '*/5 * * * *', 'ops.advance_learning_paths', interval '1 hour',
+    'Who has done a course of an ordered path is enrolled in the next one.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

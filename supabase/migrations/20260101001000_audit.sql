@@ -596,6 +596,10 @@ select
   audit.watch('lms.tags'),
   audit.watch('lms.course_reviews', personal => '{title, body, reply, hidden_reason}'),
   audit.watch('lms.review_reports', personal => '{reason, outcome_note}'),
+  audit.watch('lms.learning_paths'),
+  audit.watch('lms.learning_path_courses'),
+  -- What completing courses makes of a path follows from the courses.
+  audit.watch('lms.path_enrollments', ignored => '{items_total, items_done, advance_at}'),
   audit.watch('lms.course_categories'),
   audit.watch('lms.course_tags'),
   audit.watch('lms.lesson_blocks'),

@@ -70,6 +70,8 @@ select set_eq(
     'authenticated billing.entitlements SELECT', 'authenticated billing.people SELECT', 'authenticated lms.enrollment_requests SELECT',
     'authenticated lms.course_prerequisites SELECT', 'anon lms.course_prerequisites SELECT', 'authenticated lms.course_prerequisites DELETE',
     'authenticated lms.lesson_notes SELECT', 'authenticated lms.lesson_notes DELETE',
+    'anon lms.learning_paths SELECT', 'anon lms.learning_path_courses SELECT', 'authenticated lms.learning_paths SELECT', 'authenticated lms.learning_path_courses SELECT',
+    'authenticated lms.learning_path_courses DELETE', 'authenticated lms.path_enrollments SELECT',
     'anon lms.course_reviews SELECT', 'authenticated lms.course_reviews SELECT', 'authenticated lms.course_reviews DELETE', 'authenticated lms.review_reports SELECT',
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
@@ -106,6 +108,11 @@ select set_eq(
     'authenticated lms.cohort_members INSERT cohort_id user_id',
     'authenticated lms.courses INSERT allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
     'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.learning_paths INSERT description is_ordered language slug tenant_id thumbnail_url title visibility',
+    'authenticated lms.learning_paths UPDATE description is_ordered language slug thumbnail_url title visibility',
+    'authenticated lms.learning_path_courses INSERT course_id is_required order_index path_id',
+    'authenticated lms.learning_path_courses UPDATE is_required order_index',
+    'authenticated lms.path_enrollments UPDATE due_at',
     'authenticated lms.course_reviews INSERT body course_id rating title user_id',
     'authenticated lms.course_reviews UPDATE body rating title',
     'authenticated lms.categories INSERT color description icon_url name order_index parent_id slug tenant_id',
@@ -152,13 +159,15 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
 $$;
 
 select set_eq($$ select tests.executable_by('anon', true) $$, array[
-  'lms.get_categories(uuid)',
+  'lms.get_categories(uuid)', 'lms.get_learning_path(uuid)',
   'lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'
 ], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
     'lms.get_categories(uuid)',
+    'lms.get_learning_path(uuid)', 'lms.publish_learning_path(uuid)', 'lms.archive_learning_path(uuid)', 'lms.delete_learning_path(uuid)', 'lms.restore_learning_path(uuid)',
+    'lms.enroll_in_path(uuid,uuid,timestamp with time zone)', 'lms.continue_path(uuid)', 'lms.leave_path(uuid,uuid)',
     'lms.reply_to_review(uuid,text)', 'lms.report_review(uuid,text)', 'lms.moderate_review(uuid,text,text)',
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
     'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid,uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
@@ -179,6 +188,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
+    'private.read_path(uuid,uuid,jsonb)',
     'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
     'private.joined_tenants()', 'private.my_courses()', 'private.my_tenants()', 'private.preview_invitation(text)', 'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.staffed_courses()',
     'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
@@ -188,6 +198,8 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
+    'private.my_paths()', 'private.read_path(uuid,uuid,jsonb)', 'private.set_path_status(uuid,text)', 'private.set_path_deleted(uuid,boolean)', 'private.drop_path(uuid,uuid)',
+    'private.prepare_path(uuid,uuid,timestamp with time zone,boolean)', 'private.enter_path_courses(uuid[],uuid)', 'private.settle_path(uuid,uuid,jsonb)',
     'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',

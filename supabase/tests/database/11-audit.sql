@@ -84,6 +84,7 @@ select audit.watch('lms.courses');
 select set_eq(
   'select table_name from audit.watched_tables',
   array[
+    'lms.learning_paths', 'lms.learning_path_courses', 'lms.path_enrollments',
     'lms.course_reviews', 'lms.review_reports',
     'lms.categories', 'lms.tags', 'lms.course_categories', 'lms.course_tags',
     'lms.tenants', 'lms.org_units', 'lms.roles', 'lms.role_permissions', 'lms.assignable_roles', 'lms.memberships', 'lms.role_grants', 'lms.invitations', 'lms.cohorts',

@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
-use lyceum_e2e::{Answer, CHECK_PROGRESS, CHECK_RATINGS, Options, Person, Sandbox, shared};
+use lyceum_e2e::{
+    Answer, CHECK_PATHS, CHECK_PROGRESS, CHECK_RATINGS, Options, Person, Sandbox, shared,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -604,6 +606,147 @@ async fn inv_c2_averages_are_exact_under_parallel_inserts_updates_moves_and_dele
         assert!(
             wrong.is_empty(),
             "race {race}: ratings differ from reviews: {wrong:?}"
+        );
+    }
+    Ok(())
+}
+
+/// One learner on a path completes two of its courses at once, another joins while completing one, and the path's author
+/// makes a course required at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn path_counters_equal_the_facts_under_parallel_completions_joins_and_changes() -> Result<()>
+{
+    let course = Course::new(1).await?;
+    let on_it = course.learner().await?;
+    let joining = course.learner().await?;
+    let database = sandbox().database().await?;
+    let service = sandbox().service();
+    for race in 0..RACES {
+        // A free path of three courses of one lesson, of which the second is not required yet.
+        let mut courses = Vec::new();
+        for number in 0..3 {
+            courses.push(course.sibling(&format!("race-{race}-{number}")).await?);
+        }
+        let lessons: Vec<String> = database
+            .query(
+                "with m as (
+                   insert into lms.modules (course_id, title)
+                   select c, 'Only' from unnest($1::uuid[]) c returning id, course_id
+                 ), l as (
+                   insert into lms.lessons (module_id, title) select id, 'Only' from m returning id, module_id
+                 )
+                 select l.id from l join m on m.id = l.module_id order by array_position($1::uuid[], m.course_id)",
+                &[&courses],
+            )
+            .await?
+            .iter()
+            .map(|row| row.get::<_, Uuid>(0).to_string())
+            .collect();
+        let path: Uuid = database
+            .query_one(
+                "insert into lms.learning_paths (tenant_id, slug, title, is_ordered, status, published_at)
+                 values ($1, $2::text, 'Race', false, 'published', now()) returning id",
+                &[&course.tenant, &format!("race-{race}")],
+            )
+            .await?
+            .get(0);
+        database
+            .execute(
+                "insert into lms.learning_path_courses (path_id, course_id, is_required)
+                 select $1, c, c <> $2 from unnest($3::uuid[]) c",
+                &[&path, &courses[1], &courses],
+            )
+            .await?;
+        let join = json!({ "p_path_id": path });
+        let answer = on_it.rpc("enroll_in_path", &join).await?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        database
+            .execute(
+                "insert into lms.enrollments (course_id, user_id)
+                 select c, u from unnest($1::uuid[]) c, unnest($2::uuid[]) u
+                 where not exists (select from lms.enrollments e where e.course_id = c and e.user_id = u)",
+                &[&courses, &vec![on_it.id, joining.id]],
+            )
+            .await?;
+
+        let required = json!({ "is_required": true });
+        let change = format!(
+            "/rest/v1/learning_path_courses?path_id=eq.{path}&course_id=eq.{}",
+            courses[1]
+        );
+        let (first, second, third, joined, changed) = tokio::join!(
+            on_it.upsert_progress(&lessons[0], 100),
+            on_it.upsert_progress(&lessons[1], 100),
+            joining.upsert_progress(&lessons[race % 2], 100),
+            joining.rpc("enroll_in_path", &join),
+            service.patch(&change, &required),
+        );
+        for answer in [first?, second?, third?, joined?, changed?] {
+            assert!(answer.status.is_success(), "race {race}: {answer:?}");
+        }
+        let wrong = database.query(CHECK_PATHS, &[]).await?;
+        assert!(
+            wrong.is_empty(),
+            "race {race}: counters differ from their facts: {wrong:?}"
+        );
+        // The last one, and the path is completed, once.
+        let answer = on_it.upsert_progress(&lessons[2], 100).await?;
+        assert!(answer.status.is_success(), "race {race}: {answer:?}");
+        let status: String = database
+            .query_one(
+                "select string_agg(e.status, ',') from lms.path_enrollments e where e.path_id = $1 and e.user_id = $2",
+                &[&path, &on_it.id],
+            )
+            .await?
+            .get(0);
+        assert_eq!(status, "completed", "race {race}");
+    }
+    Ok(())
+}
+
+/// Begun many times at once, a path is begun once, also by a stranger who becomes a guest by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_path_enrollment_comes_of_many_requests() -> Result<()> {
+    let course = Course::new(1).await?;
+    let database = sandbox().database().await?;
+    let path: Uuid = database
+        .query_one(
+            "with p as (
+               insert into lms.learning_paths (tenant_id, slug, title, visibility, status, published_at)
+               values ($1, 'open', 'Open', 'public', 'published', now()) returning id
+             )
+             insert into lms.learning_path_courses (path_id, course_id) select p.id, $2 from p returning path_id",
+            &[&course.tenant, &course.id],
+        )
+        .await?
+        .get(0);
+    database
+        .execute(
+            "update lms.courses set visibility = 'public' where id = $1",
+            &[&course.id],
+        )
+        .await?;
+    let join = json!({ "p_path_id": path });
+    for race in 0..10 {
+        let stranger = sandbox()
+            .new_person(&format!("{}@races.example", Uuid::new_v4().simple()))
+            .await?;
+        let answers = try_join_all((0..8).map(|_| stranger.rpc("enroll_in_path", &join))).await?;
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "race {race}: {answer:?}");
+        }
+        let counts = database
+            .query_one(
+                "select
+                   (select count(*) from lms.path_enrollments e where e.user_id = $1),
+                   (select count(*) from lms.enrollments e where e.user_id = $1)",
+                &[&stranger.id],
+            )
+            .await?;
+        assert_eq!(
+            (counts.get::<_, i64>(0), counts.get::<_, i64>(1)),
+            (1, 1),
+            "race {race}"
         );
     }
     Ok(())

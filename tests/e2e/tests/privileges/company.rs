@@ -120,6 +120,13 @@ impl Company {
                  select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
                  insert into lms.cohort_members (cohort_id, user_id)
                  select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 insert into lms.learning_paths (tenant_id, slug, title)
+                 values ('{tenant}', 'path', 'Path of {tenant}');
+                 insert into lms.learning_path_courses (path_id, course_id)
+                 select p.id, c.id from lms.learning_paths p join lms.courses c using (tenant_id) where tenant_id = '{tenant}';
+                 do $$ begin perform lms.publish_learning_path(id) from lms.learning_paths where tenant_id = '{tenant}'; end $$;
+                 insert into lms.path_enrollments (tenant_id, path_id, user_id)
+                 select tenant_id, id, '{learner}' from lms.learning_paths where tenant_id = '{tenant}';
                  insert into lms.enrollment_requests (tenant_id, course_id, user_id, status)
                  select tenant_id, id, '{southerner}', 'pending' from lms.courses where tenant_id = '{tenant}';
                  insert into lms.courses (tenant_id, slug, title, instructor_id)

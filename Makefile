@@ -64,7 +64,7 @@ matrix: setup ## Write the tables of docs/security.md from tests/access
 # Each step runs alone, too. The tests' database server starts with the first step that needs it; `test` stops it.
 STEPS := lint lint-migrations lint-database check-generated test-rust test-database test-access test-client test-e2e
 
-.PHONY: test $(STEPS)
+.PHONY: test proof mutants $(STEPS)
 test: ## Everything that CI runs
 	@trap '$(LYCEUM) --stack test down >/dev/null 2>&1 || true' EXIT; \
 	for step in $(STEPS); do \
@@ -102,6 +102,10 @@ test-rust: build ## Rust tests without the end-to-end ones
 test-database: build ## pgTAP, each file on a database of its own
 	$(call heading,Database tests: pgTAP)
 	@pg_prove --jobs $(PG_PROVE_JOBS) --psql-bin infra/local/psql-own-database --recurse --ext .sql supabase/tests/database
+
+proof: build ## Every race of the concurrency tests 1,000 times (RACES=n); a quarter of an hour
+	$(call heading,Races)
+	@LYCEUM_RACES=$(or $(RACES),1000) cargo test --quiet --package lyceum-e2e --test concurrency
 
 mutants: build ## Break one rule of the database at a time, and see a test notice (ONLY=text, JOBS=n); minutes to an hour
 	$(call heading,Mutants)

@@ -718,6 +718,57 @@ ALTER TYPE lms.my_access OWNER TO postgres;
 COMMENT ON TYPE lms.my_access IS 'What the caller may do where.';
 
 --
+-- Name: path_course; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.path_course AS (
+	course_id uuid,
+	title text,
+	order_index integer,
+	is_required boolean,
+	state text,
+	enrollment_id uuid,
+	percentage numeric,
+	obstacles lms.eligibility_reason[]
+);
+
+ALTER TYPE lms.path_course OWNER TO postgres;
+
+--
+-- Name: TYPE path_course; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.path_course IS 'A course of a path. state: completed, enrolled, open (may be begun now), locked (a required course before it is not done). obstacles: why enrolling failed just now. The title is null while the caller may not see the course.';
+
+--
+-- Name: path_standing; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.path_standing AS (
+	path_id uuid,
+	title text,
+	description text,
+	is_ordered boolean,
+	path_status text,
+	path_enrollment_id uuid,
+	user_id uuid,
+	status text,
+	due_at timestamp with time zone,
+	items_total integer,
+	items_done integer,
+	percentage numeric,
+	courses lms.path_course[]
+);
+
+ALTER TYPE lms.path_standing OWNER TO postgres;
+
+--
+-- Name: TYPE path_standing; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.path_standing IS 'A path with its courses in order, and where somebody stands in it.';
+
+--
 -- Name: people_import_result; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1322,6 +1373,133 @@ ALTER FUNCTION audit.hash_seal(p_seal audit.seals) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, the number, the time (8 bytes each, big-endian; microseconds since 2000), the ids and the row hashes.';
+
+--
+-- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_billing_entitlements() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.source is distinct from new.source then
+    v_changes := v_changes || jsonb_build_object('source', jsonb_build_object(
+      'old', case when octet_length(old.source) > 8000 then audit.shorten(to_jsonb(old.source)) else to_jsonb(old.source) end,
+      'new', case when octet_length(new.source) > 8000 then audit.shorten(to_jsonb(new.source)) else to_jsonb(new.source) end
+    ));
+  end if;
+  if old.valid_from is distinct from new.valid_from then
+    v_changes := v_changes || jsonb_build_object('valid_from', jsonb_build_object(
+      'old', old.valid_from,
+      'new', new.valid_from
+    ));
+  end if;
+  if old.valid_until is distinct from new.valid_until then
+    v_changes := v_changes || jsonb_build_object('valid_until', jsonb_build_object(
+      'old', old.valid_until,
+      'new', new.valid_until
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.granted_by is distinct from new.granted_by then
+    v_changes := v_changes || jsonb_build_object('granted_by', jsonb_build_object(
+      'old', old.granted_by,
+      'new', new.granted_by
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('billing.entitlements.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('billing.entitlements.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'billing.entitlements', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_billing_entitlements() OWNER TO postgres;
 
 --
 -- Name: record_lms_assignable_roles(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -2075,6 +2253,97 @@ $$;
 ALTER FUNCTION audit.record_lms_course_categories() OWNER TO postgres;
 
 --
+-- Name: record_lms_course_prerequisites(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_course_prerequisites() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.prerequisite_course_id is distinct from new.prerequisite_course_id then
+    v_changes := v_changes || jsonb_build_object('prerequisite_course_id', jsonb_build_object(
+      'old', old.prerequisite_course_id,
+      'new', new.prerequisite_course_id
+    ));
+  end if;
+  if old.min_completion_percentage is distinct from new.min_completion_percentage then
+    v_changes := v_changes || jsonb_build_object('min_completion_percentage', jsonb_build_object(
+      'old', old.min_completion_percentage,
+      'new', new.min_completion_percentage
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.course_prerequisites', concat_ws(',', old.course_id, old.prerequisite_course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_course_prerequisites() OWNER TO postgres;
+
+--
 -- Name: record_lms_course_reviews(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -2552,8 +2821,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
+  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.enrollment_opens_at, old.enrollment_closes_at, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.enrollment_opens_at, new.enrollment_closes_at, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
   then
     return null;
   end if;
@@ -2666,6 +2935,18 @@ begin
       'new', case when octet_length(new.self_enrollment) > 8000 then audit.shorten(to_jsonb(new.self_enrollment)) else to_jsonb(new.self_enrollment) end
     ));
   end if;
+  if old.enrollment_opens_at is distinct from new.enrollment_opens_at then
+    v_changes := v_changes || jsonb_build_object('enrollment_opens_at', jsonb_build_object(
+      'old', old.enrollment_opens_at,
+      'new', new.enrollment_opens_at
+    ));
+  end if;
+  if old.enrollment_closes_at is distinct from new.enrollment_closes_at then
+    v_changes := v_changes || jsonb_build_object('enrollment_closes_at', jsonb_build_object(
+      'old', old.enrollment_closes_at,
+      'new', new.enrollment_closes_at
+    ));
+  end if;
   if old.is_sequential is distinct from new.is_sequential then
     v_changes := v_changes || jsonb_build_object('is_sequential', jsonb_build_object(
       'old', old.is_sequential,
@@ -2774,6 +3055,133 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_enrollment_requests(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_enrollment_requests() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.message is distinct from new.message then
+    v_changes := v_changes || jsonb_build_object('message', jsonb_build_object(
+      'old', audit.hash_personal('lms.enrollment_requests.message', to_jsonb(old.message)),
+      'new', audit.hash_personal('lms.enrollment_requests.message', to_jsonb(new.message))
+    ));
+  end if;
+  if old.requested_at is distinct from new.requested_at then
+    v_changes := v_changes || jsonb_build_object('requested_at', jsonb_build_object(
+      'old', old.requested_at,
+      'new', new.requested_at
+    ));
+  end if;
+  if old.decided_at is distinct from new.decided_at then
+    v_changes := v_changes || jsonb_build_object('decided_at', jsonb_build_object(
+      'old', old.decided_at,
+      'new', new.decided_at
+    ));
+  end if;
+  if old.decided_by is distinct from new.decided_by then
+    v_changes := v_changes || jsonb_build_object('decided_by', jsonb_build_object(
+      'old', old.decided_by,
+      'new', new.decided_by
+    ));
+  end if;
+  if old.decision_reason is distinct from new.decision_reason then
+    v_changes := v_changes || jsonb_build_object('decision_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.enrollment_requests.decision_reason', to_jsonb(old.decision_reason)),
+      'new', audit.hash_personal('lms.enrollment_requests.decision_reason', to_jsonb(new.decision_reason))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.enrollment_requests', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_enrollment_requests() OWNER TO postgres;
 
 --
 -- Name: record_lms_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3118,6 +3526,248 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_invitations() OWNER TO postgres;
+
+--
+-- Name: record_lms_learning_path_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_learning_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.path_id is distinct from new.path_id then
+    v_changes := v_changes || jsonb_build_object('path_id', jsonb_build_object(
+      'old', old.path_id,
+      'new', new.path_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.order_index is distinct from new.order_index then
+    v_changes := v_changes || jsonb_build_object('order_index', jsonb_build_object(
+      'old', old.order_index,
+      'new', new.order_index
+    ));
+  end if;
+  if old.is_required is distinct from new.is_required then
+    v_changes := v_changes || jsonb_build_object('is_required', jsonb_build_object(
+      'old', old.is_required,
+      'new', new.is_required
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.learning_path_courses', concat_ws(',', old.tenant_id, old.path_id, old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_learning_path_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_learning_paths(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_learning_paths() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.slug is distinct from new.slug then
+    v_changes := v_changes || jsonb_build_object('slug', jsonb_build_object(
+      'old', case when octet_length(old.slug) > 8000 then audit.shorten(to_jsonb(old.slug)) else to_jsonb(old.slug) end,
+      'new', case when octet_length(new.slug) > 8000 then audit.shorten(to_jsonb(new.slug)) else to_jsonb(new.slug) end
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.is_ordered is distinct from new.is_ordered then
+    v_changes := v_changes || jsonb_build_object('is_ordered', jsonb_build_object(
+      'old', old.is_ordered,
+      'new', new.is_ordered
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.visibility is distinct from new.visibility then
+    v_changes := v_changes || jsonb_build_object('visibility', jsonb_build_object(
+      'old', case when octet_length(old.visibility) > 8000 then audit.shorten(to_jsonb(old.visibility)) else to_jsonb(old.visibility) end,
+      'new', case when octet_length(new.visibility) > 8000 then audit.shorten(to_jsonb(new.visibility)) else to_jsonb(new.visibility) end
+    ));
+  end if;
+  if old.thumbnail_url is distinct from new.thumbnail_url then
+    v_changes := v_changes || jsonb_build_object('thumbnail_url', jsonb_build_object(
+      'old', case when octet_length(old.thumbnail_url) > 8000 then audit.shorten(to_jsonb(old.thumbnail_url)) else to_jsonb(old.thumbnail_url) end,
+      'new', case when octet_length(new.thumbnail_url) > 8000 then audit.shorten(to_jsonb(new.thumbnail_url)) else to_jsonb(new.thumbnail_url) end
+    ));
+  end if;
+  if old.published_at is distinct from new.published_at then
+    v_changes := v_changes || jsonb_build_object('published_at', jsonb_build_object(
+      'old', old.published_at,
+      'new', new.published_at
+    ));
+  end if;
+  if old.deleted_at is distinct from new.deleted_at then
+    v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_object(
+      'old', old.deleted_at,
+      'new', new.deleted_at
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.learning_paths', concat_ws(',', old.id),
+    case when old.deleted_at is null and new.deleted_at is not null then 'DELETE' when old.deleted_at is not null and new.deleted_at is null then 'RESTORE' else 'UPDATE' end,
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_learning_paths() OWNER TO postgres;
 
 --
 -- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -4116,6 +4766,157 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_path_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_path_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.tenant_id, old.path_id, old.user_id, old.unit_id, old.status, old.source, old.enrolled_by, old.due_at, old.enrolled_at, old.started_at, old.completed_at, old.dropped_at, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.path_id, new.user_id, new.unit_id, new.status, new.source, new.enrolled_by, new.due_at, new.enrolled_at, new.started_at, new.completed_at, new.dropped_at, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.path_id is distinct from new.path_id then
+    v_changes := v_changes || jsonb_build_object('path_id', jsonb_build_object(
+      'old', old.path_id,
+      'new', new.path_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.source is distinct from new.source then
+    v_changes := v_changes || jsonb_build_object('source', jsonb_build_object(
+      'old', case when octet_length(old.source) > 8000 then audit.shorten(to_jsonb(old.source)) else to_jsonb(old.source) end,
+      'new', case when octet_length(new.source) > 8000 then audit.shorten(to_jsonb(new.source)) else to_jsonb(new.source) end
+    ));
+  end if;
+  if old.enrolled_by is distinct from new.enrolled_by then
+    v_changes := v_changes || jsonb_build_object('enrolled_by', jsonb_build_object(
+      'old', old.enrolled_by,
+      'new', new.enrolled_by
+    ));
+  end if;
+  if old.due_at is distinct from new.due_at then
+    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
+      'old', old.due_at,
+      'new', new.due_at
+    ));
+  end if;
+  if old.enrolled_at is distinct from new.enrolled_at then
+    v_changes := v_changes || jsonb_build_object('enrolled_at', jsonb_build_object(
+      'old', old.enrolled_at,
+      'new', new.enrolled_at
+    ));
+  end if;
+  if old.started_at is distinct from new.started_at then
+    v_changes := v_changes || jsonb_build_object('started_at', jsonb_build_object(
+      'old', old.started_at,
+      'new', new.started_at
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.dropped_at is distinct from new.dropped_at then
+    v_changes := v_changes || jsonb_build_object('dropped_at', jsonb_build_object(
+      'old', old.dropped_at,
+      'new', new.dropped_at
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.path_enrollments', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_path_enrollments() OWNER TO postgres;
 
 --
 -- Name: record_lms_progress_corrections(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -5966,6 +6767,132 @@ $_$;
 ALTER FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) OWNER TO postgres;
 
 --
+-- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.uuid_v7() RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  microseconds constant bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+  random constant bytea := uuid_send(gen_random_uuid());
+begin
+  -- RFC 9562, method 3: 48 bits of milliseconds, version, 12 bits of sub-millisecond fraction, variant, random.
+  return encode(
+    substring(int8send(microseconds / 1000) from 3)
+    || substring(int4send(28672 + ((microseconds % 1000) * 4096 / 1000)::integer) from 3)
+    || set_byte(substring(random from 9), 0, (get_byte(random, 8) & 63) | 128),
+    'hex'
+  )::uuid;
+end
+$$;
+
+ALTER FUNCTION private.uuid_v7() OWNER TO postgres;
+
+--
+-- Name: FUNCTION uuid_v7(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.uuid_v7() IS 'A time-ordered UUID (version 7, RFC 9562) with sub-millisecond bits: rows that arrive in time order land on the same index pages.';
+
+--
+-- Name: entitlements; Type: TABLE; Schema: billing; Owner: postgres
+--
+
+CREATE TABLE billing.entitlements (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    course_id uuid,
+    source text NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    valid_until timestamp with time zone,
+    revoked_at timestamp with time zone,
+    granted_by uuid,
+    reason text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT entitlement_ends_after_it_begins CHECK ((valid_until > valid_from)),
+    CONSTRAINT entitlement_reason_is_short CHECK ((length(reason) <= 1000)),
+    CONSTRAINT entitlement_source_is_known CHECK ((source = ANY (ARRAY['purchase'::text, 'plan'::text, 'seat'::text, 'grant'::text])))
+);
+
+ALTER TABLE billing.entitlements OWNER TO postgres;
+
+--
+-- Name: TABLE entitlements; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON TABLE billing.entitlements IS 'The right of a person to take a course, or everything of a tenant, without paying now. Ending one keeps cycles that have begun; it decides about beginning.';
+
+--
+-- Name: COLUMN entitlements.course_id; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON COLUMN billing.entitlements.course_id IS 'Null: everything of the tenant.';
+
+--
+-- Name: COLUMN entitlements.valid_until; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON COLUMN billing.entitlements.valid_until IS 'Counts before then; null is without end.';
+
+--
+-- Name: grant_entitlement(uuid, uuid, uuid, timestamp with time zone, timestamp with time zone, text); Type: FUNCTION; Schema: billing; Owner: postgres
+--
+
+CREATE FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid DEFAULT NULL::uuid, p_valid_until timestamp with time zone DEFAULT NULL::timestamp with time zone, p_valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reason text DEFAULT NULL::text) RETURNS billing.entitlements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_wanted billing.entitlements;
+begin
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.user_id := p_user_id;
+  v_wanted.course_id := p_course_id;
+  v_wanted.valid_from := p_valid_from;
+  v_wanted.valid_until := p_valid_until;
+  v_wanted.reason := p_reason;
+  return private.grant_entitlement_to(v_wanted);
+end
+$$;
+
+ALTER FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text); Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) IS 'Lets a member take a course, or everything of the tenant, without paying. Takes billing.write in the whole tenant: 403. 404 person_not_found, course_not_found; 23514 entitlement_ends_after_it_begins.';
+
+--
+-- Name: revoke_entitlement(uuid, text); Type: FUNCTION; Schema: billing; Owner: postgres
+--
+
+CREATE FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text DEFAULT NULL::text) RETURNS billing.entitlements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's entitlement does not exist for them.
+  if not exists (select from billing.entitlements e where e.id = p_entitlement_id) then
+    perform private.fail('entitlement_not_found', 'There is no such entitlement.', 404);
+  end if;
+  return private.revoke_entitlement_of(p_entitlement_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_entitlement(p_entitlement_id uuid, p_reason text); Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) IS 'Ends an entitlement now; revoking again changes nothing. Takes billing.write in the whole tenant: 403. 404 entitlement_not_found.';
+
+--
 -- Name: accept_invitation(text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -6009,6 +6936,8 @@ CREATE TABLE lms.courses (
     max_attempts integer,
     capacity integer,
     self_enrollment text DEFAULT 'open'::text NOT NULL,
+    enrollment_opens_at timestamp with time zone,
+    enrollment_closes_at timestamp with time zone,
     is_sequential boolean DEFAULT false NOT NULL,
     is_featured boolean DEFAULT false NOT NULL,
     thumbnail_url private.web_address,
@@ -6036,6 +6965,7 @@ END) STORED,
     CONSTRAINT course_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
     CONSTRAINT course_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text, 'private'::text]))),
     CONSTRAINT currency_is_an_iso_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT enrollment_opens_before_it_closes CHECK ((enrollment_opens_at < enrollment_closes_at)),
     CONSTRAINT estimated_minutes_are_positive CHECK ((estimated_minutes > 0)),
     CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
     CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
@@ -6085,6 +7015,18 @@ COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may beg
 COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
 
 --
+-- Name: COLUMN courses.enrollment_opens_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_opens_at IS 'Learners enrol themselves from then on; null is at any time.';
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves before then; null is at any time.';
+
+--
 -- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
@@ -6125,290 +7067,80 @@ ALTER FUNCTION lms.archive_course(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_course(p_course_id uuid) IS 'Closes a course to new enrolment and takes it off the catalogue for good; those enrolled keep it.';
 
 --
--- Name: check_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+-- Name: learning_paths; Type: TABLE; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.check_course(p_course_id uuid) RETURNS SETOF lms.course_finding
-    LANGUAGE plpgsql STABLE ROWS 5
+CREATE TABLE lms.learning_paths (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    slug private.slug NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    language private.locale DEFAULT 'en'::text NOT NULL,
+    is_ordered boolean DEFAULT true NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    visibility text DEFAULT 'restricted'::text NOT NULL,
+    thumbnail_url private.web_address,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT path_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT path_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT path_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
+    CONSTRAINT path_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text])))
+);
+
+ALTER TABLE lms.learning_paths OWNER TO postgres;
+
+--
+-- Name: TABLE learning_paths; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.learning_paths IS 'Courses that belong together, with a completion of their own.';
+
+--
+-- Name: COLUMN learning_paths.is_ordered; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_paths.is_ordered IS 'True: people are enrolled in one required course after the other. False: in all of them at once.';
+
+--
+-- Name: COLUMN learning_paths.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_paths.status IS 'Changed by publish_learning_path and archive_learning_path, never by writing the row.';
+
+--
+-- Name: COLUMN learning_paths.created_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_paths.created_by IS 'Who edits it, beside those with catalog.write.';
+
+--
+-- Name: archive_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.archive_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
-  perform private.require_course(p_course_id);
-  return query select * from private.check_course_for_caller(p_course_id);
-end
-$$;
-
-ALTER FUNCTION lms.check_course(p_course_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION check_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.check_course(p_course_id uuid) IS 'What would keep the draft from being published (faults), and what looks like an oversight (warnings), all at once. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
-
---
--- Name: check_enrollment_eligibility(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.enrollment_eligibility
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_reasons lms.eligibility_reason[];
-begin
-  if not exists (select from lms.courses c where c.id = p_course_id) then
-    perform private.fail('course_not_found', 'There is no such course.', 404);
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
   end if;
-  select coalesce(array_agg(r), '{}') into v_reasons
-  from private.enrollment_obstacles_for_caller(p_course_id, coalesce(p_user_id, (select auth.uid()))) r;
-  return (cardinality(v_reasons) = 0, v_reasons)::lms.enrollment_eligibility;
+  return private.set_path_status(p_path_id, 'archived');
 end
 $$;
 
-ALTER FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+ALTER FUNCTION lms.archive_learning_path(p_path_id uuid) OWNER TO postgres;
 
 --
--- Name: FUNCTION check_enrollment_eligibility(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: FUNCTION archive_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) IS 'May this person be enrolled? All reasons against at once: {eligible, reasons: [{code, message, details}]}. Without p_user_id: may the caller enrol? 404 course_not_found; 403 for people one may not enrol.';
-
---
--- Name: complete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.complete_lesson(p_lesson_id uuid) RETURNS lms.progress_receipt
-    LANGUAGE sql
-    SET search_path TO ''
-    AS $$
-  select lms.record_progress(p_lesson_id, 100)
-$$;
-
-ALTER FUNCTION lms.complete_lesson(p_lesson_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.complete_lesson(p_lesson_id uuid) IS 'record_progress with 100 percent.';
-
---
--- Name: correct_progress(uuid, uuid, numeric, text); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) RETURNS lms.progress_receipt
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_receipt lms.progress_receipt;
-begin
-  -- Read as the caller: somebody else's enrolment does not exist for them.
-  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
-    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
-  elsif p_progress_percentage is null or not p_progress_percentage between 0 and 100 then
-    perform private.fail(
-      'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
-      jsonb_build_object('field', 'p_progress_percentage')
-    );
-  elsif coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
-    perform private.fail('invalid_reason', 'A correction takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason'));
-  end if;
-  perform private.correct_progress_of(p_enrollment_id, p_lesson_id, p_progress_percentage, p_reason);
-
-  select e.id, p.lesson_id, p.status, p.progress_percentage, e.status, e.progress_percentage, e.items_done, e.items_total
-  into v_receipt
-  from lms.enrollments e
-  join lms.lesson_progress p on p.enrollment_id = e.id and p.lesson_id = p_lesson_id
-  where e.id = p_enrollment_id;
-  return v_receipt;
-end
-$$;
-
-ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) OWNER TO postgres;
-
---
--- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
-
---
--- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text DEFAULT NULL::text, p_time_zone text DEFAULT 'UTC'::text, p_locale text DEFAULT 'en'::text) RETURNS lms.issued_invitation
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_tenant lms.tenants;
-begin
-  v_tenant.slug := p_slug;
-  v_tenant.name := p_name;
-  v_tenant.domain := p_domain;
-  v_tenant.time_zone := p_time_zone;
-  v_tenant.locale := p_locale;
-  return private.found_tenant(v_tenant, p_admin_email);
-end
-$$;
-
-ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) OWNER TO postgres;
-
---
--- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
-
---
--- Name: delete_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.delete_block(p_block_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if not exists (select from lms.lesson_blocks b where b.id = p_block_id) then
-    perform private.fail('block_not_found', 'There is no such block.', 404);
-  end if;
-  perform private.delete_part('block', p_block_id);
-end
-$$;
-
-ALTER FUNCTION lms.delete_block(p_block_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION delete_block(p_block_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.delete_block(p_block_id uuid) IS 'Takes a block out of the draft; published versions keep it. 404 block_not_found; 403 as delete_module.';
-
---
--- Name: delete_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.delete_course(p_course_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_course(p_course_id);
-  perform private.delete_course_of(p_course_id);
-end
-$$;
-
-ALTER FUNCTION lms.delete_course(p_course_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION delete_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.delete_course(p_course_id uuid) IS 'Takes a course away; what people did in it stays on record, and restore_course brings it back. 404 course_not_found; 403 when the caller is neither staff of it nor holds catalog.write; 409 course_in_use {open_enrollments}.';
-
---
--- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.delete_lesson(p_lesson_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if not exists (select from lms.lessons l where l.id = p_lesson_id) then
-    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
-  end if;
-  perform private.delete_part('lesson', p_lesson_id);
-end
-$$;
-
-ALTER FUNCTION lms.delete_lesson(p_lesson_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.delete_lesson(p_lesson_id uuid) IS 'Takes a lesson and its blocks out of the draft; published versions keep them. 404 lesson_not_found; 403 as delete_module.';
-
---
--- Name: delete_module(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.delete_module(p_module_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if not exists (select from lms.modules m where m.id = p_module_id) then
-    perform private.fail('module_not_found', 'There is no such module.', 404);
-  end if;
-  perform private.delete_part('module', p_module_id);
-end
-$$;
-
-ALTER FUNCTION lms.delete_module(p_module_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION delete_module(p_module_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.delete_module(p_module_id uuid) IS 'Takes a module, its lessons and their blocks out of the draft; published versions keep them. restore_module brings all of it back. 404 module_not_found; 403 when the caller is neither staff of the course nor holds catalog.write.';
-
---
--- Name: duplicate_course(uuid, uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid DEFAULT NULL::uuid, p_slug text DEFAULT NULL::text, p_title text DEFAULT NULL::text) RETURNS lms.courses
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_course(p_course_id);
-  return private.duplicate_course_of(
-    p_course_id, coalesce(p_tenant_id, (select c.tenant_id from lms.courses c where c.id = p_course_id)), p_slug, p_title
-  );
-end
-$$;
-
-ALTER FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) OWNER TO postgres;
-
---
--- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) IS 'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its instructor. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
-
---
--- Name: uuid_v7(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.uuid_v7() RETURNS uuid
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  microseconds constant bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
-  random constant bytea := uuid_send(gen_random_uuid());
-begin
-  -- RFC 9562, method 3: 48 bits of milliseconds, version, 12 bits of sub-millisecond fraction, variant, random.
-  return encode(
-    substring(int8send(microseconds / 1000) from 3)
-    || substring(int4send(28672 + ((microseconds % 1000) * 4096 / 1000)::integer) from 3)
-    || set_byte(substring(random from 9), 0, (get_byte(random, 8) & 63) | 128),
-    'hex'
-  )::uuid;
-end
-$$;
-
-ALTER FUNCTION private.uuid_v7() OWNER TO postgres;
-
---
--- Name: FUNCTION uuid_v7(); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.uuid_v7() IS 'A time-ordered UUID (version 7, RFC 9562) with sub-millisecond bits: rows that arrive in time order land on the same index pages.';
+COMMENT ON FUNCTION lms.archive_learning_path(p_path_id uuid) IS 'Closes a path to new enrolment; those on it keep it.';
 
 --
 -- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
@@ -6512,6 +7244,436 @@ COMMENT ON COLUMN lms.enrollments.progress_percentage IS 'trunc(100 * items_done
 COMMENT ON COLUMN lms.enrollments.current_lesson_id IS 'The lesson last worked on.';
 
 --
+-- Name: change_enrollment(uuid, text, timestamp with time zone, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text DEFAULT NULL::text, p_due_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_change_due_at boolean DEFAULT false) RETURNS lms.enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  if not found then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  end if;
+  if p_change_due_at then
+    update lms.enrollments e set due_at = p_due_at where e.id = p_enrollment_id returning * into v_enrollment;
+    if not found then
+      raise insufficient_privilege using message = 'Due dates are set by staff.';
+    end if;
+  end if;
+  if p_status is not null then
+    v_enrollment := lms.set_enrollment_status(p_enrollment_id, p_status);
+  end if;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) IS 'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 enrollment_not_found; 403 without rights; 409 transition_not_allowed; 422 invalid_status.';
+
+--
+-- Name: check_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.check_course(p_course_id uuid) RETURNS SETOF lms.course_finding
+    LANGUAGE plpgsql STABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return query select * from private.check_course_for_caller(p_course_id);
+end
+$$;
+
+ALTER FUNCTION lms.check_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION check_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.check_course(p_course_id uuid) IS 'What would keep the draft from being published (faults), and what looks like an oversight (warnings), all at once. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
+
+--
+-- Name: check_enrollment_eligibility(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.enrollment_eligibility
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_reasons lms.eligibility_reason[];
+begin
+  if not exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+  select coalesce(array_agg(r), '{}') into v_reasons
+  from private.enrollment_obstacles_for_caller(p_course_id, coalesce(p_user_id, (select auth.uid()))) r;
+  return (cardinality(v_reasons) = 0, v_reasons)::lms.enrollment_eligibility;
+end
+$$;
+
+ALTER FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION check_enrollment_eligibility(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) IS 'May this person be enrolled? All reasons against at once: {eligible, reasons: [{code, message, details}]}. Without p_user_id: may the caller enrol? 404 course_not_found; 403 for people one may not enrol.';
+
+--
+-- Name: complete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.complete_lesson(p_lesson_id uuid) RETURNS lms.progress_receipt
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select lms.record_progress(p_lesson_id, 100)
+$$;
+
+ALTER FUNCTION lms.complete_lesson(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.complete_lesson(p_lesson_id uuid) IS 'record_progress with 100 percent.';
+
+--
+-- Name: continue_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.continue_path(p_path_id uuid) RETURNS lms.path_standing
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := (select auth.uid());
+  v_courses uuid[];
+  v_obstacles jsonb;
+begin
+  if v_user_id is null then
+    perform private.fail('user_required', 'Sign in to go on.', 400);
+  end if;
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  -- Completed: there is nothing to go on with.
+  if not exists (
+    select
+    from lms.path_enrollments e
+    where e.path_id = p_path_id and e.user_id = v_user_id and e.status in ('enrolled', 'in_progress')
+  ) and exists (
+    select from lms.path_enrollments e where e.path_id = p_path_id and e.user_id = v_user_id and e.status = 'completed'
+  ) then
+    return private.read_path(p_path_id, v_user_id);
+  end if;
+  v_courses := private.prepare_path(p_path_id, v_user_id, null, false);
+  v_obstacles := private.enter_path_courses(v_courses, v_user_id);
+  v_obstacles := private.settle_path(p_path_id, v_user_id, v_obstacles);
+  return private.read_path(p_path_id, v_user_id, v_obstacles);
+end
+$$;
+
+ALTER FUNCTION lms.continue_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION continue_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.continue_path(p_path_id uuid) IS 'Enrols the caller in the required courses of their path that are open now, and returns where they stand. 404 path_not_found, path_enrollment_not_found; 409 not_eligible.';
+
+--
+-- Name: correct_progress(uuid, uuid, numeric, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) RETURNS lms.progress_receipt
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_receipt lms.progress_receipt;
+begin
+  -- Read as the caller: somebody else's enrolment does not exist for them.
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  elsif p_progress_percentage is null or not p_progress_percentage between 0 and 100 then
+    perform private.fail(
+      'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
+      jsonb_build_object('field', 'p_progress_percentage')
+    );
+  elsif coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail('invalid_reason', 'A correction takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason'));
+  end if;
+  perform private.correct_progress_of(p_enrollment_id, p_lesson_id, p_progress_percentage, p_reason);
+
+  select e.id, p.lesson_id, p.status, p.progress_percentage, e.status, e.progress_percentage, e.items_done, e.items_total
+  into v_receipt
+  from lms.enrollments e
+  join lms.lesson_progress p on p.enrollment_id = e.id and p.lesson_id = p_lesson_id
+  where e.id = p_enrollment_id;
+  return v_receipt;
+end
+$$;
+
+ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
+
+--
+-- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text DEFAULT NULL::text, p_time_zone text DEFAULT 'UTC'::text, p_locale text DEFAULT 'en'::text) RETURNS lms.issued_invitation
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant lms.tenants;
+begin
+  v_tenant.slug := p_slug;
+  v_tenant.name := p_name;
+  v_tenant.domain := p_domain;
+  v_tenant.time_zone := p_time_zone;
+  v_tenant.locale := p_locale;
+  return private.found_tenant(v_tenant, p_admin_email);
+end
+$$;
+
+ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
+
+--
+-- Name: enrollment_requests; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.enrollment_requests (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    status text NOT NULL,
+    message text,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    decided_at timestamp with time zone,
+    decided_by uuid,
+    decision_reason text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT decision_reason_is_short CHECK ((length(decision_reason) <= 1000)),
+    CONSTRAINT enrollment_request_is_decided_once_it_has_ended CHECK (((status = ANY (ARRAY['pending'::text, 'waiting'::text])) OR (decided_at IS NOT NULL))),
+    CONSTRAINT enrollment_request_message_is_short CHECK ((length(message) <= 1000)),
+    CONSTRAINT enrollment_request_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'waiting'::text, 'enrolled'::text, 'declined'::text, 'withdrawn'::text])))
+);
+
+ALTER TABLE lms.enrollment_requests OWNER TO postgres;
+
+--
+-- Name: TABLE enrollment_requests; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.enrollment_requests IS 'pending: staff has yet to decide; waiting: let in, but all seats are taken. Served in the order of requested_at.';
+
+--
+-- Name: COLUMN enrollment_requests.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollment_requests.unit_id IS 'The person''s unit when they asked: who decides there sees the request.';
+
+--
+-- Name: COLUMN enrollment_requests.decided_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.enrollment_requests.decided_by IS 'Null where the system decided.';
+
+--
+-- Name: decide_enrollment_request(uuid, boolean, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text DEFAULT NULL::text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: a request that they do not see does not exist for them.
+  if not exists (select from lms.enrollment_requests r where r.id = p_request_id) then
+    perform private.fail('request_not_found', 'There is no such request.', 404);
+  elsif p_approve is null then
+    perform private.fail('decision_required', 'Say true or false.', 422, jsonb_build_object('field', 'p_approve'));
+  end if;
+  return private.decide_request(p_request_id, p_approve, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) IS 'Lets somebody in, or not: enrolled, or waiting while all seats are taken or others wait before them. By staff of the course, or with enrollments.write in the person''s scope. 404 request_not_found; 403 own_request, 42501; 409 request_is_closed, not_eligible; 422 decision_required.';
+
+--
+-- Name: delete_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_block(p_block_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.lesson_blocks b where b.id = p_block_id) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+  perform private.delete_part('block', p_block_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_block(p_block_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_block(p_block_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_block(p_block_id uuid) IS 'Takes a block out of the draft; published versions keep it. 404 block_not_found; 403 as delete_module.';
+
+--
+-- Name: delete_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_course(p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  perform private.delete_course_of(p_course_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_course(p_course_id uuid) IS 'Takes a course away; what people did in it stays on record, and restore_course brings it back. 404 course_not_found; 403 when the caller is neither staff of it nor holds catalog.write; 409 course_in_use {open_enrollments}.';
+
+--
+-- Name: delete_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.learning_paths p where p.id = p_path_id) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  return private.set_path_deleted(p_path_id, true);
+end
+$$;
+
+ALTER FUNCTION lms.delete_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+
+--
+-- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_lesson(p_lesson_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.lessons l where l.id = p_lesson_id) then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  end if;
+  perform private.delete_part('lesson', p_lesson_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_lesson(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_lesson(p_lesson_id uuid) IS 'Takes a lesson and its blocks out of the draft; published versions keep them. 404 lesson_not_found; 403 as delete_module.';
+
+--
+-- Name: delete_module(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.delete_module(p_module_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.modules m where m.id = p_module_id) then
+    perform private.fail('module_not_found', 'There is no such module.', 404);
+  end if;
+  perform private.delete_part('module', p_module_id);
+end
+$$;
+
+ALTER FUNCTION lms.delete_module(p_module_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION delete_module(p_module_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.delete_module(p_module_id uuid) IS 'Takes a module, its lessons and their blocks out of the draft; published versions keep them. restore_module brings all of it back. 404 module_not_found; 403 when the caller is neither staff of the course nor holds catalog.write.';
+
+--
+-- Name: duplicate_course(uuid, uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid DEFAULT NULL::uuid, p_slug text DEFAULT NULL::text, p_title text DEFAULT NULL::text) RETURNS lms.courses
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return private.duplicate_course_of(
+    p_course_id, coalesce(p_tenant_id, (select c.tenant_id from lms.courses c where c.id = p_course_id)), p_slug, p_title
+  );
+end
+$$;
+
+ALTER FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) IS 'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its instructor. Within a tenant it keeps categories and tags. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
+
+--
 -- Name: enroll(uuid, uuid, timestamp with time zone, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -6563,6 +7725,41 @@ ALTER FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp w
 --
 
 COMMENT ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) IS 'Enrols the caller, or with rights somebody else, and returns the enrolment. The same idempotency key gives the same answer. 404 course_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights; 422 idempotency_key_reused.';
+
+--
+-- Name: enroll_in_path(uuid, uuid, timestamp with time zone); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_due_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS lms.path_standing
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+  v_courses uuid[];
+  v_obstacles jsonb;
+begin
+  if v_user_id is null then
+    perform private.fail('user_required', 'Nobody to enrol: sign in, or name the learner.', 400);
+  end if;
+  -- Read as the caller: a path that they cannot see does not exist for them.
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  v_courses := private.prepare_path(p_path_id, v_user_id, p_due_at, true);
+  v_obstacles := private.enter_path_courses(v_courses, v_user_id);
+  v_obstacles := private.settle_path(p_path_id, v_user_id, v_obstacles);
+  return private.read_path(p_path_id, v_user_id, v_obstacles);
+end
+$$;
+
+ALTER FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) IS 'Puts the caller, or with enrollments.write somebody else, on a path, enrols them in the required courses that are open now, and returns where they stand; each course says what kept one out of it. Doing it again changes nothing. 404 path_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights.';
 
 --
 -- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -6951,6 +8148,27 @@ ALTER FUNCTION lms.get_invitation(p_token text) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_invitation(p_token text) IS 'Who invites to what, for the page that a link leads to, also before signing up. 404 invitation_not_found.';
 
 --
+-- Name: get_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_learning_path(p_path_id uuid) RETURNS lms.path_standing
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.read_path(p_path_id, (select auth.uid()));
+end
+$$;
+
+ALTER FUNCTION lms.get_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_learning_path(p_path_id uuid) IS 'A path with its courses in order, and where the caller stands in it, in one call. 404 path_not_found.';
+
+--
 -- Name: get_lesson(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7213,6 +8431,111 @@ ALTER FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id
 COMMENT ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) IS 'Invites an address, or renews its open invitation: a new token and a new term (tenants.invitation_valid_days). Needs members.write for the unit, and the right to give the role there. The token is returned this once; it goes into the link that the person receives. 404 tenant_not_found, unit_not_found, role_not_found; 403 role_not_grantable; 409 already_a_member, already_invited, unit_archived.';
 
 --
+-- Name: path_enrollments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.path_enrollments (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    path_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    status text DEFAULT 'enrolled'::text NOT NULL,
+    source text DEFAULT 'self'::text NOT NULL,
+    enrolled_by uuid,
+    due_at timestamp with time zone,
+    enrolled_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    dropped_at timestamp with time zone,
+    items_total integer DEFAULT 0 NOT NULL,
+    items_done integer DEFAULT 0 NOT NULL,
+    progress_percentage numeric(5,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (items_total = 0) THEN (0)::numeric
+    ELSE trunc(((100.0 * (items_done)::numeric) / (items_total)::numeric), 2)
+END) STORED NOT NULL,
+    advance_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT path_counters_are_in_range CHECK (((items_done >= 0) AND (items_done <= items_total))),
+    CONSTRAINT path_enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text]))),
+    CONSTRAINT path_status_is_known_and_its_dates_follow CHECK ((
+CASE status
+    WHEN 'enrolled'::text THEN (started_at IS NULL)
+    WHEN 'in_progress'::text THEN (started_at IS NOT NULL)
+    WHEN 'completed'::text THEN ((started_at IS NOT NULL) AND (completed_at >= enrolled_at) AND (items_done = items_total))
+    WHEN 'dropped'::text THEN true
+    ELSE false
+END AND ((status = 'completed'::text) = (completed_at IS NOT NULL)) AND ((status = 'dropped'::text) = (dropped_at IS NOT NULL))))
+);
+
+ALTER TABLE lms.path_enrollments OWNER TO postgres;
+
+--
+-- Name: TABLE path_enrollments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.path_enrollments IS 'Somebody on their way through a path. Written by enroll_in_path and leave_path; counted from completed courses.';
+
+--
+-- Name: COLUMN path_enrollments.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.unit_id IS 'Org unit at the time: an open one moves along with the person, a finished one stays.';
+
+--
+-- Name: COLUMN path_enrollments.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.status IS 'enrolled; in_progress once a required course is done; completed once all are; dropped by leave_path.';
+
+--
+-- Name: COLUMN path_enrollments.items_total; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.items_total IS 'Required courses of the path.';
+
+--
+-- Name: COLUMN path_enrollments.items_done; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.items_done IS 'Those that the person has completed, whenever that was.';
+
+--
+-- Name: COLUMN path_enrollments.advance_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.path_enrollments.advance_at IS 'When the job enrols in what is open then; null when nothing is to be done.';
+
+--
+-- Name: leave_path(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.path_enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+begin
+  -- Read as the caller: somebody else's way does not exist for them.
+  if not exists (select from lms.path_enrollments e where e.path_id = p_path_id and e.user_id = v_user_id) then
+    perform private.fail('path_enrollment_not_found', 'The person is not on this path.', 404);
+  end if;
+  return private.drop_path(p_path_id, v_user_id);
+end
+$$;
+
+ALTER FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION leave_path(p_path_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) IS 'Takes the caller, or with enrollments.write somebody else, off a path; enrolments in its courses stay. 404 path_enrollment_not_found; 409 transition_not_allowed once it is completed; 403 without rights.';
+
+--
 -- Name: leave_tenant(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7418,6 +8741,30 @@ ALTER FUNCTION lms.publish_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.publish_course(p_course_id uuid) IS 'Freezes the draft as a version, unless nothing has changed since the latest one, and opens the course to enrolment. Those enrolled keep their version: migrate_enrollments moves them. Lists all faults at once: 409 not_publishable, details = [{code, message, details}]. 404 course_not_found; 403 when the caller is neither staff of it nor allowed to publish.';
+
+--
+-- Name: publish_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.publish_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.learning_paths p where p.id = p_path_id and p.deleted_at is null) then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  return private.set_path_status(p_path_id, 'published');
+end
+$$;
+
+ALTER FUNCTION lms.publish_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION publish_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.publish_learning_path(p_path_id uuid) IS 'Makes a path visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message, course_id}]. 404 path_not_found; 403 when the caller is neither its author nor allowed to publish.';
 
 --
 -- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -7673,6 +9020,28 @@ ALTER FUNCTION lms.report_review(p_review_id uuid, p_reason text) OWNER TO postg
 COMMENT ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) IS 'Brings a review to the moderators, once per person: saying it again returns the first report. 404 review_not_found; 409 own_review; 422 reason_required.';
 
 --
+-- Name: request_enrollment(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.request_enrollment(p_course_id uuid, p_message text DEFAULT NULL::text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_course(p_course_id);
+  return private.request_enrollment_of_caller(p_course_id, p_message);
+end
+$$;
+
+ALTER FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION request_enrollment(p_course_id uuid, p_message text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) IS 'Asks to take a course. With nothing in the way the caller is enrolled at once (status enrolled); where staff has to approve, the request is pending; where only seats are missing, waiting. Asking again returns the same request. 404 course_not_found; 409 not_eligible with details = [{code, message, details}] when anything else is in the way.';
+
+--
 -- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -7815,6 +9184,27 @@ ALTER FUNCTION lms.restore_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.restore_course(p_course_id uuid) IS 'Brings back a course that was deleted. 404 course_not_found.';
+
+--
+-- Name: restore_learning_path(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.restore_learning_path(p_path_id uuid) RETURNS lms.learning_paths
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return private.set_path_deleted(p_path_id, false);
+end
+$$;
+
+ALTER FUNCTION lms.restore_learning_path(p_path_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION restore_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.restore_learning_path(p_path_id uuid) IS 'Brings a deleted path back as it was. By its author or with catalog.write. 404 path_not_found, for others as well.';
 
 --
 -- Name: lessons; Type: TABLE; Schema: lms; Owner: postgres
@@ -8107,6 +9497,157 @@ ALTER FUNCTION lms.unpublish_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.unpublish_course(p_course_id uuid) IS 'Takes a course off the catalogue while it is worked on; those enrolled keep it. 404 course_not_found; 403 as for publishing.';
+
+--
+-- Name: withdraw_enrollment_request(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.enrollment_requests r where r.id = p_request_id) then
+    perform private.fail('request_not_found', 'There is no such request.', 404);
+  end if;
+  return private.withdraw_request_of_caller(p_request_id);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_enrollment_request(p_request_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
+
+--
+-- Name: advance_learning_paths(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.advance_learning_paths(p_batch integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due uuid[];
+  v_pair record;
+  v_stuck uuid[] := '{}'::uuid[];
+  v_busy uuid[] := '{}'::uuid[];
+  v_done integer := 0;
+begin
+  v_due := array(select e.id from lms.path_enrollments e where e.advance_at <= now() order by e.advance_at, e.id limit p_batch);
+  for v_pair in
+    select e.id, e.tenant_id, e.user_id, e.enrolled_by, e.source, c.course_id
+    from lms.path_enrollments e
+    join lms.learning_paths p on p.id = e.path_id and p.deleted_at is null
+    cross join lateral unnest(private.open_path_courses(e.path_id, e.user_id)) as c (course_id)
+    where e.id = any (v_due) and e.status in ('enrolled', 'in_progress')
+    order by c.course_id, e.user_id
+  loop
+    perform from lms.memberships m
+    where m.tenant_id = v_pair.tenant_id and m.user_id = v_pair.user_id
+    for no key update skip locked;
+    if not found then
+      v_busy := v_busy || v_pair.id;
+      continue;
+    end if;
+    -- As admission does it: seats are counted under the course's lock.
+    perform from lms.courses c where c.id = v_pair.course_id and c.capacity is not null for no key update;
+    if exists (
+      select from private.enrollment_obstacles(v_pair.course_id, v_pair.user_id, v_pair.source = 'self')
+    ) then
+      v_stuck := v_stuck || v_pair.id;
+    else
+      insert into lms.enrollments (course_id, user_id, source, enrolled_by)
+      values (v_pair.course_id, v_pair.user_id, v_pair.source, v_pair.enrolled_by);
+      v_done := v_done + 1;
+    end if;
+  end loop;
+  update lms.path_enrollments e
+  set advance_at = case when e.id = any (v_stuck) then now() + interval '1 day' end
+  where e.id = any (v_due) and e.id <> all (v_busy);
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION advance_learning_paths(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
+
+--
+-- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fill_free_seats() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_request record;
+  v_full uuid[] := '{}'::uuid[];
+  v_reasons lms.eligibility_reason[];
+  v_done bigint := 0;
+begin
+  for v_request in
+    select r.id, r.course_id, r.user_id, r.tenant_id
+    from lms.enrollment_requests r
+    join lms.courses c on c.id = r.course_id and c.status = 'published' and c.deleted_at is null
+    where r.status = 'waiting' and (c.capacity is null or c.capacity > (
+      select count(*)
+      from lms.enrollments e
+      where e.course_id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
+        and (e.expires_at is null or e.expires_at > now())
+    ))
+    order by r.course_id, r.requested_at, r.id
+    limit 1000
+  loop
+    continue when v_request.course_id = any (v_full);
+    perform from lms.memberships m
+    where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
+    for no key update skip locked;
+    if not found and exists (
+      select from lms.memberships m where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
+    ) then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
+    perform from lms.courses c where c.id = v_request.course_id for no key update skip locked;
+    if not found then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
+
+    select array_agg(o) into v_reasons
+    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+    if exists (select from unnest(v_reasons) r where r.code = 'capacity_full') then
+      v_full := v_full || v_request.course_id;
+    elsif v_reasons is not null then
+      update lms.enrollment_requests r
+      set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
+      where r.id = v_request.id and r.status = 'waiting';
+      v_done := v_done + 1;
+    else
+      insert into lms.enrollments (course_id, user_id, source) values (v_request.course_id, v_request.user_id, 'self');
+      v_done := v_done + 1;
+    end if;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
+
+--
+-- Name: FUNCTION fill_free_seats(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
 -- Name: forget_idempotency_keys(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -8834,12 +10375,16 @@ begin
     new_row.enrolled_by := (select auth.uid());
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
-    if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to belong, as a guest; not the way back for somebody whose
-      -- membership has ended.
-      insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
-      on conflict (tenant_id, user_id) do nothing;
-    end if;
+  end if;
+
+  if v_course.visibility = 'public' and v_course.status = 'published' and (
+    (private.is_api_call() and v_self and v_course.self_enrollment = 'open')
+    or private.is_asking(v_course.id, new_row.user_id)
+  ) then
+    -- Enrolling in an open public course, or being let into one, is one of the ways to belong, as a guest; not the way back
+    -- for somebody whose membership has ended.
+    insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
+    on conflict (tenant_id, user_id) do nothing;
   end if;
 
   perform from lms.memberships m
@@ -8935,6 +10480,32 @@ $$;
 ALTER FUNCTION private.admit_invited() OWNER TO postgres;
 
 --
+-- Name: admit_to_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.admit_to_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and new.user_id = (select auth.uid()) and exists (
+    select
+    from lms.learning_paths p
+    where p.id = new.path_id and p.status = 'published' and p.visibility = 'public' and p.deleted_at is null
+  ) then
+    insert into lms.memberships (tenant_id, user_id, is_guest) values (new.tenant_id, new.user_id, true)
+    on conflict (tenant_id, user_id) do nothing;
+  end if;
+  select m.unit_id into new.unit_id
+  from lms.memberships m
+  where m.tenant_id = new.tenant_id and m.user_id = new.user_id;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.admit_to_path() OWNER TO postgres;
+
+--
 -- Name: advance_block_progress(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -8981,6 +10552,34 @@ end
 $$;
 
 ALTER FUNCTION private.advance_block_progress() OWNER TO postgres;
+
+--
+-- Name: advance_paths(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.advance_paths() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_ids uuid[];
+begin
+  if exists (select from lms.learning_path_courses c where c.course_id = new.course_id) then
+    v_ids := array(
+      select e.id
+      from lms.path_enrollments e
+      join lms.learning_path_courses c on c.path_id = e.path_id and c.course_id = new.course_id and c.is_required
+      where e.user_id = new.user_id and e.status in ('enrolled', 'in_progress')
+    );
+    if cardinality(v_ids) > 0 then
+      perform private.recount_path_enrollments(v_ids, false);
+    end if;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.advance_paths() OWNER TO postgres;
 
 --
 -- Name: advance_progress(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9307,6 +10906,33 @@ $$;
 ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: check_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_path_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call()
+    and not new.tenant_id = any (array(select private.tenants_where('catalog.write')))
+    and not new.course_id = any (array(select private.staffed_courses()))
+    and not exists (
+      select
+      from lms.courses c
+      where c.id = new.course_id and c.visibility <> 'private' and c.self_enrollment = 'open' and c.price = 0
+    )
+  then
+    raise insufficient_privilege using
+      message = 'A course that is not open to learners is put into a path by its staff, or with catalog.write.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_path_course() OWNER TO postgres;
+
+--
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9467,6 +11093,24 @@ $$;
 ALTER FUNCTION private.claim_idempotency_key(p_operation text, p_key text, p_request jsonb) OWNER TO postgres;
 
 --
+-- Name: claim_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.claim_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    new.created_by := (select auth.uid());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.claim_path() OWNER TO postgres;
+
+--
 -- Name: clean_name(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9481,6 +11125,24 @@ $$;
 ALTER FUNCTION private.clean_name(value text) OWNER TO postgres;
 
 --
+-- Name: close_enrollment_requests(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.close_enrollment_requests() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.enrollment_requests r
+  set status = 'enrolled', decided_at = now(), decided_by = new.enrolled_by
+  where r.course_id = new.course_id and r.user_id = new.user_id and r.status in ('pending', 'waiting');
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.close_enrollment_requests() OWNER TO postgres;
+
+--
 -- Name: closed_lessons(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9491,15 +11153,24 @@ CREATE FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid DE
 declare
   v_enrollment lms.enrollments;
   v_time_zone text;
+  v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  -- Once begun, a course is not closed by what its authors ask for later.
+  if v_enrollment.status = 'enrolled' then
+    select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
+    into v_courses
+    from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
+    where m.courses is not null;
+  end if;
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_enrollment.tenant_id;
 
   return query
-  select g.lesson_id, array_remove(array[g.prerequisites, g.release], null)
+  select g.lesson_id, array_remove(array[g.courses, g.prerequisites, g.release], null)
   from (
     select
       l.lesson_id,
+      case when v_courses.code is not null then v_courses end as courses,
       case when cardinality(missing.lessons) > 0 then (
         'prerequisite_unmet', 'Other lessons come first.', jsonb_build_object('lessons', to_jsonb(missing.lessons))
       )::lms.eligibility_reason end as prerequisites,
@@ -9521,13 +11192,16 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
-      and (l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null)
+      and (
+        l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
+        or v_courses.code is not null
+      )
       and not exists (
         select from lms.lesson_progress p
         where p.enrollment_id = p_enrollment_id and p.lesson_id = l.lesson_id and p.completed_at is not null
       )
   ) g
-  where g.prerequisites is not null or g.release is not null;
+  where g.courses is not null or g.prerequisites is not null or g.release is not null;
 end
 $$;
 
@@ -9537,7 +11211,7 @@ ALTER FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) OW
 -- Name: FUNCTION closed_lessons(p_enrollment_id uuid, p_lesson_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) IS 'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet {lessons: [{lesson_id, title}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
+COMMENT ON FUNCTION private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid) IS 'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet {lessons: [{lesson_id, title}]} or {courses: [{course_id, title, min_completion_percentage, percentage}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
 
 --
 -- Name: closed_lessons_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -9830,6 +11504,26 @@ $$;
 ALTER FUNCTION private.count_for_version() OWNER TO postgres;
 
 --
+-- Name: count_path_items(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select
+    count(*)::integer,
+    (count(*) filter (where exists (
+      select from lms.enrollments e where e.user_id = p_user_id and e.course_id = p.course_id and e.status = 'completed'
+    )))::integer
+  from lms.learning_path_courses p
+  join lms.courses c on c.id = p.course_id and c.deleted_at is null
+  where p.path_id = p_path_id and p.is_required
+$$;
+
+ALTER FUNCTION private.count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer) OWNER TO postgres;
+
+--
 -- Name: count_progress(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9894,6 +11588,37 @@ end
 $$;
 
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
+
+--
+-- Name: count_waiting_ahead(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_mine record;
+begin
+  select r.requested_at, r.id into v_mine
+  from lms.enrollment_requests r
+  where r.course_id = p_course_id and r.user_id = p_user_id and r.status = 'waiting';
+  return (
+    select count(*)
+    from lms.enrollment_requests r
+    where r.course_id = p_course_id and r.status = 'waiting' and r.user_id <> p_user_id
+      and (v_mine.id is null or (r.requested_at, r.id) < (v_mine.requested_at, v_mine.id))
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION count_waiting_ahead(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) IS 'How many wait for a seat before this person; all who wait, if they do not.';
 
 --
 -- Name: create_profile_of_login(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10032,6 +11757,71 @@ $$;
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
 
 --
+-- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_request lms.enrollment_requests;
+  v_reasons lms.eligibility_reason[];
+begin
+  select * into v_request from lms.enrollment_requests r where r.id = p_request_id;
+  if private.is_api_call() then
+    if v_request.user_id = (select auth.uid()) then
+      perform private.fail('own_request', 'Nobody decides about their own request.', 403);
+    elsif not coalesce(
+      private.may_enroll_others(v_request.tenant_id, v_request.course_id, v_request.user_id), false
+    ) then
+      raise insufficient_privilege using
+        message = 'Deciding takes enrollments.write in the person''s unit, or being staff of the course.';
+    end if;
+  end if;
+
+  perform from lms.memberships m
+  where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
+  for no key update;
+  perform from lms.courses c where c.id = v_request.course_id for no key update;
+  select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
+  if v_request.status not in ('pending', 'waiting') then
+    perform private.fail(
+      'request_is_closed', 'The request is no longer open.', 409, jsonb_build_object('status', v_request.status)
+    );
+  end if;
+
+  if not p_approve then
+    update lms.enrollment_requests r
+    set status = 'declined', decided_at = now(), decided_by = (select auth.uid()), decision_reason = p_reason
+    where r.id = p_request_id
+    returning * into v_request;
+    return v_request;
+  end if;
+
+  select array_agg(o) into v_reasons
+  from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+  if exists (select from unnest(v_reasons) r where r.code <> 'capacity_full') then
+    perform private.refuse_enrollment(v_reasons);
+  elsif v_reasons is not null or private.count_waiting_ahead(v_request.course_id, v_request.user_id) > 0 then
+    -- Whoever asked earlier comes first, also of those who were let in before.
+    update lms.enrollment_requests r
+    set status = 'waiting', decided_by = (select auth.uid()), decision_reason = p_reason
+    where r.id = p_request_id
+    returning * into v_request;
+  else
+    update lms.enrollment_requests r set decision_reason = p_reason where r.id = p_request_id;
+    insert into lms.enrollments (course_id, user_id, source, enrolled_by)
+    values (v_request.course_id, v_request.user_id, 'assigned', (select auth.uid()));
+    select * into v_request from lms.enrollment_requests r where r.id = p_request_id;
+  end if;
+  return v_request;
+end
+$$;
+
+ALTER FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) OWNER TO postgres;
+
+--
 -- Name: delete_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10120,6 +11910,34 @@ end
 $$;
 
 ALTER FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) OWNER TO postgres;
+
+--
+-- Name: describe_missing_prerequisites(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object(
+      'course_id', m.course_id,
+      'title', case
+        when c.status = 'published' and c.visibility <> 'private' or exists (
+          select from lms.enrollments e where e.user_id = p_user_id and e.course_id = m.course_id
+        ) then m.title
+      end,
+      'min_completion_percentage', m.min_completion_percentage,
+      'percentage', m.percentage
+    ) order by m.title)
+    from private.missing_course_prerequisites(p_course_id, p_user_id) m
+    join lms.courses c on c.id = m.course_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: diff_versions(uuid, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10374,6 +12192,39 @@ $$;
 ALTER FUNCTION private.draft_lessons(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: drop_path(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) RETURNS lms.path_enrollments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.path_enrollments;
+begin
+  select * into v_enrollment
+  from lms.path_enrollments e
+  where e.path_id = p_path_id and e.user_id = p_user_id
+  order by e.status in ('enrolled', 'in_progress') desc, e.enrolled_at desc, e.id desc
+  limit 1
+  for no key update;
+  if private.is_api_call() and not coalesce(
+    (p_user_id = (select auth.uid()) and v_enrollment.tenant_id = any (array(select private.joined_tenants())))
+      or private.may_assign_path(v_enrollment.tenant_id, p_user_id),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Taking somebody off a path takes being that person, or enrollments.write in their unit.';
+  end if;
+  if v_enrollment.status <> 'dropped' then
+    update lms.path_enrollments e set status = 'dropped' where e.id = v_enrollment.id returning * into v_enrollment;
+  end if;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -10460,6 +12311,16 @@ begin
   join lms.lessons l on l.id = private.copied_id(v_copy.id, p.lesson_id)
   join lms.lessons needed on needed.id = private.copied_id(v_copy.id, p.prerequisite_lesson_id)
   where p.course_id = p_course_id;
+
+  -- Categories and tags belong to their tenant.
+  insert into lms.course_categories (course_id, category_id)
+  select v_copy.id, c.category_id
+  from lms.course_categories c
+  where c.course_id = p_course_id and c.tenant_id = p_tenant_id;
+  insert into lms.course_tags (course_id, tag_id)
+  select v_copy.id, t.tag_id
+  from lms.course_tags t
+  where t.course_id = p_course_id and t.tenant_id = p_tenant_id;
   return v_copy;
 end
 $$;
@@ -10601,6 +12462,7 @@ declare
   v_open lms.enrollments;
   v_finished integer;
   v_completed integer;
+  v_missing jsonb;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id and c.deleted_at is null;
   select * into v_tenant from lms.tenants t where t.id = v_course.tenant_id;
@@ -10621,7 +12483,9 @@ begin
   end if;
   if v_member.status = 'suspended' then
     return next ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
-  elsif v_member.status = 'ended' or (v_member.id is null and not (p_self and v_course.visibility = 'public')) then
+  elsif v_member.status = 'ended'
+    or (v_member.id is null and not (v_course.visibility = 'public' and (p_self or private.is_asking(p_course_id, p_user_id))))
+  then
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
@@ -10640,7 +12504,18 @@ begin
     elsif v_course.self_enrollment = 'approval' then
       return next ('approval_required', 'Enrolment has to be approved by staff.', null)::lms.eligibility_reason;
     end if;
-    if v_course.price > 0 then
+    if now() < v_course.enrollment_opens_at or now() >= v_course.enrollment_closes_at then
+      return next (
+        'window_closed', 'Enrolment is not open at this time.',
+        jsonb_build_object('opens_at', v_course.enrollment_opens_at, 'closes_at', v_course.enrollment_closes_at)
+      )::lms.eligibility_reason;
+    end if;
+    -- Staff may assign a course whose prerequisites are unmet: it then waits for them.
+    v_missing := private.describe_missing_prerequisites(p_course_id, p_user_id);
+    if v_missing is not null then
+      return next ('prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', v_missing))::lms.eligibility_reason;
+    end if;
+    if v_course.price > 0 and not private.has_entitlement(v_course.tenant_id, p_user_id, p_course_id) then
       return next (
         'payment_required', 'The course has to be bought.',
         jsonb_build_object('price', v_course.price, 'currency', v_course.currency)
@@ -10655,11 +12530,12 @@ begin
       )::lms.eligibility_reason;
     end if;
   end if;
+  -- Staff may pass the queue; learners wait for their turn.
   if v_course.capacity is not null and v_course.capacity <= (
     select count(*) from lms.enrollments e
     where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
       and (e.expires_at is null or e.expires_at > now())
-  ) then
+  ) + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end) then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
 end
@@ -10688,6 +12564,51 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_course_id uuid;
+  v_obstacles jsonb := jsonb_build_object();
+  v_reasons jsonb;
+  v_error jsonb;
+begin
+  foreach v_course_id in array p_course_ids loop
+    v_reasons := null;
+    begin
+      if not private.is_api_call() then
+        -- The service's inserts are imports, which pass the rules; here they are to hold.
+        select jsonb_agg(to_jsonb(r)) into v_reasons
+        from private.enrollment_obstacles_for_caller(v_course_id, p_user_id) r;
+      end if;
+      if v_reasons is null then
+        insert into lms.enrollments (course_id, user_id) values (v_course_id, p_user_id);
+      end if;
+    exception
+      when sqlstate 'PGRST' then
+        v_error := sqlerrm::jsonb;
+        v_reasons := case v_error ->> 'code'
+          when 'not_eligible' then (v_error ->> 'details')::jsonb
+          when 'course_not_found' then
+            '[{"code": "not_visible", "message": "The course is not open to this person.", "details": null}]'
+          else jsonb_build_array(jsonb_build_object('code', v_error ->> 'code', 'message', v_error ->> 'message', 'details', null))
+        end;
+    end;
+    if v_reasons is not null then
+      v_obstacles := v_obstacles || jsonb_build_object(v_course_id, v_reasons);
+    end if;
+  end loop;
+  return v_obstacles;
+end
+$$;
+
+ALTER FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10725,7 +12646,10 @@ declare
   v_report lms.review_reports;
 begin
   select * into v_review from lms.course_reviews r where r.id = p_review_id;
-  if v_review.user_id = (select auth.uid()) then
+  -- INV-T4: whoever is suspended sees public reviews as a stranger does, but not what they have reported before.
+  if v_review.tenant_id = any (array(select private.closed_tenants())) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  elsif v_review.user_id = (select auth.uid()) then
     perform private.fail('own_review', 'One''s own review is not reported but changed or removed.', 409);
   end if;
   insert into lms.review_reports (tenant_id, review_id, user_id, reason)
@@ -10765,6 +12689,19 @@ begin
   from private.draft_lessons(p_course_id) l
   join lms.lesson_prerequisites p on p.lesson_id = l.lesson_id
   where p.prerequisite_lesson_id <> all (l.prerequisite_ids);
+
+  return query
+  select
+    case c.status when 'draft' then 'fault' else 'warning' end,
+    case c.status when 'draft' then 'prerequisite_course_not_published' else 'prerequisite_course_not_available' end,
+    case c.status
+      when 'draft' then format('The course waits for "%s", which is not published.', c.title)
+      else format('The course names "%s" as a prerequisite, which nobody can take any more: it is not asked for.', c.title)
+    end,
+    jsonb_build_object('prerequisite_course_id', c.id)
+  from lms.course_prerequisites p
+  join lms.courses c on c.id = p.prerequisite_course_id
+  where p.course_id = p_course_id and (c.status <> 'published' or c.deleted_at is not null);
 
   return query
   select
@@ -11172,6 +13109,71 @@ $$;
 ALTER FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) OWNER TO postgres;
 
 --
+-- Name: grant_entitlement_to(billing.entitlements); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) RETURNS billing.entitlements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_entitlement billing.entitlements;
+begin
+  if private.is_api_call() and not coalesce(
+    p_wanted.tenant_id = any (array(select private.tenants_where('billing.write'))), false
+  ) then
+    raise insufficient_privilege using message = 'Granting entitlements takes billing.write.';
+  end if;
+  if not exists (
+    select from lms.memberships m where m.tenant_id = p_wanted.tenant_id and m.user_id = p_wanted.user_id
+  ) then
+    perform private.fail('person_not_found', 'The organisation has no such member.', 404);
+  elsif p_wanted.course_id is not null and not exists (
+    select from lms.courses c where c.tenant_id = p_wanted.tenant_id and c.id = p_wanted.course_id and c.deleted_at is null
+  ) then
+    perform private.fail('course_not_found', 'The organisation has no such course.', 404);
+  end if;
+  insert into billing.entitlements (tenant_id, user_id, course_id, source, valid_from, valid_until, granted_by, reason)
+  values (
+    p_wanted.tenant_id, p_wanted.user_id, p_wanted.course_id, 'grant', coalesce(p_wanted.valid_from, now()),
+    p_wanted.valid_until, (select auth.uid()), p_wanted.reason
+  )
+  returning * into v_entitlement;
+  return v_entitlement;
+end
+$$;
+
+ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
+
+--
+-- Name: has_entitlement(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from billing.entitlements e
+    where e.user_id = p_user_id and e.tenant_id = p_tenant_id
+      and (e.course_id is null or e.course_id = p_course_id)
+      and e.valid_from <= now() and (e.valid_until is null or e.valid_until > now())
+      and (e.revoked_at is null or e.revoked_at > now())
+  );
+end
+$$;
+
+ALTER FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) IS 'True while the person may take the course, or anything of the tenant, paid for.';
+
+--
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11240,6 +13242,30 @@ ALTER FUNCTION private.is_api_call() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.is_api_call() IS 'True when a client is behind the statement, also inside SECURITY DEFINER functions (they change current_user, not the role setting). The service role, jobs and imports are not clients: they may set past times.';
+
+--
+-- Name: is_asking(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.enrollment_requests r
+    where r.course_id = p_course_id and r.user_id = p_user_id and r.status in ('pending', 'waiting')
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_asking(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) IS 'True while the person has asked to take the course: being let in is then their doing.';
 
 --
 -- Name: is_correction(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11596,6 +13622,9 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
+    and (p_enrollment.status <> 'enrolled' or not exists (
+      select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
+    ))
   then
     return;
   elsif exists (
@@ -11651,25 +13680,40 @@ begin
     end
     order by o.tenant_id
   loop
-    perform from lms.tenants t where t.id = v_tenant_id for no key update;
-    if not exists (
-      select
-      from lms.role_grants g
-      join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
-      join lms.memberships m on m.id = g.membership_id and m.status = 'active'
-      where g.tenant_id = v_tenant_id and g.unit_id is null
-    ) then
-      perform private.fail(
-        'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
-        'Make somebody else administrator first.'
-      );
-    end if;
+    perform private.require_an_administrator(v_tenant_id);
   end loop;
   return null;
 end
 $$;
 
 ALTER FUNCTION private.keep_an_administrator() OWNER TO postgres;
+
+--
+-- Name: keep_an_administrator_who_can_sign_in(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_an_administrator_who_can_sign_in() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+begin
+  for v_tenant_id in
+    select distinct m.tenant_id
+    from lms.memberships m
+    join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id and g.unit_id is null
+    join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+    where m.user_id = old.id and m.status = 'active'
+    order by m.tenant_id
+  loop
+    perform private.require_an_administrator(v_tenant_id);
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.keep_an_administrator_who_can_sign_in() OWNER TO postgres;
 
 --
 -- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11912,6 +13956,7 @@ CREATE FUNCTION private.keep_used_unit() RETURNS trigger
 begin
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -12161,6 +14206,30 @@ $$;
 ALTER FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) OWNER TO postgres;
 
 --
+-- Name: may_assign_path(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    p_tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or exists (
+      select
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and m.user_id = p_user_id
+        and m.unit_id = any (array(select private.units_where('enrollments.write')))
+    ),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: may_enroll_others(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12301,6 +14370,38 @@ end
 $$;
 
 ALTER FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) OWNER TO postgres;
+
+--
+-- Name: missing_course_prerequisites(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) RETURNS TABLE(course_id uuid, title text, min_completion_percentage numeric, percentage numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 2
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.id, c.title::text, p.min_completion_percentage::numeric, coalesce(best.percentage, 0)
+  from lms.course_prerequisites p
+  join lms.courses c on c.id = p.prerequisite_course_id and c.deleted_at is null and c.status <> 'archived'
+  cross join lateral (
+    select max(e.progress_percentage) as percentage, coalesce(bool_or(e.status = 'completed'), false) as is_completed
+    from lms.enrollments e
+    where e.user_id = p_user_id and e.course_id = c.id
+  ) best
+  where p.course_id = p_course_id and not best.is_completed
+    and (p.min_completion_percentage >= 100 or coalesce(best.percentage, 0) < p.min_completion_percentage)
+  order by c.title, c.id;
+end
+$$;
+
+ALTER FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION missing_course_prerequisites(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) IS 'Prerequisites of a course that the person has not met: neither completed in any cycle nor, where less is asked for, as far as that.';
 
 --
 -- Name: move_enrollments(lms.course_versions, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12469,6 +14570,31 @@ ALTER FUNCTION private.my_open_lessons() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_open_lessons() IS 'Lessons whose content the caller may read because they take them.';
 
 --
+-- Name: my_paths(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_paths() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select e.path_id
+  from lms.path_enrollments e
+  where e.user_id = (select auth.uid()) and e.status <> 'dropped'
+    and e.tenant_id = any (array(select private.joined_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_paths() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_paths(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_paths() IS 'Paths that the caller is on or has completed, as an active member or guest.';
+
+--
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12516,6 +14642,39 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
+
+--
+-- Name: open_path_courses(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(
+    select s.course_id
+    from (
+      select p.course_id, not l.is_ordered or p.order_index = min(p.order_index) over () as is_next
+      from lms.learning_path_courses p
+      join lms.learning_paths l on l.id = p.path_id
+      join lms.courses c on c.id = p.course_id and c.deleted_at is null
+      where p.path_id = p_path_id and p.is_required and not exists (
+        select from lms.enrollments e where e.user_id = p_user_id and e.course_id = p.course_id and e.status = 'completed'
+      )
+    ) s
+    where s.is_next and not exists (
+      select
+      from lms.enrollments e
+      where e.user_id = p_user_id and e.course_id = s.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+        and (e.expires_at is null or e.expires_at > now())
+    )
+    order by s.course_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12757,6 +14916,40 @@ $$;
 ALTER FUNCTION private.place_cohort_member() OWNER TO postgres;
 
 --
+-- Name: place_course_prerequisite(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_course_prerequisite() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  perform from lms.tenants t where t.id = new.tenant_id for no key update;
+
+  if exists (
+    with recursive needed (course_id) as (
+      select new.prerequisite_course_id
+      union
+      select p.prerequisite_course_id
+      from needed n
+      join lms.course_prerequisites p on p.course_id = n.course_id
+    )
+    select from needed n where n.course_id = new.course_id
+  ) then
+    perform private.fail(
+      'prerequisite_circle', 'The course would wait for itself.', 409,
+      jsonb_build_object('course_id', new.course_id, 'prerequisite_course_id', new.prerequisite_course_id)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_course_prerequisite() OWNER TO postgres;
+
+--
 -- Name: place_in_tenant_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12889,6 +15082,31 @@ $$;
 ALTER FUNCTION private.place_module() OWNER TO postgres;
 
 --
+-- Name: place_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_path_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select p.tenant_id into new.tenant_id from lms.learning_paths p where p.id = new.path_id for no key update;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if (select count(*) from lms.learning_path_courses c where c.path_id = new.path_id) >= 100 then
+    perform private.fail('path_is_full', 'A path has at most 100 courses.', 409, jsonb_build_object('path_id', new.path_id));
+  end if;
+  if new.order_index < 0 then
+    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    from lms.learning_path_courses c
+    where c.path_id = new.path_id;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_path_course() OWNER TO postgres;
+
+--
 -- Name: place_progress(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12978,6 +15196,87 @@ end
 $$;
 
 ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
+-- Name: prepare_path(uuid, uuid, timestamp with time zone, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) RETURNS uuid[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_user_id is not distinct from (select auth.uid());
+  v_path lms.learning_paths;
+  v_is_active boolean;
+  v_member lms.memberships;
+  v_is_on_it boolean;
+  v_reasons lms.eligibility_reason[] := '{}'::lms.eligibility_reason[];
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id;
+  perform private.require_path_right(v_path, p_user_id);
+  if private.is_api_call() and p_due_at is not null and not private.may_assign_path(v_path.tenant_id, p_user_id) then
+    raise insufficient_privilege using message = 'Due dates are set by staff.';
+  end if;
+  select t.is_active into v_is_active from lms.tenants t where t.id = v_path.tenant_id;
+  select * into v_member
+  from lms.memberships m
+  where m.tenant_id = v_path.tenant_id and m.user_id = p_user_id
+  for no key update;
+  v_is_on_it := exists (
+    select
+    from lms.path_enrollments e
+    where e.path_id = p_path_id and e.user_id = p_user_id and e.status in ('enrolled', 'in_progress')
+  );
+  if not v_is_on_it and not p_begin then
+    perform private.fail(
+      'path_enrollment_not_found', 'The person is not on this path.', 404, null, 'Enrol first: lms.enroll_in_path.'
+    );
+  end if;
+
+  if not v_is_active then
+    v_reasons := v_reasons || ('tenant_inactive', 'The organisation is not active.', null)::lms.eligibility_reason;
+  end if;
+  if v_member.status = 'suspended' then
+    v_reasons := v_reasons || ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
+  elsif v_member.status = 'ended' or (v_member.id is null and not (v_self and v_path.visibility = 'public')) then
+    v_reasons := v_reasons || ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
+  end if;
+  if not v_is_on_it and v_path.status <> 'published' then
+    v_reasons := v_reasons || (
+      'not_published', 'The path is not published.', jsonb_build_object('status', v_path.status)
+    )::lms.eligibility_reason;
+  end if;
+  if cardinality(v_reasons) > 0 then
+    perform private.refuse_enrollment(v_reasons);
+  end if;
+
+  if not v_is_on_it then
+    -- Nothing new to be done since the path was completed: that is the answer.
+    if exists (
+      select
+      from lms.path_enrollments e, private.count_path_items(p_path_id, p_user_id) n
+      where e.path_id = p_path_id and e.user_id = p_user_id and e.status = 'completed' and n.total = n.done
+    ) then
+      return '{}'::uuid[];
+    end if;
+    insert into lms.path_enrollments (tenant_id, path_id, user_id, source, enrolled_by, due_at)
+    values (
+      v_path.tenant_id, p_path_id, p_user_id, case when v_self then 'self' else 'assigned' end, (select auth.uid()), p_due_at
+    )
+    on conflict (user_id, path_id) where status in ('enrolled', 'in_progress') do nothing;
+  elsif not v_self then
+    -- Who joined on their own is assigned it now.
+    update lms.path_enrollments e
+    set source = 'assigned', enrolled_by = (select auth.uid()), due_at = coalesce(p_due_at, e.due_at)
+    where e.path_id = p_path_id and e.user_id = p_user_id and e.status in ('enrolled', 'in_progress')
+      and (e.source <> 'assigned' or p_due_at is not null);
+  end if;
+  return private.open_path_courses(p_path_id, p_user_id);
+end
+$$;
+
+ALTER FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) OWNER TO postgres;
 
 --
 -- Name: preview_invitation(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13307,6 +15606,89 @@ $$;
 ALTER FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
+-- Name: read_path(uuid, uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb DEFAULT '{}'::jsonb) RETURNS lms.path_standing
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.path_standing;
+  v_cycles jsonb := jsonb_build_object();
+begin
+  select p.id, p.title, p.description, p.is_ordered, p.status
+  into v_path.path_id, v_path.title, v_path.description, v_path.is_ordered, v_path.path_status
+  from lms.learning_paths p
+  where p.id = p_path_id and p.deleted_at is null;
+  if not found then
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+
+  -- Anonymous callers hold no right on enrolments: for them these are never planned.
+  if p_user_id is not null then
+    select e.id, e.user_id, e.status, e.due_at, e.items_total, e.items_done, e.progress_percentage
+    into v_path.path_enrollment_id, v_path.user_id, v_path.status, v_path.due_at, v_path.items_total, v_path.items_done,
+      v_path.percentage
+    from lms.path_enrollments e
+    where e.path_id = p_path_id and e.user_id = p_user_id
+    order by e.enrolled_at desc, e.id desc
+    limit 1;
+    select coalesce(jsonb_object_agg(l.course_id, jsonb_build_object(
+      'id', l.id, 'percentage', l.progress_percentage, 'is_done', l.is_done, 'is_open', l.is_open
+    )), '{}')
+    into v_cycles
+    from (
+      select distinct on (e.course_id)
+        e.course_id, e.id, e.progress_percentage,
+        bool_or(e.status = 'completed') over (partition by e.course_id) as is_done,
+        bool_or(e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now()))
+          over (partition by e.course_id) as is_open
+      from lms.enrollments e
+      where e.user_id = p_user_id
+        and e.course_id = any (array(select c.course_id from lms.learning_path_courses c where c.path_id = p_path_id))
+      order by e.course_id, e.cycle desc
+    ) l;
+  end if;
+
+  select
+    coalesce(array_agg((
+      s.course_id, s.title, s.order_index, s.is_required,
+      case when s.is_done then 'completed' when s.is_open then 'enrolled' when s.waits then 'locked' else 'open' end,
+      s.enrollment_id, s.percentage,
+      array(select (o.code, o.message, o.details)::lms.eligibility_reason from jsonb_to_recordset(p_obstacles -> s.course_id::text) as o (code text, message text, details jsonb))
+    )::lms.path_course order by s.order_index), '{}'),
+    coalesce(v_path.items_total, count(*) filter (where s.is_required)),
+    coalesce(v_path.items_done, count(*) filter (where s.is_required and s.is_done))
+  into v_path.courses, v_path.items_total, v_path.items_done
+  from (
+    select
+      d.*,
+      coalesce(v_path.is_ordered and bool_or(d.is_required and not d.is_done) over (
+        order by d.order_index rows between unbounded preceding and 1 preceding
+      ), false) as waits
+    from (
+      select
+        p.course_id, c.title, p.order_index, p.is_required,
+        coalesce((v_cycles -> p.course_id::text ->> 'is_done')::boolean, false) as is_done,
+        coalesce((v_cycles -> p.course_id::text ->> 'is_open')::boolean, false) as is_open,
+        (v_cycles -> p.course_id::text ->> 'id')::uuid as enrollment_id,
+        coalesce((v_cycles -> p.course_id::text ->> 'percentage')::numeric, 0) as percentage
+      from lms.learning_path_courses p
+      left join lms.courses c on c.id = p.course_id
+      where p.path_id = p_path_id
+    ) d
+  ) s;
+  v_path.percentage := coalesce(
+    v_path.percentage, case when v_path.items_total = 0 then 0 else trunc(100.0 * v_path.items_done / v_path.items_total, 2) end
+  );
+  return v_path;
+end
+$$;
+
+ALTER FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) OWNER TO postgres;
+
+--
 -- Name: receive_guest(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13322,6 +15704,159 @@ end
 $$;
 
 ALTER FUNCTION private.receive_guest() OWNER TO postgres;
+
+--
+-- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_after_added_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(select distinct n.path_id from new_rows n where n.is_required));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_after_added_path_courses() OWNER TO postgres;
+
+--
+-- Name: recount_after_changed_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_after_changed_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(
+    select r.path_id
+    from (
+      select n.path_id, n.course_id, n.is_required from new_rows n
+      except
+      select o.path_id, o.course_id, o.is_required from old_rows o
+    ) r
+    union
+    select r.path_id
+    from (
+      select o.path_id, o.course_id, o.is_required from old_rows o
+      except
+      select n.path_id, n.course_id, n.is_required from new_rows n
+    ) r
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_after_changed_path_courses() OWNER TO postgres;
+
+--
+-- Name: recount_after_removed_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_after_removed_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(select distinct o.path_id from old_rows o where o.is_required));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_after_removed_path_courses() OWNER TO postgres;
+
+--
+-- Name: recount_path_enrollments(uuid[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.path_enrollments e
+  where e.id = any (p_ids) and e.status in ('enrolled', 'in_progress')
+  order by e.id
+  for no key update;
+  update lms.path_enrollments e
+  set items_total = n.total,
+      items_done = n.done,
+      -- Having done a course opens the next one. What authors add later is for those whom staff has assigned the path.
+      advance_at = case
+        when p_changed and e.source = 'assigned' then now()
+        when not p_changed and n.is_ordered then now()
+        else e.advance_at
+      end
+  from (
+    select o.id, c.total, c.done, p.is_ordered
+    from lms.path_enrollments o
+    join lms.learning_paths p on p.id = o.path_id
+    cross join lateral private.count_path_items(o.path_id, o.user_id) c
+    where o.id = any (p_ids)
+  ) n
+  where e.id = n.id and e.status in ('enrolled', 'in_progress') and (e.items_total, e.items_done) is distinct from (n.total, n.done);
+end
+$$;
+
+ALTER FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION recount_path_enrollments(p_ids uuid[], p_changed boolean); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) IS 'Sets the counters of open path enrolments from the facts.';
+
+--
+-- Name: recount_paths(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_paths(p_path_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(cardinality(p_path_ids), 0) = 0 then
+    return;
+  end if;
+  perform from lms.learning_paths p where p.id = any (p_path_ids) order by p.id for no key update;
+  perform from lms.enrollments e
+  where e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.user_id, e.course_id) in (
+      select o.user_id, c.course_id
+      from lms.path_enrollments o
+      join lms.learning_path_courses c on c.path_id = o.path_id
+      where o.path_id = any (p_path_ids) and o.status in ('enrolled', 'in_progress')
+    )
+  order by e.id
+  for no key update;
+  perform private.recount_path_enrollments(
+    array(select o.id from lms.path_enrollments o where o.path_id = any (p_path_ids) and o.status in ('enrolled', 'in_progress')),
+    true
+  );
+end
+$$;
+
+ALTER FUNCTION private.recount_paths(p_path_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: recount_paths_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.recount_paths_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.recount_paths(array(
+    select c.path_id from lms.learning_path_courses c where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.recount_paths_of_course() OWNER TO postgres;
 
 --
 -- Name: refresh_invitations(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13568,6 +16103,88 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
+-- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := (select auth.uid());
+  v_course lms.courses;
+  v_request lms.enrollment_requests;
+  v_reasons lms.eligibility_reason[];
+  v_status text;
+begin
+  select * into v_course from lms.courses c where c.id = p_course_id;
+  perform from lms.memberships m
+  where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id
+  for no key update;
+  perform from lms.courses c where c.id = p_course_id for no key update;
+
+  select * into v_request
+  from lms.enrollment_requests r
+  where r.course_id = p_course_id and r.user_id = v_user_id and r.status in ('pending', 'waiting');
+  if found then
+    return v_request;
+  end if;
+
+  select array_agg(o) into v_reasons from private.enrollment_obstacles(p_course_id, v_user_id, true) o;
+  if exists (select from unnest(v_reasons) r where r.code not in ('approval_required', 'capacity_full')) then
+    perform private.refuse_enrollment(v_reasons);
+  end if;
+  v_status := case
+    when v_reasons is null then 'enrolled'
+    when exists (select from unnest(v_reasons) r where r.code = 'approval_required') then 'pending'
+    else 'waiting'
+  end;
+  if v_status = 'enrolled' then
+    insert into lms.enrollments (course_id, user_id) values (p_course_id, v_user_id);
+  end if;
+  insert into lms.enrollment_requests (tenant_id, course_id, user_id, unit_id, status, message, decided_at)
+  values (
+    v_course.tenant_id, p_course_id, v_user_id,
+    (select m.unit_id from lms.memberships m where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id),
+    v_status, p_message, case v_status when 'enrolled' then now() end
+  )
+  returning * into v_request;
+  return v_request;
+end
+$$;
+
+ALTER FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) OWNER TO postgres;
+
+--
+-- Name: require_an_administrator(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_an_administrator(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.tenants t where t.id = p_tenant_id for no key update;
+  if not exists (
+    select
+    from lms.role_grants g
+    join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+    join lms.memberships m on m.id = g.membership_id and m.status = 'active'
+    join public.profiles p on p.id = m.user_id
+    join auth.users u on u.id = p.user_id and u.deleted_at is null
+    where g.tenant_id = p_tenant_id and g.unit_id is null
+  ) then
+    perform private.fail(
+      'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
+      'Make somebody else administrator first.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_an_administrator(p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_audit_read(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13668,6 +16285,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
+
+--
+-- Name: require_path_right(lms.learning_paths, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and p_user_id is distinct from (select auth.uid()) and not private.may_assign_path(p_path.tenant_id, p_user_id) then
+    raise insufficient_privilege using message = 'Enrolling other people in a path takes enrollments.write in their unit.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13801,6 +16435,36 @@ $$;
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
+-- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) RETURNS billing.entitlements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_entitlement billing.entitlements;
+begin
+  select * into v_entitlement from billing.entitlements e where e.id = p_entitlement_id for no key update;
+  if private.is_api_call() and not coalesce(
+    v_entitlement.tenant_id = any (array(select private.tenants_where('billing.write'))), false
+  ) then
+    raise insufficient_privilege using message = 'Revoking entitlements takes billing.write.';
+  end if;
+  update billing.entitlements e
+  set revoked_at = now(), reason = coalesce(p_reason, e.reason)
+  where e.id = p_entitlement_id and e.revoked_at is null
+  returning * into v_entitlement;
+  if not found then
+    select * into v_entitlement from billing.entitlements e where e.id = p_entitlement_id;
+  end if;
+  return v_entitlement;
+end
+$$;
+
+ALTER FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) OWNER TO postgres;
+
+--
 -- Name: revoke_open_invitation(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13866,6 +16530,85 @@ end
 $$;
 
 ALTER FUNCTION private.set_course_status(p_course_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: set_path_deleted(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) RETURNS lms.learning_paths
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.learning_paths;
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id for no key update;
+  if not found or (private.is_api_call() and not coalesce(
+    (v_path.created_by = (select auth.uid()) and v_path.tenant_id = any (array(select private.tenants_partly_where('catalog.author'))))
+      or v_path.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  )) then
+    if p_deleted then
+      raise insufficient_privilege using message = 'Deleting takes being the author of the path, or catalog.write.';
+    end if;
+    perform private.fail('path_not_found', 'There is no such path.', 404);
+  end if;
+  update lms.learning_paths p
+  set deleted_at = case when p_deleted then coalesce(p.deleted_at, now()) end
+  where p.id = p_path_id
+  returning * into v_path;
+  return v_path;
+end
+$$;
+
+ALTER FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) OWNER TO postgres;
+
+--
+-- Name: set_path_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_path_status(p_path_id uuid, p_status text) RETURNS lms.learning_paths
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.learning_paths;
+  v_faults jsonb;
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id for no key update;
+  if private.is_api_call() and not coalesce(
+    (v_path.created_by = (select auth.uid()) and v_path.tenant_id = any (array(select private.tenants_partly_where('catalog.author'))))
+      or v_path.tenant_id = any (array(select private.tenants_where('catalog.publish'))),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Publishing takes being the author of the path, or catalog.publish.';
+  end if;
+  if p_status = 'published' then
+    select jsonb_agg(f.fault) into v_faults
+    from (
+      select jsonb_build_object('code', 'no_required_course', 'message', 'The path has no required course.') as fault
+      where (select n.total from private.count_path_items(p_path_id, null) n) = 0
+      union all
+      select jsonb_build_object(
+        'code', 'course_not_published', 'message', 'A required course is not published.', 'course_id', c.id
+      )
+      from lms.learning_path_courses p
+      join lms.courses c on c.id = p.course_id and c.deleted_at is null and c.status <> 'published'
+      where p.path_id = p_path_id and p.is_required
+    ) f;
+    if v_faults is not null then
+      perform private.fail('not_publishable', 'The path cannot be published yet.', 409, v_faults);
+    end if;
+  end if;
+  update lms.learning_paths p
+  set status = p_status, published_at = coalesce(p.published_at, now())
+  where p.id = p_path_id
+  returning * into v_path;
+  return v_path;
+end
+$$;
+
+ALTER FUNCTION private.set_path_status(p_path_id uuid, p_status text) OWNER TO postgres;
 
 --
 -- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14074,6 +16817,95 @@ $$;
 ALTER FUNCTION private.settle_enrollment() OWNER TO postgres;
 
 --
+-- Name: settle_path(uuid, uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_path lms.learning_paths;
+  v_id uuid;
+  v_source text;
+  v_shortly jsonb := jsonb_build_object();
+begin
+  select * into v_path from lms.learning_paths p where p.id = p_path_id for share;
+  perform private.require_path_right(v_path, p_user_id);
+  perform from lms.enrollments e
+  where e.user_id = p_user_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and e.course_id in (select c.course_id from lms.learning_path_courses c where c.path_id = p_path_id)
+  order by e.id
+  for no key update;
+  select e.id, e.source into v_id, v_source
+  from lms.path_enrollments e
+  where e.path_id = p_path_id and e.user_id = p_user_id and e.status in ('enrolled', 'in_progress');
+  if found then
+    perform private.recount_path_enrollments(array[v_id], false);
+    if v_source = 'assigned' and p_user_id is not distinct from (select auth.uid()) then
+      select coalesce(jsonb_object_agg(o.key, jsonb_build_array(jsonb_build_object(
+        'code', 'enrolled_shortly',
+        'message', 'Staff has assigned this course: the enrolment follows within minutes.',
+        'details', null
+      ))), '{}')
+      into v_shortly
+      from jsonb_each(p_obstacles) o
+      where not exists (select from private.enrollment_obstacles(o.key::uuid, p_user_id, false));
+    end if;
+    update lms.path_enrollments e
+    set advance_at = case when v_shortly <> '{}' then now() when p_obstacles <> '{}' then now() + interval '1 day' end
+    where e.id = v_id and e.status in ('enrolled', 'in_progress');
+  end if;
+  return p_obstacles || v_shortly;
+end
+$$;
+
+ALTER FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) OWNER TO postgres;
+
+--
+-- Name: settle_path_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_path_enrollment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' then
+    if (new.id, new.tenant_id, new.path_id, new.user_id) is distinct from (old.id, old.tenant_id, old.path_id, old.user_id) then
+      raise insufficient_privilege using message = 'A path enrolment keeps its person and its path.';
+    end if;
+    if new.status is distinct from old.status
+      and (old.status in ('completed', 'dropped') or (old.status = 'in_progress' and new.status = 'enrolled'))
+    then
+      perform private.fail(
+        'transition_not_allowed', format('A path enrolment that is %s cannot become %s.', old.status, new.status), 409,
+        jsonb_build_object('from', old.status, 'to', new.status)
+      );
+    end if;
+  end if;
+  if new.status in ('enrolled', 'in_progress') then
+    if new.items_total > 0 and new.items_done >= new.items_total then
+      new.status := 'completed';
+    elsif new.items_done > 0 then
+      new.status := 'in_progress';
+    end if;
+  end if;
+  if new.status in ('in_progress', 'completed') then
+    new.started_at := coalesce(new.started_at, new.completed_at, now());
+  end if;
+  new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, now()) end;
+  new.dropped_at := case when new.status = 'dropped' then coalesce(new.dropped_at, now()) end;
+  if new.status in ('completed', 'dropped') then
+    new.advance_at := null;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.settle_path_enrollment() OWNER TO postgres;
+
+--
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14182,6 +17014,24 @@ end
 $$;
 
 ALTER FUNCTION private.take_enrollments_along() OWNER TO postgres;
+
+--
+-- Name: take_path_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_path_enrollments_along() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update lms.path_enrollments e
+  set unit_id = new.unit_id
+  where e.tenant_id = new.tenant_id and e.user_id = new.user_id and e.status in ('enrolled', 'in_progress');
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.take_path_enrollments_along() OWNER TO postgres;
 
 --
 -- Name: takes_lesson(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14486,6 +17336,36 @@ $$;
 ALTER FUNCTION private.watched_seconds(p_watched int4multirange) OWNER TO postgres;
 
 --
+-- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_request_of_caller(p_request_id uuid) RETURNS lms.enrollment_requests
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_request lms.enrollment_requests;
+begin
+  select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
+  if private.is_api_call() and v_request.user_id is distinct from (select auth.uid()) then
+    raise insufficient_privilege using message = 'A request is withdrawn by whoever made it.';
+  elsif v_request.status in ('pending', 'waiting') then
+    update lms.enrollment_requests r
+    set status = 'withdrawn', decided_at = now(), decided_by = (select auth.uid())
+    where r.id = p_request_id
+    returning * into v_request;
+  elsif v_request.status <> 'withdrawn' then
+    perform private.fail(
+      'request_is_closed', 'The request is no longer open.', 409, jsonb_build_object('status', v_request.status)
+    );
+  end if;
+  return v_request;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -14710,6 +17590,24 @@ ALTER TABLE audit.seal_state OWNER TO postgres;
 COMMENT ON TABLE audit.seal_state IS 'How far the log is sealed.';
 
 --
+-- Name: people; Type: VIEW; Schema: billing; Owner: postgres
+--
+
+CREATE VIEW billing.people WITH (security_invoker='true') AS
+ SELECT p.id,
+    p.display_name,
+    p.avatar_url
+   FROM public.profiles p;
+
+ALTER TABLE billing.people OWNER TO postgres;
+
+--
+-- Name: VIEW people; Type: COMMENT; Schema: billing; Owner: postgres
+--
+
+COMMENT ON VIEW billing.people IS 'Names and pictures, as far as the caller may see them; embeds from every column that holds a person''s id.';
+
+--
 -- Name: assignable_roles; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -14884,6 +17782,33 @@ COMMENT ON TABLE lms.course_categories IS 'Which course is in which category; an
 COMMENT ON COLUMN lms.course_categories.tenant_id IS 'Taken from the course.';
 
 --
+-- Name: course_prerequisites; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.course_prerequisites (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    prerequisite_course_id uuid NOT NULL,
+    min_completion_percentage private.percentage DEFAULT 100 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT min_completion_percentage_is_positive CHECK (((min_completion_percentage)::numeric > (0)::numeric))
+);
+
+ALTER TABLE lms.course_prerequisites OWNER TO postgres;
+
+--
+-- Name: TABLE course_prerequisites; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.course_prerequisites IS 'A course may be begun when its prerequisites are met. Two keys lead to courses: embed with course_prerequisites!course_with_prerequisite_is_of_the_same_tenant(...).';
+
+--
+-- Name: COLUMN course_prerequisites.min_completion_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.course_prerequisites.min_completion_percentage IS 'How far the other course must be, in any of the learner''s cycles; 100 takes a completed one.';
+
+--
 -- Name: course_staff; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -14929,6 +17854,40 @@ COMMENT ON TABLE lms.course_tags IS 'Which course is marked with which tag.';
 --
 
 COMMENT ON COLUMN lms.course_tags.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: learning_path_courses; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.learning_path_courses (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    path_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    is_required boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT path_order_is_not_negative CHECK ((order_index >= 0))
+);
+
+ALTER TABLE lms.learning_path_courses OWNER TO postgres;
+
+--
+-- Name: TABLE learning_path_courses; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.learning_path_courses IS 'Which courses a path has, in order; required ones are its items.';
+
+--
+-- Name: COLUMN learning_path_courses.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_path_courses.tenant_id IS 'Taken from the path.';
+
+--
+-- Name: COLUMN learning_path_courses.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.learning_path_courses.order_index IS 'Position in the path, from 0; left out, the course goes last.';
 
 --
 -- Name: lesson_notes; Type: TABLE; Schema: lms; Owner: postgres
@@ -15639,6 +18598,13 @@ ALTER TABLE ONLY audit.watched_tables
     ADD CONSTRAINT watched_tables_pkey PRIMARY KEY (table_name);
 
 --
+-- Name: entitlements entitlements_pkey; Type: CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlements_pkey PRIMARY KEY (id);
+
+--
 -- Name: assignable_roles assignable_roles_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -15737,6 +18703,13 @@ ALTER TABLE ONLY lms.courses
     ADD CONSTRAINT course_of_its_tenant UNIQUE (tenant_id, id);
 
 --
+-- Name: course_prerequisites course_prerequisites_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_prerequisites
+    ADD CONSTRAINT course_prerequisites_pkey PRIMARY KEY (course_id, prerequisite_course_id);
+
+--
 -- Name: course_reviews course_reviews_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -15800,6 +18773,13 @@ ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollment_of_its_learner UNIQUE (id, tenant_id, course_id, user_id);
 
 --
+-- Name: enrollment_requests enrollment_requests_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_requests_pkey PRIMARY KEY (id);
+
+--
 -- Name: enrollments enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -15812,6 +18792,27 @@ ALTER TABLE ONLY lms.enrollments
 
 ALTER TABLE ONLY lms.invitations
     ADD CONSTRAINT invitations_pkey PRIMARY KEY (id);
+
+--
+-- Name: learning_path_courses learning_path_courses_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT learning_path_courses_pkey PRIMARY KEY (tenant_id, path_id, course_id);
+
+--
+-- Name: learning_paths learning_path_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT learning_path_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: learning_paths learning_paths_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT learning_paths_pkey PRIMARY KEY (id);
 
 --
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -15961,6 +18962,27 @@ ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_units_pkey PRIMARY KEY (id);
 
 --
+-- Name: path_enrollments path_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollments_pkey PRIMARY KEY (id);
+
+--
+-- Name: learning_path_courses path_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT path_order_is_taken EXCLUDE USING btree (path_id WITH =, order_index WITH =) DEFERRABLE;
+
+--
+-- Name: learning_paths path_slug_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT path_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
 -- Name: permissions permissions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -16085,6 +19107,13 @@ ALTER TABLE ONLY lms.tenants
 
 ALTER TABLE ONLY lms.version_blocks
     ADD CONSTRAINT version_blocks_pkey PRIMARY KEY (version_id, block_id);
+
+--
+-- Name: version_lessons version_lesson_of_its_version; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_lessons
+    ADD CONSTRAINT version_lesson_of_its_version UNIQUE (tenant_id, course_id, version_id, lesson_id);
 
 --
 -- Name: version_lessons version_lessons_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -16256,6 +19285,30 @@ CREATE INDEX log_default_row_id_idx ON audit.log_default USING btree (row_id);
 CREATE INDEX log_default_tenant_id_id_idx ON audit.log_default USING btree (tenant_id, id);
 
 --
+-- Name: entitlements_by_course; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_course ON billing.entitlements USING btree (tenant_id, course_id);
+
+--
+-- Name: entitlements_by_member; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_member ON billing.entitlements USING btree (tenant_id, user_id);
+
+--
+-- Name: entitlements_by_tenant; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_tenant ON billing.entitlements USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: entitlements_by_user; Type: INDEX; Schema: billing; Owner: postgres
+--
+
+CREATE INDEX entitlements_by_user ON billing.entitlements USING btree (user_id, tenant_id);
+
+--
 -- Name: assignable_roles_by_assignable_role; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16322,6 +19375,12 @@ CREATE INDEX cohort_members_by_user ON lms.cohort_members USING btree (user_id);
 CREATE INDEX cohorts_by_unit ON lms.cohorts USING btree (unit_id);
 
 --
+-- Name: completed_enrollments; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX completed_enrollments ON lms.enrollments USING btree (user_id, course_id) WHERE (status = 'completed'::text);
+
+--
 -- Name: course_categories_by_category; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16332,6 +19391,18 @@ CREATE INDEX course_categories_by_category ON lms.course_categories USING btree 
 --
 
 CREATE INDEX course_categories_by_category_alone ON lms.course_categories USING btree (category_id, course_id);
+
+--
+-- Name: course_prerequisites_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_prerequisites_by_course ON lms.course_prerequisites USING btree (tenant_id, course_id);
+
+--
+-- Name: course_prerequisites_by_prerequisite; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX course_prerequisites_by_prerequisite ON lms.course_prerequisites USING btree (tenant_id, prerequisite_course_id);
 
 --
 -- Name: course_reviews_by_course; Type: INDEX; Schema: lms; Owner: postgres
@@ -16424,6 +19495,42 @@ CREATE INDEX courses_featured ON lms.courses USING btree (tenant_id, created_at 
 CREATE INDEX courses_open_to_everyone ON lms.courses USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
+-- Name: enrollment_requests_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_course ON lms.enrollment_requests USING btree (tenant_id, course_id);
+
+--
+-- Name: enrollment_requests_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_tenant ON lms.enrollment_requests USING btree (tenant_id, requested_at DESC, id DESC);
+
+--
+-- Name: enrollment_requests_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_unit ON lms.enrollment_requests USING btree (tenant_id, unit_id);
+
+--
+-- Name: enrollment_requests_by_unit_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_unit_alone ON lms.enrollment_requests USING btree (unit_id);
+
+--
+-- Name: enrollment_requests_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_by_user ON lms.enrollment_requests USING btree (user_id, requested_at DESC, id DESC);
+
+--
+-- Name: enrollment_requests_waiting; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX enrollment_requests_waiting ON lms.enrollment_requests USING btree (course_id, requested_at, id) WHERE (status = 'waiting'::text);
+
+--
 -- Name: enrollments_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16494,6 +19601,36 @@ CREATE INDEX invitations_by_unit ON lms.invitations USING btree (tenant_id, unit
 --
 
 CREATE INDEX invitations_by_unit_alone ON lms.invitations USING btree (unit_id);
+
+--
+-- Name: learning_path_courses_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_path_courses_by_course ON lms.learning_path_courses USING btree (course_id);
+
+--
+-- Name: learning_path_courses_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_path_courses_by_course_of_tenant ON lms.learning_path_courses USING btree (tenant_id, course_id);
+
+--
+-- Name: learning_paths_by_author; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_paths_by_author ON lms.learning_paths USING btree (created_by);
+
+--
+-- Name: learning_paths_by_tenant_and_age; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_paths_by_tenant_and_age ON lms.learning_paths USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: learning_paths_open_to_everyone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX learning_paths_open_to_everyone ON lms.learning_paths USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
@@ -16592,6 +19729,12 @@ CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
 
 --
+-- Name: one_live_request; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_live_request ON lms.enrollment_requests USING btree (course_id, user_id) WHERE (status = ANY (ARRAY['pending'::text, 'waiting'::text]));
+
+--
 -- Name: one_open_cycle; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16608,6 +19751,60 @@ CREATE UNIQUE INDEX one_open_invitation_per_address ON lms.invitations USING btr
 --
 
 CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations USING btree (tenant_id, employee_number) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+
+--
+-- Name: one_open_path_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree (user_id, path_id) WHERE (status = ANY (ARRAY['enrolled'::text, 'in_progress'::text]));
+
+--
+-- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_member ON lms.path_enrollments USING btree (tenant_id, user_id);
+
+--
+-- Name: path_enrollments_by_path; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_path ON lms.path_enrollments USING btree (path_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_by_path_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_path_of_tenant ON lms.path_enrollments USING btree (tenant_id, path_id);
+
+--
+-- Name: path_enrollments_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_tenant ON lms.path_enrollments USING btree (tenant_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_unit ON lms.path_enrollments USING btree (unit_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_unit_of_tenant ON lms.path_enrollments USING btree (tenant_id, unit_id);
+
+--
+-- Name: path_enrollments_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_by_user ON lms.path_enrollments USING btree (user_id, enrolled_at DESC, id DESC);
+
+--
+-- Name: path_enrollments_to_advance; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX path_enrollments_to_advance ON lms.path_enrollments USING btree (advance_at) WHERE (advance_at IS NOT NULL);
 
 --
 -- Name: progress_corrections_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
@@ -16688,6 +19885,12 @@ CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (ten
 CREATE INDEX version_blocks_by_lesson ON lms.version_blocks USING btree (version_id, lesson_id, order_index);
 
 --
+-- Name: version_blocks_by_lesson_of_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_blocks_by_lesson_of_course ON lms.version_blocks USING btree (tenant_id, course_id, version_id, lesson_id);
+
+--
 -- Name: version_blocks_by_revision; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -16704,12 +19907,6 @@ CREATE INDEX version_blocks_by_revision_alone ON lms.version_blocks USING btree 
 --
 
 CREATE INDEX version_lessons_by_lesson ON lms.version_lessons USING btree (tenant_id, course_id, lesson_id);
-
---
--- Name: version_lessons_by_version; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX version_lessons_by_version ON lms.version_lessons USING btree (tenant_id, course_id, version_id);
 
 --
 -- Name: job_runs_by_job; Type: INDEX; Schema: ops; Owner: postgres
@@ -16832,6 +20029,36 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.log_default FOR EACH 
 CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON audit.seals FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 
 --
+-- Name: entitlements _100_timestamps; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON billing.entitlements FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: entitlements _900_audit_delete; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON billing.entitlements REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('billing.entitlements', 'tenant_id', '{id}', '{reason}', '{}', '{updated_at}');
+
+--
+-- Name: entitlements _900_audit_insert; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON billing.entitlements REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('billing.entitlements', 'tenant_id', '{id}', '{reason}', '{}', '{updated_at}');
+
+--
+-- Name: entitlements _900_audit_truncate; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON billing.entitlements FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('billing.entitlements', 'tenant_id', '{id}', '{reason}', '{}', '{updated_at}');
+
+--
+-- Name: entitlements _900_audit_update; Type: TRIGGER; Schema: billing; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON billing.entitlements FOR EACH ROW EXECUTE FUNCTION audit.record_billing_entitlements();
+
+--
 -- Name: assignable_roles _050_queue; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -16910,6 +20137,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.course_reviews FOR EACH ROW 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.courses FOR EACH ROW WHEN ((NOT ((old.rating_count IS DISTINCT FROM new.rating_count) OR (old.rating_sum IS DISTINCT FROM new.rating_sum)))) EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: enrollment_requests _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.enrollment_requests FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: enrollments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -16920,6 +20153,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.enrollments FOR EACH ROW EXE
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: learning_paths _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -16958,6 +20197,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.modules FOR EACH ROW EXECUTE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: path_enrollments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: tags _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -16968,6 +20213,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: path_enrollments _150_admit; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _150_admit BEFORE INSERT ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.admit_to_path();
 
 --
 -- Name: role_grants _150_grantable; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17030,6 +20281,12 @@ CREATE TRIGGER _200_begin BEFORE INSERT ON lms.enrollments FOR EACH ROW EXECUTE 
 CREATE TRIGGER _200_claim BEFORE INSERT ON lms.courses FOR EACH ROW EXECUTE FUNCTION private.claim_course();
 
 --
+-- Name: learning_paths _200_claim; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_claim BEFORE INSERT ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.claim_path();
+
+--
 -- Name: memberships _200_end_date; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17090,6 +20347,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.cohort_members FOR EACH ROW EXECU
 CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
 
 --
+-- Name: course_prerequisites _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF course_id, prerequisite_course_id ON lms.course_prerequisites FOR EACH ROW EXECUTE FUNCTION private.place_course_prerequisite();
+
+--
 -- Name: course_reviews _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17100,6 +20363,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF course_id ON lms.course_rev
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION private.place_in_tenant_of_course();
+
+--
+-- Name: learning_path_courses _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.place_path_course();
 
 --
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17144,6 +20413,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.modules FOR EACH ROW EXECUTE FUNC
 CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, items_done, final_grade ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_enrollment();
 
 --
+-- Name: path_enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_settle BEFORE INSERT OR UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_path_enrollment();
+
+--
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17184,6 +20459,12 @@ CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new
 --
 
 CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
+
+--
+-- Name: learning_path_courses _250_open; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_open BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.check_path_course();
 
 --
 -- Name: block_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17300,6 +20581,12 @@ CREATE TRIGGER _500_grants_end AFTER UPDATE OF status ON lms.memberships FOR EAC
 CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.receive_guest();
 
 --
+-- Name: enrollments _500_requests; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_requests AFTER INSERT ON lms.enrollments FOR EACH ROW EXECUTE FUNCTION private.close_enrollment_requests();
+
+--
 -- Name: courses _500_staff; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17336,6 +20623,24 @@ CREATE TRIGGER _500_tree_on_move AFTER UPDATE OF id, tenant_id, parent_id ON lms
 CREATE TRIGGER _510_builtin_assignable_roles AFTER INSERT ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.copy_builtin_assignable_roles();
 
 --
+-- Name: memberships _510_path_enrollments_follow; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _510_path_enrollments_follow AFTER UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN ((old.unit_id IS DISTINCT FROM new.unit_id)) EXECUTE FUNCTION private.take_path_enrollments_along();
+
+--
+-- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_advance_paths AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.advance_paths();
+
+--
+-- Name: enrollments _600_advance_paths_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_advance_paths_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.advance_paths();
+
+--
 -- Name: memberships _600_last_administrator; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17352,6 +20657,30 @@ CREATE TRIGGER _600_last_administrator_changed AFTER UPDATE ON lms.role_grants R
 --
 
 CREATE TRIGGER _600_last_administrator_removed AFTER DELETE ON lms.role_grants REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.keep_an_administrator();
+
+--
+-- Name: learning_path_courses _600_recount_added; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_added AFTER INSERT ON lms.learning_path_courses REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_added_path_courses();
+
+--
+-- Name: learning_path_courses _600_recount_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_changed AFTER UPDATE ON lms.learning_path_courses REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_changed_path_courses();
+
+--
+-- Name: courses _600_recount_paths; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_paths AFTER UPDATE OF deleted_at ON lms.courses FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.recount_paths_of_course();
+
+--
+-- Name: learning_path_courses _600_recount_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.learning_path_courses REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.recount_after_removed_path_courses();
 
 --
 -- Name: courses _600_settle; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17402,6 +20731,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.cohorts REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_prerequisites _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_prerequisites REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_prerequisites', 'tenant_id', '{course_id,prerequisite_course_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_reviews _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17432,6 +20767,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.course_versions REFERENCING
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
+-- Name: enrollment_requests _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.enrollment_requests REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollment_requests', 'tenant_id', '{id}', '{message,decision_reason}', '{}', '{updated_at}');
+
+--
 -- Name: enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17442,6 +20783,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.enrollments REFERENCING OLD
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.invitations REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: learning_path_courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_path_courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_path_courses', 'tenant_id', '{tenant_id,path_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: learning_paths _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_paths REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17490,6 +20843,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: path_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.path_enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
 -- Name: progress_corrections _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17576,6 +20935,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.cohorts REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_prerequisites _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_prerequisites REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_prerequisites', 'tenant_id', '{course_id,prerequisite_course_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_reviews _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17606,6 +20971,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.course_versions REFERENCING
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
+-- Name: enrollment_requests _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.enrollment_requests REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollment_requests', 'tenant_id', '{id}', '{message,decision_reason}', '{}', '{updated_at}');
+
+--
 -- Name: enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17616,6 +20987,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.enrollments REFERENCING NEW
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.invitations REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: learning_path_courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_path_courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_path_courses', 'tenant_id', '{tenant_id,path_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: learning_paths _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_paths REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17658,6 +21041,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: path_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.path_enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
 -- Name: progress_corrections _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17744,6 +21133,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.cohorts FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_categories', 'tenant_id', '{tenant_id,course_id,category_id}', '{}', '{}', '{}');
 
 --
+-- Name: course_prerequisites _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_prerequisites FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.course_prerequisites', 'tenant_id', '{course_id,prerequisite_course_id}', '{}', '{}', '{}');
+
+--
 -- Name: course_reviews _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17774,6 +21169,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.course_versions FOR EAC
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.courses', 'tenant_id', '{id}', '{}', '{}', '{rating_average,updated_at}');
 
 --
+-- Name: enrollment_requests _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.enrollment_requests FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.enrollment_requests', 'tenant_id', '{id}', '{message,decision_reason}', '{}', '{updated_at}');
+
+--
 -- Name: enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17784,6 +21185,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.enrollments FOR EACH ST
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.invitations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.invitations', 'tenant_id', '{id}', '{email,first_name,last_name,job_title,employee_number}', '{}', '{updated_at}');
+
+--
+-- Name: learning_path_courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_path_courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_path_courses', 'tenant_id', '{tenant_id,path_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: learning_paths _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_paths FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17832,6 +21245,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: path_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.path_enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
 -- Name: progress_corrections _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -17930,6 +21349,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.cohorts FOR EACH ROW EXECUT
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_categories();
 
 --
+-- Name: course_prerequisites _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_prerequisites FOR EACH ROW EXECUTE FUNCTION audit.record_lms_course_prerequisites();
+
+--
 -- Name: course_reviews _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17960,6 +21385,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.course_versions FOR EACH RO
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_courses();
 
 --
+-- Name: enrollment_requests _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW EXECUTE FUNCTION audit.record_lms_enrollment_requests();
+
+--
 -- Name: enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -17970,6 +21401,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.enrollments FOR EACH ROW EX
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.invitations FOR EACH ROW EXECUTE FUNCTION audit.record_lms_invitations();
+
+--
+-- Name: learning_path_courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_path_courses();
+
+--
+-- Name: learning_paths _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_paths();
 
 --
 -- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18018,6 +21461,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: path_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_path_enrollments();
 
 --
 -- Name: progress_corrections _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18110,6 +21559,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: profiles _600_last_administrator_locked_out; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _600_last_administrator_locked_out AFTER UPDATE OF user_id ON public.profiles FOR EACH ROW WHEN (((old.user_id IS NOT NULL) AND (new.user_id IS NULL))) EXECUTE FUNCTION private.keep_an_administrator_who_can_sign_in();
+
+--
 -- Name: profile_private _900_audit_delete; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -18163,6 +21618,27 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EX
 
 ALTER TABLE ONLY audit.heads
     ADD CONSTRAINT head_is_a_seal FOREIGN KEY (tenant_id, number) REFERENCES audit.seals(tenant_id, number);
+
+--
+-- Name: entitlements entitlement_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlement_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: entitlements entitlement_is_of_a_member; Type: FK CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlement_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: entitlements entitlement_is_of_a_person; Type: FK CONSTRAINT; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE ONLY billing.entitlements
+    ADD CONSTRAINT entitlement_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
 -- Name: assignable_roles assignable_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18298,6 +21774,13 @@ ALTER TABLE ONLY lms.courses
     ADD CONSTRAINT course_instructor_is_a_person FOREIGN KEY (instructor_id) REFERENCES public.profiles(id);
 
 --
+-- Name: learning_path_courses course_of_path_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT course_of_path_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: course_staff course_staff_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -18319,6 +21802,13 @@ ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT course_staff_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: course_prerequisites course_with_prerequisite_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_prerequisites
+    ADD CONSTRAINT course_with_prerequisite_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: enrollments enrollment_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -18338,6 +21828,27 @@ ALTER TABLE ONLY lms.enrollments
 
 ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollment_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: enrollment_requests enrollment_request_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_request_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: enrollment_requests enrollment_request_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_request_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: enrollment_requests enrollment_request_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.enrollment_requests
+    ADD CONSTRAINT enrollment_request_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: enrollments enrollment_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18394,6 +21905,13 @@ ALTER TABLE ONLY lms.invitations
 
 ALTER TABLE ONLY lms.invitations
     ADD CONSTRAINT invitation_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
+-- Name: learning_paths learning_path_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_paths
+    ADD CONSTRAINT learning_path_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
 
 --
 -- Name: lessons lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18464,6 +21982,48 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
+-- Name: learning_path_courses path_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.learning_path_courses
+    ADD CONSTRAINT path_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, path_id) REFERENCES lms.learning_paths(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: path_enrollments path_enrollment_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: path_enrollments path_enrollment_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: path_enrollments path_enrollment_path_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_path_is_of_the_same_tenant FOREIGN KEY (tenant_id, path_id) REFERENCES lms.learning_paths(tenant_id, id);
+
+--
+-- Name: path_enrollments path_enrollment_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.path_enrollments
+    ADD CONSTRAINT path_enrollment_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
+-- Name: course_prerequisites prerequisite_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.course_prerequisites
+    ADD CONSTRAINT prerequisite_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, prerequisite_course_id) REFERENCES lms.courses(tenant_id, id);
 
 --
 -- Name: lesson_prerequisites prerequisite_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18582,7 +22142,7 @@ ALTER TABLE ONLY lms.version_blocks
 --
 
 ALTER TABLE ONLY lms.version_blocks
-    ADD CONSTRAINT version_block_is_of_a_lesson_of_the_version FOREIGN KEY (version_id, lesson_id) REFERENCES lms.version_lessons(version_id, lesson_id);
+    ADD CONSTRAINT version_block_is_of_a_lesson_of_the_version FOREIGN KEY (tenant_id, course_id, version_id, lesson_id) REFERENCES lms.version_lessons(tenant_id, course_id, version_id, lesson_id);
 
 --
 -- Name: course_versions version_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -18733,6 +22293,20 @@ ALTER TABLE audit.seals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit.watched_tables ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: entitlements Entitlements are seen by their holder and in scope; Type: POLICY; Schema: billing; Owner: postgres
+--
+
+CREATE POLICY "Entitlements are seen by their holder and in scope" ON billing.entitlements FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('billing.read'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = entitlements.user_id) AND (m.tenant_id = entitlements.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
+-- Name: entitlements; Type: ROW SECURITY; Schema: billing; Owner: postgres
+--
+
+ALTER TABLE billing.entitlements ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: assignable_roles Assignable roles are listed by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -18749,6 +22323,12 @@ CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON
 --
 
 CREATE POLICY "Authors create courses" ON lms.courses FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: learning_paths Authors create paths; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Authors create paths" ON lms.learning_paths FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
 --
 -- Name: block_progress Block progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -18851,6 +22431,52 @@ CREATE POLICY "Corrections are seen by their learner, staff and in scope" ON lms
   WHERE ((e.id = progress_corrections.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
 
 --
+-- Name: course_prerequisites Course prerequisites are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are changed by staff" ON lms.course_prerequisites FOR UPDATE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: course_prerequisites Course prerequisites are seen with both courses; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are seen with both courses" ON lms.course_prerequisites FOR SELECT TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.prerequisite_course_id)))));
+
+--
+-- Name: course_prerequisites Course prerequisites are seen with both public courses; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are seen with both public courses" ON lms.course_prerequisites FOR SELECT TO anon USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.prerequisite_course_id)))));
+
+--
+-- Name: course_prerequisites Course prerequisites are set by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are set by staff" ON lms.course_prerequisites FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.prerequisite_course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: course_prerequisites Course prerequisites are taken away by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Course prerequisites are taken away by staff" ON lms.course_prerequisites FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = course_prerequisites.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
 -- Name: courses Courses are changed by their staff and by administrators; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -18863,6 +22489,16 @@ CREATE POLICY "Courses are changed by their staff and by administrators" ON lms.
 CREATE POLICY "Courses are put into categories by staff" ON lms.course_categories FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: learning_path_courses Courses are put into paths by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are put into paths by those who edit them" ON lms.learning_path_courses FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = learning_path_courses.course_id)))));
 
 --
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -18887,10 +22523,56 @@ CREATE POLICY "Courses are taken out of categories by staff" ON lms.course_categ
   WHERE (c.id = course_categories.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: learning_path_courses Courses are taken out of paths by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are taken out of paths by those who edit them" ON lms.learning_path_courses FOR DELETE TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))))));
+
+--
+-- Name: learning_path_courses Courses of paths are arranged by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses of paths are arranged by those who edit them" ON lms.learning_path_courses FOR UPDATE TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))))) WITH CHECK ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = learning_path_courses.path_id))));
+
+--
+-- Name: learning_path_courses Courses of paths are seen with path and course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses of paths are seen with path and course" ON lms.learning_path_courses FOR SELECT TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE ((p.id = learning_path_courses.path_id) AND ((p.created_by = ( SELECT auth.uid() AS uid)) OR (p.id = ANY (ARRAY( SELECT private.my_paths() AS my_paths))))))) OR ((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = learning_path_courses.path_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = learning_path_courses.course_id))))));
+
+--
+-- Name: learning_path_courses Courses of public paths are seen with path and course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses of public paths are seen with path and course" ON lms.learning_path_courses FOR SELECT TO anon USING (((EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = learning_path_courses.path_id))) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = learning_path_courses.course_id)))));
+
+--
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "Due and expiry dates are changed in scope" ON lms.enrollments FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: path_enrollments Due dates of paths are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Due dates of paths are changed in scope" ON lms.path_enrollments FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
 
 --
 -- Name: enrollments Enrolments are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -19103,6 +22785,24 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: path_enrollments Path enrolments are seen by their person and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Path enrolments are seen by their person and in scope" ON lms.path_enrollments FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where)))));
+
+--
+-- Name: learning_paths Paths are changed by their author and by administrators; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Paths are changed by their author and by administrators" ON lms.learning_paths FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK ((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: learning_paths Paths are seen by visibility, enrolment, authors and scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Paths are seen by visibility, enrolment, authors and scope" ON lms.learning_paths FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_paths() AS my_paths))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
+
+--
 -- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -19167,6 +22867,12 @@ CREATE POLICY "Progress is seen by its learner, staff and in scope" ON lms.lesso
 CREATE POLICY "Public courses are seen by everyone" ON lms.courses FOR SELECT TO anon USING (((deleted_at IS NULL) AND (status = 'published'::text) AND (visibility = 'public'::text)));
 
 --
+-- Name: learning_paths Public paths are seen by everyone; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Public paths are seen by everyone" ON lms.learning_paths FOR SELECT TO anon USING (((deleted_at IS NULL) AND (status = 'published'::text) AND (visibility = 'public'::text)));
+
+--
 -- Name: version_blocks Published content is seen by those it is open to, and by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -19205,6 +22911,12 @@ CREATE POLICY "Published previews are seen with their public course" ON lms.vers
 --
 
 CREATE POLICY "Reports are seen by those who made them and by moderators" ON lms.review_reports FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('content.moderate'::text) AS tenants_where)))));
+
+--
+-- Name: enrollment_requests Requests are seen by whoever made them, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Requests are seen by whoever made them, staff and in scope" ON lms.enrollment_requests FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: course_reviews Reviews are seen with their course, hidden ones by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -19449,6 +23161,12 @@ ALTER TABLE lms.cohorts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.course_categories ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: course_prerequisites; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.course_prerequisites ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: course_reviews; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -19479,6 +23197,12 @@ ALTER TABLE lms.course_versions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.courses ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: enrollment_requests; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.enrollment_requests ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -19489,6 +23213,18 @@ ALTER TABLE lms.enrollments ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.invitations ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: learning_path_courses; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.learning_path_courses ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: learning_paths; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.learning_paths ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -19537,6 +23273,12 @@ ALTER TABLE lms.modules ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: path_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.path_enrollments ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: permissions; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -19861,6 +23603,12 @@ REVOKE ALL ON FUNCTION audit.hash_row(p_row audit.log) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_billing_entitlements() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_assignable_roles(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -19903,6 +23651,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_cohorts() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_course_categories() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_course_prerequisites(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_course_prerequisites() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_course_reviews(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -19933,6 +23687,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_course_versions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_courses() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_enrollment_requests(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_enrollment_requests() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_enrollments(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -19943,6 +23703,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_enrollments() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_invitations() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_learning_path_courses(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_learning_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_learning_paths(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_learning_paths() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
@@ -19991,6 +23763,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_path_enrollments(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_path_enrollments() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_progress_corrections(); Type: ACL; Schema: audit; Owner: postgres
@@ -20099,6 +23877,37 @@ REVOKE ALL ON FUNCTION audit.watch(p_table regclass, personal text[], secret tex
 --
 
 REVOKE ALL ON FUNCTION audit.write_update_function(p_table regclass, p_name text, p_watched audit.watched_tables, p_key text[], p_tenant text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION uuid_v7(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.uuid_v7() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.uuid_v7() TO authenticated;
+GRANT ALL ON FUNCTION private.uuid_v7() TO service_role;
+
+--
+-- Name: TABLE entitlements; Type: ACL; Schema: billing; Owner: postgres
+--
+
+GRANT ALL ON TABLE billing.entitlements TO service_role;
+GRANT SELECT ON TABLE billing.entitlements TO authenticated;
+
+--
+-- Name: FUNCTION grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text); Type: ACL; Schema: billing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION billing.grant_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_valid_until timestamp with time zone, p_valid_from timestamp with time zone, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION revoke_entitlement(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: billing; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION accept_invitation(p_token text); Type: ACL; Schema: lms; Owner: postgres
@@ -20212,6 +24021,18 @@ GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
 GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
 
 --
+-- Name: COLUMN courses.enrollment_opens_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_opens_at),UPDATE(enrollment_opens_at) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.courses TO authenticated;
+
+--
 -- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20262,92 +24083,68 @@ GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.archive_course(p_course_id uuid) TO service_role;
 
 --
--- Name: FUNCTION check_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: TABLE learning_paths; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.check_course(p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO service_role;
+GRANT ALL ON TABLE lms.learning_paths TO service_role;
+GRANT SELECT ON TABLE lms.learning_paths TO anon;
+GRANT SELECT ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION check_enrollment_eligibility(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.tenant_id; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO service_role;
+GRANT INSERT(tenant_id) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.slug; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO service_role;
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.title; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.description; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO authenticated;
-GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION delete_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.language; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.delete_block(p_block_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.delete_block(p_block_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.delete_block(p_block_id uuid) TO service_role;
+GRANT INSERT(language),UPDATE(language) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION delete_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.is_ordered; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.delete_course(p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO service_role;
+GRANT INSERT(is_ordered),UPDATE(is_ordered) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.visibility; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) TO service_role;
+GRANT INSERT(visibility),UPDATE(visibility) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION delete_module(p_module_id uuid); Type: ACL; Schema: lms; Owner: postgres
+-- Name: COLUMN learning_paths.thumbnail_url; Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.delete_module(p_module_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO service_role;
+GRANT INSERT(thumbnail_url),UPDATE(thumbnail_url) ON TABLE lms.learning_paths TO authenticated;
 
 --
--- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: FUNCTION archive_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO authenticated;
-GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO service_role;
-
---
--- Name: FUNCTION uuid_v7(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.uuid_v7() FROM PUBLIC;
-GRANT ALL ON FUNCTION private.uuid_v7() TO authenticated;
-GRANT ALL ON FUNCTION private.uuid_v7() TO service_role;
+REVOKE ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO service_role;
 
 --
 -- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
@@ -20387,12 +24184,139 @@ GRANT INSERT(expires_at),UPDATE(expires_at) ON TABLE lms.enrollments TO authenti
 GRANT INSERT(enrolled_at) ON TABLE lms.enrollments TO authenticated;
 
 --
+-- Name: FUNCTION change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) TO service_role;
+
+--
+-- Name: FUNCTION check_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.check_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION check_enrollment_eligibility(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.complete_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION continue_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.continue_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.continue_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.continue_path(p_path_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO authenticated;
+GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
+
+--
+-- Name: TABLE enrollment_requests; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.enrollment_requests TO service_role;
+GRANT SELECT ON TABLE lms.enrollment_requests TO authenticated;
+
+--
+-- Name: FUNCTION decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.decide_enrollment_request(p_request_id uuid, p_approve boolean, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION delete_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_block(p_block_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_block(p_block_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_block(p_block_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_learning_path(p_path_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION delete_module(p_module_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.delete_module(p_module_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.delete_module(p_module_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO authenticated;
+GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text) TO service_role;
+
+--
 -- Name: FUNCTION enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text); Type: ACL; Schema: lms; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO authenticated;
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO service_role;
+
+--
+-- Name: FUNCTION enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO service_role;
 
 --
 -- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -20467,6 +24391,15 @@ GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_invitation(p_token text) TO service_role;
 
 --
+-- Name: FUNCTION get_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) TO anon;
+GRANT ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_learning_path(p_path_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20521,6 +24454,27 @@ GRANT ALL ON FUNCTION lms.import_people(p_tenant_id uuid, p_rows jsonb, p_dry_ru
 REVOKE ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO authenticated;
 GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO service_role;
+
+--
+-- Name: TABLE path_enrollments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.path_enrollments TO service_role;
+GRANT SELECT ON TABLE lms.path_enrollments TO authenticated;
+
+--
+-- Name: COLUMN path_enrollments.due_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(due_at) ON TABLE lms.path_enrollments TO authenticated;
+
+--
+-- Name: FUNCTION leave_path(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION leave_tenant(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -20600,6 +24554,14 @@ GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION publish_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20645,6 +24607,14 @@ GRANT SELECT ON TABLE lms.review_reports TO authenticated;
 REVOKE ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.report_review(p_review_id uuid, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION request_enrollment(p_course_id uuid, p_message text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) TO authenticated;
+GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) TO service_role;
 
 --
 -- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -20718,6 +24688,14 @@ GRANT ALL ON FUNCTION lms.restore_block(p_block_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.restore_course(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.restore_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.restore_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION restore_learning_path(p_path_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.restore_learning_path(p_path_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.restore_learning_path(p_path_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.restore_learning_path(p_path_id uuid) TO service_role;
 
 --
 -- Name: TABLE lessons; Type: ACL; Schema: lms; Owner: postgres
@@ -20892,6 +24870,27 @@ GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION withdraw_enrollment_request(p_request_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION advance_learning_paths(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
 -- Name: FUNCTION forget_idempotency_keys(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -20995,10 +24994,22 @@ GRANT ALL ON FUNCTION private.admit_enrollment(new_row lms.enrollments) TO servi
 REVOKE ALL ON FUNCTION private.admit_invited() FROM PUBLIC;
 
 --
+-- Name: FUNCTION admit_to_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.admit_to_path() FROM PUBLIC;
+
+--
 -- Name: FUNCTION advance_block_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.advance_block_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION advance_paths(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.advance_paths() FROM PUBLIC;
 
 --
 -- Name: FUNCTION advance_progress(); Type: ACL; Schema: private; Owner: postgres
@@ -21069,6 +25080,12 @@ GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authe
 GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION check_path_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_path_course() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21110,10 +25127,22 @@ GRANT ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text
 GRANT ALL ON FUNCTION private.claim_idempotency_key(p_operation text, p_key text, p_request jsonb) TO service_role;
 
 --
+-- Name: FUNCTION claim_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.claim_path() FROM PUBLIC;
+
+--
 -- Name: FUNCTION clean_name(value text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.clean_name(value text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION close_enrollment_requests(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.close_enrollment_requests() FROM PUBLIC;
 
 --
 -- Name: FUNCTION closed_lessons(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -21199,6 +25228,12 @@ GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO service_ro
 REVOKE ALL ON FUNCTION private.count_for_version() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_path_items(p_path_id uuid, p_user_id uuid, OUT total integer, OUT done integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21209,6 +25244,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_waiting_ahead(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION create_profile_of_login(); Type: ACL; Schema: private; Owner: postgres
@@ -21227,6 +25268,14 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
+
+--
+-- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.decide_request(p_request_id uuid, p_approve boolean, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION delete_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -21251,6 +25300,12 @@ GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO authenticated;
 GRANT ALL ON FUNCTION private.describe_failure(p_state text, p_message text, p_constraint text) TO service_role;
+
+--
+-- Name: FUNCTION describe_missing_prerequisites(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION diff_versions(p_course_id uuid, p_from integer, p_to integer); Type: ACL; Schema: private; Owner: postgres
@@ -21278,6 +25333,14 @@ GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
 --
 
 REVOKE ALL ON FUNCTION private.draft_lessons(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION drop_path(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
@@ -21337,6 +25400,14 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -21457,6 +25528,20 @@ GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person,
 GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION grant_entitlement_to(p_wanted billing.entitlements); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO authenticated;
+GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
+
+--
+-- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21478,6 +25563,12 @@ REVOKE ALL ON FUNCTION private.is_api_call() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_api_call() TO anon;
 GRANT ALL ON FUNCTION private.is_api_call() TO authenticated;
 GRANT ALL ON FUNCTION private.is_api_call() TO service_role;
+
+--
+-- Name: FUNCTION is_asking(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -21626,6 +25717,12 @@ REVOKE ALL ON FUNCTION private.judge_progress(p_enrollment lms.enrollments, p_pr
 REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_an_administrator_who_can_sign_in(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_an_administrator_who_can_sign_in() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21717,6 +25814,12 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO au
 GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO service_role;
 
 --
+-- Name: FUNCTION may_assign_path(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21747,6 +25850,12 @@ REVOKE ALL ON FUNCTION private.media_seconds(type text, content jsonb) FROM PUBL
 REVOKE ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) TO authenticated;
 GRANT ALL ON FUNCTION private.migration_target(p_course_id uuid, p_policy text, p_version integer) TO service_role;
+
+--
+-- Name: FUNCTION missing_course_prerequisites(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.missing_course_prerequisites(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION move_enrollments(p_target lms.course_versions, p_policy text, p_limit integer); Type: ACL; Schema: private; Owner: postgres
@@ -21798,6 +25907,14 @@ GRANT ALL ON FUNCTION private.my_open_lessons() TO authenticated;
 GRANT ALL ON FUNCTION private.my_open_lessons() TO service_role;
 
 --
+-- Name: FUNCTION my_paths(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_paths() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_paths() TO authenticated;
+GRANT ALL ON FUNCTION private.my_paths() TO service_role;
+
+--
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21813,6 +25930,12 @@ GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 REVOKE ALL ON FUNCTION private.my_versions() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
+
+--
+-- Name: FUNCTION open_path_courses(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION parse_person(p_row jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -21855,6 +25978,12 @@ REVOKE ALL ON FUNCTION private.place_category() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_course_prerequisite(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_course_prerequisite() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_in_tenant_of_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21885,6 +26014,12 @@ REVOKE ALL ON FUNCTION private.place_lesson_prerequisite() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_module() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_path_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_progress(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21895,6 +26030,14 @@ REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
+-- Name: FUNCTION prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.prepare_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_begin boolean) TO service_role;
 
 --
 -- Name: FUNCTION preview_invitation(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -21957,10 +26100,55 @@ GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid
 GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO anon;
+GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO service_role;
+
+--
 -- Name: FUNCTION receive_guest(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_after_added_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_after_changed_path_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_after_changed_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_after_removed_path_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_after_removed_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_path_enrollments(p_ids uuid[], p_changed boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_path_enrollments(p_ids uuid[], p_changed boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_paths(p_path_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_paths(p_path_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION recount_paths_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.recount_paths_of_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refresh_invitations(p_match private.matched_person, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -22035,6 +26223,20 @@ REVOKE ALL ON FUNCTION private.refuse_version_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) TO authenticated;
+GRANT ALL ON FUNCTION private.request_enrollment_of_caller(p_course_id uuid, p_message text) TO service_role;
+
+--
+-- Name: FUNCTION require_an_administrator(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_an_administrator(p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION require_audit_read(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22070,6 +26272,12 @@ GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO serv
 REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_path_right(p_path lms.learning_paths, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22102,6 +26310,14 @@ GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authentica
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION revoke_open_invitation(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22116,6 +26332,22 @@ GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO se
 REVOKE ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.set_course_status(p_course_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION set_path_deleted(p_path_id uuid, p_deleted boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean) TO service_role;
+
+--
+-- Name: FUNCTION set_path_status(p_path_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO service_role;
 
 --
 -- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
@@ -22189,6 +26421,20 @@ REVOKE ALL ON FUNCTION private.settle_block(p_block lms.block_progress, p_second
 REVOKE ALL ON FUNCTION private.settle_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO service_role;
+
+--
+-- Name: FUNCTION settle_path_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_path_enrollment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22224,6 +26470,12 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 --
 
 REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_path_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
 
 --
 -- Name: FUNCTION takes_lesson(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -22310,6 +26562,14 @@ GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_
 REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PUBLIC;
 
 --
+-- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
 --
 
@@ -22363,6 +26623,13 @@ GRANT UPDATE(website) ON TABLE public.profiles TO authenticated;
 --
 
 GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
+
+--
+-- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
+--
+
+GRANT SELECT ON TABLE billing.people TO authenticated;
+GRANT SELECT ON TABLE billing.people TO service_role;
 
 --
 -- Name: TABLE assignable_roles; Type: ACL; Schema: lms; Owner: postgres
@@ -22542,6 +26809,32 @@ GRANT INSERT(course_id) ON TABLE lms.course_categories TO authenticated;
 GRANT INSERT(category_id) ON TABLE lms.course_categories TO authenticated;
 
 --
+-- Name: TABLE course_prerequisites; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.course_prerequisites TO service_role;
+GRANT SELECT ON TABLE lms.course_prerequisites TO anon;
+GRANT SELECT,DELETE ON TABLE lms.course_prerequisites TO authenticated;
+
+--
+-- Name: COLUMN course_prerequisites.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.course_prerequisites TO authenticated;
+
+--
+-- Name: COLUMN course_prerequisites.prerequisite_course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(prerequisite_course_id) ON TABLE lms.course_prerequisites TO authenticated;
+
+--
+-- Name: COLUMN course_prerequisites.min_completion_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(min_completion_percentage),UPDATE(min_completion_percentage) ON TABLE lms.course_prerequisites TO authenticated;
+
+--
 -- Name: TABLE course_staff; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -22567,6 +26860,38 @@ GRANT INSERT(course_id) ON TABLE lms.course_tags TO authenticated;
 --
 
 GRANT INSERT(tag_id) ON TABLE lms.course_tags TO authenticated;
+
+--
+-- Name: TABLE learning_path_courses; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.learning_path_courses TO service_role;
+GRANT SELECT ON TABLE lms.learning_path_courses TO anon;
+GRANT SELECT,DELETE ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.path_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(path_id) ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.learning_path_courses TO authenticated;
+
+--
+-- Name: COLUMN learning_path_courses.is_required; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_required),UPDATE(is_required) ON TABLE lms.learning_path_courses TO authenticated;
 
 --
 -- Name: TABLE lesson_notes; Type: ACL; Schema: lms; Owner: postgres

@@ -22,13 +22,88 @@ export type Database = {
           }
         },"billing": {
           Tables: {
-            [_ in never]: never
+            "entitlements": {
+                  Row: {
+                    "course_id": string | null,"created_at": string,"granted_by": string | null,"id": string,"reason": string | null,"revoked_at": string | null,"source": string,"tenant_id": string,"updated_at": string,"user_id": string,"valid_from": string,"valid_until": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string | null,"created_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string | null,"revoked_at"?: string | null,"source": string,"tenant_id": string,"updated_at"?: string,"user_id": string,"valid_from"?: string,"valid_until"?: string | null
+                  }
+                  Update: {
+                    "course_id"?: string | null,"created_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string | null,"revoked_at"?: string | null,"source"?: string,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string,"valid_from"?: string,"valid_until"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "entitlement_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                }
           }
           Views: {
-            [_ in never]: never
+            "people": {
+                  Row: {
+                    "avatar_url": string | null,"display_name": string,"id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Update: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                }
           }
           Functions: {
-            [_ in never]: never
+            "grant_entitlement":
+{ Args: { "p_course_id"?: string,"p_reason"?: string,"p_tenant_id": string,"p_user_id": string,"p_valid_from"?: string,"p_valid_until"?: string }; Returns: {
+              "course_id": string | null,
+"created_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string | null,
+"revoked_at": string | null,
+"source": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string,
+"valid_from": string,
+"valid_until": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "entitlements"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"revoke_entitlement":
+{ Args: { "p_entitlement_id": string,"p_reason"?: string }; Returns: {
+              "course_id": string | null,
+"created_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string | null,
+"revoked_at": string | null,
+"source": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string,
+"valid_from": string,
+"valid_until": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "entitlements"
+        isOneToOne: true
+        isSetofReturn: false
+      } }
           }
           Enums: {
             [_ in never]: never
@@ -236,6 +311,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"course_prerequisites": {
+                  Row: {
+                    "course_id": string,"created_at": string,"min_completion_percentage": number,"prerequisite_course_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"min_completion_percentage"?: number,"prerequisite_course_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"min_completion_percentage"?: number,"prerequisite_course_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "course_with_prerequisite_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "prerequisite_course_is_of_the_same_tenant"
+      columns: ["tenant_id","prerequisite_course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"course_reviews": {
                   Row: {
                     "body": string | null,"course_id": string,"created_at": string,"hidden_reason": string | null,"id": string,"rating": number,"replied_at": string | null,"replied_by": string | null,"reply": string | null,"status": string,"tenant_id": string,"title": string | null,"updated_at": string,"user_id": string
@@ -348,14 +449,14 @@ isOneToOne: false
                   ]
                 },"courses": {
                   Row: {
-                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"enrollment_closes_at": string | null,"enrollment_opens_at": string | null,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Update: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Relationships: [
                     {
@@ -376,6 +477,38 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "people"
       referencedColumns: ["id"]
+    }
+                  ]
+                },"enrollment_requests": {
+                  Row: {
+                    "course_id": string,"decided_at": string | null,"decided_by": string | null,"decision_reason": string | null,"id": string,"message": string | null,"requested_at": string,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"decided_at"?: string | null,"decided_by"?: string | null,"decision_reason"?: string | null,"id"?: string,"message"?: string | null,"requested_at"?: string,"status": string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"decided_at"?: string | null,"decided_by"?: string | null,"decision_reason"?: string | null,"id"?: string,"message"?: string | null,"requested_at"?: string,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "enrollment_request_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "enrollment_request_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "enrollment_request_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
     }
                   ]
                 },"enrollments": {
@@ -452,6 +585,52 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "org_units"
       referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"learning_path_courses": {
+                  Row: {
+                    "course_id": string,"created_at": string,"is_required": boolean,"order_index": number,"path_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"is_required"?: boolean,"order_index"?: number,"path_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"is_required"?: boolean,"order_index"?: number,"path_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "course_of_path_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "path_course_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"learning_paths": {
+                  Row: {
+                    "created_at": string,"created_by": string | null,"deleted_at": string | null,"description": string,"id": string,"is_ordered": boolean,"language": string,"published_at": string | null,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"visibility": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"created_by"?: string | null,"deleted_at"?: string | null,"description"?: string,"id"?: string,"is_ordered"?: boolean,"language"?: string,"published_at"?: string | null,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"visibility"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"created_by"?: string | null,"deleted_at"?: string | null,"description"?: string,"id"?: string,"is_ordered"?: boolean,"language"?: string,"published_at"?: string | null,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"visibility"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "learning_path_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
     }
                   ]
                 },"lesson_blocks": {
@@ -645,6 +824,44 @@ isOneToOne: false
     },{
       foreignKeyName: "org_unit_parent_is_of_the_same_tenant"
       columns: ["tenant_id","parent_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"path_enrollments": {
+                  Row: {
+                    "advance_at": string | null,"completed_at": string | null,"created_at": string,"dropped_at": string | null,"due_at": string | null,"enrolled_at": string,"enrolled_by": string | null,"id": string,"items_done": number,"items_total": number,"path_id": string,"progress_percentage": number,"source": string,"started_at": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "advance_at"?: string | null,"completed_at"?: string | null,"created_at"?: string,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"id"?: string,"items_done"?: number,"items_total"?: number,"path_id": string,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "advance_at"?: string | null,"completed_at"?: string | null,"created_at"?: string,"dropped_at"?: string | null,"due_at"?: string | null,"enrolled_at"?: string,"enrolled_by"?: string | null,"id"?: string,"items_done"?: number,"items_total"?: number,"path_id"?: string,"progress_percentage"?: never,"source"?: string,"started_at"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "path_enrollment_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "path_enrollment_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "path_enrollment_path_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "path_enrollment_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
 isOneToOne: false
       referencedRelation: "org_units"
       referencedColumns: ["tenant_id","id"]
@@ -848,10 +1065,10 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     },{
       foreignKeyName: "version_block_is_of_a_lesson_of_the_version"
-      columns: ["version_id","lesson_id"]
+      columns: ["tenant_id","course_id","version_id","lesson_id"]
 isOneToOne: false
       referencedRelation: "version_lessons"
-      referencedColumns: ["version_id","lesson_id"]
+      referencedColumns: ["tenant_id","course_id","version_id","lesson_id"]
     }
                   ]
                 },"version_lessons": {
@@ -932,6 +1149,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -964,6 +1183,66 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"archive_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"change_enrollment":
+{ Args: { "p_change_due_at"?: boolean,"p_due_at"?: string,"p_enrollment_id": string,"p_status"?: string }; Returns: {
+              "completed_at": string | null,
+"course_id": string,
+"created_at": string,
+"current_lesson_id": string | null,
+"cycle": number,
+"dropped_at": string | null,
+"due_at": string | null,
+"enrolled_at": string,
+"enrolled_by": string | null,
+"expired_at": string | null,
+"expires_at": string | null,
+"final_grade": number | null,
+"id": string,
+"items_done": number,
+"items_total": number,
+"last_accessed_at": string | null,
+"paused_at": string | null,
+"progress_percentage": number,
+"source": string,
+"started_at": string | null,
+"status": string,
+"tenant_id": string,
+"time_spent_seconds": number,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string,
+"version_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollments"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "check_course":
 { Args: { "p_course_id": string }; Returns: Database["lms"]['CompositeTypes']["course_finding"][]
                           SetofOptions: {
@@ -988,6 +1267,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"continue_path":
+{ Args: { "p_path_id": string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
+                          SetofOptions: {
+        from: "*"
+        to: "path_standing"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "correct_progress":
 { Args: { "p_enrollment_id": string,"p_lesson_id": string,"p_progress_percentage": number,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["progress_receipt"]
                           SetofOptions: {
@@ -1004,12 +1291,57 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"decide_enrollment_request":
+{ Args: { "p_approve": boolean,"p_reason"?: string,"p_request_id": string }; Returns: {
+              "course_id": string,
+"decided_at": string | null,
+"decided_by": string | null,
+"decision_reason": string | null,
+"id": string,
+"message": string | null,
+"requested_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollment_requests"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "delete_block":
 { Args: { "p_block_id": string }; Returns: undefined
                            },
 "delete_course":
 { Args: { "p_course_id": string }; Returns: undefined
                            },
+"delete_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "delete_lesson":
 { Args: { "p_lesson_id": string }; Returns: undefined
                            },
@@ -1026,6 +1358,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1091,6 +1425,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "enrollments"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"enroll_in_path":
+{ Args: { "p_due_at"?: string,"p_path_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
+                          SetofOptions: {
+        from: "*"
+        to: "path_standing"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1161,6 +1503,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_learning_path":
+{ Args: { "p_path_id": string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
+                          SetofOptions: {
+        from: "*"
+        to: "path_standing"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_lesson":
 { Args: { "p_enrollment_id"?: string,"p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["lesson_content"]
                           SetofOptions: {
@@ -1206,6 +1556,34 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "issued_invitation"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"leave_path":
+{ Args: { "p_path_id": string,"p_user_id"?: string }; Returns: {
+              "advance_at": string | null,
+"completed_at": string | null,
+"created_at": string,
+"dropped_at": string | null,
+"due_at": string | null,
+"enrolled_at": string,
+"enrolled_by": string | null,
+"id": string,
+"items_done": number,
+"items_total": number,
+"path_id": string,
+"progress_percentage": number,
+"source": string,
+"started_at": string | null,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "path_enrollments"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1280,6 +1658,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1309,6 +1689,30 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"publish_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1373,6 +1777,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"request_enrollment":
+{ Args: { "p_course_id": string,"p_message"?: string }; Returns: {
+              "course_id": string,
+"decided_at": string | null,
+"decided_by": string | null,
+"decision_reason": string | null,
+"id": string,
+"message": string | null,
+"requested_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollment_requests"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "restore_block":
 { Args: { "p_block_id": string }; Returns: {
               "content": NonNullable<Json>,
@@ -1405,6 +1830,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1434,6 +1861,30 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_learning_path":
+{ Args: { "p_path_id": string }; Returns: {
+              "created_at": string,
+"created_by": string | null,
+"deleted_at": string | null,
+"description": string,
+"id": string,
+"is_ordered": boolean,
+"language": string,
+"published_at": string | null,
+"slug": string,
+"status": string,
+"tenant_id": string,
+"thumbnail_url": string | null,
+"title": string,
+"updated_at": string,
+"visibility": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "learning_paths"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1566,6 +2017,8 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "difficulty": string,
+"enrollment_closes_at": string | null,
+"enrollment_opens_at": string | null,
 "estimated_minutes": number | null,
 "id": string,
 "instructor_id": string,
@@ -1595,6 +2048,27 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"withdraw_enrollment_request":
+{ Args: { "p_request_id": string }; Returns: {
+              "course_id": string,
+"decided_at": string | null,
+"decided_by": string | null,
+"decision_reason": string | null,
+"id": string,
+"message": string | null,
+"requested_at": string,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "enrollment_requests"
         isOneToOne: true
         isSetofReturn: false
       } }
@@ -1659,6 +2133,10 @@ isOneToOne: false
                         "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
+                      },"path_course": {
+                        "course_id": string | null,"title": string | null,"order_index": number | null,"is_required": boolean | null,"state": string | null,"enrollment_id": string | null,"percentage": number | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                      },"path_standing": {
+                        "path_id": string | null,"title": string | null,"description": string | null,"is_ordered": boolean | null,"path_status": string | null,"path_enrollment_id": string | null,"user_id": string | null,"status": string | null,"due_at": string | null,"items_total": number | null,"items_done": number | null,"percentage": number | null,"courses": (Database["lms"]['CompositeTypes']["path_course"])[] | null
                       },"people_import_result": {
                         "line": number | null,"action": string | null,"employee_number": string | null,"email": string | null,"membership_id": string | null,"invitation_id": string | null,"token": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"progress_receipt": {

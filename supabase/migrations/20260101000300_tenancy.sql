@@ -87,6 +87,7 @@ insert into lms.permissions (permission, description) values
   ('content.moderate', 'Moderate comments and reviews'),
   ('media.write', 'Manage files of the tenant'),
   ('billing.read', 'See the tenant''s subscriptions, invoices and payments'),
+  ('billing.write', 'Grant and revoke entitlements'),
   ('audit.read', 'Read the audit trail'),
   ('tenant.settings', 'Change the tenant''s settings');
 
@@ -330,6 +331,7 @@ as $$
 begin
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(

@@ -500,7 +500,33 @@ create trigger _500_grants_end after update of status on lms.memberships
   execute function private.end_role_grants();
 
 -- A tenant without an administrator could only be repaired from outside, so the last one stays, whoever writes (INV-T3).
--- The tenant's row is locked first: of two administrators removing each other, the second one counts the first.
+-- Whom nobody can sign in as, because the login is gone, administers nothing. The tenant's row is locked first: of two
+-- administrators removing each other, the second one counts the first.
+create function private.require_an_administrator(p_tenant_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  perform from lms.tenants t where t.id = p_tenant_id for no key update;
+  if not exists (
+    select
+    from lms.role_grants g
+    join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+    join lms.memberships m on m.id = g.membership_id and m.status = 'active'
+    join public.profiles p on p.id = m.user_id
+    join auth.users u on u.id = p.user_id and u.deleted_at is null
+    where g.tenant_id = p_tenant_id and g.unit_id is null
+  ) then
+    perform private.fail(
+      'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
+      'Make somebody else administrator first.'
+    );
+  end if;
+end
+$$;
+
 create function private.keep_an_administrator()
 returns trigger
 language plpgsql
@@ -522,19 +548,7 @@ begin
     end
     order by o.tenant_id
   loop
-    perform from lms.tenants t where t.id = v_tenant_id for no key update;
-    if not exists (
-      select
-      from lms.role_grants g
-      join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
-      join lms.memberships m on m.id = g.membership_id and m.status = 'active'
-      where g.tenant_id = v_tenant_id and g.unit_id is null
-    ) then
-      perform private.fail(
-        'last_administrator', 'A tenant keeps at least one active administrator.', 409, null,
-        'Make somebody else administrator first.'
-      );
-    end if;
+    perform private.require_an_administrator(v_tenant_id);
   end loop;
   return null;
 end
@@ -549,6 +563,39 @@ create trigger _600_last_administrator_changed after update on lms.role_grants
 create trigger _600_last_administrator_removed after delete on lms.role_grants
   referencing old table as old_rows
   for each statement execute function private.keep_an_administrator();
+
+-- Deleting the last administrator's login would leave a tenant that nobody can sign in to as administrator, so that is
+-- refused as well: Supabase Auth rolls back and answers 500, and the login stays. Logins are deleted by operators, who
+-- can appoint somebody else first; a sign-up or sign-in never comes here.
+create function private.keep_an_administrator_who_can_sign_in()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_tenant_id uuid;
+begin
+  for v_tenant_id in
+    select distinct m.tenant_id
+    from lms.memberships m
+    join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id and g.unit_id is null
+    join lms.roles r on r.id = g.role_id and r.key = 'tenant_admin'
+    where m.user_id = old.id and m.status = 'active'
+    order by m.tenant_id
+  loop
+    perform private.require_an_administrator(v_tenant_id);
+  end loop;
+  return null;
+end
+$$;
+
+create trigger _600_last_administrator_locked_out after update of user_id on public.profiles
+  for each row when (old.user_id is not null and new.user_id is null)
+  execute function private.keep_an_administrator_who_can_sign_in();
+create trigger on_auth_user_marked_deleted after update of deleted_at on auth.users
+  for each row when (old.deleted_at is null and new.deleted_at is not null)
+  execute function private.keep_an_administrator_who_can_sign_in();
 
 -- =====================================================================================================
 -- Policies and grants

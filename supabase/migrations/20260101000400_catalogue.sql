@@ -125,6 +125,8 @@ create table lms.courses (
   capacity integer constraint capacity_is_not_negative check (capacity >= 0),
   self_enrollment text not null default 'open'
     constraint self_enrollment_is_known check (self_enrollment in ('open', 'approval', 'closed')),
+  enrollment_opens_at timestamptz,
+  enrollment_closes_at timestamptz,
   is_sequential boolean not null default false,
   is_featured boolean not null default false,
   thumbnail_url private.web_address,
@@ -149,6 +151,7 @@ create table lms.courses (
   -- INV-T1, also for people: who teaches is a member.
   constraint course_instructor_is_a_member foreign key (tenant_id, instructor_id) references lms.memberships (tenant_id, user_id),
   constraint ratings_are_1_to_5_each check (rating_count >= 0 and rating_sum between rating_count and 5 * rating_count),
+  constraint enrollment_opens_before_it_closes check (enrollment_opens_at < enrollment_closes_at),
   constraint course_has_a_publication_date_once_published check (status = 'draft' or published_at is not null)
 );
 create index courses_by_tenant_and_age on lms.courses (tenant_id, created_at desc, id desc);
@@ -163,6 +166,8 @@ comment on column lms.courses.visibility is
   'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
 comment on column lms.courses.status is
   'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
+comment on column lms.courses.enrollment_opens_at is 'Learners enrol themselves from then on; null is at any time.';
+comment on column lms.courses.enrollment_closes_at is 'Learners enrol themselves before then; null is at any time.';
 comment on column lms.courses.is_sequential is 'Each lesson opens when the required lesson before it is completed.';
 comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
 comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
@@ -548,13 +553,13 @@ grant select on lms.course_staff, lms.lesson_blocks to authenticated;
 
 grant insert (
   tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
-  instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential, is_featured,
-  thumbnail_url, meta_description, meta_keywords, version_label, metadata
+  instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, enrollment_opens_at,
+  enrollment_closes_at, is_sequential, is_featured, thumbnail_url, meta_description, meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 grant update (
   slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency, required_score,
-  allow_retake, max_attempts, capacity, self_enrollment, is_sequential, is_featured, thumbnail_url, meta_description,
-  meta_keywords, version_label, metadata
+  allow_retake, max_attempts, capacity, self_enrollment, enrollment_opens_at, enrollment_closes_at, is_sequential,
+  is_featured, thumbnail_url, meta_description, meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 
 grant insert (course_id, key, title, description, order_index) on lms.modules to authenticated;

@@ -60,12 +60,12 @@ create table lms.version_lessons (
   release_on date,
   prerequisite_ids uuid[] not null,
   primary key (version_id, lesson_id),
+  constraint version_lesson_of_its_version unique (tenant_id, course_id, version_id, lesson_id),
   constraint version_lesson_is_of_the_same_course foreign key (tenant_id, course_id, version_id)
     references lms.course_versions (tenant_id, course_id, id),
   constraint version_lesson_is_a_lesson_of_the_course foreign key (tenant_id, course_id, lesson_id)
     references lms.lessons (tenant_id, course_id, id)
 );
-create index version_lessons_by_version on lms.version_lessons (tenant_id, course_id, version_id);
 create index version_lessons_by_lesson on lms.version_lessons (tenant_id, course_id, lesson_id);
 
 comment on table lms.version_lessons is 'The lessons of a version as they were when it was published.';
@@ -107,12 +107,13 @@ create table lms.version_blocks (
   order_index integer not null,
   is_preview boolean not null,
   primary key (version_id, block_id),
-  constraint version_block_is_of_a_lesson_of_the_version foreign key (version_id, lesson_id)
-    references lms.version_lessons (version_id, lesson_id),
+  constraint version_block_is_of_a_lesson_of_the_version foreign key (tenant_id, course_id, version_id, lesson_id)
+    references lms.version_lessons (tenant_id, course_id, version_id, lesson_id),
   constraint version_block_is_a_revision_of_the_course foreign key (tenant_id, course_id, revision_id)
     references lms.block_revisions (tenant_id, course_id, id)
 );
 create index version_blocks_by_lesson on lms.version_blocks (version_id, lesson_id, order_index);
+create index version_blocks_by_lesson_of_course on lms.version_blocks (tenant_id, course_id, version_id, lesson_id);
 create index version_blocks_by_revision on lms.version_blocks (tenant_id, course_id, revision_id);
 create index version_blocks_by_revision_alone on lms.version_blocks (revision_id);
 
@@ -306,6 +307,19 @@ begin
   from private.draft_lessons(p_course_id) l
   join lms.lesson_prerequisites p on p.lesson_id = l.lesson_id
   where p.prerequisite_lesson_id <> all (l.prerequisite_ids);
+
+  return query
+  select
+    case c.status when 'draft' then 'fault' else 'warning' end,
+    case c.status when 'draft' then 'prerequisite_course_not_published' else 'prerequisite_course_not_available' end,
+    case c.status
+      when 'draft' then format('The course waits for "%s", which is not published.', c.title)
+      else format('The course names "%s" as a prerequisite, which nobody can take any more: it is not asked for.', c.title)
+    end,
+    jsonb_build_object('prerequisite_course_id', c.id)
+  from lms.course_prerequisites p
+  join lms.courses c on c.id = p.prerequisite_course_id
+  where p.course_id = p_course_id and (c.status <> 'published' or c.deleted_at is not null);
 
   return query
   select

@@ -74,6 +74,8 @@ create table lms.enrollments (
 -- INV-E1
 create unique index one_open_cycle on lms.enrollments (user_id, course_id)
   where status in ('enrolled', 'in_progress', 'paused');
+-- Whether somebody has ever completed a course, at the same cost for any history.
+create index completed_enrollments on lms.enrollments (user_id, course_id) where status = 'completed';
 create index enrollments_by_user on lms.enrollments (user_id, enrolled_at desc, id desc);
 create index enrollments_by_tenant on lms.enrollments (tenant_id, enrolled_at desc, id desc);
 create index enrollments_by_unit on lms.enrollments (unit_id, enrolled_at desc, id desc);
@@ -126,6 +128,7 @@ declare
   v_open lms.enrollments;
   v_finished integer;
   v_completed integer;
+  v_missing jsonb;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id and c.deleted_at is null;
   select * into v_tenant from lms.tenants t where t.id = v_course.tenant_id;
@@ -146,7 +149,9 @@ begin
   end if;
   if v_member.status = 'suspended' then
     return next ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason;
-  elsif v_member.status = 'ended' or (v_member.id is null and not (p_self and v_course.visibility = 'public')) then
+  elsif v_member.status = 'ended'
+    or (v_member.id is null and not (v_course.visibility = 'public' and (p_self or private.is_asking(p_course_id, p_user_id))))
+  then
     return next ('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason;
   end if;
   if v_open.id is not null then
@@ -165,7 +170,18 @@ begin
     elsif v_course.self_enrollment = 'approval' then
       return next ('approval_required', 'Enrolment has to be approved by staff.', null)::lms.eligibility_reason;
     end if;
-    if v_course.price > 0 then
+    if now() < v_course.enrollment_opens_at or now() >= v_course.enrollment_closes_at then
+      return next (
+        'window_closed', 'Enrolment is not open at this time.',
+        jsonb_build_object('opens_at', v_course.enrollment_opens_at, 'closes_at', v_course.enrollment_closes_at)
+      )::lms.eligibility_reason;
+    end if;
+    -- Staff may assign a course whose prerequisites are unmet: it then waits for them.
+    v_missing := private.describe_missing_prerequisites(p_course_id, p_user_id);
+    if v_missing is not null then
+      return next ('prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', v_missing))::lms.eligibility_reason;
+    end if;
+    if v_course.price > 0 and not private.has_entitlement(v_course.tenant_id, p_user_id, p_course_id) then
       return next (
         'payment_required', 'The course has to be bought.',
         jsonb_build_object('price', v_course.price, 'currency', v_course.currency)
@@ -180,13 +196,39 @@ begin
       )::lms.eligibility_reason;
     end if;
   end if;
+  -- Staff may pass the queue; learners wait for their turn.
   if v_course.capacity is not null and v_course.capacity <= (
     select count(*) from lms.enrollments e
     where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
       and (e.expires_at is null or e.expires_at > now())
-  ) then
+  ) + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end) then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
+end
+$$;
+
+-- A course that the person does not see is not named to them.
+create function private.describe_missing_prerequisites(p_course_id uuid, p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object(
+      'course_id', m.course_id,
+      'title', case
+        when c.status = 'published' and c.visibility <> 'private' or exists (
+          select from lms.enrollments e where e.user_id = p_user_id and e.course_id = m.course_id
+        ) then m.title
+      end,
+      'min_completion_percentage', m.min_completion_percentage,
+      'percentage', m.percentage
+    ) order by m.title)
+    from private.missing_course_prerequisites(p_course_id, p_user_id) m
+    join lms.courses c on c.id = m.course_id
+  );
 end
 $$;
 
@@ -309,12 +351,16 @@ begin
     new_row.enrolled_by := (select auth.uid());
     new_row.source := case when v_self then 'self' else 'assigned' end;
 
-    if v_self and v_course.visibility = 'public' and v_course.status = 'published' and v_course.self_enrollment = 'open' then
-      -- Enrolling in an open public course is one of the ways to belong, as a guest; not the way back for somebody whose
-      -- membership has ended.
-      insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
-      on conflict (tenant_id, user_id) do nothing;
-    end if;
+  end if;
+
+  if v_course.visibility = 'public' and v_course.status = 'published' and (
+    (private.is_api_call() and v_self and v_course.self_enrollment = 'open')
+    or private.is_asking(v_course.id, new_row.user_id)
+  ) then
+    -- Enrolling in an open public course, or being let into one, is one of the ways to belong, as a guest; not the way back
+    -- for somebody whose membership has ended.
+    insert into lms.memberships (tenant_id, user_id, is_guest) values (v_course.tenant_id, new_row.user_id, true)
+    on conflict (tenant_id, user_id) do nothing;
   end if;
 
   perform from lms.memberships m
@@ -642,6 +688,41 @@ comment on function lms.enroll is
   'answer. 404 course_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights; '
   '422 idempotency_key_reused.';
 
+create function lms.change_enrollment(
+  p_enrollment_id uuid,
+  p_status text default null,
+  p_due_at timestamptz default null,
+  p_change_due_at boolean default false
+)
+returns lms.enrollments
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  if not found then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  end if;
+  if p_change_due_at then
+    update lms.enrollments e set due_at = p_due_at where e.id = p_enrollment_id returning * into v_enrollment;
+    if not found then
+      raise insufficient_privilege using message = 'Due dates are set by staff.';
+    end if;
+  end if;
+  if p_status is not null then
+    v_enrollment := lms.set_enrollment_status(p_enrollment_id, p_status);
+  end if;
+  return v_enrollment;
+end
+$$;
+
+comment on function lms.change_enrollment is
+  'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 '
+  'enrollment_not_found; 403 without rights; 409 transition_not_allowed; 422 invalid_status.';
+
 create function lms.set_enrollment_status(p_enrollment_id uuid, p_status text)
 returns lms.enrollments
 language plpgsql
@@ -707,7 +788,7 @@ end
 $$;
 
 grant execute on function private.change_enrollment_status to authenticated, service_role;
-grant execute on function lms.enroll, lms.check_enrollment_eligibility, lms.set_enrollment_status
+grant execute on function lms.enroll, lms.check_enrollment_eligibility, lms.set_enrollment_status, lms.change_enrollment
   to authenticated, service_role;
 
 -- =====================================================================================================

@@ -115,15 +115,24 @@ as $$
 declare
   v_enrollment lms.enrollments;
   v_time_zone text;
+  v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  -- Once begun, a course is not closed by what its authors ask for later.
+  if v_enrollment.status = 'enrolled' then
+    select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
+    into v_courses
+    from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
+    where m.courses is not null;
+  end if;
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_enrollment.tenant_id;
 
   return query
-  select g.lesson_id, array_remove(array[g.prerequisites, g.release], null)
+  select g.lesson_id, array_remove(array[g.courses, g.prerequisites, g.release], null)
   from (
     select
       l.lesson_id,
+      case when v_courses.code is not null then v_courses end as courses,
       case when cardinality(missing.lessons) > 0 then (
         'prerequisite_unmet', 'Other lessons come first.', jsonb_build_object('lessons', to_jsonb(missing.lessons))
       )::lms.eligibility_reason end as prerequisites,
@@ -145,19 +154,23 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
-      and (l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null)
+      and (
+        l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
+        or v_courses.code is not null
+      )
       and not exists (
         select from lms.lesson_progress p
         where p.enrollment_id = p_enrollment_id and p.lesson_id = l.lesson_id and p.completed_at is not null
       )
   ) g
-  where g.prerequisites is not null or g.release is not null;
+  where g.courses is not null or g.prerequisites is not null or g.release is not null;
 end
 $$;
 
 comment on function private.closed_lessons is
   'The lessons of an enrolment''s version that are not open to its learner yet, each with all reasons: prerequisite_unmet '
-  '{lessons: [{lesson_id, title}]}, not_released {release_at}. Of one lesson when p_lesson_id is given.';
+  '{lessons: [{lesson_id, title}]} or {courses: [{course_id, title, min_completion_percentage, percentage}]}, not_released '
+  '{release_at}. Of one lesson when p_lesson_id is given.';
 
 create function private.refuse_closed_lesson(p_enrollment_id uuid, p_lesson_id uuid)
 returns void
@@ -299,6 +312,9 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
+    and (p_enrollment.status <> 'enrolled' or not exists (
+      select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
+    ))
   then
     return;
   elsif exists (

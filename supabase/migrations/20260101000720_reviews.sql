@@ -280,7 +280,10 @@ declare
   v_report lms.review_reports;
 begin
   select * into v_review from lms.course_reviews r where r.id = p_review_id;
-  if v_review.user_id = (select auth.uid()) then
+  -- INV-T4: whoever is suspended sees public reviews as a stranger does, but not what they have reported before.
+  if v_review.tenant_id = any (array(select private.closed_tenants())) then
+    perform private.fail('review_not_found', 'There is no such review.', 404);
+  elsif v_review.user_id = (select auth.uid()) then
     perform private.fail('own_review', 'One''s own review is not reported but changed or removed.', 409);
   end if;
   insert into lms.review_reports (tenant_id, review_id, user_id, reason)

@@ -117,6 +117,16 @@ begin
   join lms.skills original on original.id = k.skill_id
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
+
+  -- Categories and tags belong to their tenant.
+  insert into lms.course_categories (course_id, category_id)
+  select v_copy.id, c.category_id
+  from lms.course_categories c
+  where c.course_id = p_course_id and c.tenant_id = p_tenant_id;
+  insert into lms.course_tags (course_id, tag_id)
+  select v_copy.id, t.tag_id
+  from lms.course_tags t
+  where t.course_id = p_course_id and t.tenant_id = p_tenant_id;
   return v_copy;
 end
 $$;
@@ -139,7 +149,7 @@ $$;
 
 comment on function lms.duplicate_course is
   'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its '
-  'instructor. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the '
+  'instructor. Within a tenant it keeps categories and tags. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the '
   'old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
 
 grant execute on function private.duplicate_course_of to authenticated, service_role;

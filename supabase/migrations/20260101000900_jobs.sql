@@ -308,6 +308,14 @@ grant execute on function ops.forget_idempotency_keys, ops.trim_run_history to s
 
 select
   ops.register_job(
+    'fill-free-seats', '* * * * *', 'ops.fill_free_seats', interval '30 minutes',
+    'Those who wait for a seat are enrolled, in order, when there is one.'
+  ),
+  ops.register_job(
+    'advance-learning-paths', '*/5 * * * *', 'ops.advance_learning_paths', interval '1 hour',
+    'Who has done a course of an ordered path is enrolled in the next one.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

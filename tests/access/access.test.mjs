@@ -67,8 +67,8 @@ test('every column is written by those whom the matrix lets', async (t) => {
   conclude(t, `${cells.length} cells of columns`, deviations)
 })
 
-test('exactly the functions of the matrix are exposed, to the roles that it names', (t) => {
-  conclude(t, `${functions.length} functions`, compareFunctions(matrix, functions))
+test('exactly the functions of the matrix are exposed, to the roles that it names, with every id tried', async (t) => {
+  conclude(t, `${functions.length} functions`, compareFunctions(world, matrix, functions, await world.foreign()))
 })
 
 test('every function answers every persona as the matrix says', async (t) => {

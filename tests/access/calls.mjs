@@ -1,10 +1,12 @@
 // The walk over functions: every function x persona x case is a request of its own.
 
 /**
- * What the matrix and the database say differently about which functions there are and who may execute them.
+ * What the matrix and the database say differently about which functions there are and who may execute them, and
+ * which of their ids the matrix does not try.
+ * @param {Set<string>} foreign ids of another organisation
  * @returns {string[]}
  */
-export function compareFunctions(matrix, functions) {
+export function compareFunctions(world, matrix, functions, foreign) {
   const deviations = []
   const names = new Set(functions.map(({ name }) => name))
   for (const name of matrix.calls.keys()) {
@@ -20,10 +22,29 @@ export function compareFunctions(matrix, functions) {
       )
     }
   }
+  for (const { name, parameters, types } of functions.filter((one) => matrix.calls.has(one.name))) {
+    const ids = parameters.filter((_, place) => types[place].startsWith('uuid'))
+    const untried = untriedIds(world, matrix.calls.get(name), ids, foreign)
+    deviations.push(...untried.map((what) => `${name}: no case asks for ${what}; add one to tests/access/rpc.`))
+  }
   if (names.size < functions.length) {
     deviations.push('Two exposed functions share a name: neither the matrix nor PostgREST tells them apart well.')
   }
   return deviations
+}
+
+/** Each id is tried as one of another organisation and as one of nothing, while all else is the caller's. */
+function untriedIds(world, call, ids, foreign) {
+  const random = world.resolve('$random')
+  const isForeign = (value) => [value].flat().some((id) => foreign.has(id))
+  const isRandom = (value) => [value].flat().includes(random)
+  const cases = Object.values(call.cases).map(({ parameters }) => world.resolve(parameters, 'tenant_admin'))
+  const isTried = (id, test) => cases.some((given) =>
+    test(given[id]) && ids.every((other) => other === id || !(isForeign(given[other]) || isRandom(given[other]))))
+  return ids.flatMap((id) => [
+    ...(isTried(id, isForeign) ? [] : [`another organisation's ${id} alone`]),
+    ...(isTried(id, isRandom) ? [] : [`a random ${id} alone`])
+  ])
 }
 
 /** The cells of all functions. `alone`: two such calls at the same time would get in each other's way, by design. */

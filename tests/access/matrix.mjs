@@ -127,5 +127,14 @@ function call(name, description, file, personas) {
     }
   }
   for (const label of Object.keys(answers)) if (!cases[label]) complain(`answers to '${label}', which is no case.`)
-  return { name, execute, cases: expected, alone, exempt }
+  return { name, execute, cases: expected, alone, exempt: exemption(exempt, personas, complain) }
+}
+
+/** Who may learn from a function what REST hides from them: everybody (a reason), or some ({personas, why}). */
+function exemption(exempt, personas, complain) {
+  if (exempt === null || typeof exempt === 'string') return exempt && { personas: 'all', why: exempt }
+  const { personas: some, why, ...rest } = exempt
+  if (!Array.isArray(some) || !why || Object.keys(rest).length > 0) complain("'exempt' is a reason, or {personas, why}.")
+  for (const persona of some) if (!personas.includes(persona)) complain(`'${persona}' is no persona of roles.yaml.`)
+  return exempt
 }

@@ -10,6 +10,7 @@ import { Api } from './http.mjs'
 
 const PASSWORD = 'lyceum-matrix'
 const EXPOSED = "('public', 'lms', 'content', 'media', 'billing', 'analytics')"
+const HELD = "('public', 'lms', 'content', 'media', 'billing', 'analytics', 'private', 'audit', 'ops', 'auth', 'storage')"
 const run = promisify(execFile)
 
 /**
@@ -106,12 +107,44 @@ class World {
       order by 1`)
   }
 
-  /** Exposed functions: name, parameters, whether they only read, and which database roles may execute them. */
+  /** The ids of what belongs to `abroad` and of those who belong nowhere else: of it, home must see nothing. */
+  async foreign() {
+    const tables = await this.rows(`
+      select c.oid::regclass::text as name
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      join pg_attribute i on i.attrelid = c.oid and i.attname = 'id' and i.atttypid = 'uuid'::regtype
+      join pg_attribute t on t.attrelid = c.oid and t.attname = 'tenant_id'
+      where n.nspname in ${EXPOSED} and c.relkind in ('r', 'p') and not c.relispartition`)
+    const rows = await this.rows([
+      "select world.the('tenants.abroad') as id",
+      "select world.the('people.' || name) from world.people where tenant = 'abroad'",
+      ...tables.map(({ name }) => `select id from ${name} where tenant_id = world.the('tenants.abroad')`)
+    ].join(' union all '))
+    return new Set(rows.map(({ id }) => id))
+  }
+
+  /** Every row of every table in the database that is ours, as one text. */
+  async everything() {
+    const rows = await this.rows(`
+      select table_to_xml(c.oid, true, true, '')::text as content
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname in ${HELD} and c.relkind = 'r'`)
+    return rows.map(({ content }) => content).join('\n')
+  }
+
+  /** Exposed functions: name, parameters and their types, whether they only read, and which roles may execute them. */
   functions() {
     return this.rows(`
       select
         format('%I.%I', n.nspname, p.proname) as name,
         coalesce(p.proargnames[1:p.pronargs], '{}') as parameters,
+        array(
+          select format_type(a.type, null)
+          from unnest(p.proargtypes) with ordinality as a (type, place)
+          order by a.place
+        ) as types,
         p.pronargs - p.pronargdefaults as required,
         p.provolatile <> 'v' as reads,
         array(

@@ -181,6 +181,28 @@ test('functions.invoke reaches the enrolment function', async () => {
   assert.deepEqual(problem.reasons.map((reason) => reason.code), ['already_enrolled'])
 })
 
+test('an enrolment is paused, resumed and given a date by the function', async () => {
+  const { lms } = await signedIn('tomas@ironworks.example')
+  const mine = ok(await lms.from('enrollments').select('id, due_at').eq('course_id', HAZMAT).single())
+  const change = async (who, body) => {
+    const { client } = await signedIn(who)
+    const { data, error } = await client.functions.invoke(`enrollment/${mine.id}`, { method: 'PATCH', body })
+    return error ? { problem: await error.context.json() } : data
+  }
+  assert.equal((await change('tomas@ironworks.example', { status: 'paused' })).status, 'paused')
+  assert.equal((await change('tomas@ironworks.example', { status: 'resumed' })).status, 'enrolled')
+  assert.equal((await change('tomas@ironworks.example', { due_at: null })).problem.status, 403)
+  assert.equal((await change('zoe@fieldnotes.example', { status: 'dropped' })).problem.code, 'enrollment_not_found')
+  const both = await change('hanna@ironworks.example', { status: 'paused', due_at: '2031-05-01T08:00:00+02:00' })
+  assert.deepEqual([both.status, new Date(both.due_at).toISOString()], ['paused', '2031-05-01T06:00:00.000Z'])
+  // Half of it does not happen.
+  assert.equal((await change('hanna@ironworks.example', { status: 'gone', due_at: null })).problem.code, 'validation_failed')
+  assert.equal((await change('hanna@ironworks.example', { status: 'resumed', due_at: null })).due_at, null)
+  const late = await change('hanna@ironworks.example', { status: 'resumed', due_at: '2032-05-01T08:00:00Z' })
+  assert.equal(late.problem.code, 'transition_not_allowed')
+  assert.equal(ok(await lms.from('enrollments').select('due_at').eq('id', mine.id).single()).due_at, null)
+})
+
 test('staff: an instructor writes and publishes a course, a manager follows the plant', async () => {
   const { lms: ines, userId } = await signedIn('ines@ironworks.example')
   const course = ok(await ines.from('courses')

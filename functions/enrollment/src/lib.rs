@@ -1,8 +1,9 @@
-//! Enrolling in courses: `POST /enrollment` and `GET /enrollment/eligibility`.
+//! Enrolling in courses: `POST /enrollment`, `PATCH /enrollment/{id}` and `GET /enrollment/eligibility`.
 //!
-//! The rules live in the database (`lms.enroll`, `lms.check_enrollment_eligibility`);
+//! The rules live in the database (`lms.enroll`, `lms.change_enrollment`, `lms.check_enrollment_eligibility`);
 //! this function reads the request, calls them as the caller, and tells the outcome.
 
+mod change;
 mod eligibility;
 mod enroll;
 pub mod schema;
@@ -16,6 +17,8 @@ use utoipa::OpenApi;
 pub enum Enrollment {
     /// `POST /enrollment`
     Enroll,
+    /// `PATCH /enrollment/{id}`
+    Change,
     /// `GET /enrollment/eligibility`
     Eligibility,
 }
@@ -24,9 +27,9 @@ pub enum Enrollment {
 #[openapi(
     info(
         title = "Lyceum enrollment",
-        description = "Enrols people in courses and tells beforehand whether they may."
+        description = "Enrols people in courses, changes enrollments, and tells beforehand whether one may enrol."
     ),
-    paths(enroll::enroll, eligibility::eligibility)
+    paths(enroll::enroll, change::change, eligibility::eligibility)
 )]
 struct Document;
 
@@ -40,6 +43,11 @@ impl Function for Enrollment {
                 method: Method::POST,
                 path: "",
                 endpoint: Enrollment::Enroll,
+            },
+            Route {
+                method: Method::PATCH,
+                path: "/{id}",
+                endpoint: Enrollment::Change,
             },
             Route {
                 method: Method::GET,
@@ -57,6 +65,7 @@ impl Function for Enrollment {
     async fn serve(self, exchange: &Exchange<'_>) -> Result<Response, Error> {
         match self {
             Self::Enroll => enroll::enroll(exchange).await,
+            Self::Change => change::change(exchange).await,
             Self::Eligibility => eligibility::eligibility(exchange).await,
         }
     }

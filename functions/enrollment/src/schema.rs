@@ -19,6 +19,17 @@ pub struct EnrollRequest {
     pub due_at: Option<DateTime<Utc>>,
 }
 
+/// What `PATCH /enrollment/{id}` takes: at least one of these. Other members are refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    /// What becomes of the enrollment.
+    #[schema(inline)]
+    pub status: Option<crate::change::Wanted>,
+    /// By when the course is to be completed; RFC 3339 with an offset, null takes the date away. Staff only.
+    pub due_at: Option<DateTime<Utc>>,
+}
+
 /// An enrollment. Later versions may add members.
 #[derive(ToSchema)]
 pub struct EnrollmentRow {
@@ -28,6 +39,8 @@ pub struct EnrollmentRow {
     pub tenant_id: Uuid,
     /// The course.
     pub course_id: Uuid,
+    /// The version of the course that this cycle is about.
+    pub version_id: Uuid,
     /// The learner.
     pub user_id: Uuid,
     /// The learner's org unit at the time.

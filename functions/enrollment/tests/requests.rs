@@ -626,3 +626,87 @@ fn references(value: &Value) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+const CHANGE: &str = "/rest/v1/rpc/change_enrollment";
+const ENROLLMENT: &str = "/enrollment/0d9f5a52-1111-4222-8333-944455556666";
+
+fn patch(project: &Project, path: &str, body: &str) -> Request {
+    request(project, "PATCH", path)
+        .header("content-type", "application/json")
+        .body(body.to_owned().into())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn changing_calls_the_database_once_as_the_caller() {
+    let project = Project::start().await;
+    answers(&project, CHANGE, row()).await;
+    let body = r#"{"status":"paused","due_at":null}"#;
+    let path = format!("/functions/v1{ENROLLMENT}");
+    let answer = send(&project, patch(&project, &path, body)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.response.body().as_ref(), ROW.as_bytes());
+    let calls = project.server.received_requests().await.unwrap();
+    let calls: Vec<_> = calls
+        .iter()
+        .filter(|call| call.url.path() == CHANGE)
+        .collect();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(
+        calls[0].body_json::<Value>().unwrap(),
+        json!({
+            "p_enrollment_id": "0d9f5a52-1111-4222-8333-944455556666", "p_status": "paused",
+            "p_due_at": null, "p_change_due_at": true,
+        })
+    );
+    assert_eq!(
+        calls[0].headers["authorization"].to_str().unwrap(),
+        format!("Bearer {}", project.token())
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_makes_no_sense_reaches_no_database() {
+    let project = Project::start().await;
+    for (path, body, status, code) in [
+        (ENROLLMENT, "{}", 422, "validation_failed"),
+        (
+            ENROLLMENT,
+            r#"{"status":"completed"}"#,
+            422,
+            "validation_failed",
+        ),
+        (ENROLLMENT, r#"{"due_at":"soon"}"#, 422, "validation_failed"),
+        (ENROLLMENT, "[]", 400, "malformed_body"),
+        (
+            "/enrollment/7",
+            r#"{"status":"paused"}"#,
+            404,
+            "route_not_found",
+        ),
+    ] {
+        let answer = send(&project, patch(&project, path, body)).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (status, code),
+            "{path} {body}"
+        );
+    }
+    let put = request(&project, "PUT", ENROLLMENT)
+        .body(Body::Empty)
+        .unwrap();
+    let answer = send(&project, put).await;
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (405, "OPTIONS, PATCH")
+    );
+    assert!(
+        project
+            .server
+            .received_requests()
+            .await
+            .unwrap()
+            .iter()
+            .all(|call| call.url.path() != CHANGE)
+    );
+}

@@ -539,5 +539,58 @@ select is(
   '409 last_administrator', 'INV-T3: two administrators cannot be removed by one statement'
 );
 
+-- Nobody can sign in as somebody without a login: such an administrator is none.
+-- What would come of it, without doing it.
+create function tests.outcome_of(statement text) returns text language plpgsql as $$
+begin
+  raise exception using errcode = 'UNDO1', message = tests.error_of(statement);
+exception
+  when sqlstate 'UNDO1' then return sqlerrm;
+end
+$$;
+update lms.memberships set status = 'active' where id = tests.id('boss in works');
+create function tests.lockouts() returns table (how text, statement text) language sql as $$
+  values
+    ('deleting the login of', format('delete from auth.users where id = %L', tests.id('boss'))),
+    ('marking as deleted the login of', format('update auth.users set deleted_at = now() where id = %L', tests.id('boss'))),
+    ('unlinking from the login', format('update public.profiles set user_id = null where id = %L', tests.id('boss')))
+$$;
+select is(tests.outcome_of(statement), 'none', format('INV-T3: %s an administrator is fine while another stays', how)) from tests.lockouts();
+select is(
+  tests.outcome_of(format('delete from auth.users where id in (%L, %L)', tests.id('boss'), tests.id('second'))),
+  '409 last_administrator', 'INV-T3: the logins of both administrators cannot be deleted by one statement'
+);
+select is(
+  tests.outcome_of(format('update auth.users set deleted_at = now() where id in (%L, %L)', tests.id('boss'), tests.id('second'))),
+  '409 last_administrator', 'INV-T3: ... nor be marked as deleted'
+);
+
+savepoint locked_out;
+delete from auth.users where id = tests.id('second');
+select is(tests.outcome_of(statement), '409 last_administrator', format('INV-T3: %s the last administrator with a login is refused', how)) from tests.lockouts();
+select is(tests.outcome_of(statement), '409 last_administrator', format('INV-T3: an administrator without a login does not stand in: %s', how)) from tests.removals()
+where how not like 'handing%';
+select is(
+  tests.outcome_of(format('update lms.memberships set status = ''suspended'' where id = %L', tests.id('second in works'))),
+  'none', 'INV-T3: who has no login can be taken out of office'
+);
+rollback to locked_out;
+update auth.users set deleted_at = now() where id = tests.id('second');
+select is(tests.outcome_of(statement), '409 last_administrator', format('INV-T3: ... nor one whose login is marked as deleted: %s', how))
+from tests.removals() where how = 'suspending';
+rollback to locked_out;
+
+update lms.role_grants set unit_id = tests.id('north') where membership_id = tests.id('second in works');
+select is(tests.outcome_of(statement), '409 last_administrator', format('INV-T3: ... nor one of a unit: %s', how)) from tests.lockouts();
+select is(
+  tests.outcome_of(format('delete from auth.users where id = %L', tests.id('second'))),
+  'none', 'INV-T3: the login of whoever administers a unit only can be deleted'
+);
+update lms.memberships set status = 'suspended' where id = tests.id('second in works');
+select is(
+  tests.outcome_of(format('delete from auth.users where id = %L', tests.id('second'))),
+  'none', 'INV-T3: ... and of whoever is suspended'
+);
+
 select * from finish();
 rollback;

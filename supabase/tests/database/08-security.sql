@@ -66,8 +66,14 @@ select set_eq(
     -- Versions, gating and what follows from them.
     'authenticated lms.course_versions SELECT', 'authenticated lms.version_lessons SELECT', 'authenticated lms.version_blocks SELECT', 'anon lms.version_blocks SELECT',
     'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
+    'anon lms.skills SELECT', 'authenticated lms.skills SELECT', 'authenticated lms.skills DELETE',
+    'anon lms.lesson_skills SELECT', 'authenticated lms.lesson_skills SELECT', 'authenticated lms.lesson_skills DELETE',
     'authenticated lms.lesson_prerequisites SELECT', 'anon lms.lesson_prerequisites SELECT', 'authenticated lms.lesson_prerequisites DELETE',
+    'authenticated billing.entitlements SELECT', 'authenticated billing.people SELECT', 'authenticated lms.enrollment_requests SELECT',
+    'authenticated lms.course_prerequisites SELECT', 'anon lms.course_prerequisites SELECT', 'authenticated lms.course_prerequisites DELETE',
     'authenticated lms.lesson_notes SELECT', 'authenticated lms.lesson_notes DELETE',
+    'anon lms.learning_paths SELECT', 'anon lms.learning_path_courses SELECT', 'authenticated lms.learning_paths SELECT', 'authenticated lms.learning_path_courses SELECT',
+    'authenticated lms.learning_path_courses DELETE', 'authenticated lms.path_enrollments SELECT',
     'anon lms.course_reviews SELECT', 'authenticated lms.course_reviews SELECT', 'authenticated lms.course_reviews DELETE', 'authenticated lms.review_reports SELECT',
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
@@ -102,8 +108,13 @@ select set_eq(
     'authenticated lms.cohorts INSERT description ends_on name starts_on tenant_id unit_id',
     'authenticated lms.cohorts UPDATE archived_at description ends_on name starts_on unit_id',
     'authenticated lms.cohort_members INSERT cohort_id user_id',
-    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
-    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
+    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.learning_paths INSERT description is_ordered language slug tenant_id thumbnail_url title visibility',
+    'authenticated lms.learning_paths UPDATE description is_ordered language slug thumbnail_url title visibility',
+    'authenticated lms.learning_path_courses INSERT course_id is_required order_index path_id',
+    'authenticated lms.learning_path_courses UPDATE is_required order_index',
+    'authenticated lms.path_enrollments UPDATE due_at',
     'authenticated lms.course_reviews INSERT body course_id rating title user_id',
     'authenticated lms.course_reviews UPDATE body rating title',
     'authenticated lms.categories INSERT color description icon_url name order_index parent_id slug tenant_id',
@@ -112,10 +123,10 @@ select set_eq(
     'authenticated lms.tags UPDATE color name slug',
     'authenticated lms.course_categories INSERT category_id course_id',
     'authenticated lms.course_tags INSERT course_id tag_id',
-    'authenticated lms.modules INSERT course_id description order_index title',
-    'authenticated lms.modules UPDATE description order_index title',
-    'authenticated lms.lessons INSERT completion_rule description duration is_preview is_published module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
-    'authenticated lms.lessons UPDATE completion_rule description duration is_preview is_published module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
+    'authenticated lms.modules INSERT course_id description key order_index title',
+    'authenticated lms.modules UPDATE description key order_index title',
+    'authenticated lms.lessons INSERT completion_rule description duration is_preview is_published key module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
+    'authenticated lms.lessons UPDATE completion_rule description duration is_preview is_published key module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
     'authenticated lms.lesson_blocks INSERT content is_optional lesson_id metadata order_index title type',
     'authenticated lms.lesson_blocks UPDATE content is_optional metadata order_index title type',
     'authenticated lms.enrollments INSERT course_id due_at enrolled_at expires_at user_id',
@@ -123,6 +134,12 @@ select set_eq(
     'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
     'authenticated lms.lesson_progress UPDATE completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
     'authenticated lms.lesson_prerequisites INSERT lesson_id prerequisite_lesson_id',
+    'authenticated lms.skills INSERT description key name tenant_id',
+    'authenticated lms.skills UPDATE description key name',
+    'authenticated lms.lesson_skills INSERT lesson_id mastery_threshold part skill_id',
+    'authenticated lms.lesson_skills UPDATE mastery_threshold part',
+    'authenticated lms.course_prerequisites INSERT course_id min_completion_percentage prerequisite_course_id',
+    'authenticated lms.course_prerequisites UPDATE min_completion_percentage',
     'authenticated lms.lesson_notes INSERT body lesson_id position user_id',
     'authenticated lms.lesson_notes UPDATE body position',
     'authenticated lms.block_progress INSERT block_id last_position progress_percentage user_id watched',
@@ -148,14 +165,17 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
 $$;
 
 select set_eq($$ select tests.executable_by('anon', true) $$, array[
-  'lms.get_categories(uuid)',
+  'lms.get_categories(uuid)', 'lms.get_learning_path(uuid)',
   'lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'
 ], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
     'lms.get_categories(uuid)',
+    'lms.get_learning_path(uuid)', 'lms.publish_learning_path(uuid)', 'lms.archive_learning_path(uuid)', 'lms.delete_learning_path(uuid)', 'lms.restore_learning_path(uuid)',
+    'lms.enroll_in_path(uuid,uuid,timestamp with time zone)', 'lms.continue_path(uuid)', 'lms.leave_path(uuid,uuid)',
     'lms.reply_to_review(uuid,text)', 'lms.report_review(uuid,text)', 'lms.moderate_review(uuid,text,text)',
+    'lms.import_course(uuid,jsonb,boolean)', 'lms.export_course(uuid)',
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
     'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid,uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
     'lms.invite(uuid,text,text,uuid,boolean,text,text,text,text)', 'lms.get_invitation(text)', 'lms.accept_invitation(text)', 'lms.revoke_invitation(uuid)', 'lms.leave_tenant(uuid)',
@@ -164,6 +184,8 @@ select set_eq(
     'lms.get_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)',
     'lms.check_course(uuid)', 'lms.unpublish_course(uuid)', 'lms.get_version_diff(uuid,integer,integer)', 'lms.migrate_enrollments(uuid,text,integer,integer)',
     'lms.preview_enrollment_migration(uuid,text,integer,integer,uuid)', 'lms.record_block_progress(uuid,numeric,jsonb,jsonb)', 'lms.correct_progress(uuid,uuid,numeric,text)',
+    'billing.grant_entitlement(uuid,uuid,uuid,timestamp with time zone,timestamp with time zone,text)', 'billing.revoke_entitlement(uuid,text)',
+    'lms.request_enrollment(uuid,text)', 'lms.decide_enrollment_request(uuid,boolean,text)', 'lms.withdraw_enrollment_request(uuid)', 'lms.change_enrollment(uuid,text,timestamp with time zone,boolean)',
     'lms.delete_course(uuid)', 'lms.delete_module(uuid)', 'lms.delete_lesson(uuid)', 'lms.delete_block(uuid)', 'lms.restore_course(uuid)', 'lms.restore_module(uuid)', 'lms.restore_lesson(uuid)',
     'lms.restore_block(uuid)', 'lms.get_deleted_items(uuid,integer,uuid)', 'lms.reorder(uuid,uuid[])', 'lms.duplicate_course(uuid,uuid,text,text)',
     'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
@@ -173,6 +195,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
+    'private.read_path(uuid,uuid,jsonb)',
     'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
     'private.joined_tenants()', 'private.my_courses()', 'private.my_tenants()', 'private.preview_invitation(text)', 'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.staffed_courses()',
     'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
@@ -182,7 +205,11 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
+    'private.my_paths()', 'private.read_path(uuid,uuid,jsonb)', 'private.set_path_status(uuid,text)', 'private.set_path_deleted(uuid,boolean)', 'private.drop_path(uuid,uuid)',
+    'private.prepare_path(uuid,uuid,timestamp with time zone,boolean)', 'private.enter_path_courses(uuid[],uuid)', 'private.settle_path(uuid,uuid,jsonb)',
     'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
+    'private.apply_course_document(uuid,jsonb)', 'private.find_document_faults(jsonb)', 'private.document_parts(jsonb)', 'private.document_fields()',
+    'private.is_document_value(text,jsonb)',
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
     'private.is_api_call()', 'private.is_block_content(text,jsonb)', 'private.is_knowledge_profile(jsonb)', 'private.is_learning_preferences(jsonb)', 'private.is_list_of_words(jsonb)',
@@ -190,7 +217,8 @@ select set_eq(
     'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.require_course_publisher(uuid)', 'private.check_course_for_caller(uuid)',
     'private.diff_versions(uuid,integer,integer)', 'private.migration_target(uuid,text,integer)', 'private.preview_migration_of(lms.enrollments,lms.course_versions,text)',
     'private.move_enrollments(lms.course_versions,text,integer)', 'private.parse_watched(jsonb)', 'private.correct_progress_of(uuid,uuid,numeric,text)', 'private.my_versions()', 'private.my_open_lessons()',
-    'private.delete_course_of(uuid)', 'private.restore_course_of(uuid)', 'private.delete_part(text,uuid)', 'private.restore_part(text,uuid)',
+    'private.grant_entitlement_to(billing.entitlements)', 'private.revoke_entitlement_of(uuid,text)', 'private.request_enrollment_of_caller(uuid,text)', 'private.decide_request(uuid,boolean,text)',
+    'private.withdraw_request_of_caller(uuid)', 'private.delete_course_of(uuid)', 'private.restore_course_of(uuid)', 'private.delete_part(text,uuid)', 'private.restore_part(text,uuid)',
     'private.list_deleted_items(uuid,integer,uuid)', 'private.duplicate_course_of(uuid,uuid,text,text)', 'private.version_outline(uuid,uuid)', 'private.closed_lessons_of_caller(uuid)', 'private.refuse_enrollment(lms.eligibility_reason[])', 'private.refuse_progress(text,uuid)', 'private.set_course_status(uuid,text)',
     'private.staffed_courses()', 'private.store_idempotent_answer(text,text,jsonb)', 'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)', 'private.uuid_v7()',
     'private.joined_tenants()', 'private.my_addresses()', 'private.my_cohorts()', 'private.my_fellows()', 'private.cohorts_where(text)',
@@ -315,8 +343,8 @@ select is_empty(
   $$ select least(k.conrelid, k.confrelid)::regclass, greatest(k.conrelid, k.confrelid)::regclass, count(*)
      from pg_constraint k join tests.exposed e on e.oid = k.connamespace
      where k.contype = 'f' and k.conrelid <> k.confrelid
-       -- A role that may assign a role, a lesson that waits for a lesson: the comments of the tables say how to embed.
-       and k.conrelid not in ('lms.assignable_roles'::regclass, 'lms.lesson_prerequisites'::regclass)
+       -- A role that may assign a role, a lesson that waits for a lesson, a course for a course: the comments of the tables say how to embed.
+       and k.conrelid not in ('lms.assignable_roles'::regclass, 'lms.lesson_prerequisites'::regclass, 'lms.course_prerequisites'::regclass)
      group by 1, 2 having count(*) > 1 $$,
   'between two tables there is one foreign key, or PostgREST cannot embed without asking which'
 );

@@ -84,12 +84,14 @@ select audit.watch('lms.courses');
 select set_eq(
   'select table_name from audit.watched_tables',
   array[
+    'lms.learning_paths', 'lms.learning_path_courses', 'lms.path_enrollments',
     'lms.course_reviews', 'lms.review_reports',
     'lms.categories', 'lms.tags', 'lms.course_categories', 'lms.course_tags',
     'lms.tenants', 'lms.org_units', 'lms.roles', 'lms.role_permissions', 'lms.assignable_roles', 'lms.memberships', 'lms.role_grants', 'lms.invitations', 'lms.cohorts',
     'lms.cohort_members', 'private.platform_admins', 'public.profiles', 'public.profile_private', 'lms.courses', 'lms.course_staff', 'lms.modules', 'lms.lessons',
     'lms.lesson_blocks', 'lms.enrollments', 'lms.lesson_progress',
-    'lms.lesson_prerequisites', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
+    'lms.skills', 'lms.lesson_skills',
+    'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
   ],
   'exactly these tables are watched'
 );

@@ -135,6 +135,8 @@ from (values
   ('dora', 'safety', null, null, '42501'), ('petra', 'safety', 'press', null, '404 course_not_found'), ('ines', 'novel', 'works', null, '42501'), ('ines', 'safety', 'nowhere', null, '42501'), ('ines', 'safety', null, 'safety', '23505 course_slug_is_taken'),
   ('ines', 'safety', null, 'Not a slug', '23514 slug_is_lower_case_words_joined_by_hyphens'), ('anonymous', 'safety', null, null, '42501')
 ) as cases (who, course, tenant, slug, expected);
+insert into lms.tags (id, tenant_id, slug, name) values (tests.id('tag'), tests.id('works'), 'tag', 'Tag');
+insert into lms.course_tags (course_id, tag_id) values (tests.id('safety'), tests.id('tag'));
 select is(tests.do('ines', tests.copy('safety', null)), 'none', 'a course is copied');
 select is(tests.do('ines', tests.copy('safety', null)), 'none', '... twice');
 select is(tests.do('ines', tests.copy('safety', 'press')), 'none', '... and to another tenant');
@@ -147,6 +149,7 @@ select is(
    from lms.lessons l join lms.courses c on c.id = l.course_id join lms.lesson_blocks b on b.lesson_id = l.id where c.slug = 'safety' and c.tenant_id = tests.id('press') and l.tenant_id = c.tenant_id),
   'Lesson 1 t Secret of lesson 1, Lesson 2 f 3 Secret of lesson 2 Lesson 1', 'INV-T1: ... with content, settings and prerequisites, all in the new tenant; without what was deleted'
 );
+select is((select string_agg(c.slug, ' ' order by c.slug) from lms.course_tags t join lms.courses c on c.id = t.course_id), 'safety safety-copy safety-copy-2', 'INV-T1: tags are copied within their tenant');
 rollback to clean;
 
 -- =====================================================================================================

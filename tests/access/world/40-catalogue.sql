@@ -6,6 +6,7 @@ insert into world.courses values
   ('public', 'home', 'published', 'public', 'teacher'),
   ('open', 'home', 'published', 'public', 'teacher'),
   ('restricted', 'home', 'published', 'restricted', 'teacher'),
+  ('waiting', 'home', 'published', 'restricted', 'teacher'),
   ('enrolled', 'home', 'published', 'private', 'teacher'),
   ('private', 'home', 'published', 'private', 'teacher'),
   ('draft', 'home', 'draft', 'public', 'teacher'),
@@ -63,6 +64,12 @@ cross join (values ('first'), ('next'), ('hidden'), ('preview')) as l (name);
 insert into lms.lesson_prerequisites (lesson_id, prerequisite_lesson_id)
 select world.id(format('lessons.%s.preview', name)), world.id(format('lessons.%s.first', name))
 from world.courses;
+
+insert into lms.course_prerequisites (course_id, prerequisite_course_id)
+select
+  world.id('courses.' || name), world.id(case tenant when 'home' then 'courses.open' else 'courses.abroad_public' end)
+from world.courses
+where name not in ('open', 'restricted', 'abroad_public');
 
 -- What is or was published has a version.
 do $$

@@ -21,6 +21,9 @@ pub const CHECK_PROGRESS: &str = include_str!("../../../sql/check-progress.sql")
 /// The operators' own check: lists courses whose rating differs from their reviews.
 pub const CHECK_RATINGS: &str = include_str!("../../../sql/check-ratings.sql");
 
+/// The operators' own check: lists path enrolments whose counters differ from the facts.
+pub const CHECK_PATHS: &str = include_str!("../../../sql/check-paths.sql");
+
 /// The root of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {

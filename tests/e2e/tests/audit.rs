@@ -1,13 +1,14 @@
 //! A day in the demo company, and what the audit trail says of it: every change to the row, nobody's words, and proof
 //! that it was not altered afterwards, not even by a superuser.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use lyceum_e2e::{Answer, DEMO_PASSWORD, Options, Person, Sandbox, shared};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
@@ -66,7 +67,7 @@ impl Company {
         &self.people[name]
     }
 
-    /// Notes what the trail has to say about what was just done.
+    /// Notes what the log has to say about what was just done.
     fn expect(&mut self, who: &str, changes: &[(&str, &str, &str)]) {
         for (operation, table, columns) in changes {
             self.expected.push(entry(who, operation, table, columns));
@@ -117,6 +118,193 @@ async fn trail(reader: &Person, since: i64) -> Result<Vec<Value>> {
     }
 }
 
+// The log itself ======================================================================================================
+
+/// What `audit.watch` was told about a table.
+struct Watched {
+    name: String,
+    personal: Vec<String>,
+    ignored: Vec<String>,
+    corrections_only: bool,
+    /// Expression for a row's key, as the log spells it.
+    key: String,
+}
+
+async fn watched(database: &Client) -> Result<Vec<Watched>> {
+    let rows = database
+        .query(
+            "select w.table_name, w.personal || w.secret, w.ignored || array(
+               select a.attname::text from pg_attribute a
+               where a.attrelid = w.table_name::regclass and a.attgenerated <> ''
+             ), w.corrections_only, (
+               select string_agg('t.' || quote_ident(a.attname) || '::text', ' || '','' || ' order by k.place)
+               from pg_index i
+               cross join unnest(i.indkey) with ordinality as k (number, place)
+               join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+               where i.indrelid = w.table_name::regclass and i.indisprimary
+             )
+             from audit.watched_tables w order by 1",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Watched {
+            name: row.get(0),
+            personal: row.get(1),
+            ignored: row.get(2),
+            corrections_only: row.get(3),
+            key: row.get(4),
+        })
+        .collect())
+}
+
+/// Every row of the watched tables by table and key.
+type State = BTreeMap<(String, String), Map<String, Value>>;
+
+async fn state(database: &Client, tables: &[Watched]) -> Result<State> {
+    let mut state = State::new();
+    for table in tables {
+        let sql = format!(
+            "select {}, to_jsonb(t)::text from {} t",
+            table.key, table.name
+        );
+        for row in database.query(&sql, &[]).await? {
+            let body: Map<String, Value> = serde_json::from_str(row.get(1))?;
+            state.insert((table.name.clone(), row.get(0)), body);
+        }
+    }
+    Ok(state)
+}
+
+/// All that was recorded after `since`, of every tenant and of none, oldest first.
+async fn log(database: &Client, since: i64) -> Result<Vec<Value>> {
+    let rows = database
+        .query(
+            "select to_jsonb(l)::text from audit.log l where l.id > $1 order by l.id",
+            &[&since],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(serde_json::from_str(row.get(0))?))
+        .collect()
+}
+
+/// Does to `state` what the log says was done. Old values have to be those that were there; of personal columns there is
+/// a hash of each side, which stands for the value from then on.
+fn replay(state: &mut State, tables: &[Watched], entries: &[Value]) {
+    for entry in entries {
+        let name = entry["table_name"].as_str().unwrap_or_default();
+        let table = tables
+            .iter()
+            .find(|table| table.name == name)
+            .unwrap_or_else(|| panic!("nobody watches this: {entry}"));
+        let key = (
+            name.to_owned(),
+            entry["row_id"].as_str().unwrap_or_default().to_owned(),
+        );
+        let changes = entry["changes"]
+            .as_object()
+            .unwrap_or_else(|| panic!("{entry}"));
+        let is_new = entry["operation"] == "INSERT";
+        let is_gone = entry["operation"] == "DELETE"
+            && changes.values().all(|change| change.get("new").is_none());
+        let mut row = match (state.remove(&key), is_new) {
+            (Some(row), false) => row,
+            (None, true) => Map::new(),
+            (found, _) => panic!("{entry} is about a row that was {found:?}"),
+        };
+        for (column, change) in changes {
+            let side = |side: &str| change.get(side).cloned().unwrap_or_default();
+            let was = row.get(column).cloned().unwrap_or_default();
+            let is_personal = table.personal.contains(column);
+            for value in [side("old"), side("new")] {
+                assert!(
+                    is_empty(&value) || is_personal == value.get("hash").is_some(),
+                    "{column} is readable and must not be, or should be: {entry}"
+                );
+            }
+            if is_personal {
+                // Told apart by hash, or by being empty.
+                let told = was.get("hash").is_some() || is_empty(&was);
+                assert!(!told || side("old") == was, "{column} was {was}: {entry}");
+            } else if !table.ignored.contains(column) && !table.corrections_only {
+                assert_eq!(side("old"), was, "{column}: {entry}");
+            }
+            assert!(!is_gone || change.get("new").is_none(), "{entry}");
+            row.insert(column.clone(), side("new"));
+        }
+        if is_gone {
+            let unsaid: Vec<_> = row
+                .iter()
+                .filter(|(column, value)| {
+                    !value.is_null() && !changes.contains_key(*column) && !is_unsaid(table, column)
+                })
+                .collect();
+            assert!(unsaid.is_empty(), "{entry} says nothing of {unsaid:?}");
+        } else {
+            let tenant = if name == "lms.tenants" {
+                "id"
+            } else {
+                "tenant_id"
+            };
+            let owner = row.get(tenant).cloned().unwrap_or_default();
+            assert_eq!(entry["tenant_id"], owner, "{entry} is of another tenant");
+            state.insert(key, row);
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(parts) => parts.is_empty(),
+        Value::Object(parts) => parts.is_empty(),
+        _ => false,
+    }
+}
+
+fn is_unsaid(table: &Watched, column: &str) -> bool {
+    column == "updated_at" || table.ignored.iter().any(|name| name == column)
+}
+
+/// What happened without being recorded, or was recorded without having happened.
+fn differences(tables: &[Watched], before: &State, told: &State, after: &State) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in tables.iter().filter(|table| !table.corrections_only) {
+        let keys: BTreeSet<_> = told
+            .keys()
+            .chain(after.keys())
+            .filter(|(name, _)| *name == table.name)
+            .collect();
+        for key in keys {
+            let (Some(told), Some(is)) = (told.get(key), after.get(key)) else {
+                found.push(format!(
+                    "{key:?}: there is {:?}, and told was {:?}",
+                    after.get(key),
+                    told.get(key)
+                ));
+                continue;
+            };
+            for (column, value) in is.iter().filter(|(column, _)| !is_unsaid(table, column)) {
+                let said = told.get(column).cloned().unwrap_or_default();
+                let was = before.get(key).and_then(|row| row.get(column));
+                let is_as_told = if said.get("hash").is_some() {
+                    // Which value it was, the hash does not say; that there was a new one, it does.
+                    was != Some(value)
+                } else {
+                    said == *value
+                };
+                if !is_as_told {
+                    found.push(format!("{key:?}.{column}: is {value}, and told was {said}"));
+                }
+            }
+        }
+    }
+    found
+}
+
 fn summary(company: &Company, row: &Value) -> Entry {
     let who = company
         .people
@@ -140,18 +328,6 @@ fn summary(company: &Company, row: &Value) -> Entry {
     )
 }
 
-async fn newest(reader: &Person) -> Result<i64> {
-    let page = reader
-        .rpc(
-            "get_audit_trail",
-            &json!({ "p_tenant_id": TENANT, "p_limit": 1 }),
-        )
-        .await?;
-    Ok(page.rows().first().map_or(0, |row| {
-        row["id"].as_i64().unwrap_or_else(|| panic!("{row}"))
-    }))
-}
-
 /// Somebody is invited, joins, learns, is suspended and leaves.
 async fn a_newcomer_comes_and_goes(company: &mut Company) -> Result<()> {
     let hanna = company.person("hanna").clone();
@@ -171,6 +347,7 @@ async fn a_newcomer_comes_and_goes(company: &mut Company) -> Result<()> {
 
     let nia = sandbox().new_person("nia@ironworks.example").await?;
     company.people.insert("nia", nia.clone());
+    company.expect("supabase_auth_admin", &SIGNED_UP);
     let membership = id(&done(
         nia.rpc(
             "accept_invitation",
@@ -183,6 +360,7 @@ async fn a_newcomer_comes_and_goes(company: &mut Company) -> Result<()> {
         &[
             ("INSERT", "lms.memberships", ""),
             ("INSERT", "lms.role_grants", ""),
+            ("UPDATE", "public.profiles", "first_name last_name"),
             ("UPDATE", "lms.invitations", "accepted_at accepted_by"),
         ],
     );
@@ -239,6 +417,203 @@ async fn a_newcomer_comes_and_goes(company: &mut Company) -> Result<()> {
         &[
             ("DELETE", "lms.role_grants", ""),
             ("UPDATE", "lms.memberships", "ended_at ended_by status"),
+        ],
+    );
+    Ok(())
+}
+
+/// What a sign-up leaves.
+const SIGNED_UP: [(&str, &str, &str); 2] = [
+    ("INSERT", "public.profiles", ""),
+    ("INSERT", "public.profile_private", ""),
+];
+
+/// One is transferred with what they are learning, three come with a file, an invitation is renewed and another revoked,
+/// and somebody leaves of their own accord.
+async fn people_come_and_go(company: &mut Company) -> Result<()> {
+    let (hanna, ada) = (
+        company.person("hanna").clone(),
+        company.person("ada").clone(),
+    );
+    let sam = "/rest/v1/memberships?employee_number=eq.IW-0108";
+    let units = hanna.get("/rest/v1/org_units?code=eq.HC").await?;
+    done(
+        hanna
+            .patch(sam, &json!({ "unit_id": units.rows()[0]["id"] }))
+            .await?,
+    );
+    company.expect(
+        "hanna",
+        &[
+            ("UPDATE", "lms.enrollments", "unit_id"),
+            ("UPDATE", "lms.memberships", "unit_id"),
+        ],
+    );
+
+    let rows = json!([
+        { "employee_number": "IW-0106", "job_title": "Lead welder" },
+        { "employee_number": "IW-0102", "unit": "RM", "role": "unit_manager" },
+        { "employee_number": "IW-0103" },
+        { "employee_number": "IW-0300", "email": "pia@ironworks.example", "first_name": "Pia", "unit": "LV" },
+        { "employee_number": "IW-0301", "email": "nowhere@ironworks.example", "unit": "NOWHERE" },
+    ]);
+    for (is_dry, actions) in [
+        (true, ["updated", "moved", "unchanged", "invited", "failed"]),
+        (
+            false,
+            ["updated", "moved", "unchanged", "invited", "failed"],
+        ),
+    ] {
+        let body = json!({ "p_tenant_id": TENANT, "p_rows": rows, "p_dry_run": is_dry });
+        let answer = hanna.rpc("import_people", &body).await?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let found: Vec<_> = answer
+            .rows()
+            .iter()
+            .map(|row| row["action"].clone())
+            .collect();
+        assert_eq!(found, actions, "{answer:?}");
+    }
+    company.expect(
+        "hanna",
+        &[
+            ("UPDATE", "lms.memberships", "job_title"),
+            ("UPDATE", "lms.enrollments", "unit_id"),
+            ("UPDATE", "lms.memberships", "unit_id"),
+            ("INSERT", "lms.role_grants", ""),
+            ("INSERT", "lms.invitations", ""),
+        ],
+    );
+
+    let unit = hanna.get("/rest/v1/org_units?code=eq.MB").await?.rows()[0]["id"].clone();
+    let body =
+        json!({ "p_tenant_id": TENANT, "p_email": "lou@ironworks.example", "p_unit_id": unit });
+    let first = done(hanna.rpc("invite", &body).await?);
+    let again = json!({ "p_tenant_id": TENANT, "p_email": "lou@ironworks.example", "p_job_title": "Fitter" });
+    let second = done(ada.rpc("invite", &again).await?);
+    assert_eq!(first["invitation_id"], second["invitation_id"]);
+    let gone = json!({ "p_invitation_id": second["invitation_id"] });
+    done(hanna.rpc("revoke_invitation", &gone).await?);
+    company.expect("hanna", &[("INSERT", "lms.invitations", "")]);
+    company.expect(
+        "ada",
+        &[(
+            "UPDATE",
+            "lms.invitations",
+            "expires_at invited_by job_title unit_id",
+        )],
+    );
+    company.expect("hanna", &[("UPDATE", "lms.invitations", "revoked_at")]);
+
+    let wren = sandbox()
+        .sign_in("wren@ironworks.example", DEMO_PASSWORD)
+        .await?;
+    company.people.insert("wren", wren.clone());
+    done(
+        wren.rpc("leave_tenant", &json!({ "p_tenant_id": TENANT }))
+            .await?,
+    );
+    company.expect(
+        "wren",
+        &[
+            ("DELETE", "lms.role_grants", ""),
+            ("UPDATE", "lms.memberships", "ended_at ended_by status"),
+        ],
+    );
+    Ok(())
+}
+
+/// A cohort is made, filled, renamed and deleted with its members; the house rules change.
+async fn a_cohort_and_new_settings(company: &mut Company) -> Result<()> {
+    let ada = company.person("ada").clone();
+    let cohort = id(&done(
+        ada.post(
+            "/rest/v1/cohorts",
+            &json!({ "tenant_id": TENANT, "name": "Night shift" }),
+        )
+        .await?,
+    ));
+    for name in ["lena", "marco"] {
+        let member = json!({ "cohort_id": cohort, "user_id": company.person(name).id });
+        done(ada.post("/rest/v1/cohort_members", &member).await?);
+    }
+    let path = format!("/rest/v1/cohorts?id=eq.{cohort}");
+    done(
+        ada.patch(
+            &path,
+            &json!({ "name": "Late shift", "description": "From ten to six." }),
+        )
+        .await?,
+    );
+    let members = format!("/rest/v1/cohort_members?cohort_id=eq.{cohort}");
+    done(
+        ada.delete(&format!(
+            "{members}&user_id=eq.{}",
+            company.person("lena").id
+        ))
+        .await?,
+    );
+    done(ada.delete(&path).await?);
+    done(
+        ada.patch(
+            &format!("/rest/v1/tenants?id=eq.{TENANT}"),
+            &json!({ "settings": { "theme": "dark" }, "invitation_valid_days": 3 }),
+        )
+        .await?,
+    );
+    company.expect(
+        "ada",
+        &[
+            ("INSERT", "lms.cohorts", ""),
+            ("INSERT", "lms.cohort_members", ""),
+            ("INSERT", "lms.cohort_members", ""),
+            ("UPDATE", "lms.cohorts", "description name"),
+            ("DELETE", "lms.cohort_members", ""),
+            ("DELETE", "lms.cohorts", ""),
+            ("DELETE", "lms.cohort_members", ""),
+            ("UPDATE", "lms.tenants", "invitation_valid_days settings"),
+        ],
+    );
+    Ok(())
+}
+
+/// Another organisation is founded and closed; none of it is in the first one's trail.
+async fn a_neighbour_is_founded(company: &mut Company) -> Result<()> {
+    let piet = sandbox().new_person("piet@platform.example").await?;
+    company.people.insert("piet", piet.clone());
+    company.expect("supabase_auth_admin", &SIGNED_UP);
+    let database = sandbox().database().await?;
+    database
+        .execute(
+            "insert into private.platform_admins (user_id) values ($1)",
+            &[&piet.id],
+        )
+        .await?;
+    company.expect("postgres", &[("INSERT", "private.platform_admins", "")]);
+    let tenant =
+        json!({ "p_slug": "foundry", "p_name": "Foundry", "p_admin_email": "fay@foundry.example" });
+    let founded = done(piet.rpc("create_tenant", &tenant).await?);
+    let closed = json!({ "p_tenant_id": founded["tenant_id"], "p_is_active": false });
+    done(piet.rpc("set_tenant_active", &closed).await?);
+    for (table, source) in [
+        ("lms.roles", "private.builtin_roles"),
+        ("lms.role_permissions", "private.builtin_role_permissions"),
+        ("lms.assignable_roles", "private.builtin_assignable_roles"),
+    ] {
+        let count: i64 = database
+            .query_one(&format!("select count(*) from {source}"), &[])
+            .await?
+            .get(0);
+        for _ in 0..count {
+            company.expect("piet", &[("INSERT", table, "")]);
+        }
+    }
+    company.expect(
+        "piet",
+        &[
+            ("INSERT", "lms.tenants", ""),
+            ("INSERT", "lms.invitations", ""),
+            ("UPDATE", "lms.tenants", "is_active"),
         ],
     );
     Ok(())
@@ -389,17 +764,41 @@ async fn the_house_is_kept(company: &mut Company) -> Result<()> {
 async fn a_day_is_in_the_trail_to_the_row_and_stays_there() -> Result<()> {
     let mut company = Company::open().await?;
     let audrey = company.person("audrey").clone();
-    let since = newest(&audrey).await?;
+    let database = sandbox().database().await?;
+    let tables = watched(&database).await?;
+    let before = state(&database, &tables).await?;
+    let newest = "select coalesce(max(id), 0) from audit.log";
+    let since: i64 = database.query_one(newest, &[]).await?.get(0);
 
     a_newcomer_comes_and_goes(&mut company).await?;
+    people_come_and_go(&mut company).await?;
     a_role_comes_and_goes(&mut company).await?;
+    a_cohort_and_new_settings(&mut company).await?;
     a_course_is_published(&mut company).await?;
+    a_neighbour_is_founded(&mut company).await?;
     some_things_are_refused(&company).await?;
     the_house_is_kept(&mut company).await?;
 
-    let entries = trail(&audrey, since).await?;
-    let found: Vec<Entry> = entries.iter().map(|row| summary(&company, row)).collect();
+    // Of all tenants and of none: who did what, to the row.
+    let recorded = log(&database, since).await?;
+    let found: Vec<Entry> = recorded.iter().map(|row| summary(&company, row)).collect();
     assert_eq!(found, company.expected);
+    // And what the values were: done again to what was there before, it makes what is there now.
+    let mut told = before.clone();
+    replay(&mut told, &tables, &recorded);
+    let after = state(&database, &tables).await?;
+    assert_eq!(differences(&tables, &before, &told, &after), [""; 0]);
+
+    // The auditor reads just that, as far as it is the tenant's.
+    let entries = trail(&audrey, since).await?;
+    let own: Vec<&Value> = recorded
+        .iter()
+        .filter(|row| row["tenant_id"] == TENANT)
+        .collect();
+    assert_eq!(entries.len(), own.len());
+    for (read, is) in entries.iter().zip(own) {
+        assert_eq!((&read["id"], &read["changes"]), (&is["id"], &is["changes"]));
+    }
 
     // Who, from where, by what.
     let enrolled = entries

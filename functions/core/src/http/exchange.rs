@@ -16,6 +16,7 @@ use lambda_http::Request;
 use uuid::Uuid;
 
 use super::Fields;
+use super::route::{normalized, read_id};
 use crate::{Caller, CallerDatabase, Error, Services};
 
 /// What a request is known by, in the log and in the database's audit trail, and what the log line is filled with while
@@ -104,6 +105,18 @@ impl<'a> Exchange<'a> {
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
+    }
+
+    /// The id that the path ends with, of an endpoint whose path says `{id}`.
+    ///
+    /// # Errors
+    /// 404 when it ends with none.
+    pub fn id(&self) -> Result<Uuid, Error> {
+        normalized(self.request.uri().path())
+            .rsplit('/')
+            .next()
+            .and_then(read_id)
+            .ok_or(Error::RouteNotFound)
     }
 
     /// The query's parameters.

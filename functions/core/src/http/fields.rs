@@ -116,6 +116,11 @@ impl Fields {
         }
     }
 
+    /// Whether the field was given, be it as null.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.iter().any(|(given, _)| given == name)
+    }
+
     /// Takes a field that may be left out; null counts as left out.
     pub fn optional<T: FieldValue>(&mut self, name: &'static str) -> Option<T> {
         let value = self.take(name)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
+use uuid::Uuid;
 
 use crate::{Error, function::Route};
 
@@ -56,7 +57,7 @@ pub(crate) fn find<E: Copy>(
     };
     let candidates: Vec<(Method, Found<E>)> = routes
         .iter()
-        .filter(|route| route.path == own)
+        .filter(|route| matches(route.path, own))
         .map(|route| (route.method.clone(), Found::Endpoint(route.endpoint)))
         .chain(shared)
         .collect();
@@ -77,6 +78,23 @@ pub(crate) fn find<E: Copy>(
         Some((_, found)) => Ok((*found, allow)),
         None => Err(Error::MethodNotAllowed { allow }),
     }
+}
+
+/// A route's path ends in `{id}` where it takes an id. Nothing else that is served looks like one.
+fn matches(route: &str, path: &str) -> bool {
+    match route.strip_suffix("{id}") {
+        Some(before) => path
+            .strip_prefix(before)
+            .is_some_and(|id| read_id(id).is_some()),
+        None => route == path,
+    }
+}
+
+/// The id at the end of a path, in the one spelling that the database's own API takes.
+pub(crate) fn read_id(text: &str) -> Option<Uuid> {
+    (text.len() == 36)
+        .then(|| Uuid::try_parse(text).ok())
+        .flatten()
 }
 
 fn allowed<E>(candidates: &[(Method, Found<E>)]) -> String {
@@ -109,6 +127,7 @@ mod tests {
         let routes = [
             route(Method::POST, "", 1),
             route(Method::GET, "/eligibility", 2),
+            route(Method::PATCH, "/{id}", 3),
         ];
         find("enrollment", &routes, method, normalized(path))
     }
@@ -142,6 +161,30 @@ mod tests {
             at(&Method::GET, "/enrollment/openapi.json").unwrap().0,
             Found::Document
         );
+    }
+
+    #[test]
+    fn an_id_is_one() {
+        let id = "6f1c0b5e-8f3d-4f0a-9a57-2f0d1c9b7e11";
+        let found = at(&Method::PATCH, &format!("/enrollment/{id}"));
+        assert_eq!(found.unwrap().0, Found::Endpoint(3));
+        for path in [
+            "/enrollment/{id}".to_owned(),
+            "/enrollment/1".to_owned(),
+            format!("/enrollment/{id}/"),
+            format!("/enrollment/{id}/x"),
+            format!("/enrollment/{{{id}}}"),
+            format!("/enrollment/{}", id.replace('-', "")),
+            format!("/enrollment//{id}"),
+        ] {
+            let normal = normalized(&path) == format!("/enrollment/{id}");
+            assert_eq!(at(&Method::PATCH, &path).is_ok(), normal, "{path}");
+        }
+        let Err(Error::MethodNotAllowed { allow }) = at(&Method::PATCH, "/enrollment/eligibility")
+        else {
+            panic!("a path that exists");
+        };
+        assert_eq!(allow, "GET, HEAD, OPTIONS");
     }
 
     #[test]

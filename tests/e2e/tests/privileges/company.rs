@@ -103,6 +103,16 @@ impl Company {
                  select id, '{learner}', 50 from lms.lesson_blocks where tenant_id = '{tenant}';
                  insert into lms.lesson_notes (lesson_id, user_id, body)
                  select id, '{learner}', 'Note' from lms.lessons where tenant_id = '{tenant}';
+                 insert into lms.categories (tenant_id, slug, name) values ('{tenant}', 'category', 'Category');
+                 insert into lms.tags (tenant_id, slug, name) values ('{tenant}', 'tag', 'Tag');
+                 insert into lms.course_categories (course_id, category_id)
+                 select k.id, c.id from lms.courses k join lms.categories c using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.course_tags (course_id, tag_id)
+                 select k.id, t.id from lms.courses k join lms.tags t using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.course_reviews (course_id, user_id, rating)
+                 select id, '{learner}', 4 from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.review_reports (tenant_id, review_id, user_id, reason)
+                 select tenant_id, id, '{teacher}', 'Rude' from lms.course_reviews where tenant_id = '{tenant}';
                  insert into lms.cohorts (tenant_id, name) values ('{tenant}', 'Everybody');
                  insert into lms.cohorts (tenant_id, unit_id, name)
                  select tenant_id, id, 'Cohort of ' || name from lms.org_units where tenant_id = '{tenant}';
@@ -110,6 +120,20 @@ impl Company {
                  select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
                  insert into lms.cohort_members (cohort_id, user_id)
                  select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 insert into lms.learning_paths (tenant_id, slug, title)
+                 values ('{tenant}', 'path', 'Path of {tenant}');
+                 insert into lms.learning_path_courses (path_id, course_id)
+                 select p.id, c.id from lms.learning_paths p join lms.courses c using (tenant_id) where tenant_id = '{tenant}';
+                 do $$ begin perform lms.publish_learning_path(id) from lms.learning_paths where tenant_id = '{tenant}'; end $$;
+                 insert into lms.path_enrollments (tenant_id, path_id, user_id)
+                 select tenant_id, id, '{learner}' from lms.learning_paths where tenant_id = '{tenant}';
+                 insert into lms.enrollment_requests (tenant_id, course_id, user_id, status)
+                 select tenant_id, id, '{southerner}', 'pending' from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.courses (tenant_id, slug, title, instructor_id)
+                 values ('{tenant}', 'later', 'Later course of {tenant}', '{teacher}');
+                 insert into lms.course_prerequisites (course_id, prerequisite_course_id)
+                 select l.id, c.id from lms.courses l join lms.courses c using (tenant_id)
+                 where tenant_id = '{tenant}' and l.slug = 'later' and c.slug = 'course';
                  select from lms.enrollments e, lms.correct_progress(e.id, (
                    select id from lms.lessons where tenant_id = '{tenant}' and title = 'Lesson'
                  ), 40, 'Corrected') where e.tenant_id = '{tenant}';

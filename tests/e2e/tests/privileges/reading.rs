@@ -407,3 +407,190 @@ fn same(name: &str, kind: &str, what: &str, one: (&Answer, &str), two: (&Answer,
         "{name} tells a hidden {kind} from none: {what}"
     );
 }
+
+/// What is asked about hidden columns within one's own tenant: by filter, embed, order and count. WORD and DIGITS stand for
+/// what they hold at first.
+const ORACLES: [(&str, &str); 22] = [
+    (
+        "public",
+        "profile_private?select=profile_id&phone=like.*DIGITS*",
+    ),
+    (
+        "public",
+        "profile_private?select=profile_id&email=like.WORD*",
+    ),
+    (
+        "public",
+        "profile_private?select=profile_id&or=(phone.match.DIGITS,email.imatch.WORD)",
+    ),
+    (
+        "public",
+        "profile_private?select=profile_id&knowledge_profile->>note=eq.WORD",
+    ),
+    (
+        "public",
+        "profile_private?select=profile_id&order=phone.desc,profile_id",
+    ),
+    (
+        "public",
+        "profiles?select=id,profile_private!inner(phone)&profile_private.phone=like.*DIGITS*",
+    ),
+    (
+        "public",
+        "profiles?select=id,profile_private!inner()&profile_private.email=like.WORD*",
+    ),
+    (
+        "public",
+        "profiles?select=id,profile_private()&profile_private.phone=like.*DIGITS*&profile_private=not.is.null",
+    ),
+    (
+        "public",
+        "profiles?select=id,profile_private()&profile_private.email=like.WORD*\
+         &or=(profile_private.not.is.null,id.is.null)",
+    ),
+    (
+        "public",
+        "profiles?select=id,profile_private()&order=profile_private(phone).desc,id",
+    ),
+    (
+        "public",
+        "profiles?select=id,profile_private()&order=profile_private(email),id&limit=2",
+    ),
+    ("lms", "memberships?select=id&job_title=like.WORD*"),
+    (
+        "lms",
+        "memberships?select=id&employee_number=in.(WORD-a,WORD-b)",
+    ),
+    ("lms", "memberships?select=id&order=job_title.desc,id"),
+    (
+        "lms",
+        "people?select=id,memberships!membership_is_of_a_person!inner()&memberships.job_title=like.WORD*",
+    ),
+    (
+        "lms",
+        "cohort_members?select=user_id,memberships!inner()&memberships.employee_number=like.WORD*",
+    ),
+    (
+        "lms",
+        "cohort_members?select=user_id,memberships()&order=memberships(job_title),user_id,cohort_id",
+    ),
+    (
+        "lms",
+        "org_units?select=code,memberships!inner()&memberships.job_title=like.WORD*",
+    ),
+    (
+        "lms",
+        "tenants?select=name,invitations!inner()&invitations.email=like.WORD*",
+    ),
+    (
+        "lms",
+        "roles?select=key,invitations!inner()&invitations.last_name=eq.WORD",
+    ),
+    (
+        "lms",
+        "courses?select=slug,enrollments!inner()&enrollments.status=eq.paused",
+    ),
+    (
+        "lms",
+        "people?select=id,enrollments!inner()&enrollments.status=eq.paused",
+    ),
+];
+
+/// Changes what is hidden from learner and manager: of the southerner, who is in a cohort with the learner and in another
+/// unit than the manager, of the teacher and of the boss.
+async fn hide(company: &Company, word: &str, places: [&str; 3], status: &str) -> Result<()> {
+    let digits = digits(word);
+    for (name, place) in ["southerner", "teacher", "boss"].iter().zip(places) {
+        let (id, tag) = (company.person(name).id, &company.tag);
+        let number = u32::from(place.as_bytes()[0]);
+        company
+            .database
+            .batch_execute(&format!(
+                "update public.profile_private
+                 set phone = '+{number}{digits}', email = '{word}-{place}-{tag}@privileges.example',
+                     knowledge_profile = '{{\"note\": \"{word}\"}}'
+                 where profile_id = '{id}';
+                 update lms.memberships set job_title = '{word} {place}', employee_number = '{word}-{place}'
+                 where user_id = '{id}'"
+            ))
+            .await?;
+    }
+    company
+        .database
+        .batch_execute(&format!(
+            "update lms.invitations set email = '{word}-{tag}@privileges.example', last_name = '{word}'
+             where tenant_id = '{tenant}';
+             update lms.enrollments set status = '{status}' where tenant_id = '{tenant}' and user_id = '{southerner}'",
+            tag = company.tag,
+            tenant = company.tenant,
+            southerner = company.person("southerner").id,
+        ))
+        .await?;
+    Ok(())
+}
+
+fn digits(word: &str) -> &'static str {
+    if word == "zebra" {
+        "7777777"
+    } else {
+        "1111111"
+    }
+}
+
+/// Whoever may see a person may not find out the rest by asking for it: answers, order and count are the same whatever the
+/// hidden columns hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn hidden_columns_are_not_found_out_by_asking() -> Result<()> {
+    let company = Company::new().await?;
+    company
+        .database
+        .batch_execute(&format!(
+            "insert into lms.enrollments (course_id, user_id)
+             select id, '{southerner}' from lms.courses where tenant_id = '{tenant}';
+             insert into lms.lesson_progress (lesson_id, user_id, progress_percentage)
+             select id, '{southerner}', 50 from lms.lessons where tenant_id = '{tenant}';
+             update lms.memberships set job_title = 'mechanic' where user_id = '{learner}'",
+            learner = company.person("learner").id,
+            southerner = company.person("southerner").id,
+            tenant = company.tenant,
+        ))
+        .await?;
+    let mut answers: Vec<Vec<(String, String, String)>> = Vec::new();
+    for (word, places, status) in [
+        ("zebra", ["a", "b", "c"], "paused"),
+        ("aardvark", ["c", "b", "a"], "in_progress"),
+    ] {
+        hide(&company, word, places, status).await?;
+        let mut heard = Vec::new();
+        for name in ["learner", "manager", "boss"] {
+            for (schema, question) in ORACLES {
+                // Both times the same question, about what was there the first time.
+                let path = question
+                    .replace("WORD", "zebra")
+                    .replace("DIGITS", digits("zebra"));
+                let headers = [("accept-profile", schema), ("prefer", "count=exact")];
+                let answer = company
+                    .person(name)
+                    .call(Method::GET, &format!("/rest/v1/{path}"), &headers, None)
+                    .await?;
+                // 206: a page of them.
+                assert!(answer.status.is_success(), "{name}: {path}: {answer:?}");
+                let count = answer
+                    .headers
+                    .get("content-range")
+                    .context("a count was asked for")?;
+                let told = format!("{:?} {count:?} {}", answer.status, answer.body);
+                heard.push((name.to_owned(), path, told));
+            }
+        }
+        answers.push(heard);
+    }
+    for ((name, question, before), (_, _, now)) in answers[0].iter().zip(&answers[1]) {
+        match name.as_str() {
+            // Who may read it is told: the questions are such as would find it out.
+            "boss" => assert_ne!(before, now, "{question}"),
+            _ => assert_eq!(before, now, "{name} finds out: {question}"),
+        }
+    }
+    Ok(())
+}

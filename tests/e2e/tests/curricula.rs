@@ -1,0 +1,500 @@
+//! `lyceum import exercism`, `oatutor` and `course`: real curricula come in with exactly their known faults, importing again
+//! writes nothing, and what goes out comes in elsewhere as the same course.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result};
+use lyceum_e2e::{Options, Person, Sandbox, program, root, shared};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+const PLAIN: Options = Options {
+    functions: false,
+    seed: false,
+};
+
+fn sandbox() -> &'static Sandbox {
+    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
+    shared(&SANDBOX, PLAIN)
+}
+
+/// A tenant and somebody who holds a role in it.
+struct School {
+    slug: String,
+    person: Person,
+}
+
+impl School {
+    async fn found(database: &Client, slug: &str, role: &str) -> Result<Self> {
+        let person = sandbox().new_person(&format!("{slug}@example.com")).await?;
+        database
+            .execute(
+                "with t as (insert into lms.tenants (slug, name) values ($1::text, $1::text) returning id)
+                 insert into lms.memberships (tenant_id, user_id) select t.id, $2 from t",
+                &[&slug, &person.id],
+            )
+            .await?;
+        database
+            .execute(
+                "insert into lms.role_grants (tenant_id, membership_id, role_id)
+                 select m.tenant_id, m.id, r.id
+                 from lms.tenants t
+                 join lms.memberships m on m.tenant_id = t.id and m.user_id = $2
+                 join lms.roles r on r.tenant_id = t.id and r.key::text = $3
+                 where t.slug::text = $1
+                 on conflict do nothing",
+                &[&slug, &person.id, &role],
+            )
+            .await?;
+        Ok(Self {
+            slug: slug.to_owned(),
+            person,
+        })
+    }
+
+    fn lyceum(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .args(["--tenant", &self.slug])
+            .args(["--api-url", sandbox().address("API_URL")])
+            .env("ANON_KEY", sandbox().address("ANON_KEY"))
+            .env("ACCESS_TOKEN", &self.person.token)
+            .current_dir(root());
+        command
+    }
+
+    fn import(&self, source: &str, path: &Path) -> Result<String> {
+        succeeded(self.lyceum(&["import", source]).arg(path).output()?)
+    }
+
+    fn export(&self, slug: &str, out: &Path) -> Result<()> {
+        succeeded(self.lyceum(&["export", "course", slug]).arg(out).output()?).map(drop)
+    }
+}
+
+fn succeeded(output: Output) -> Result<String> {
+    anyhow::ensure!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn data(name: &str) -> Option<PathBuf> {
+    let data = std::env::var_os("LYCEUM_DATA")
+        .map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    let path = Some(data.join(name)).filter(|path| path.exists());
+    if path.is_none() {
+        println!(
+            "skipped: there is no ../shared/data/{name} beside the checkout, nor in $LYCEUM_DATA"
+        );
+    }
+    path
+}
+
+/// The summary's counts by reason.
+fn findings(summary: &str) -> BTreeMap<String, u64> {
+    summary
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let action = words.next()?;
+            let count = words.next()?.parse().ok()?;
+            let code = words.next()?.strip_suffix(':')?;
+            ["skipped", "repaired", "flagged"]
+                .contains(&action)
+                .then(|| (code.to_owned(), count))
+        })
+        .collect()
+}
+
+fn counts(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    expected
+        .iter()
+        .map(|(code, count)| ((*code).to_owned(), *count))
+        .collect()
+}
+
+/// Which transaction wrote each row of a tenant's catalogue.
+async fn rows(database: &Client, tenant: &str) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for table in [
+        "courses",
+        "modules",
+        "lessons",
+        "lesson_blocks",
+        "lesson_prerequisites",
+        "skills",
+        "lesson_skills",
+        "tags",
+        "course_tags",
+    ] {
+        let found = database
+            .query(
+                &format!(
+                    "select '{table} ' || r.ctid || ' ' || r.xmin from lms.{table} r
+                     join lms.tenants t on t.id = r.tenant_id where t.slug::text = $1 order by 1"
+                ),
+                &[&tenant],
+            )
+            .await?;
+        all.extend(found.iter().map(|row| row.get::<_, String>(0)));
+    }
+    Ok(all)
+}
+
+/// A new folder of its own, removed when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("lyceum-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// All files below a folder, by name.
+fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder)?.display().to_string();
+                all.insert(name, std::fs::read_to_string(&path)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exercism_track_comes_in_with_its_known_faults_and_goes_elsewhere() -> Result<()> {
+    let Some(path) = data("exercism/config.json") else {
+        return Ok(());
+    };
+    let database = sandbox().database().await?;
+    let here = School::found(&database, "snakes", "tenant_admin").await?;
+    let summary = here.import("exercism", &path)?;
+    println!("{summary}");
+    assert_eq!(
+        findings(&summary),
+        counts(&[
+            ("deprecated", 12),
+            ("foregone", 3),
+            ("nothing_teaches", 3),
+            ("work_in_progress", 3)
+        ])
+    );
+    let report = summary
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("each of them: "))
+        .context("the summary names the report")?;
+    let report = std::fs::read_to_string(report)?;
+    for (exercise, concept) in [
+        ("log-levels", "comprehensions"),
+        ("log-levels", "sequences"),
+        ("restaurant-rozalynn", "functions"),
+    ] {
+        assert!(report.contains(&format!("{exercise} needs {concept}")));
+    }
+
+    // Counted from the file, by other means than the import's.
+    let track: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+    let exercises = |kind: &str| {
+        track["exercises"][kind]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|exercise| exercise["status"] != "deprecated")
+            .collect::<Vec<_>>()
+    };
+    let all: Vec<Value> = [exercises("concept"), exercises("practice")].concat();
+    let edges: usize = all
+        .iter()
+        .map(|exercise| exercise["prerequisites"].as_array().map_or(0, Vec::len))
+        .sum();
+    let found = database
+        .query_one(
+            "select count(distinct l.id), count(*) filter (where not l.is_published),
+               (select count(*) from lms.lesson_prerequisites p where p.course_id = c.id),
+               (select count(*) from lms.lesson_skills k where k.course_id = c.id and k.part = 'teaches')
+             from lms.courses c join lms.lessons l on l.course_id = c.id
+             where c.slug = 'python' group by c.id",
+            &[],
+        )
+        .await?;
+    let taught: usize = exercises("concept")
+        .iter()
+        .map(|exercise| exercise["concepts"].as_array().map_or(0, Vec::len))
+        .sum();
+    let found: [i64; 4] = [found.get(0), found.get(1), found.get(2), found.get(3)];
+    let expected =
+        [all.len(), 3, edges - 3, taught].map(|count| i64::try_from(count).unwrap_or(-1));
+    assert_eq!(found, expected);
+
+    let before = rows(&database, "snakes").await?;
+    let again = here.import("exercism", &path)?;
+    assert!(again.starts_with("unchanged  python\n"), "{again}");
+    assert_eq!(rows(&database, "snakes").await?, before);
+
+    let scratch = Scratch::new("exercism")?;
+    let there = School::found(&database, "serpents", "tenant_admin").await?;
+    let (folder, copy) = (scratch.0.join("a"), scratch.0.join("b"));
+    here.export("python", &folder)?;
+    there.import("course", &folder)?;
+    there.export("python", &copy)?;
+    assert_eq!(files(&folder)?.len(), 1 + 4 + all.len());
+    assert_eq!(files(&folder)?, files(&copy)?);
+    let (document, copy) = (scratch.0.join("a.json"), scratch.0.join("b.json"));
+    here.export("python", &document)?;
+    let again = there.import("course", &document)?;
+    assert!(again.starts_with("unchanged  python\n"), "{again}");
+    there.export("python", &copy)?;
+    assert_eq!(std::fs::read(&document)?, std::fs::read(&copy)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_courses_of_oatutor_come_in_with_their_known_faults() -> Result<()> {
+    let Some(dir) = data("oatutor") else {
+        return Ok(());
+    };
+    let database = sandbox().database().await?;
+    let here = School::found(&database, "algebra", "instructor").await?;
+    let summary = here.import("oatutor", &dir)?;
+    println!("{summary}");
+    assert_eq!(
+        findings(&summary),
+        counts(&[
+            ("nameless_skill", 2),
+            ("no_licence", 1),
+            ("no_source", 3),
+            ("repeated_lesson_id", 57),
+            ("skill_spelt_twice", spelt_twice(&dir)?),
+            ("wrong_language", 1),
+        ])
+    );
+    assert!(summary.contains("problems (600)"), "{summary}");
+    assert!(summary.contains("TextBox (580)"), "{summary}");
+    let found = database
+        .query_one(
+            "select count(distinct c.id), count(*), count(*) filter (where c.language = 'sv'),
+               (select count(*) from lms.skills s where s.tenant_id = t.id)
+             from lms.tenants t join lms.courses c on c.tenant_id = t.id join lms.lessons l on l.course_id = c.id
+             where t.slug = 'algebra' group by t.id",
+            &[],
+        )
+        .await?;
+    let found: [i64; 4] = [found.get(0), found.get(1), found.get(2), found.get(3)];
+    // 1,233 names, one of them empty and six of them another one's with other signs.
+    assert_eq!(found, [18, 626, 6, 1233 - 1 - 6]);
+
+    let before = rows(&database, "algebra").await?;
+    let again = here.import("oatutor", &dir)?;
+    assert_eq!(again.matches("unchanged  ").count(), 18, "{again}");
+    assert_eq!(rows(&database, "algebra").await?, before);
+
+    let scratch = Scratch::new("oatutor")?;
+    let there = School::found(&database, "geometry", "instructor").await?;
+    for slug in ["openstax-elementary-algebra", "matematik-4"] {
+        let (folder, copy) = (scratch.0.join(slug), scratch.0.join(format!("{slug}-copy")));
+        here.export(slug, &folder)?;
+        there.import("course", &folder)?;
+        there.export(slug, &copy)?;
+        assert_eq!(files(&folder)?, files(&copy)?);
+    }
+    Ok(())
+}
+
+/// How often a lesson names a skill by other signs than it was first named by.
+fn spelt_twice(dir: &Path) -> Result<u64> {
+    let plans: Value =
+        serde_json::from_str(&std::fs::read_to_string(dir.join("coursePlans.json"))?)?;
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    let mut count = 0;
+    for lesson in plans
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|plan| plan["lessons"].as_array())
+        .flatten()
+    {
+        for name in lesson["learningObjectives"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name)
+        {
+            let letters: Vec<_> = name
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .filter(|word| !word.is_empty())
+                .collect();
+            let one = first
+                .entry(letters.join("-"))
+                .or_insert_with(|| name.clone());
+            count += u64::from(one != name);
+        }
+    }
+    Ok(count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_imported_whole_or_not_at_all() -> Result<()> {
+    let database = sandbox().database().await?;
+    let here = School::found(&database, "welders", "instructor").await?;
+    let stranger = School::found(&database, "bakers", "learner").await?;
+    let scratch = Scratch::new("folder")?;
+    let folder = scratch.0.join("welding");
+    std::fs::create_dir_all(folder.join("01-gas"))?;
+    std::fs::write(
+        folder.join("course.md"),
+        "---\nslug: welding\ntitle: Welding\nskills:\n  - key: arc\n    name: Arc\ntags: [metal]\n---\n",
+    )?;
+    let lesson = folder.join("01-gas/01-bottles.md");
+    std::fs::write(
+        &lesson,
+        "---\ntitle: Bottles\nskills: [arc]\n---\n\nBlue is oxygen.\n\n<!-- lyceum-block -->\n\nRed is not.\n",
+    )?;
+    std::fs::write(folder.join("01-gas/picture.png"), "x")?;
+
+    let dry = succeeded(
+        here.lyceum(&["import", "course", "--dry-run"])
+            .arg(&folder)
+            .output()?,
+    )?;
+    assert!(
+        dry.contains(
+            "created    welding; modules: 1 created; lessons: 1 created; blocks: 2 created"
+        ),
+        "{dry}"
+    );
+    assert_eq!(rows(&database, "welders").await?, Vec::<String>::new());
+    let first = here.import("course", &folder)?;
+    assert_eq!(
+        findings(&first),
+        counts(&[("not_markdown", 1), ("tag_left_out", 1)])
+    );
+    let refused = stranger
+        .lyceum(&["import", "course"])
+        .arg(&folder)
+        .output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("takes catalog.author"));
+
+    // What the files say wrong is told by file and line, what only the database knows by file.
+    let before = rows(&database, "welders").await?;
+    std::fs::write(&lesson, "---\ntitle: Bottles\nid: 5\n---\n")?;
+    let refused = here.lyceum(&["import", "course"]).arg(&folder).output()?;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr)
+            .contains("01-gas/01-bottles.md:3: there is no field \"id\" here (unknown_field)")
+    );
+    std::fs::write(
+        &lesson,
+        "---\ntitle: Bottles\n---\n```lyceum-block json\n{\"type\": \"rich_text\", \"content\": {\"html\": \"<script>\"}}\n```\n",
+    )?;
+    let refused = here.lyceum(&["import", "course"]).arg(&folder).output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("01-gas/01-bottles.md: blocks[0].content: This is no content of a block of type rich_text."), "{said}");
+    assert_eq!(rows(&database, "welders").await?, before);
+
+    // One of the two blocks is changed; the lesson and the other block stay what they were.
+    let ids = |text: &'static str| {
+        let database = &database;
+        async move {
+            let row = database
+                .query_one(
+                    "select b.id::text || b.lesson_id from lms.lesson_blocks b join lms.tenants t on t.id = b.tenant_id
+                     where t.slug = 'welders' and b.deleted_at is null and b.content ->> 'markdown' = $1",
+                    &[&text],
+                )
+                .await?;
+            anyhow::Ok(row.get::<_, String>(0))
+        }
+    };
+    let (changed, kept) = (ids("Blue is oxygen.").await?, ids("Red is not.").await?);
+    std::fs::write(
+        &lesson,
+        "---\ntitle: Bottles\nskills: [arc]\n---\n\nBlue was oxygen.\n\n<!-- lyceum-block -->\n\nRed is not.\n",
+    )?;
+    let summary = here.import("course", &folder)?;
+    assert!(
+        summary.starts_with("unchanged  welding; blocks: 1 updated\n"),
+        "{summary}"
+    );
+    assert_eq!(
+        (ids("Blue was oxygen.").await?, ids("Red is not.").await?),
+        (changed, kept)
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_of_one_course_at_once_are_one_after_another() -> Result<()> {
+    let database = sandbox().database().await?;
+    let here = School::found(&database, "rivals", "tenant_admin").await?;
+    let tenant: uuid::Uuid = database
+        .query_one("select id from lms.tenants where slug = 'rivals'", &[])
+        .await?
+        .get(0);
+    let document = |title: &str| {
+        let lessons: Vec<_> = (0..30)
+            .map(|n| {
+                json!({ "key": format!("l{n}"), "title": format!("{title} {n}"), "blocks": [
+                    { "type": "markdown", "content": { "markdown": title } }
+                ]})
+            })
+            .collect();
+        json!({ "p_tenant_id": tenant, "p_course": {
+            "format": "lyceum-course-1", "slug": "race", "title": title, "modules": [{ "key": "m", "title": "M", "lessons": lessons }]
+        }})
+    };
+    let documents: Vec<_> = (0..8).map(|n| document(&format!("Version {n}"))).collect();
+    let calls = documents
+        .iter()
+        .map(|document| here.person.post("/rest/v1/rpc/import_course", document));
+    for answer in futures_util::future::try_join_all(calls).await? {
+        // Of those that met an empty place, one made the course; the others are told that it is there.
+        assert!(
+            answer.status.is_success() || answer.code() == "23505",
+            "{answer:?}"
+        );
+    }
+    let found = database
+        .query_one(
+            "select count(distinct c.title), count(distinct split_part(l.title, ' ', 2)), count(*),
+               bool_and(b.content ->> 'markdown' = c.title)
+             from lms.courses c join lms.lessons l on l.course_id = c.id join lms.lesson_blocks b on b.lesson_id = l.id
+             where c.slug = 'race' and l.deleted_at is null and b.deleted_at is null",
+            &[],
+        )
+        .await?;
+    let found: (i64, i64, i64, bool) = (found.get(0), found.get(1), found.get(2), found.get(3));
+    assert_eq!(
+        found,
+        (1, 1, 30, true),
+        "all of one version, nothing of another"
+    );
+    Ok(())
+}

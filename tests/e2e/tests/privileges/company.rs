@@ -101,6 +101,22 @@ impl Company {
                  select id, '{southerner}' from lms.cohorts where tenant_id = '{tenant}';
                  insert into lms.cohort_members (cohort_id, user_id)
                  select id, '{learner}' from lms.cohorts where tenant_id = '{tenant}' and name = 'Cohort of dock';
+                 insert into lms.categories (tenant_id, slug, name) values ('{tenant}', 'category', 'Category');
+                 insert into lms.tags (tenant_id, slug, name) values ('{tenant}', 'tag', 'Tag');
+                 insert into lms.course_categories (course_id, category_id)
+                 select c.id, k.id from lms.courses c join lms.categories k using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.course_tags (course_id, tag_id)
+                 select c.id, t.id from lms.courses c join lms.tags t using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.course_reviews (course_id, user_id, rating)
+                 select id, '{learner}', 4 from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.review_reports (tenant_id, review_id, user_id, reason)
+                 select tenant_id, id, '{southerner}', 'Wrong' from lms.course_reviews where tenant_id = '{tenant}';
+                 insert into lms.learning_paths (tenant_id, slug, title, status, published_at, created_by)
+                 values ('{tenant}', 'path', 'Path', 'published', now(), '{teacher}');
+                 insert into lms.learning_path_courses (path_id, course_id)
+                 select p.id, c.id from lms.learning_paths p join lms.courses c using (tenant_id) where tenant_id = '{tenant}';
+                 insert into lms.path_enrollments (tenant_id, path_id, user_id)
+                 select tenant_id, id, '{learner}' from lms.learning_paths where tenant_id = '{tenant}';
                  select from lms.invite('{tenant}', 'invited-{tenant}@privileges.example');",
                 teacher = company.person("teacher").id,
                 learner = company.person("learner").id,

@@ -864,6 +864,19 @@ ALTER TYPE lms.version_change OWNER TO postgres;
 COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson or block. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks the hashes of their revisions.';
 
 --
+-- Name: block_match; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.block_match AS (
+	lesson_id uuid,
+	place integer,
+	block_id uuid,
+	doc jsonb
+);
+
+ALTER TYPE private.block_match OWNER TO postgres;
+
+--
 -- Name: color; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -896,6 +909,193 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
+-- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.locale AS text
+	CONSTRAINT locale_is_a_language_tag CHECK ((VALUE ~ '^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$'::text));
+
+ALTER DOMAIN private.locale OWNER TO postgres;
+
+--
+-- Name: percentage; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.percentage AS numeric
+	CONSTRAINT percentage_is_between_0_and_100 CHECK ((((VALUE >= (0)::numeric) AND (VALUE <= (100)::numeric)) AND (scale(VALUE) <= 10)));
+
+ALTER DOMAIN private.percentage OWNER TO postgres;
+
+--
+-- Name: slug; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.slug AS text
+	CONSTRAINT slug_is_lower_case_words_joined_by_hyphens CHECK (((VALUE ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(VALUE) <= 100)));
+
+ALTER DOMAIN private.slug OWNER TO postgres;
+
+--
+-- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.title AS text
+	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
+
+ALTER DOMAIN private.title OWNER TO postgres;
+
+--
+-- Name: web_address; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.web_address AS text
+	CONSTRAINT web_address_is_http_or_a_path CHECK (((VALUE ~ '^(https?://[^\s<>"]+|/[^\s<>"]*)$'::text) AND (length(VALUE) <= 2000)));
+
+ALTER DOMAIN private.web_address OWNER TO postgres;
+
+--
+-- Name: courses; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.courses (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    slug private.slug NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    visibility text DEFAULT 'restricted'::text NOT NULL,
+    difficulty text DEFAULT 'beginner'::text NOT NULL,
+    language private.locale DEFAULT 'en'::text NOT NULL,
+    estimated_minutes integer,
+    price numeric(12,2) DEFAULT 0 NOT NULL,
+    currency text DEFAULT 'USD'::text NOT NULL,
+    instructor_id uuid DEFAULT auth.uid() NOT NULL,
+    required_score private.percentage DEFAULT 0 NOT NULL,
+    allow_retake boolean DEFAULT true NOT NULL,
+    max_attempts integer,
+    capacity integer,
+    self_enrollment text DEFAULT 'open'::text NOT NULL,
+    enrollment_opens_at timestamp with time zone,
+    enrollment_closes_at timestamp with time zone,
+    is_sequential boolean DEFAULT false NOT NULL,
+    is_featured boolean DEFAULT false NOT NULL,
+    thumbnail_url private.web_address,
+    meta_description text,
+    meta_keywords text,
+    version_label text,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    rating_count integer DEFAULT 0 NOT NULL,
+    rating_sum integer DEFAULT 0 NOT NULL,
+    rating_average numeric(3,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (rating_count > 0) THEN round(((rating_sum)::numeric / (rating_count)::numeric), 2)
+    ELSE NULL::numeric
+END) STORED,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT capacity_is_not_negative CHECK ((capacity >= 0)),
+    CONSTRAINT course_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT course_difficulty_is_known CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text, 'expert'::text]))),
+    CONSTRAINT course_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT course_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 50000))),
+    CONSTRAINT course_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
+    CONSTRAINT course_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text, 'private'::text]))),
+    CONSTRAINT currency_is_an_iso_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT enrollment_opens_before_it_closes CHECK ((enrollment_opens_at < enrollment_closes_at)),
+    CONSTRAINT estimated_minutes_are_positive CHECK ((estimated_minutes > 0)),
+    CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
+    CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
+    CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
+    CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
+    CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
+    CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
+    CONSTRAINT version_label_is_short CHECK ((length(version_label) <= 50))
+);
+
+ALTER TABLE lms.courses OWNER TO postgres;
+
+--
+-- Name: TABLE courses; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.courses IS 'A course. Its content hangs below it: modules > lessons > blocks.';
+
+--
+-- Name: COLUMN courses.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.status IS 'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
+
+--
+-- Name: COLUMN courses.visibility; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.visibility IS 'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
+
+--
+-- Name: COLUMN courses.required_score; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.required_score IS 'Final grade (0 to 100) needed for completion; 0 asks for none.';
+
+--
+-- Name: COLUMN courses.max_attempts; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may begin without staff; null is any number.';
+
+--
+-- Name: COLUMN courses.capacity; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
+
+--
+-- Name: COLUMN courses.enrollment_opens_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_opens_at IS 'Learners enrol themselves from then on; null is at any time.';
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves before then; null is at any time.';
+
+--
+-- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
+
+--
+-- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
+
+--
+-- Name: COLUMN courses.rating_average; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.rating_average IS 'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
+
+--
+-- Name: imported_course; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.imported_course AS (
+	course lms.courses,
+	action text
+);
+
+ALTER TYPE private.imported_course OWNER TO postgres;
+
+--
 -- Name: imported_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -912,15 +1112,6 @@ CREATE TYPE private.imported_person AS (
 );
 
 ALTER TYPE private.imported_person OWNER TO postgres;
-
---
--- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.locale AS text
-	CONSTRAINT locale_is_a_language_tag CHECK ((VALUE ~ '^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$'::text));
-
-ALTER DOMAIN private.locale OWNER TO postgres;
 
 --
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
@@ -1064,15 +1255,6 @@ CREATE TYPE private.parsed_person AS (
 ALTER TYPE private.parsed_person OWNER TO postgres;
 
 --
--- Name: percentage; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.percentage AS numeric
-	CONSTRAINT percentage_is_between_0_and_100 CHECK ((((VALUE >= (0)::numeric) AND (VALUE <= (100)::numeric)) AND (scale(VALUE) <= 10)));
-
-ALTER DOMAIN private.percentage OWNER TO postgres;
-
---
 -- Name: resume_position; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1080,15 +1262,6 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
-
---
--- Name: slug; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.slug AS text
-	CONSTRAINT slug_is_lower_case_words_joined_by_hyphens CHECK (((VALUE ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(VALUE) <= 100)));
-
-ALTER DOMAIN private.slug OWNER TO postgres;
 
 --
 -- Name: is_time_zone(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -1125,15 +1298,6 @@ CREATE DOMAIN private.time_zone AS text
 ALTER DOMAIN private.time_zone OWNER TO postgres;
 
 --
--- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.title AS text
-	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
-
-ALTER DOMAIN private.title OWNER TO postgres;
-
---
 -- Name: total_seconds; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1141,15 +1305,6 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
-
---
--- Name: web_address; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.web_address AS text
-	CONSTRAINT web_address_is_http_or_a_path CHECK (((VALUE ~ '^(https?://[^\s<>"]+|/[^\s<>"]*)$'::text) AND (length(VALUE) <= 2000)));
-
-ALTER DOMAIN private.web_address OWNER TO postgres;
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -4230,6 +4385,109 @@ $$;
 ALTER FUNCTION audit.record_lms_lesson_progress() OWNER TO postgres;
 
 --
+-- Name: record_lms_lesson_skills(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_lesson_skills() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.skill_id is distinct from new.skill_id then
+    v_changes := v_changes || jsonb_build_object('skill_id', jsonb_build_object(
+      'old', old.skill_id,
+      'new', new.skill_id
+    ));
+  end if;
+  if old.part is distinct from new.part then
+    v_changes := v_changes || jsonb_build_object('part', jsonb_build_object(
+      'old', case when octet_length(old.part) > 8000 then audit.shorten(to_jsonb(old.part)) else to_jsonb(old.part) end,
+      'new', case when octet_length(new.part) > 8000 then audit.shorten(to_jsonb(new.part)) else to_jsonb(new.part) end
+    ));
+  end if;
+  if old.mastery_threshold is distinct from new.mastery_threshold then
+    v_changes := v_changes || jsonb_build_object('mastery_threshold', jsonb_build_object(
+      'old', old.mastery_threshold,
+      'new', new.mastery_threshold
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.lesson_skills', concat_ws(',', old.tenant_id, old.course_id, old.lesson_id, old.skill_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_lesson_skills() OWNER TO postgres;
+
+--
 -- Name: record_lms_lessons(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -4247,8 +4505,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.course_id, old.module_id, old.title, old.description, old.type, old.duration, old.order_index, old.requires_completion, old.is_published, old.is_preview, old.objectives, old.completion_rule, old.required_watched_percentage, old.release_after_days, old.release_on, old.deleted_at, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.course_id, new.module_id, new.title, new.description, new.type, new.duration, new.order_index, new.requires_completion, new.is_published, new.is_preview, new.objectives, new.completion_rule, new.required_watched_percentage, new.release_after_days, new.release_on, new.deleted_at, new.created_at)
+  if (old.id, old.tenant_id, old.course_id, old.module_id, old.key, old.title, old.description, old.type, old.duration, old.order_index, old.requires_completion, old.is_published, old.is_preview, old.objectives, old.completion_rule, old.required_watched_percentage, old.release_after_days, old.release_on, old.deleted_at, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.course_id, new.module_id, new.key, new.title, new.description, new.type, new.duration, new.order_index, new.requires_completion, new.is_published, new.is_preview, new.objectives, new.completion_rule, new.required_watched_percentage, new.release_after_days, new.release_on, new.deleted_at, new.created_at)
   then
     return null;
   end if;
@@ -4275,6 +4533,12 @@ begin
     v_changes := v_changes || jsonb_build_object('module_id', jsonb_build_object(
       'old', old.module_id,
       'new', new.module_id
+    ));
+  end if;
+  if old.key is distinct from new.key then
+    v_changes := v_changes || jsonb_build_object('key', jsonb_build_object(
+      'old', case when octet_length(old.key) > 8000 then audit.shorten(to_jsonb(old.key)) else to_jsonb(old.key) end,
+      'new', case when octet_length(new.key) > 8000 then audit.shorten(to_jsonb(new.key)) else to_jsonb(new.key) end
     ));
   end if;
   if old.title is distinct from new.title then
@@ -4561,8 +4825,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.course_id, old.title, old.description, old.order_index, old.deleted_at, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.course_id, new.title, new.description, new.order_index, new.deleted_at, new.created_at)
+  if (old.id, old.tenant_id, old.course_id, old.key, old.title, old.description, old.order_index, old.deleted_at, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.course_id, new.key, new.title, new.description, new.order_index, new.deleted_at, new.created_at)
   then
     return null;
   end if;
@@ -4583,6 +4847,12 @@ begin
     v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
       'old', old.course_id,
       'new', new.course_id
+    ));
+  end if;
+  if old.key is distinct from new.key then
+    v_changes := v_changes || jsonb_build_object('key', jsonb_build_object(
+      'old', case when octet_length(old.key) > 8000 then audit.shorten(to_jsonb(old.key)) else to_jsonb(old.key) end,
+      'new', case when octet_length(new.key) > 8000 then audit.shorten(to_jsonb(new.key)) else to_jsonb(new.key) end
     ));
   end if;
   if old.title is distinct from new.title then
@@ -5444,6 +5714,103 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
+
+--
+-- Name: record_lms_skills(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_skills() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.key is distinct from new.key then
+    v_changes := v_changes || jsonb_build_object('key', jsonb_build_object(
+      'old', case when octet_length(old.key) > 8000 then audit.shorten(to_jsonb(old.key)) else to_jsonb(old.key) end,
+      'new', case when octet_length(new.key) > 8000 then audit.shorten(to_jsonb(new.key)) else to_jsonb(new.key) end
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.skills', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_skills() OWNER TO postgres;
 
 --
 -- Name: record_lms_tags(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -6914,137 +7281,6 @@ ALTER FUNCTION lms.accept_invitation(p_token text) OWNER TO postgres;
 COMMENT ON FUNCTION lms.accept_invitation(p_token text) IS 'Makes the caller a member and returns the membership; again the same when repeated. The caller''s confirmed e-mail address must be the invited one. 404 invitation_not_found; 403 invitation_for_another_address, email_not_confirmed, membership_suspended; 409 invitation_expired, invitation_used, invitation_void, employee_number_taken, unit_archived, tenant_inactive.';
 
 --
--- Name: courses; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.courses (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    slug private.slug NOT NULL,
-    title private.title NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    status text DEFAULT 'draft'::text NOT NULL,
-    visibility text DEFAULT 'restricted'::text NOT NULL,
-    difficulty text DEFAULT 'beginner'::text NOT NULL,
-    language private.locale DEFAULT 'en'::text NOT NULL,
-    estimated_minutes integer,
-    price numeric(12,2) DEFAULT 0 NOT NULL,
-    currency text DEFAULT 'USD'::text NOT NULL,
-    instructor_id uuid DEFAULT auth.uid() NOT NULL,
-    required_score private.percentage DEFAULT 0 NOT NULL,
-    allow_retake boolean DEFAULT true NOT NULL,
-    max_attempts integer,
-    capacity integer,
-    self_enrollment text DEFAULT 'open'::text NOT NULL,
-    enrollment_opens_at timestamp with time zone,
-    enrollment_closes_at timestamp with time zone,
-    is_sequential boolean DEFAULT false NOT NULL,
-    is_featured boolean DEFAULT false NOT NULL,
-    thumbnail_url private.web_address,
-    meta_description text,
-    meta_keywords text,
-    version_label text,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    rating_count integer DEFAULT 0 NOT NULL,
-    rating_sum integer DEFAULT 0 NOT NULL,
-    rating_average numeric(3,2) GENERATED ALWAYS AS (
-CASE
-    WHEN (rating_count > 0) THEN round(((rating_sum)::numeric / (rating_count)::numeric), 2)
-    ELSE NULL::numeric
-END) STORED,
-    published_at timestamp with time zone,
-    deleted_at timestamp with time zone,
-    created_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT capacity_is_not_negative CHECK ((capacity >= 0)),
-    CONSTRAINT course_description_is_short CHECK ((length(description) <= 20000)),
-    CONSTRAINT course_difficulty_is_known CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text, 'expert'::text]))),
-    CONSTRAINT course_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
-    CONSTRAINT course_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 50000))),
-    CONSTRAINT course_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
-    CONSTRAINT course_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text, 'private'::text]))),
-    CONSTRAINT currency_is_an_iso_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT enrollment_opens_before_it_closes CHECK ((enrollment_opens_at < enrollment_closes_at)),
-    CONSTRAINT estimated_minutes_are_positive CHECK ((estimated_minutes > 0)),
-    CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
-    CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
-    CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
-    CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
-    CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
-    CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
-    CONSTRAINT version_label_is_short CHECK ((length(version_label) <= 50))
-);
-
-ALTER TABLE lms.courses OWNER TO postgres;
-
---
--- Name: TABLE courses; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.courses IS 'A course. Its content hangs below it: modules > lessons > blocks.';
-
---
--- Name: COLUMN courses.status; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.status IS 'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
-
---
--- Name: COLUMN courses.visibility; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.visibility IS 'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
-
---
--- Name: COLUMN courses.required_score; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.required_score IS 'Final grade (0 to 100) needed for completion; 0 asks for none.';
-
---
--- Name: COLUMN courses.max_attempts; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may begin without staff; null is any number.';
-
---
--- Name: COLUMN courses.capacity; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
-
---
--- Name: COLUMN courses.enrollment_opens_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.enrollment_opens_at IS 'Learners enrol themselves from then on; null is at any time.';
-
---
--- Name: COLUMN courses.enrollment_closes_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves before then; null is at any time.';
-
---
--- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
-
---
--- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
-
---
--- Name: COLUMN courses.rating_average; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.rating_average IS 'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
-
---
 -- Name: archive_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -7762,6 +7998,144 @@ ALTER FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at times
 COMMENT ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) IS 'Puts the caller, or with enrollments.write somebody else, on a path, enrols them in the required courses that are open now, and returns where they stand; each course says what kept one out of it. Doing it again changes nothing. 404 path_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights.';
 
 --
+-- Name: export_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.export_course(p_course_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_document jsonb;
+begin
+  select * into v_course
+  from lms.courses c
+  where c.id = p_course_id and c.deleted_at is null and (
+    not private.is_api_call()
+    or c.id = any (array(select private.staffed_courses()))
+    or c.tenant_id = any (array(select private.tenants_where('catalog.write')))
+  );
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+
+  -- What is not said has its default; lists are in the order of their places, or of keys.
+  with blocks as (
+    select
+      b.lesson_id,
+      jsonb_agg(
+        jsonb_strip_nulls(jsonb_build_object(
+          'type', b.type, 'title', b.title, 'is_optional', nullif(b.is_optional, false)
+        ))
+        -- Apart: nulls of the content are its own.
+        || jsonb_build_object('content', b.content)
+        || case when b.metadata = '{}' then '{}' else jsonb_build_object('metadata', b.metadata) end
+        order by b.order_index
+      ) as docs
+    from lms.lesson_blocks b
+    where b.course_id = p_course_id and b.deleted_at is null
+    group by b.lesson_id
+  ), skills as (
+    select
+      k.lesson_id,
+      jsonb_agg(
+        jsonb_strip_nulls(jsonb_build_object(
+          'key', s.key, 'part', nullif(k.part, 'teaches'), 'mastery_threshold', k.mastery_threshold
+        ))
+        order by s.key collate "C"
+      ) as docs
+    from lms.lesson_skills k
+    join lms.skills s on s.id = k.skill_id
+    where k.course_id = p_course_id
+    group by k.lesson_id
+  ), prerequisites as (
+    select p.lesson_id, jsonb_agg(n.key order by n.key collate "C") as keys
+    from lms.lesson_prerequisites p
+    join lms.lessons n on n.id = p.prerequisite_lesson_id and n.deleted_at is null
+    join lms.modules m on m.id = n.module_id and m.deleted_at is null
+    where p.course_id = p_course_id
+    group by p.lesson_id
+  ), lessons as (
+    select
+      l.module_id,
+      jsonb_agg(
+        jsonb_strip_nulls(jsonb_build_object(
+          'key', l.key, 'title', l.title, 'description', nullif(l.description, ''), 'type', nullif(l.type, 'text'),
+          'duration', l.duration, 'requires_completion', nullif(l.requires_completion, true),
+          'is_published', nullif(l.is_published, true), 'is_preview', nullif(l.is_preview, false),
+          'objectives', case when l.objectives <> '{}' then to_jsonb(l.objectives) end,
+          'completion_rule', nullif(l.completion_rule, 'manual'),
+          'required_watched_percentage', nullif(l.required_watched_percentage, 90),
+          'release_after_days', l.release_after_days, 'release_on', l.release_on, 'prerequisites', p.keys, 'skills', k.docs
+        ))
+        || case when b.docs is null then '{}' else jsonb_build_object('blocks', b.docs) end
+        order by l.order_index
+      ) as docs
+    from lms.lessons l
+    left join prerequisites p on p.lesson_id = l.id
+    left join skills k on k.lesson_id = l.id
+    left join blocks b on b.lesson_id = l.id
+    where l.course_id = p_course_id and l.deleted_at is null
+    group by l.module_id
+  )
+  select
+    jsonb_strip_nulls(jsonb_build_object(
+      'format', 'lyceum-course-1', 'slug', v_course.slug, 'title', v_course.title,
+      'description', nullif(v_course.description, ''), 'language', v_course.language, 'difficulty', v_course.difficulty,
+      'visibility', v_course.visibility, 'estimated_minutes', v_course.estimated_minutes,
+      'required_score', nullif(v_course.required_score, 0), 'is_sequential', nullif(v_course.is_sequential, false),
+      'allow_retake', nullif(v_course.allow_retake, true), 'max_attempts', v_course.max_attempts,
+      'thumbnail_url', v_course.thumbnail_url, 'meta_description', v_course.meta_description,
+      'meta_keywords', v_course.meta_keywords, 'version_label', v_course.version_label
+    ))
+    || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
+    || jsonb_build_object(
+      'tags', coalesce((
+        select jsonb_agg(t.slug order by t.slug collate "C")
+        from lms.course_tags m
+        join lms.tags t on t.id = m.tag_id
+        where m.course_id = p_course_id
+      ), '[]'),
+      'skills', coalesce((
+        select jsonb_agg(
+          jsonb_strip_nulls(jsonb_build_object('key', s.key, 'name', s.name, 'description', nullif(s.description, '')))
+          order by s.key collate "C"
+        )
+        from lms.skills s
+        where s.id in (
+          select k.skill_id
+          from lms.lesson_skills k
+          join lms.lessons l on l.id = k.lesson_id and l.deleted_at is null
+          join lms.modules m on m.id = l.module_id and m.deleted_at is null
+          where k.course_id = p_course_id
+        )
+      ), '[]'),
+      'modules', coalesce((
+        select jsonb_agg(
+          jsonb_strip_nulls(jsonb_build_object('key', m.key, 'title', m.title, 'description', nullif(m.description, '')))
+          || jsonb_build_object('lessons', coalesce(l.docs, '[]'))
+          order by m.order_index
+        )
+        from lms.modules m
+        left join lessons l on l.module_id = m.id
+        where m.course_id = p_course_id and m.deleted_at is null
+      ), '[]')
+    )
+  into v_document;
+  return v_document;
+end
+$$;
+
+ALTER FUNCTION lms.export_course(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION export_course(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.export_course(p_course_id uuid) IS 'The draft of a course as import_course takes it, keys instead of ids; without people, status, price, capacity and enrolment rules, which are not the course''s content. For its staff, or with catalog.write; 404 course_not_found.';
+
+--
 -- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -8311,6 +8685,44 @@ ALTER FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integ
 --
 
 COMMENT ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) IS 'What differs between two versions of a course, by their numbers; without p_to, between a version and the draft. For staff of the course and catalog.publish. 404 course_not_found, version_not_found.';
+
+--
+-- Name: import_course(uuid, jsonb, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean DEFAULT false) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_faults jsonb;
+  v_answer jsonb;
+begin
+  select jsonb_agg(to_jsonb(f) order by f.path, f.code) into v_faults
+  from (select * from private.find_document_faults(p_course) limit 1000) f;
+  if v_faults is not null then
+    perform private.fail('course_not_importable', 'The document is not a course.', 422, v_faults);
+  end if;
+  begin
+    v_answer := private.apply_course_document(p_tenant_id, p_course);
+    if p_dry_run then
+      raise sqlstate 'LYDRY';
+    end if;
+  exception
+    when sqlstate 'LYDRY' then
+      v_answer := v_answer || '{"course_id": null}';
+  end;
+  return v_answer || jsonb_build_object('dry_run', coalesce(p_dry_run, false));
+end
+$$;
+
+ALTER FUNCTION lms.import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean) IS 'Makes the draft of a course what the document says (docs/course-format.md), all of it or nothing: {course_id, slug, course, modules, lessons, blocks, prerequisites, skills, tags, remarks, dry_run}; course is created, updated or unchanged, the parts count what was created, updated and removed. A course is found by its slug, modules and lessons by their keys; what is missing in the document is deleted, restorably. The same document again writes nothing. Takes catalog.author, for a course that exists being staff of it or catalog.write. 422 course_not_importable [{path, code, message}]; 422 skill_unknown; 409 prerequisite_circle, course_slug_is_taken, course_deleted; 23514 when a value is out of its range.';
 
 --
 -- Name: import_people(uuid, jsonb, boolean, integer, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -9215,6 +9627,7 @@ CREATE TABLE lms.lessons (
     tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     module_id uuid NOT NULL,
+    key text DEFAULT ''::text NOT NULL,
     title private.title NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     type text DEFAULT 'text'::text NOT NULL,
@@ -9236,6 +9649,7 @@ CREATE TABLE lms.lessons (
     CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
+    CONSTRAINT lesson_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
     CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
     CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
     CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text]))),
@@ -9256,6 +9670,12 @@ COMMENT ON TABLE lms.lessons IS 'What a learner works through; its content is in
 --
 
 COMMENT ON COLUMN lms.lessons.course_id IS 'Taken from the module.';
+
+--
+-- Name: COLUMN lessons.key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lessons.key IS 'As a module''s key: what imports and exports know the lesson by, unique in the course.';
 
 --
 -- Name: COLUMN lessons.duration; Type: COMMENT; Schema: lms; Owner: postgres
@@ -9338,6 +9758,7 @@ CREATE TABLE lms.modules (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     course_id uuid NOT NULL,
+    key text DEFAULT ''::text NOT NULL,
     title private.title NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     order_index integer DEFAULT '-1'::integer NOT NULL,
@@ -9346,6 +9767,7 @@ CREATE TABLE lms.modules (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT module_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT module_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
     CONSTRAINT module_order_is_not_negative CHECK ((order_index >= 0))
 );
 
@@ -9362,6 +9784,12 @@ COMMENT ON TABLE lms.modules IS 'A part of a course; holds lessons.';
 --
 
 COMMENT ON COLUMN lms.modules.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN modules.key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.modules.key IS 'What imports and exports know it by, unique in the course; left out, it is made of the title. It stays when the title changes.';
 
 --
 -- Name: COLUMN modules.order_index; Type: COMMENT; Schema: lms; Owner: postgres
@@ -10641,6 +11069,79 @@ end
 $$;
 
 ALTER FUNCTION private.advance_progress() OWNER TO postgres;
+
+--
+-- Name: apply_course_document(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.apply_course_document(p_tenant_id uuid, p_document jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  -- Not now(): two imports of one transaction are two.
+  v_at constant timestamptz := clock_timestamp();
+  v_unknown text[];
+  v_row record;
+  v_course lms.courses;
+  v_matches private.block_match[];
+  v_modules jsonb;
+  v_lessons jsonb;
+  v_blocks jsonb;
+  v_prerequisites jsonb;
+  v_skills jsonb;
+  v_tags jsonb;
+begin
+  if private.is_api_call() and not coalesce(
+    p_tenant_id = any (array(select private.tenants_partly_where('catalog.author')))
+      or p_tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  ) then
+    -- The same for a tenant that the caller does not belong to and for none.
+    raise insufficient_privilege using message = 'Importing a course takes catalog.author.';
+  elsif not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such tenant.', 404);
+  end if;
+
+  v_unknown := array(
+    select distinct w.doc ->> 'key'
+    from private.document_parts(p_document) w
+    where w.level = 'lesson_skill'
+      and not exists (select from private.document_parts(p_document) s where s.level = 'skill' and s.doc ->> 'key' = w.doc ->> 'key')
+      and not exists (select from lms.skills s where s.tenant_id = p_tenant_id and s.key = w.doc ->> 'key')
+  );
+  if cardinality(v_unknown) > 0 then
+    perform private.fail('skill_unknown', 'The document names skills that it does not describe.', 422, to_jsonb(v_unknown));
+  end if;
+
+  select * into v_row from private.import_course_row(p_tenant_id, p_document);
+  v_course := v_row.course;
+  -- Before the lessons, which come back: then it is no longer seen with which blocks they went.
+  v_matches := array(select m from private.match_blocks(v_course.id, p_document) m where m.block_id is not null);
+  v_modules := private.import_modules(v_course.id, p_document, v_at);
+  v_lessons := private.import_lessons(v_course.id, p_document, v_at);
+  v_matches := array(
+    select row(w.lesson_id, w.place, coalesce(b.block_id, w.block_id), w.doc)::private.block_match
+    from private.match_blocks(v_course.id, p_document) w
+    left join unnest(v_matches) b on b.lesson_id = w.lesson_id and b.place = w.place
+  );
+  v_blocks := private.import_blocks(v_course.id, v_matches, v_at);
+  v_prerequisites := private.import_prerequisites(v_course.id, p_document);
+  v_skills := private.import_skills(v_course, p_document);
+  v_tags := case
+    when coalesce(p_document -> 'tags', 'null') = 'null' then '{"created": 0, "removed": 0}'
+    else private.import_tags(v_course, p_document)
+  end;
+
+  return jsonb_build_object(
+    'course_id', v_course.id, 'slug', v_course.slug, 'course', v_row.action, 'modules', v_modules, 'lessons', v_lessons,
+    'blocks', v_blocks, 'prerequisites', v_prerequisites, 'skills', v_skills, 'tags', v_tags,
+    'remarks', private.find_import_remarks(v_course, p_document)
+  );
+end
+$$;
+
+ALTER FUNCTION private.apply_course_document(p_tenant_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
 -- Name: apply_people(uuid, jsonb, integer, boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12067,6 +12568,123 @@ $$;
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
 
 --
+-- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.document_fields() RETURNS TABLE(level text, field text, kind text, is_needed boolean)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select f.level, rtrim(w.word, '!'), f.kind, w.word like '%!'
+  from (values
+    ('course', 'string', 'format! slug! title! description language difficulty visibility thumbnail_url meta_description '
+      || 'meta_keywords version_label'),
+    ('course', 'boolean', 'is_sequential allow_retake'),
+    ('course', 'integer', 'estimated_minutes max_attempts'),
+    ('course', 'number', 'required_score'),
+    ('course', 'object', 'metadata'),
+    ('course', 'array', 'skills modules'),
+    ('course', 'strings', 'tags'),
+    ('skill', 'string', 'key! name! description'),
+    ('module', 'string', 'key! title! description'),
+    ('module', 'array', 'lessons'),
+    ('lesson', 'string', 'key! title! description type completion_rule release_on'),
+    ('lesson', 'boolean', 'requires_completion is_published is_preview'),
+    ('lesson', 'integer', 'duration release_after_days'),
+    ('lesson', 'number', 'required_watched_percentage'),
+    ('lesson', 'strings', 'objectives prerequisites'),
+    ('lesson', 'array', 'skills blocks'),
+    ('lesson_skill', 'string', 'key! part'),
+    ('lesson_skill', 'number', 'mastery_threshold'),
+    ('block', 'string', 'type! title'),
+    ('block', 'boolean', 'is_optional'),
+    ('block', 'object', 'content! metadata')
+  ) as f (level, kind, words)
+  cross join string_to_table(f.words, ' ') as w (word)
+$$;
+
+ALTER FUNCTION private.document_fields() OWNER TO postgres;
+
+--
+-- Name: document_lessons(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.document_lessons(p_course jsonb) RETURNS TABLE(module_key text, place integer, key text, title text, description text, type text, duration integer, requires_completion boolean, is_published boolean, is_preview boolean, objectives text[], completion_rule text, required_watched_percentage numeric, release_after_days integer, release_on date, prerequisites text[], skills jsonb, blocks jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select
+    m.doc ->> 'key', (l.place - 1)::integer, l.doc ->> 'key', l.doc ->> 'title', coalesce(l.doc ->> 'description', ''),
+    coalesce(l.doc ->> 'type', 'text'), (l.doc ->> 'duration')::integer,
+    coalesce((l.doc ->> 'requires_completion')::boolean, true), coalesce((l.doc ->> 'is_published')::boolean, true),
+    coalesce((l.doc ->> 'is_preview')::boolean, false),
+    array(select jsonb_array_elements_text(coalesce(nullif(l.doc -> 'objectives', 'null'), '[]'))),
+    coalesce(l.doc ->> 'completion_rule', 'manual'), coalesce((l.doc ->> 'required_watched_percentage')::numeric, 90),
+    (l.doc ->> 'release_after_days')::integer, (l.doc ->> 'release_on')::date,
+    array(select jsonb_array_elements_text(coalesce(nullif(l.doc -> 'prerequisites', 'null'), '[]'))),
+    coalesce(nullif(l.doc -> 'skills', 'null'), '[]'), coalesce(nullif(l.doc -> 'blocks', 'null'), '[]')
+  from jsonb_array_elements(coalesce(nullif(p_course -> 'modules', 'null'), '[]')) as m (doc)
+  cross join jsonb_array_elements(coalesce(nullif(m.doc -> 'lessons', 'null'), '[]')) with ordinality as l (doc, place)
+$$;
+
+ALTER FUNCTION private.document_lessons(p_course jsonb) OWNER TO postgres;
+
+--
+-- Name: document_modules(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.document_modules(p_course jsonb) RETURNS TABLE(place integer, key text, title text, description text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select (m.place - 1)::integer, m.doc ->> 'key', m.doc ->> 'title', coalesce(m.doc ->> 'description', '')
+  from jsonb_array_elements(coalesce(nullif(p_course -> 'modules', 'null'), '[]')) with ordinality as m (doc, place)
+$$;
+
+ALTER FUNCTION private.document_modules(p_course jsonb) OWNER TO postgres;
+
+--
+-- Name: document_parts(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.document_parts(p_course jsonb) RETURNS TABLE(level text, path text, doc jsonb)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  with modules as (
+    select format('modules[%s]', m.place - 1) as path, m.doc
+    from jsonb_array_elements(case jsonb_typeof(p_course -> 'modules') when 'array' then p_course -> 'modules' else '[]' end)
+      with ordinality as m (doc, place)
+  ), lessons as (
+    select format('%s.lessons[%s]', m.path, l.place - 1) as path, l.doc
+    from modules m
+    cross join jsonb_array_elements(case jsonb_typeof(m.doc -> 'lessons') when 'array' then m.doc -> 'lessons' else '[]' end)
+      with ordinality as l (doc, place)
+  )
+  select 'course', '', p_course
+  union all
+  select 'skill', format('skills[%s]', s.place - 1), s.doc
+  from jsonb_array_elements(case jsonb_typeof(p_course -> 'skills') when 'array' then p_course -> 'skills' else '[]' end)
+    with ordinality as s (doc, place)
+  union all
+  select 'module', m.path, m.doc from modules m
+  union all
+  select 'lesson', l.path, l.doc from lessons l
+  union all
+  select 'lesson_skill', format('%s.skills[%s]', l.path, s.place - 1), s.doc
+  from lessons l
+  cross join jsonb_array_elements(case jsonb_typeof(l.doc -> 'skills') when 'array' then l.doc -> 'skills' else '[]' end)
+    with ordinality as s (doc, place)
+  union all
+  select 'block', format('%s.blocks[%s]', l.path, b.place - 1), b.doc
+  from lessons l
+  cross join jsonb_array_elements(case jsonb_typeof(l.doc -> 'blocks') when 'array' then l.doc -> 'blocks' else '[]' end)
+    with ordinality as b (doc, place)
+$$;
+
+ALTER FUNCTION private.document_parts(p_course jsonb) OWNER TO postgres;
+
+--
 -- Name: draft_blocks(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12281,18 +12899,18 @@ begin
   )
   returning * into v_copy;
 
-  insert into lms.modules (id, course_id, title, description, order_index)
-  select private.copied_id(v_copy.id, m.id), v_copy.id, m.title, m.description, m.order_index
+  insert into lms.modules (id, course_id, key, title, description, order_index)
+  select private.copied_id(v_copy.id, m.id), v_copy.id, m.key, m.title, m.description, m.order_index
   from lms.modules m
   where m.course_id = p_course_id and m.deleted_at is null;
 
   insert into lms.lessons (
-    id, module_id, title, description, type, duration, order_index, requires_completion, is_published, is_preview,
+    id, module_id, key, title, description, type, duration, order_index, requires_completion, is_published, is_preview,
     objectives, completion_rule, required_watched_percentage, release_after_days, release_on
   )
   select
-    private.copied_id(v_copy.id, l.id), private.copied_id(v_copy.id, l.module_id), l.title, l.description, l.type,
-    l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview, l.objectives, l.completion_rule,
+    private.copied_id(v_copy.id, l.id), private.copied_id(v_copy.id, l.module_id), l.key, l.title, l.description,
+    l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview, l.objectives, l.completion_rule,
     l.required_watched_percentage, l.release_after_days, l.release_on
   from lms.lessons l
   join lms.modules m on m.id = l.module_id and m.deleted_at is null
@@ -12311,6 +12929,22 @@ begin
   join lms.lessons l on l.id = private.copied_id(v_copy.id, p.lesson_id)
   join lms.lessons needed on needed.id = private.copied_id(v_copy.id, p.prerequisite_lesson_id)
   where p.course_id = p_course_id;
+
+  -- Skills are the tenant's: elsewhere those of the same key are taken, and added where there is none.
+  insert into lms.skills (tenant_id, key, name, description)
+  select distinct p_tenant_id, s.key, s.name, s.description
+  from lms.lesson_skills k
+  join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
+  join lms.skills s on s.id = k.skill_id
+  where k.course_id = p_course_id
+  on conflict (tenant_id, key) do nothing;
+  insert into lms.lesson_skills (lesson_id, skill_id, part, mastery_threshold)
+  select l.id, s.id, k.part, k.mastery_threshold
+  from lms.lesson_skills k
+  join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
+  join lms.skills original on original.id = k.skill_id
+  join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
+  where k.course_id = p_course_id;
 
   -- Categories and tags belong to their tenant.
   insert into lms.course_categories (course_id, category_id)
@@ -12746,6 +13380,72 @@ $$;
 ALTER FUNCTION private.find_course_faults(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: find_document_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_document_faults(p_course jsonb) RETURNS TABLE(path text, code text, message text)
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select p.path, 'not_an_object', 'This is an object.'
+  from private.document_parts(p_course) p
+  where jsonb_typeof(p.doc) <> 'object';
+
+  return query
+  with parts as (
+    select p.* from private.document_parts(p_course) p where jsonb_typeof(p.doc) = 'object'
+  )
+  select concat_ws('.', nullif(p.path, ''), k.field), 'unknown_field', format('A %s has no such field.', replace(p.level, '_', ' '))
+  from parts p
+  cross join jsonb_object_keys(p.doc) as k (field)
+  where not exists (select from private.document_fields() f where f.level = p.level and f.field = k.field)
+  union all
+  select concat_ws('.', nullif(p.path, ''), f.field), 'wrong_kind', format('This is a %s.', replace(f.kind, 'strings', 'list of texts'))
+  from parts p
+  join private.document_fields() f on f.level = p.level
+  where coalesce(p.doc -> f.field, 'null') <> 'null' and not private.is_document_value(f.kind, p.doc -> f.field)
+  union all
+  select concat_ws('.', nullif(p.path, ''), f.field), 'missing_field', 'This must be there.'
+  from parts p
+  join private.document_fields() f on f.level = p.level and f.is_needed
+  where coalesce(p.doc -> f.field, 'null') = 'null';
+
+  if p_course ->> 'format' is distinct from 'lyceum-course-1' then
+    return query select 'format', 'unknown_format', 'The format is lyceum-course-1.';
+  end if;
+
+  return query
+  select p.path || '.key', 'duplicate_key', format('%s is the key of an earlier %s.', p.doc ->> 'key', p.level)
+  from (
+    select d.*, count(*) over (partition by d.level, d.doc ->> 'key' order by d.place) as nth
+    from private.document_parts(p_course) with ordinality as d (level, path, doc, place)
+    where d.level in ('skill', 'module', 'lesson') and d.doc ->> 'key' is not null
+  ) p
+  where p.nth > 1;
+
+  return query
+  select l.path || '.prerequisites', 'unknown_prerequisite', format('No lesson of the document has the key %s.', n.key)
+  from private.document_parts(p_course) l
+  cross join jsonb_array_elements_text(
+    case jsonb_typeof(l.doc -> 'prerequisites') when 'array' then l.doc -> 'prerequisites' else '[]' end
+  ) as n (key)
+  where l.level = 'lesson' and not exists (
+    select from private.document_parts(p_course) o where o.level = 'lesson' and o.doc ->> 'key' = n.key
+  );
+
+  return query
+  select b.path || '.content', 'invalid_content', format('This is no content of a block of type %s.', b.doc ->> 'type')
+  from private.document_parts(p_course) b
+  where b.level = 'block' and jsonb_typeof(b.doc -> 'type') = 'string' and jsonb_typeof(b.doc -> 'content') = 'object'
+    and not private.is_block_content(b.doc ->> 'type', b.doc -> 'content');
+end
+$$;
+
+ALTER FUNCTION private.find_document_faults(p_course jsonb) OWNER TO postgres;
+
+--
 -- Name: find_import_fault(private.matched_person); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12783,6 +13483,29 @@ end
 $$;
 
 ALTER FUNCTION private.find_import_fault(p_match private.matched_person) OWNER TO postgres;
+
+--
+-- Name: find_import_remarks(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_import_remarks(p_course lms.courses, p_document jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select coalesce(jsonb_agg(jsonb_build_object('code', r.code, 'message', r.message, 'key', r.key) order by r.code, r.key), '[]')
+  from (
+    select 'skill_differs' as code, s.key, 'The skill has another name or description in the tenant; it is left as it is.' as message
+    from jsonb_array_elements(coalesce(nullif(p_document -> 'skills', 'null'), '[]')) as w (doc)
+    join lms.skills s on s.tenant_id = p_course.tenant_id and s.key = w.doc ->> 'key'
+    where (s.name::text, s.description) is distinct from (w.doc ->> 'name', coalesce(w.doc ->> 'description', ''))
+    union all
+    select 'tag_left_out', t.slug, 'There is no such tag, and adding one takes catalog.write.'
+    from jsonb_array_elements_text(coalesce(nullif(p_document -> 'tags', 'null'), '[]')) as t (slug)
+    where not exists (select from lms.tags k where k.tenant_id = p_course.tenant_id and k.slug = t.slug)
+  ) r
+$$;
+
+ALTER FUNCTION private.find_import_remarks(p_course lms.courses, p_document jsonb) OWNER TO postgres;
 
 --
 -- Name: find_missing_people(uuid, lms.people_import_result[]); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13208,6 +13931,133 @@ ALTER FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid
 COMMENT ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) IS 'Does the person hold the permission for the unit, or for the whole tenant when p_unit_id is null?';
 
 --
+-- Name: import_blocks(uuid, private.block_match[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  update lms.lesson_blocks b
+  set deleted_at = p_at
+  where b.course_id = p_course_id and b.deleted_at is null
+    and not exists (select from unnest(p_matches) w where w.block_id = b.id);
+  get diagnostics v_removed = row_count;
+
+  update lms.lesson_blocks b
+  set title = w.doc ->> 'title', content = w.doc -> 'content', metadata = coalesce(nullif(w.doc -> 'metadata', 'null'), '{}'),
+      is_optional = coalesce((w.doc ->> 'is_optional')::boolean, false), order_index = w.place, deleted_at = null
+  from unnest(p_matches) w
+  where b.id = w.block_id
+    and (b.title::text, b.content, b.metadata, b.is_optional, b.order_index, b.deleted_at) is distinct from (
+      w.doc ->> 'title', w.doc -> 'content', coalesce(nullif(w.doc -> 'metadata', 'null'), '{}'),
+      coalesce((w.doc ->> 'is_optional')::boolean, false), w.place, null::timestamptz
+    );
+  get diagnostics v_updated = row_count;
+
+  insert into lms.lesson_blocks (lesson_id, type, title, content, metadata, is_optional, order_index)
+  select
+    w.lesson_id, w.doc ->> 'type', w.doc ->> 'title', w.doc -> 'content', coalesce(nullif(w.doc -> 'metadata', 'null'), '{}'),
+    coalesce((w.doc ->> 'is_optional')::boolean, false), w.place
+  from unnest(p_matches) w
+  where w.block_id is null;
+  get diagnostics v_created = row_count;
+
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: import_course_row(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb) RETURNS private.imported_course
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_action text := 'unchanged';
+  v_new lms.courses;
+begin
+  select * into v_course from lms.courses c where c.tenant_id = p_tenant_id and c.slug = p_document ->> 'slug' for no key update;
+  if found then
+    if private.is_api_call() and not (
+      v_course.id = any (array(select private.staffed_courses()))
+      or p_tenant_id = any (array(select private.tenants_where('catalog.write')))
+    ) then
+      -- As for whoever would create one: the slug is gone, whatever has it.
+      perform private.fail(
+        'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug')
+      );
+    elsif v_course.deleted_at is not null then
+      perform private.fail(
+        'course_deleted', 'The course is deleted.', 409, jsonb_build_object('course_id', v_course.id), 'Restore it first: restore_course.'
+      );
+    end if;
+  elsif (select auth.uid()) is null then
+    perform private.fail('instructor_missing', 'A new course is imported by somebody, who becomes its instructor.', 400);
+  end if;
+
+  -- A course that is made by this very statement starts from the defaults, one that exists keeps what the document is
+  -- silent about only where docs/course-format.md says so.
+  v_new := v_course;
+  v_new.slug := p_document ->> 'slug';
+  v_new.title := p_document ->> 'title';
+  v_new.description := coalesce(p_document ->> 'description', '');
+  v_new.language := coalesce(p_document ->> 'language', 'en');
+  v_new.difficulty := coalesce(p_document ->> 'difficulty', 'beginner');
+  v_new.visibility := coalesce(p_document ->> 'visibility', v_course.visibility, 'restricted');
+  v_new.estimated_minutes := (p_document ->> 'estimated_minutes')::integer;
+  v_new.required_score := coalesce((p_document ->> 'required_score')::numeric, 0);
+  v_new.is_sequential := coalesce((p_document ->> 'is_sequential')::boolean, false);
+  v_new.allow_retake := coalesce((p_document ->> 'allow_retake')::boolean, true);
+  v_new.max_attempts := (p_document ->> 'max_attempts')::integer;
+  v_new.thumbnail_url := p_document ->> 'thumbnail_url';
+  v_new.meta_description := p_document ->> 'meta_description';
+  v_new.meta_keywords := p_document ->> 'meta_keywords';
+  v_new.version_label := p_document ->> 'version_label';
+  v_new.metadata := coalesce(nullif(p_document -> 'metadata', 'null'), '{}');
+
+  if v_course.id is null then
+    v_action := 'created';
+    insert into lms.courses (
+      tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
+      is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
+      instructor_id
+    )
+    values (
+      p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
+      v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
+      v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
+      (select auth.uid())
+    )
+    returning * into v_course;
+  elsif v_new is distinct from v_course then
+    v_action := 'updated';
+    update lms.courses c
+    set title = v_new.title, description = v_new.description, language = v_new.language, difficulty = v_new.difficulty,
+        visibility = v_new.visibility, estimated_minutes = v_new.estimated_minutes, required_score = v_new.required_score,
+        is_sequential = v_new.is_sequential, allow_retake = v_new.allow_retake, max_attempts = v_new.max_attempts,
+        thumbnail_url = v_new.thumbnail_url, meta_description = v_new.meta_description,
+        meta_keywords = v_new.meta_keywords, version_label = v_new.version_label, metadata = v_new.metadata
+    where c.id = v_course.id
+    returning * into v_course;
+  end if;
+  return row(v_course, v_action)::private.imported_course;
+end
+$$;
+
+ALTER FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb) OWNER TO postgres;
+
+--
 -- Name: import_fault(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13221,6 +14071,231 @@ end
 $$;
 
 ALTER FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) OWNER TO postgres;
+
+--
+-- Name: import_lessons(uuid, jsonb, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_lessons(p_course_id uuid, p_course jsonb, p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  update lms.lessons l
+  set deleted_at = p_at
+  where l.course_id = p_course_id and l.deleted_at is null
+    and not exists (select from private.document_lessons(p_course) d where d.key = l.key);
+  get diagnostics v_removed = row_count;
+
+  -- One statement, moves between modules included: places are compared when it ends.
+  update lms.lessons l
+  set module_id = m.id, title = d.title, description = d.description, type = d.type, duration = d.duration,
+      order_index = d.place, requires_completion = d.requires_completion, is_published = d.is_published,
+      is_preview = d.is_preview, objectives = d.objectives, completion_rule = d.completion_rule,
+      required_watched_percentage = d.required_watched_percentage, release_after_days = d.release_after_days,
+      release_on = d.release_on, deleted_at = null
+  from private.document_lessons(p_course) d
+  join lms.modules m on m.course_id = p_course_id and m.key = d.module_key
+  where l.course_id = p_course_id and l.key = d.key
+    and (
+      l.module_id, l.title::text, l.description, l.type, l.duration, l.order_index, l.requires_completion, l.is_published,
+      l.is_preview, l.objectives, l.completion_rule, l.required_watched_percentage::numeric, l.release_after_days,
+      l.release_on, l.deleted_at
+    ) is distinct from (
+      m.id, d.title, d.description, d.type, d.duration, d.place, d.requires_completion, d.is_published,
+      d.is_preview, d.objectives, d.completion_rule, d.required_watched_percentage, d.release_after_days,
+      d.release_on, null::timestamptz
+    );
+  get diagnostics v_updated = row_count;
+
+  insert into lms.lessons (
+    module_id, key, title, description, type, duration, order_index, requires_completion, is_published, is_preview,
+    objectives, completion_rule, required_watched_percentage, release_after_days, release_on
+  )
+  select
+    m.id, d.key, d.title, d.description, d.type, d.duration, d.place, d.requires_completion, d.is_published, d.is_preview,
+    d.objectives, d.completion_rule, d.required_watched_percentage, d.release_after_days, d.release_on
+  from private.document_lessons(p_course) d
+  join lms.modules m on m.course_id = p_course_id and m.key = d.module_key
+  where not exists (select from lms.lessons l where l.course_id = p_course_id and l.key = d.key);
+  get diagnostics v_created = row_count;
+
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_lessons(p_course_id uuid, p_course jsonb, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: import_modules(uuid, jsonb, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  update lms.modules m
+  set deleted_at = p_at
+  where m.course_id = p_course_id and m.deleted_at is null
+    and not exists (select from private.document_modules(p_course) d where d.key = m.key);
+  get diagnostics v_removed = row_count;
+
+  update lms.modules m
+  set title = d.title, description = d.description, order_index = d.place, deleted_at = null
+  from private.document_modules(p_course) d
+  where m.course_id = p_course_id and m.key = d.key
+    and (m.title::text, m.description, m.order_index, m.deleted_at)
+      is distinct from (d.title, d.description, d.place, null::timestamptz);
+  get diagnostics v_updated = row_count;
+
+  insert into lms.modules (course_id, key, title, description, order_index)
+  select p_course_id, d.key, d.title, d.description, d.place
+  from private.document_modules(p_course) d
+  where not exists (select from lms.modules m where m.course_id = p_course_id and m.key = d.key)
+  order by d.place;
+  get diagnostics v_created = row_count;
+
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: import_prerequisites(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_created integer;
+begin
+  delete from lms.lesson_prerequisites p
+  using lms.lessons l, lms.lessons n, private.document_lessons(p_course) d
+  where p.course_id = p_course_id and l.id = p.lesson_id and n.id = p.prerequisite_lesson_id and d.key = l.key
+    and n.key <> all (d.prerequisites);
+  get diagnostics v_removed = row_count;
+
+  insert into lms.lesson_prerequisites (lesson_id, prerequisite_lesson_id)
+  select l.id, n.id
+  from private.document_lessons(p_course) d
+  join lms.lessons l on l.course_id = p_course_id and l.key = d.key
+  join lms.lessons n on n.course_id = p_course_id and n.key = any (d.prerequisites)
+  where not exists (
+    select from lms.lesson_prerequisites p where p.lesson_id = l.id and p.prerequisite_lesson_id = n.id
+  );
+  get diagnostics v_created = row_count;
+
+  return jsonb_build_object('created', v_created, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) OWNER TO postgres;
+
+--
+-- Name: import_skills(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_skills(p_course lms.courses, p_document jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_added integer;
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  insert into lms.skills (tenant_id, key, name, description)
+  select p_course.tenant_id, s.doc ->> 'key', s.doc ->> 'name', coalesce(s.doc ->> 'description', '')
+  from jsonb_array_elements(coalesce(nullif(p_document -> 'skills', 'null'), '[]')) as s (doc)
+  where not exists (select from lms.skills k where k.tenant_id = p_course.tenant_id and k.key = s.doc ->> 'key')
+  order by s.doc ->> 'key'
+  on conflict (tenant_id, key) do nothing;
+  get diagnostics v_added = row_count;
+
+  delete from lms.lesson_skills k
+  using lms.lessons l, lms.skills s, private.document_lessons(p_document) d
+  where k.course_id = p_course.id and l.id = k.lesson_id and s.id = k.skill_id and d.key = l.key
+    and not exists (select from jsonb_array_elements(d.skills) as w (doc) where w.doc ->> 'key' = s.key);
+  get diagnostics v_removed = row_count;
+
+  update lms.lesson_skills k
+  set part = coalesce(w.doc ->> 'part', 'teaches'), mastery_threshold = (w.doc ->> 'mastery_threshold')::numeric
+  from private.document_lessons(p_document) d
+  join lms.lessons l on l.course_id = p_course.id and l.key = d.key
+  cross join jsonb_array_elements(d.skills) as w (doc)
+  join lms.skills s on s.tenant_id = p_course.tenant_id and s.key = w.doc ->> 'key'
+  where k.lesson_id = l.id and k.skill_id = s.id
+    and (k.part, k.mastery_threshold)
+      is distinct from (coalesce(w.doc ->> 'part', 'teaches'), (w.doc ->> 'mastery_threshold')::numeric);
+  get diagnostics v_updated = row_count;
+
+  insert into lms.lesson_skills (lesson_id, skill_id, part, mastery_threshold)
+  select l.id, s.id, coalesce(w.doc ->> 'part', 'teaches'), (w.doc ->> 'mastery_threshold')::numeric
+  from private.document_lessons(p_document) d
+  join lms.lessons l on l.course_id = p_course.id and l.key = d.key
+  cross join jsonb_array_elements(d.skills) as w (doc)
+  join lms.skills s on s.tenant_id = p_course.tenant_id and s.key = w.doc ->> 'key'
+  where not exists (select from lms.lesson_skills k where k.lesson_id = l.id and k.skill_id = s.id);
+  get diagnostics v_created = row_count;
+
+  return jsonb_build_object('added', v_added, 'created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_skills(p_course lms.courses, p_document jsonb) OWNER TO postgres;
+
+--
+-- Name: import_tags(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_tags(p_course lms.courses, p_document jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_tags constant text[] := array(select jsonb_array_elements_text(p_document -> 'tags'));
+  v_removed integer;
+  v_created integer;
+begin
+  if not private.is_api_call() or p_course.tenant_id = any (array(select private.tenants_where('catalog.write'))) then
+    insert into lms.tags (tenant_id, slug, name)
+    select p_course.tenant_id, t.slug, t.slug
+    from (select distinct unnest(v_tags) as slug) t
+    where not exists (select from lms.tags k where k.tenant_id = p_course.tenant_id and k.slug = t.slug)
+    on conflict (tenant_id, slug) do nothing;
+  end if;
+
+  delete from lms.course_tags m
+  using lms.tags t
+  where m.course_id = p_course.id and t.id = m.tag_id and t.slug <> all (v_tags);
+  get diagnostics v_removed = row_count;
+
+  insert into lms.course_tags (course_id, tag_id)
+  select p_course.id, t.id
+  from lms.tags t
+  where t.tenant_id = p_course.tenant_id and t.slug = any (v_tags)
+    and not exists (select from lms.course_tags m where m.course_id = p_course.id and m.tag_id = t.id);
+  get diagnostics v_created = row_count;
+
+  return jsonb_build_object('created', v_created, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_tags(p_course lms.courses, p_document jsonb) OWNER TO postgres;
 
 --
 -- Name: is_api_call(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13286,6 +14361,24 @@ end
 $$;
 
 ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: is_document_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_document_value(p_kind text, p_value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select case p_kind
+    when 'integer' then jsonb_typeof(p_value) = 'number' and p_value::text ~ '^-?[0-9]{1,9}$'
+    when 'number' then jsonb_typeof(p_value) = 'number' and length(p_value::text) <= 30
+    when 'strings' then jsonb_typeof(p_value) = 'array' and not jsonb_path_exists(p_value, 'strict $[*] ? (@.type() != "string")')
+    else jsonb_typeof(p_value) = p_kind
+  end
+$_$;
+
+ALTER FUNCTION private.is_document_value(p_kind text, p_value jsonb) OWNER TO postgres;
 
 --
 -- Name: is_enrollment_transition(text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13971,6 +15064,21 @@ $$;
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
 
 --
+-- Name: key_of_title(text, text, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select coalesce(
+    nullif(trim('-' from left(trim('-' from regexp_replace(lower(p_title), '[^a-z0-9]+', '-', 'g')), 80)), ''), p_kind
+  ) || case when p_try = 1 then '' when p_try <= 9 then '-' || p_try else '-' || left(md5(p_id::text || p_try), 12) end
+$$;
+
+ALTER FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) OWNER TO postgres;
+
+--
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14130,6 +15238,54 @@ end
 $$;
 
 ALTER FUNCTION private.login_of(p_email text) OWNER TO postgres;
+
+--
+-- Name: match_blocks(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.match_blocks(p_course_id uuid, p_course jsonb) RETURNS SETOF private.block_match
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  with wanted as (
+    select
+      l.id as lesson_id, b.place, b.doc, b.doc ->> 'type' as type,
+      row_number() over (partition by l.id, b.doc ->> 'type', b.doc -> 'content' order by b.place) as nth
+    from private.document_lessons(p_course) d
+    join lms.lessons l on l.course_id = p_course_id and l.key = d.key
+    cross join jsonb_array_elements(d.blocks) with ordinality as b (doc, place)
+  ), existing as (
+    -- Those of a lesson that comes back come back with it.
+    select
+      b.id, b.lesson_id, b.type, b.content, b.order_index,
+      row_number() over (partition by b.lesson_id, b.type, b.content order by b.order_index, b.id) as nth
+    from lms.lesson_blocks b
+    join lms.lessons l on l.id = b.lesson_id
+    where b.course_id = p_course_id and (b.deleted_at is null or b.deleted_at = l.deleted_at)
+  ), same as (
+    select w.lesson_id, w.place, e.id
+    from wanted w
+    join existing e on e.lesson_id = w.lesson_id and e.type = w.type and e.content = w.doc -> 'content' and e.nth = w.nth
+  ), changed as (
+    select w.lesson_id, w.place, e.id
+    from (
+      select w.*, row_number() over (partition by w.lesson_id, w.type order by w.place) as rest
+      from wanted w
+      where not exists (select from same s where s.lesson_id = w.lesson_id and s.place = w.place)
+    ) w
+    join (
+      select e.*, row_number() over (partition by e.lesson_id, e.type order by e.order_index, e.id) as rest
+      from existing e
+      where not exists (select from same s where s.id = e.id)
+    ) e on e.lesson_id = w.lesson_id and e.type = w.type and e.rest = w.rest
+  )
+  select w.lesson_id, (w.place - 1)::integer, coalesce(s.id, c.id), w.doc
+  from wanted w
+  left join same s on s.lesson_id = w.lesson_id and s.place = w.place
+  left join changed c on c.lesson_id = w.lesson_id and c.place = w.place
+$$;
+
+ALTER FUNCTION private.match_blocks(p_course_id uuid, p_course jsonb) OWNER TO postgres;
 
 --
 -- Name: match_people(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14988,6 +16144,13 @@ begin
     new.tenant_id := parent.tenant_id;
     new.course_id := parent.course_id;
   end if;
+  if new.key = '' then
+    perform from lms.courses c where c.id = new.course_id for no key update;
+    for attempt in 1..12 loop
+      new.key := private.key_of_title(new.title, 'lesson', new.id, attempt);
+      exit when not exists (select from lms.lessons l where l.course_id = new.course_id and l.key = new.key);
+    end loop;
+  end if;
   if new.order_index < 0 then
     perform from lms.modules m where m.id = new.module_id for no key update;
     select coalesce(max(l.order_index), -1) + 1 into new.order_index
@@ -15059,6 +16222,29 @@ $$;
 ALTER FUNCTION private.place_lesson_prerequisite() OWNER TO postgres;
 
 --
+-- Name: place_lesson_skill(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_lesson_skill() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_lesson record;
+begin
+  select l.tenant_id, l.course_id into v_lesson from lms.lessons l where l.id = new.lesson_id;
+  -- A lesson that does not exist is left to the foreign key.
+  if found then
+    new.tenant_id := v_lesson.tenant_id;
+    new.course_id := v_lesson.course_id;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_lesson_skill() OWNER TO postgres;
+
+--
 -- Name: place_module(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15069,6 +16255,14 @@ CREATE FUNCTION private.place_module() RETURNS trigger
 begin
   select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
   new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if new.key = '' then
+    -- Two authors who add a part of the same title at once do not meet on one key.
+    perform from lms.courses c where c.id = new.course_id for no key update;
+    for attempt in 1..12 loop
+      new.key := private.key_of_title(new.title, 'module', new.id, attempt);
+      exit when not exists (select from lms.modules m where m.course_id = new.course_id and m.key = new.key);
+    end loop;
+  end if;
   if new.order_index < 0 then
     perform from lms.courses c where c.id = new.course_id for no key update;
     select coalesce(max(m.order_index), -1) + 1 into new.order_index
@@ -17941,6 +19135,48 @@ ALTER TABLE lms.lesson_prerequisites OWNER TO postgres;
 COMMENT ON TABLE lms.lesson_prerequisites IS 'A lesson opens when its prerequisites are completed. Two keys lead to lessons: embed with lesson_prerequisites!lesson_with_prerequisite_is_of_the_course(...).';
 
 --
+-- Name: lesson_skills; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lesson_skills (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    skill_id uuid NOT NULL,
+    part text DEFAULT 'teaches'::text NOT NULL,
+    mastery_threshold numeric,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT lesson_skill_part_is_known CHECK ((part = ANY (ARRAY['teaches'::text, 'practices'::text]))),
+    CONSTRAINT mastery_threshold_is_a_probability CHECK (((mastery_threshold > (0)::numeric) AND (mastery_threshold <= (1)::numeric) AND (scale(mastery_threshold) <= 10)))
+);
+
+ALTER TABLE lms.lesson_skills OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_skills; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lesson_skills IS 'Which skills a lesson teaches or practises: lessons?select=title,skills(name).';
+
+--
+-- Name: COLUMN lesson_skills.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_skills.tenant_id IS 'Taken from the lesson.';
+
+--
+-- Name: COLUMN lesson_skills.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_skills.course_id IS 'Taken from the lesson.';
+
+--
+-- Name: COLUMN lesson_skills.mastery_threshold; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.lesson_skills.mastery_threshold IS 'How sure one has to be that the skill is mastered, above 0 to 1; null: the lesson asks for none.';
+
+--
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -18090,6 +19326,36 @@ ALTER TABLE lms.roles OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.roles IS 'Sets of permissions. The built-in ones are copied into each tenant.';
+
+--
+-- Name: skills; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.skills (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    key text NOT NULL,
+    name private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT skill_description_is_short CHECK ((length(description) <= 5000)),
+    CONSTRAINT skill_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 200)))
+);
+
+ALTER TABLE lms.skills OWNER TO postgres;
+
+--
+-- Name: TABLE skills; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.skills IS 'Something that can be learned. One list for the whole tenant: courses share their skills.';
+
+--
+-- Name: COLUMN skills.key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.skills.key IS 'What imports and exports know it by, unique in the tenant.';
 
 --
 -- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
@@ -18822,6 +20088,13 @@ ALTER TABLE ONLY lms.lesson_blocks
     ADD CONSTRAINT lesson_blocks_pkey PRIMARY KEY (id);
 
 --
+-- Name: lessons lesson_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lessons
+    ADD CONSTRAINT lesson_key_is_taken UNIQUE (course_id, key);
+
+--
 -- Name: lesson_notes lesson_notes_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -18857,6 +20130,13 @@ ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT lesson_progress_pkey PRIMARY KEY (enrollment_id, lesson_id);
 
 --
+-- Name: lesson_skills lesson_skills_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_skills
+    ADD CONSTRAINT lesson_skills_pkey PRIMARY KEY (tenant_id, course_id, lesson_id, skill_id);
+
+--
 -- Name: lessons lessons_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -18876,6 +20156,13 @@ ALTER TABLE ONLY lms.memberships
 
 ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (id);
+
+--
+-- Name: modules module_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.modules
+    ADD CONSTRAINT module_key_is_taken UNIQUE (course_id, key);
 
 --
 -- Name: modules module_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -19058,6 +20345,27 @@ ALTER TABLE ONLY lms.role_permissions
 
 ALTER TABLE ONLY lms.roles
     ADD CONSTRAINT roles_pkey PRIMARY KEY (id);
+
+--
+-- Name: skills skill_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.skills
+    ADD CONSTRAINT skill_key_is_taken UNIQUE (tenant_id, key);
+
+--
+-- Name: skills skill_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.skills
+    ADD CONSTRAINT skill_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: skills skills_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.skills
+    ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
 
 --
 -- Name: tags tag_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -19687,6 +20995,24 @@ CREATE INDEX lesson_progress_by_lesson ON lms.lesson_progress USING btree (tenan
 CREATE INDEX lesson_progress_by_user ON lms.lesson_progress USING btree (user_id, lesson_id);
 
 --
+-- Name: lesson_skills_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_skills_by_lesson ON lms.lesson_skills USING btree (lesson_id);
+
+--
+-- Name: lesson_skills_by_skill; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_skills_by_skill ON lms.lesson_skills USING btree (tenant_id, skill_id);
+
+--
+-- Name: lesson_skills_by_skill_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX lesson_skills_by_skill_alone ON lms.lesson_skills USING btree (skill_id);
+
+--
 -- Name: lessons_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -20203,6 +21529,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECU
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: skills _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.skills FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: tags _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -20393,6 +21725,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.lesson_prerequisites FO
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.lesson_progress FOR EACH ROW EXECUTE FUNCTION private.place_progress();
+
+--
+-- Name: lesson_skills _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF lesson_id ON lms.lesson_skills FOR EACH ROW EXECUTE FUNCTION private.place_lesson_skill();
 
 --
 -- Name: lessons _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -20821,6 +22159,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_prerequisites REFERE
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_progress REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_progress', 'tenant_id', '{enrollment_id,lesson_id}', '{}', '{}', '{status,updated_at}');
 
 --
+-- Name: lesson_skills _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lesson_skills REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_skills', 'tenant_id', '{tenant_id,course_id,lesson_id,skill_id}', '{}', '{}', '{}');
+
+--
 -- Name: lessons _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -20879,6 +22223,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: skills _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.skills REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.skills', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: tags _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -21019,6 +22369,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_notes REFERENCING NE
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_prerequisites REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_prerequisites', 'tenant_id', '{lesson_id,prerequisite_lesson_id}', '{}', '{}', '{}');
 
 --
+-- Name: lesson_skills _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lesson_skills REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_skills', 'tenant_id', '{tenant_id,course_id,lesson_id,skill_id}', '{}', '{}', '{}');
+
+--
 -- Name: lessons _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -21077,6 +22433,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: skills _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.skills REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.skills', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: tags _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -21223,6 +22585,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_prerequisites FO
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_progress FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_progress', 'tenant_id', '{enrollment_id,lesson_id}', '{}', '{}', '{status,updated_at}');
 
 --
+-- Name: lesson_skills _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lesson_skills FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.lesson_skills', 'tenant_id', '{tenant_id,course_id,lesson_id,skill_id}', '{}', '{}', '{}');
+
+--
 -- Name: lessons _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -21281,6 +22649,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: skills _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.skills FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.skills', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: tags _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -21439,6 +22813,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_prerequisites FOR EA
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_progress FOR EACH ROW WHEN ((((new.progress_percentage)::numeric < (old.progress_percentage)::numeric) OR (new.completed_at <> old.completed_at))) EXECUTE FUNCTION audit.record_lms_lesson_progress();
 
 --
+-- Name: lesson_skills _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lesson_skills FOR EACH ROW EXECUTE FUNCTION audit.record_lms_lesson_skills();
+
+--
 -- Name: lessons _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -21497,6 +22877,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
+
+--
+-- Name: skills _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.skills FOR EACH ROW EXECUTE FUNCTION audit.record_lms_skills();
 
 --
 -- Name: tags _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -21928,6 +23314,13 @@ ALTER TABLE ONLY lms.lesson_prerequisites
     ADD CONSTRAINT lesson_with_prerequisite_is_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
+-- Name: lesson_skills lesson_with_skill_is_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_skills
+    ADD CONSTRAINT lesson_with_skill_is_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
 -- Name: memberships membership_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -22108,6 +23501,20 @@ ALTER TABLE ONLY lms.role_permissions
 
 ALTER TABLE ONLY lms.role_permissions
     ADD CONSTRAINT role_permission_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: skills skill_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.skills
+    ADD CONSTRAINT skill_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: lesson_skills skill_of_lesson_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.lesson_skills
+    ADD CONSTRAINT skill_of_lesson_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
 
 --
 -- Name: tags tag_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -22985,6 +24392,40 @@ CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DE
 CREATE POLICY "Settings are changed by those allowed to" ON lms.tenants FOR UPDATE TO authenticated USING ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
 
 --
+-- Name: skills Skills are added by authors; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Skills are added by authors" ON lms.skills FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: skills Skills are changed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Skills are changed by those who write the catalogue" ON lms.skills FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: skills Skills are removed by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Skills are removed by those who write the catalogue" ON lms.skills FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))));
+
+--
+-- Name: skills Skills are seen by members, and with lessons about them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Skills are seen by members, and with lessons about them" ON lms.skills FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) OR (EXISTS ( SELECT
+   FROM lms.lesson_skills k
+  WHERE (k.skill_id = skills.id)))));
+
+--
+-- Name: skills Skills are seen with public lessons about them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Skills are seen with public lessons about them" ON lms.skills FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.lesson_skills k
+  WHERE (k.skill_id = skills.id))));
+
+--
 -- Name: tags Tags are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -23063,6 +24504,46 @@ CREATE POLICY "The content of published previews is seen by everyone" ON lms.blo
 --
 
 CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons FOR SELECT TO authenticated USING (((version_id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
+
+--
+-- Name: lesson_skills The skills of a lesson are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a lesson are changed by staff" ON lms.lesson_skills FOR UPDATE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_skills.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: lesson_skills The skills of a lesson are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a lesson are seen with it" ON lms.lesson_skills FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_skills.lesson_id))));
+
+--
+-- Name: lesson_skills The skills of a lesson are set by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a lesson are set by staff" ON lms.lesson_skills FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_skills.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: lesson_skills The skills of a lesson are taken away by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a lesson are taken away by staff" ON lms.lesson_skills FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_skills.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: lesson_skills The skills of a public lesson are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a public lesson are seen with it" ON lms.lesson_skills FOR SELECT TO anon USING ((EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = lesson_skills.lesson_id))));
 
 --
 -- Name: course_staff The staff of a course is seen with the course; Type: POLICY; Schema: lms; Owner: postgres
@@ -23251,6 +24732,12 @@ ALTER TABLE lms.lesson_prerequisites ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.lesson_progress ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: lesson_skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.lesson_skills ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: lessons; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -23315,6 +24802,12 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.skills ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -23518,6 +25011,164 @@ GRANT USAGE ON SCHEMA public TO postgres;
 GRANT USAGE ON SCHEMA public TO anon;
 GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
+
+--
+-- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.courses TO service_role;
+GRANT SELECT ON TABLE lms.courses TO anon;
+GRANT SELECT ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.visibility; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(visibility),UPDATE(visibility) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.difficulty; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(difficulty),UPDATE(difficulty) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.language; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(language),UPDATE(language) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.estimated_minutes; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(estimated_minutes),UPDATE(estimated_minutes) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.price; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(price),UPDATE(price) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.currency; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(currency),UPDATE(currency) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.instructor_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(instructor_id) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.required_score; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(required_score),UPDATE(required_score) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.allow_retake; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(allow_retake),UPDATE(allow_retake) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.max_attempts; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(max_attempts),UPDATE(max_attempts) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.capacity; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.self_enrollment; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_opens_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_opens_at),UPDATE(enrollment_opens_at) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_featured),UPDATE(is_featured) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.thumbnail_url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(thumbnail_url),UPDATE(thumbnail_url) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.meta_description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(meta_description),UPDATE(meta_description) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.meta_keywords; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(meta_keywords),UPDATE(meta_keywords) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.version_label; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(version_label),UPDATE(version_label) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.metadata; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.courses TO authenticated;
 
 --
 -- Name: TABLE invitations; Type: ACL; Schema: lms; Owner: postgres
@@ -23741,6 +25392,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_lesson_prerequisites() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_lesson_progress() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_lesson_skills(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_lesson_skills() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lessons(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -23799,6 +25456,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_skills(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_skills() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_tags(); Type: ACL; Schema: audit; Owner: postgres
@@ -23915,164 +25578,6 @@ GRANT ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason
 
 REVOKE ALL ON FUNCTION lms.accept_invitation(p_token text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.accept_invitation(p_token text) TO authenticated;
-
---
--- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.courses TO service_role;
-GRANT SELECT ON TABLE lms.courses TO anon;
-GRANT SELECT ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.tenant_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.slug; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(description),UPDATE(description) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.visibility; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(visibility),UPDATE(visibility) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.difficulty; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(difficulty),UPDATE(difficulty) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.language; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(language),UPDATE(language) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.estimated_minutes; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(estimated_minutes),UPDATE(estimated_minutes) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.price; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(price),UPDATE(price) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.currency; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(currency),UPDATE(currency) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.instructor_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(instructor_id) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.required_score; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(required_score),UPDATE(required_score) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.allow_retake; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(allow_retake),UPDATE(allow_retake) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.max_attempts; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(max_attempts),UPDATE(max_attempts) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.capacity; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.self_enrollment; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.enrollment_opens_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(enrollment_opens_at),UPDATE(enrollment_opens_at) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.enrollment_closes_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_featured),UPDATE(is_featured) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.thumbnail_url; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(thumbnail_url),UPDATE(thumbnail_url) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.meta_description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(meta_description),UPDATE(meta_description) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.meta_keywords; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(meta_keywords),UPDATE(meta_keywords) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.version_label; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(version_label),UPDATE(version_label) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.metadata; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.courses TO authenticated;
 
 --
 -- Name: FUNCTION archive_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -24319,6 +25824,14 @@ GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_a
 GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION export_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.export_course(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.export_course(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.export_course(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -24438,6 +25951,14 @@ GRANT ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_af
 REVOKE ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) TO service_role;
+
+--
+-- Name: FUNCTION import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean) TO service_role;
 
 --
 -- Name: FUNCTION import_people(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_end_limit integer, p_invite boolean); Type: ACL; Schema: lms; Owner: postgres
@@ -24712,6 +26233,12 @@ GRANT SELECT ON TABLE lms.lessons TO authenticated;
 GRANT INSERT(module_id),UPDATE(module_id) ON TABLE lms.lessons TO authenticated;
 
 --
+-- Name: COLUMN lessons.key; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(key),UPDATE(key) ON TABLE lms.lessons TO authenticated;
+
+--
 -- Name: COLUMN lessons.title; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -24810,6 +26337,12 @@ GRANT SELECT ON TABLE lms.modules TO authenticated;
 --
 
 GRANT INSERT(course_id) ON TABLE lms.modules TO authenticated;
+
+--
+-- Name: COLUMN modules.key; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(key),UPDATE(key) ON TABLE lms.modules TO authenticated;
 
 --
 -- Name: COLUMN modules.title; Type: ACL; Schema: lms; Owner: postgres
@@ -25016,6 +26549,14 @@ REVOKE ALL ON FUNCTION private.advance_paths() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.advance_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION apply_course_document(p_tenant_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.apply_course_document(p_tenant_id uuid, p_document jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.apply_course_document(p_tenant_id uuid, p_document jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.apply_course_document(p_tenant_id uuid, p_document jsonb) TO service_role;
 
 --
 -- Name: FUNCTION apply_people(p_tenant_id uuid, p_rows jsonb, p_end_limit integer, p_invite boolean); Type: ACL; Schema: private; Owner: postgres
@@ -25316,6 +26857,34 @@ GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
 
 --
+-- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.document_fields() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.document_fields() TO authenticated;
+GRANT ALL ON FUNCTION private.document_fields() TO service_role;
+
+--
+-- Name: FUNCTION document_lessons(p_course jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.document_lessons(p_course jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION document_modules(p_course jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.document_modules(p_course jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION document_parts(p_course jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.document_parts(p_course jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.document_parts(p_course jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.document_parts(p_course jsonb) TO service_role;
+
+--
 -- Name: FUNCTION draft_blocks(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -25433,12 +27002,26 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 REVOKE ALL ON FUNCTION private.find_course_faults(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION find_document_faults(p_course jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_document_faults(p_course jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_document_faults(p_course jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.find_document_faults(p_course jsonb) TO service_role;
+
+--
 -- Name: FUNCTION find_import_fault(p_match private.matched_person); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.find_import_fault(p_match private.matched_person) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_import_fault(p_match private.matched_person) TO authenticated;
 GRANT ALL ON FUNCTION private.find_import_fault(p_match private.matched_person) TO service_role;
+
+--
+-- Name: FUNCTION find_import_remarks(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_import_remarks(p_course lms.courses, p_document jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]); Type: ACL; Schema: private; Owner: postgres
@@ -25548,12 +27131,54 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 REVOKE ALL ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_course_row(p_tenant_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_fault(p_code text, p_message text, p_details jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) TO service_role;
+
+--
+-- Name: FUNCTION import_lessons(p_course_id uuid, p_course jsonb, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_lessons(p_course_id uuid, p_course jsonb, p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_modules(p_course_id uuid, p_course jsonb, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_prerequisites(p_course_id uuid, p_course jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_skills(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_skills(p_course lms.courses, p_document jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_tags(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_tags(p_course lms.courses, p_document jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_api_call(); Type: ACL; Schema: private; Owner: postgres
@@ -25575,6 +27200,14 @@ REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM 
 --
 
 REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_document_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_document_value(p_kind text, p_value jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_document_value(p_kind text, p_value jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_document_value(p_kind text, p_value jsonb) TO service_role;
 
 --
 -- Name: FUNCTION is_enrollment_transition(from_status text, to_status text); Type: ACL; Schema: private; Owner: postgres
@@ -25771,6 +27404,12 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
 
 --
+-- Name: FUNCTION key_of_title(p_title text, p_kind text, p_id uuid, p_try integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -25804,6 +27443,12 @@ GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p
 
 REVOKE ALL ON FUNCTION private.login_of(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
+
+--
+-- Name: FUNCTION match_blocks(p_course_id uuid, p_course jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.match_blocks(p_course_id uuid, p_course jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION match_people(p_tenant_id uuid, p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -26006,6 +27651,12 @@ REVOKE ALL ON FUNCTION private.place_lesson_note() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_lesson_prerequisite() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_lesson_skill(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_lesson_skill() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_module(); Type: ACL; Schema: private; Owner: postgres
@@ -26945,6 +28596,38 @@ GRANT INSERT(lesson_id) ON TABLE lms.lesson_prerequisites TO authenticated;
 GRANT INSERT(prerequisite_lesson_id) ON TABLE lms.lesson_prerequisites TO authenticated;
 
 --
+-- Name: TABLE lesson_skills; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lesson_skills TO service_role;
+GRANT SELECT ON TABLE lms.lesson_skills TO anon;
+GRANT SELECT,DELETE ON TABLE lms.lesson_skills TO authenticated;
+
+--
+-- Name: COLUMN lesson_skills.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.lesson_skills TO authenticated;
+
+--
+-- Name: COLUMN lesson_skills.skill_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(skill_id) ON TABLE lms.lesson_skills TO authenticated;
+
+--
+-- Name: COLUMN lesson_skills.part; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(part),UPDATE(part) ON TABLE lms.lesson_skills TO authenticated;
+
+--
+-- Name: COLUMN lesson_skills.mastery_threshold; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(mastery_threshold),UPDATE(mastery_threshold) ON TABLE lms.lesson_skills TO authenticated;
+
+--
 -- Name: TABLE org_units; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -27094,6 +28777,38 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.roles TO authenticated;
 --
 
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.roles TO authenticated;
+
+--
+-- Name: TABLE skills; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.skills TO service_role;
+GRANT SELECT ON TABLE lms.skills TO anon;
+GRANT SELECT,DELETE ON TABLE lms.skills TO authenticated;
+
+--
+-- Name: COLUMN skills.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.skills TO authenticated;
+
+--
+-- Name: COLUMN skills.key; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(key),UPDATE(key) ON TABLE lms.skills TO authenticated;
+
+--
+-- Name: COLUMN skills.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.skills TO authenticated;
+
+--
+-- Name: COLUMN skills.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.skills TO authenticated;
 
 --
 -- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres

@@ -731,16 +731,42 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
-                },"lessons": {
+                },"lesson_skills": {
                   Row: {
-                    "completion_rule": string,"course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"duration": number | null,"id": string,"is_preview": boolean,"is_published": boolean,"module_id": string,"objectives": (string)[],"order_index": number,"published_at": string | null,"release_after_days": number | null,"release_on": string | null,"required_watched_percentage": number,"requires_completion": boolean,"tenant_id": string,"title": string,"type": string,"updated_at": string
+                    "course_id": string,"created_at": string,"lesson_id": string,"mastery_threshold": number | null,"part": string,"skill_id": string,"tenant_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "completion_rule"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"module_id": string,"objectives"?: (string)[],"order_index"?: number,"published_at"?: string | null,"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title": string,"type"?: string,"updated_at"?: string
+                    "course_id"?: string,"created_at"?: string,"lesson_id": string,"mastery_threshold"?: number | null,"part"?: string,"skill_id": string,"tenant_id"?: string
                   }
                   Update: {
-                    "completion_rule"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"module_id"?: string,"objectives"?: (string)[],"order_index"?: number,"published_at"?: string | null,"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title"?: string,"type"?: string,"updated_at"?: string
+                    "course_id"?: string,"created_at"?: string,"lesson_id"?: string,"mastery_threshold"?: number | null,"part"?: string,"skill_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "lesson_with_skill_is_of_the_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "skill_of_lesson_is_of_the_same_tenant"
+      columns: ["tenant_id","skill_id"]
+isOneToOne: false
+      referencedRelation: "skills"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"lessons": {
+                  Row: {
+                    "completion_rule": string,"course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"duration": number | null,"id": string,"is_preview": boolean,"is_published": boolean,"key": string,"module_id": string,"objectives": (string)[],"order_index": number,"published_at": string | null,"release_after_days": number | null,"release_on": string | null,"required_watched_percentage": number,"requires_completion": boolean,"tenant_id": string,"title": string,"type": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "completion_rule"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"key"?: string,"module_id": string,"objectives"?: (string)[],"order_index"?: number,"published_at"?: string | null,"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title": string,"type"?: string,"updated_at"?: string
+                  }
+                  Update: {
+                    "completion_rule"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"duration"?: number | null,"id"?: string,"is_preview"?: boolean,"is_published"?: boolean,"key"?: string,"module_id"?: string,"objectives"?: (string)[],"order_index"?: number,"published_at"?: string | null,"release_after_days"?: number | null,"release_on"?: string | null,"required_watched_percentage"?: number,"requires_completion"?: boolean,"tenant_id"?: string,"title"?: string,"type"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -785,14 +811,14 @@ isOneToOne: false
                   ]
                 },"modules": {
                   Row: {
-                    "course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"id": string,"order_index": number,"published_at": string | null,"tenant_id": string,"title": string,"updated_at": string
+                    "course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"id": string,"key": string,"order_index": number,"published_at": string | null,"tenant_id": string,"title": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "course_id": string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"order_index"?: number,"published_at"?: string | null,"tenant_id"?: string,"title": string,"updated_at"?: string
+                    "course_id": string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"key"?: string,"order_index"?: number,"published_at"?: string | null,"tenant_id"?: string,"title": string,"updated_at"?: string
                   }
                   Update: {
-                    "course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"order_index"?: number,"published_at"?: string | null,"tenant_id"?: string,"title"?: string,"updated_at"?: string
+                    "course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"description"?: string,"id"?: string,"key"?: string,"order_index"?: number,"published_at"?: string | null,"tenant_id"?: string,"title"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -1005,6 +1031,26 @@ isOneToOne: false
                   Relationships: [
                     {
       foreignKeyName: "role_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"skills": {
+                  Row: {
+                    "created_at": string,"description": string,"id": string,"key": string,"name": string,"tenant_id": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"description"?: string,"id"?: string,"key": string,"name": string,"tenant_id": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"description"?: string,"id"?: string,"key"?: string,"name"?: string,"tenant_id"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "skill_belongs_to_a_tenant"
       columns: ["tenant_id"]
 isOneToOne: false
       referencedRelation: "tenants"
@@ -1436,6 +1482,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"export_course":
+{ Args: { "p_course_id": string }; Returns: Json
+                           },
 "get_audit_heads":
 { Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
                           SetofOptions: {
@@ -1548,6 +1597,9 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"import_course":
+{ Args: { "p_course": Json,"p_dry_run"?: boolean,"p_tenant_id": string }; Returns: Json
+                           },
 "import_people":
 { Args: { "p_dry_run"?: boolean,"p_end_limit"?: number,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["people_import_result"])[]
                            },
@@ -1899,6 +1951,7 @@ isOneToOne: false
 "id": string,
 "is_preview": boolean,
 "is_published": boolean,
+"key": string,
 "module_id": string,
 "objectives": (string)[],
 "order_index": number,
@@ -1925,6 +1978,7 @@ isOneToOne: false
 "deleted_at": string | null,
 "description": string,
 "id": string,
+"key": string,
 "order_index": number,
 "published_at": string | null,
 "tenant_id": string,

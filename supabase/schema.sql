@@ -985,6 +985,193 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
+-- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.locale AS text
+	CONSTRAINT locale_is_a_language_tag CHECK ((VALUE ~ '^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$'::text));
+
+ALTER DOMAIN private.locale OWNER TO postgres;
+
+--
+-- Name: percentage; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.percentage AS numeric
+	CONSTRAINT percentage_is_between_0_and_100 CHECK ((((VALUE >= (0)::numeric) AND (VALUE <= (100)::numeric)) AND (scale(VALUE) <= 10)));
+
+ALTER DOMAIN private.percentage OWNER TO postgres;
+
+--
+-- Name: slug; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.slug AS text
+	CONSTRAINT slug_is_lower_case_words_joined_by_hyphens CHECK (((VALUE ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(VALUE) <= 100)));
+
+ALTER DOMAIN private.slug OWNER TO postgres;
+
+--
+-- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.title AS text
+	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
+
+ALTER DOMAIN private.title OWNER TO postgres;
+
+--
+-- Name: web_address; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.web_address AS text
+	CONSTRAINT web_address_is_http_or_a_path CHECK (((VALUE ~ '^(https?://[^\s<>"]+|/[^\s<>"]*)$'::text) AND (length(VALUE) <= 2000)));
+
+ALTER DOMAIN private.web_address OWNER TO postgres;
+
+--
+-- Name: courses; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.courses (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    slug private.slug NOT NULL,
+    title private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    visibility text DEFAULT 'restricted'::text NOT NULL,
+    difficulty text DEFAULT 'beginner'::text NOT NULL,
+    language private.locale DEFAULT 'en'::text NOT NULL,
+    estimated_minutes integer,
+    price numeric(12,2) DEFAULT 0 NOT NULL,
+    currency text DEFAULT 'USD'::text NOT NULL,
+    instructor_id uuid DEFAULT auth.uid() NOT NULL,
+    required_score private.percentage DEFAULT 0 NOT NULL,
+    allow_retake boolean DEFAULT true NOT NULL,
+    max_attempts integer,
+    capacity integer,
+    self_enrollment text DEFAULT 'open'::text NOT NULL,
+    enrollment_opens_at timestamp with time zone,
+    enrollment_closes_at timestamp with time zone,
+    is_sequential boolean DEFAULT false NOT NULL,
+    is_featured boolean DEFAULT false NOT NULL,
+    thumbnail_url private.web_address,
+    meta_description text,
+    meta_keywords text,
+    version_label text,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    rating_count integer DEFAULT 0 NOT NULL,
+    rating_sum integer DEFAULT 0 NOT NULL,
+    rating_average numeric(3,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (rating_count > 0) THEN round(((rating_sum)::numeric / (rating_count)::numeric), 2)
+    ELSE NULL::numeric
+END) STORED,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT capacity_is_not_negative CHECK ((capacity >= 0)),
+    CONSTRAINT course_description_is_short CHECK ((length(description) <= 20000)),
+    CONSTRAINT course_difficulty_is_known CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text, 'expert'::text]))),
+    CONSTRAINT course_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT course_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 50000))),
+    CONSTRAINT course_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
+    CONSTRAINT course_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text, 'private'::text]))),
+    CONSTRAINT currency_is_an_iso_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT enrollment_opens_before_it_closes CHECK ((enrollment_opens_at < enrollment_closes_at)),
+    CONSTRAINT estimated_minutes_are_positive CHECK ((estimated_minutes > 0)),
+    CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
+    CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
+    CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
+    CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
+    CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
+    CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
+    CONSTRAINT version_label_is_short CHECK ((length(version_label) <= 50))
+);
+
+ALTER TABLE lms.courses OWNER TO postgres;
+
+--
+-- Name: TABLE courses; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.courses IS 'A course. Its content hangs below it: modules > lessons > blocks.';
+
+--
+-- Name: COLUMN courses.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.status IS 'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
+
+--
+-- Name: COLUMN courses.visibility; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.visibility IS 'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
+
+--
+-- Name: COLUMN courses.required_score; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.required_score IS 'Final grade (0 to 100) needed for completion; 0 asks for none.';
+
+--
+-- Name: COLUMN courses.max_attempts; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may begin without staff; null is any number.';
+
+--
+-- Name: COLUMN courses.capacity; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
+
+--
+-- Name: COLUMN courses.enrollment_opens_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_opens_at IS 'Learners enrol themselves from then on; null is at any time.';
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves before then; null is at any time.';
+
+--
+-- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
+
+--
+-- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
+
+--
+-- Name: COLUMN courses.rating_average; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.rating_average IS 'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
+
+--
+-- Name: imported_course; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.imported_course AS (
+	course lms.courses,
+	action text
+);
+
+ALTER TYPE private.imported_course OWNER TO postgres;
+
+--
 -- Name: imported_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -1001,15 +1188,6 @@ CREATE TYPE private.imported_person AS (
 );
 
 ALTER TYPE private.imported_person OWNER TO postgres;
-
---
--- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.locale AS text
-	CONSTRAINT locale_is_a_language_tag CHECK ((VALUE ~ '^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$'::text));
-
-ALTER DOMAIN private.locale OWNER TO postgres;
 
 --
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
@@ -1153,15 +1331,6 @@ CREATE TYPE private.parsed_person AS (
 ALTER TYPE private.parsed_person OWNER TO postgres;
 
 --
--- Name: percentage; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.percentage AS numeric
-	CONSTRAINT percentage_is_between_0_and_100 CHECK ((((VALUE >= (0)::numeric) AND (VALUE <= (100)::numeric)) AND (scale(VALUE) <= 10)));
-
-ALTER DOMAIN private.percentage OWNER TO postgres;
-
---
 -- Name: resume_position; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1231,15 +1400,6 @@ CREATE TYPE private.search_words_of AS (
 ALTER TYPE private.search_words_of OWNER TO postgres;
 
 --
--- Name: slug; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.slug AS text
-	CONSTRAINT slug_is_lower_case_words_joined_by_hyphens CHECK (((VALUE ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(VALUE) <= 100)));
-
-ALTER DOMAIN private.slug OWNER TO postgres;
-
---
 -- Name: is_time_zone(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -1274,15 +1434,6 @@ CREATE DOMAIN private.time_zone AS text
 ALTER DOMAIN private.time_zone OWNER TO postgres;
 
 --
--- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.title AS text
-	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
-
-ALTER DOMAIN private.title OWNER TO postgres;
-
---
 -- Name: total_seconds; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1290,15 +1441,6 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
-
---
--- Name: web_address; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.web_address AS text
-	CONSTRAINT web_address_is_http_or_a_path CHECK (((VALUE ~ '^(https?://[^\s<>"]+|/[^\s<>"]*)$'::text) AND (length(VALUE) <= 2000)));
-
-ALTER DOMAIN private.web_address OWNER TO postgres;
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -7318,137 +7460,6 @@ ALTER FUNCTION lms.accept_invitation(p_token text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.accept_invitation(p_token text) IS 'Makes the caller a member and returns the membership; again the same when repeated. The caller''s confirmed e-mail address must be the invited one. 404 invitation_not_found; 403 invitation_for_another_address, email_not_confirmed, membership_suspended; 409 invitation_expired, invitation_used, invitation_void, employee_number_taken, unit_archived, tenant_inactive.';
-
---
--- Name: courses; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.courses (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    slug private.slug NOT NULL,
-    title private.title NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    status text DEFAULT 'draft'::text NOT NULL,
-    visibility text DEFAULT 'restricted'::text NOT NULL,
-    difficulty text DEFAULT 'beginner'::text NOT NULL,
-    language private.locale DEFAULT 'en'::text NOT NULL,
-    estimated_minutes integer,
-    price numeric(12,2) DEFAULT 0 NOT NULL,
-    currency text DEFAULT 'USD'::text NOT NULL,
-    instructor_id uuid DEFAULT auth.uid() NOT NULL,
-    required_score private.percentage DEFAULT 0 NOT NULL,
-    allow_retake boolean DEFAULT true NOT NULL,
-    max_attempts integer,
-    capacity integer,
-    self_enrollment text DEFAULT 'open'::text NOT NULL,
-    enrollment_opens_at timestamp with time zone,
-    enrollment_closes_at timestamp with time zone,
-    is_sequential boolean DEFAULT false NOT NULL,
-    is_featured boolean DEFAULT false NOT NULL,
-    thumbnail_url private.web_address,
-    meta_description text,
-    meta_keywords text,
-    version_label text,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    rating_count integer DEFAULT 0 NOT NULL,
-    rating_sum integer DEFAULT 0 NOT NULL,
-    rating_average numeric(3,2) GENERATED ALWAYS AS (
-CASE
-    WHEN (rating_count > 0) THEN round(((rating_sum)::numeric / (rating_count)::numeric), 2)
-    ELSE NULL::numeric
-END) STORED,
-    published_at timestamp with time zone,
-    deleted_at timestamp with time zone,
-    created_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT capacity_is_not_negative CHECK ((capacity >= 0)),
-    CONSTRAINT course_description_is_short CHECK ((length(description) <= 20000)),
-    CONSTRAINT course_difficulty_is_known CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text, 'expert'::text]))),
-    CONSTRAINT course_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
-    CONSTRAINT course_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 50000))),
-    CONSTRAINT course_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text]))),
-    CONSTRAINT course_visibility_is_known CHECK ((visibility = ANY (ARRAY['public'::text, 'restricted'::text, 'private'::text]))),
-    CONSTRAINT currency_is_an_iso_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT enrollment_opens_before_it_closes CHECK ((enrollment_opens_at < enrollment_closes_at)),
-    CONSTRAINT estimated_minutes_are_positive CHECK ((estimated_minutes > 0)),
-    CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
-    CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
-    CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
-    CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
-    CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
-    CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
-    CONSTRAINT version_label_is_short CHECK ((length(version_label) <= 50))
-);
-
-ALTER TABLE lms.courses OWNER TO postgres;
-
---
--- Name: TABLE courses; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.courses IS 'A course. Its content hangs below it: modules > lessons > blocks.';
-
---
--- Name: COLUMN courses.status; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.status IS 'Changed by publish_course, unpublish_course and archive_course, never by writing the row.';
-
---
--- Name: COLUMN courses.visibility; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.visibility IS 'public: anyone sees the card; restricted: members of the tenant; private: those enrolled, and staff.';
-
---
--- Name: COLUMN courses.required_score; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.required_score IS 'Final grade (0 to 100) needed for completion; 0 asks for none.';
-
---
--- Name: COLUMN courses.max_attempts; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.max_attempts IS 'How many cycles a learner may begin without staff; null is any number.';
-
---
--- Name: COLUMN courses.capacity; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.capacity IS 'How many may be enrolled at a time; null is any number.';
-
---
--- Name: COLUMN courses.enrollment_opens_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.enrollment_opens_at IS 'Learners enrol themselves from then on; null is at any time.';
-
---
--- Name: COLUMN courses.enrollment_closes_at; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves before then; null is at any time.';
-
---
--- Name: COLUMN courses.is_sequential; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
-
---
--- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.is_featured IS 'Shown first in the catalogue; set with catalog.write.';
-
---
--- Name: COLUMN courses.rating_average; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.courses.rating_average IS 'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
 
 --
 -- Name: archive_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -13588,7 +13599,7 @@ begin
   if not v_tenant.is_active then
     return next ('tenant_inactive', 'The organisation is not active.', null)::lms.eligibility_reason;
   end if;
-  if v_course.status <> 'published' then
+  if v_course.status is distinct from 'published' then
     return next ('not_published', 'The course is not published.', jsonb_build_object('status', v_course.status))::lms.eligibility_reason;
   end if;
   if v_member.status = 'suspended' then
@@ -14595,26 +14606,28 @@ ALTER FUNCTION private.import_blocks(p_course_id uuid, p_matches private.block_m
 -- Name: import_course_row(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb, OUT course lms.courses, OUT action text) RETURNS record
+CREATE FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb) RETURNS private.imported_course
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
+  v_course lms.courses;
+  v_action text := 'unchanged';
   v_new lms.courses;
 begin
-  select * into course from lms.courses c where c.tenant_id = p_tenant_id and c.slug = p_document ->> 'slug' for no key update;
+  select * into v_course from lms.courses c where c.tenant_id = p_tenant_id and c.slug = p_document ->> 'slug' for no key update;
   if found then
     if private.is_api_call() and not (
-      course.id = any (array(select private.staffed_courses()))
+      v_course.id = any (array(select private.staffed_courses()))
       or p_tenant_id = any (array(select private.tenants_where('catalog.write')))
     ) then
       -- As for whoever would create one: the slug is gone, whatever has it.
       perform private.fail(
         'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug')
       );
-    elsif course.deleted_at is not null then
+    elsif v_course.deleted_at is not null then
       perform private.fail(
-        'course_deleted', 'The course is deleted.', 409, jsonb_build_object('course_id', course.id), 'Restore it first: restore_course.'
+        'course_deleted', 'The course is deleted.', 409, jsonb_build_object('course_id', v_course.id), 'Restore it first: restore_course.'
       );
     end if;
   elsif (select auth.uid()) is null then
@@ -14623,13 +14636,13 @@ begin
 
   -- A course that is made by this very statement starts from the defaults, one that exists keeps what the document is
   -- silent about only where docs/course-format.md says so.
-  v_new := course;
+  v_new := v_course;
   v_new.slug := p_document ->> 'slug';
   v_new.title := p_document ->> 'title';
   v_new.description := coalesce(p_document ->> 'description', '');
   v_new.language := coalesce(p_document ->> 'language', 'en');
   v_new.difficulty := coalesce(p_document ->> 'difficulty', 'beginner');
-  v_new.visibility := coalesce(p_document ->> 'visibility', course.visibility, 'restricted');
+  v_new.visibility := coalesce(p_document ->> 'visibility', v_course.visibility, 'restricted');
   v_new.estimated_minutes := (p_document ->> 'estimated_minutes')::integer;
   v_new.required_score := coalesce((p_document ->> 'required_score')::numeric, 0);
   v_new.is_sequential := coalesce((p_document ->> 'is_sequential')::boolean, false);
@@ -14641,8 +14654,8 @@ begin
   v_new.version_label := p_document ->> 'version_label';
   v_new.metadata := coalesce(nullif(p_document -> 'metadata', 'null'), '{}');
 
-  if course.id is null then
-    action := 'created';
+  if v_course.id is null then
+    v_action := 'created';
     insert into lms.courses (
       tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
       is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
@@ -14654,24 +14667,23 @@ begin
       v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
       (select auth.uid())
     )
-    returning * into course;
-  elsif v_new is distinct from course then
-    action := 'updated';
+    returning * into v_course;
+  elsif v_new is distinct from v_course then
+    v_action := 'updated';
     update lms.courses c
     set title = v_new.title, description = v_new.description, language = v_new.language, difficulty = v_new.difficulty,
         visibility = v_new.visibility, estimated_minutes = v_new.estimated_minutes, required_score = v_new.required_score,
         is_sequential = v_new.is_sequential, allow_retake = v_new.allow_retake, max_attempts = v_new.max_attempts,
         thumbnail_url = v_new.thumbnail_url, meta_description = v_new.meta_description,
         meta_keywords = v_new.meta_keywords, version_label = v_new.version_label, metadata = v_new.metadata
-    where c.id = course.id
-    returning * into course;
-  else
-    action := 'unchanged';
+    where c.id = v_course.id
+    returning * into v_course;
   end if;
+  return row(v_course, v_action)::private.imported_course;
 end
 $$;
 
-ALTER FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb, OUT course lms.courses, OUT action text) OWNER TO postgres;
+ALTER FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
 -- Name: import_fault(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19792,7 +19804,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> 'private.search_documents'::text) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -26422,6 +26434,164 @@ GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
 
 --
+-- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.courses TO service_role;
+GRANT SELECT ON TABLE lms.courses TO anon;
+GRANT SELECT ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.slug; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.visibility; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(visibility),UPDATE(visibility) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.difficulty; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(difficulty),UPDATE(difficulty) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.language; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(language),UPDATE(language) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.estimated_minutes; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(estimated_minutes),UPDATE(estimated_minutes) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.price; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(price),UPDATE(price) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.currency; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(currency),UPDATE(currency) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.instructor_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(instructor_id) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.required_score; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(required_score),UPDATE(required_score) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.allow_retake; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(allow_retake),UPDATE(allow_retake) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.max_attempts; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(max_attempts),UPDATE(max_attempts) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.capacity; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.self_enrollment; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_opens_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_opens_at),UPDATE(enrollment_opens_at) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.enrollment_closes_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_featured),UPDATE(is_featured) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.thumbnail_url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(thumbnail_url),UPDATE(thumbnail_url) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.meta_description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(meta_description),UPDATE(meta_description) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.meta_keywords; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(meta_keywords),UPDATE(meta_keywords) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.version_label; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(version_label),UPDATE(version_label) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.metadata; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.courses TO authenticated;
+
+--
 -- Name: TABLE invitations; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -26835,164 +27005,6 @@ GRANT ALL ON FUNCTION billing.revoke_entitlement(p_entitlement_id uuid, p_reason
 
 REVOKE ALL ON FUNCTION lms.accept_invitation(p_token text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.accept_invitation(p_token text) TO authenticated;
-
---
--- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.courses TO service_role;
-GRANT SELECT ON TABLE lms.courses TO anon;
-GRANT SELECT ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.tenant_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.slug; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(slug),UPDATE(slug) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(description),UPDATE(description) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.visibility; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(visibility),UPDATE(visibility) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.difficulty; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(difficulty),UPDATE(difficulty) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.language; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(language),UPDATE(language) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.estimated_minutes; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(estimated_minutes),UPDATE(estimated_minutes) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.price; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(price),UPDATE(price) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.currency; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(currency),UPDATE(currency) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.instructor_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(instructor_id) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.required_score; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(required_score),UPDATE(required_score) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.allow_retake; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(allow_retake),UPDATE(allow_retake) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.max_attempts; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(max_attempts),UPDATE(max_attempts) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.capacity; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(capacity),UPDATE(capacity) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.self_enrollment; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(self_enrollment),UPDATE(self_enrollment) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.enrollment_opens_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(enrollment_opens_at),UPDATE(enrollment_opens_at) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.enrollment_closes_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.is_sequential; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_featured),UPDATE(is_featured) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.thumbnail_url; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(thumbnail_url),UPDATE(thumbnail_url) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.meta_description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(meta_description),UPDATE(meta_description) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.meta_keywords; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(meta_keywords),UPDATE(meta_keywords) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.version_label; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(version_label),UPDATE(version_label) ON TABLE lms.courses TO authenticated;
-
---
--- Name: COLUMN courses.metadata; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.courses TO authenticated;
 
 --
 -- Name: FUNCTION archive_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -28641,10 +28653,10 @@ REVOKE ALL ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant
 REVOKE ALL ON FUNCTION private.import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION import_course_row(p_tenant_id uuid, p_document jsonb, OUT course lms.courses, OUT action text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION import_course_row(p_tenant_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb, OUT course lms.courses, OUT action text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.import_course_row(p_tenant_id uuid, p_document jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION import_fault(p_code text, p_message text, p_details jsonb); Type: ACL; Schema: private; Owner: postgres

@@ -1,7 +1,7 @@
 -- Course import and export: a whole course as one document, in and out. docs/course-format.md describes it.
 -- An import writes the draft, all of it or nothing; what is there already is found by the keys of modules and lessons, and
 -- what is as the document says is not written at all. What the document leaves out is marked as deleted: its history stays.
--- Undo: drop functions lms.import_course, lms.export_course; then the helpers.
+-- Undo: drop functions lms.import_course, lms.export_course; then the helpers and types private.block_match, imported_course.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -516,27 +516,32 @@ as $$
 $$;
 
 -- The row of the course: found by its slug and locked, or made.
-create function private.import_course_row(p_tenant_id uuid, p_document jsonb, out course lms.courses, out action text)
+create type private.imported_course as (course lms.courses, action text);
+
+create function private.import_course_row(p_tenant_id uuid, p_document jsonb)
+returns private.imported_course
 language plpgsql
 volatile
 set search_path = ''
 as $$
 declare
+  v_course lms.courses;
+  v_action text := 'unchanged';
   v_new lms.courses;
 begin
-  select * into course from lms.courses c where c.tenant_id = p_tenant_id and c.slug = p_document ->> 'slug' for no key update;
+  select * into v_course from lms.courses c where c.tenant_id = p_tenant_id and c.slug = p_document ->> 'slug' for no key update;
   if found then
     if private.is_api_call() and not (
-      course.id = any (array(select private.staffed_courses()))
+      v_course.id = any (array(select private.staffed_courses()))
       or p_tenant_id = any (array(select private.tenants_where('catalog.write')))
     ) then
       -- As for whoever would create one: the slug is gone, whatever has it.
       perform private.fail(
         'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug')
       );
-    elsif course.deleted_at is not null then
+    elsif v_course.deleted_at is not null then
       perform private.fail(
-        'course_deleted', 'The course is deleted.', 409, jsonb_build_object('course_id', course.id), 'Restore it first: restore_course.'
+        'course_deleted', 'The course is deleted.', 409, jsonb_build_object('course_id', v_course.id), 'Restore it first: restore_course.'
       );
     end if;
   elsif (select auth.uid()) is null then
@@ -545,13 +550,13 @@ begin
 
   -- A course that is made by this very statement starts from the defaults, one that exists keeps what the document is
   -- silent about only where docs/course-format.md says so.
-  v_new := course;
+  v_new := v_course;
   v_new.slug := p_document ->> 'slug';
   v_new.title := p_document ->> 'title';
   v_new.description := coalesce(p_document ->> 'description', '');
   v_new.language := coalesce(p_document ->> 'language', 'en');
   v_new.difficulty := coalesce(p_document ->> 'difficulty', 'beginner');
-  v_new.visibility := coalesce(p_document ->> 'visibility', course.visibility, 'restricted');
+  v_new.visibility := coalesce(p_document ->> 'visibility', v_course.visibility, 'restricted');
   v_new.estimated_minutes := (p_document ->> 'estimated_minutes')::integer;
   v_new.required_score := coalesce((p_document ->> 'required_score')::numeric, 0);
   v_new.is_sequential := coalesce((p_document ->> 'is_sequential')::boolean, false);
@@ -563,8 +568,8 @@ begin
   v_new.version_label := p_document ->> 'version_label';
   v_new.metadata := coalesce(nullif(p_document -> 'metadata', 'null'), '{}');
 
-  if course.id is null then
-    action := 'created';
+  if v_course.id is null then
+    v_action := 'created';
     insert into lms.courses (
       tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
       is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
@@ -576,20 +581,19 @@ begin
       v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
       (select auth.uid())
     )
-    returning * into course;
-  elsif v_new is distinct from course then
-    action := 'updated';
+    returning * into v_course;
+  elsif v_new is distinct from v_course then
+    v_action := 'updated';
     update lms.courses c
     set title = v_new.title, description = v_new.description, language = v_new.language, difficulty = v_new.difficulty,
         visibility = v_new.visibility, estimated_minutes = v_new.estimated_minutes, required_score = v_new.required_score,
         is_sequential = v_new.is_sequential, allow_retake = v_new.allow_retake, max_attempts = v_new.max_attempts,
         thumbnail_url = v_new.thumbnail_url, meta_description = v_new.meta_description,
         meta_keywords = v_new.meta_keywords, version_label = v_new.version_label, metadata = v_new.metadata
-    where c.id = course.id
-    returning * into course;
-  else
-    action := 'unchanged';
+    where c.id = v_course.id
+    returning * into v_course;
   end if;
+  return row(v_course, v_action)::private.imported_course;
 end
 $$;
 

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::import::course::{Form, Target, export};
+use crate::import::course::{Form, NOT_EXPORTED, Target, export};
+use crate::output;
 use crate::stack::Stack;
 
 /// What can be exported.
@@ -37,5 +38,9 @@ pub async fn run(stack: &Stack, what: What) -> Result<ExitCode> {
     } = what;
     let place = super::import::place(stack, target).await?;
     export(&place, &slug, format, &out).await?;
+    output::line(format!(
+        "{slug} is in {}; not exported: {NOT_EXPORTED}",
+        out.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -433,6 +433,10 @@ fn refusal(status: StatusCode, answer: &Value) -> String {
     )
 }
 
+/// What a document does not hold: it is of the tenant, or of people.
+pub const NOT_EXPORTED: &str = "people, status and versions, price, capacity and enrolment rules, categories, \
+     prerequisites among courses, reviews";
+
 /// Writes the draft of a course into `out`, which must not be there.
 ///
 /// # Errors

@@ -20898,6 +20898,32 @@ CREATE TABLE private.invitation_tokens (
 ALTER TABLE private.invitation_tokens OWNER TO postgres;
 
 --
+-- Name: learner_scopes; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.learner_scopes AS
+ SELECT e.user_id,
+    e.tenant_id,
+    e.unit_id,
+    e.course_id
+   FROM lms.enrollments e
+UNION ALL
+ SELECT r.user_id,
+    r.tenant_id,
+    r.unit_id,
+    r.course_id
+   FROM lms.enrollment_requests r
+  WHERE (r.status = ANY (ARRAY['pending'::text, 'waiting'::text]));
+
+ALTER TABLE private.learner_scopes OWNER TO postgres;
+
+--
+-- Name: VIEW learner_scopes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.learner_scopes IS 'Where a person learns, or asks to, for the policies of profiles.';
+
+--
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -26335,7 +26361,7 @@ CREATE POLICY "People are seen in scope, by teachers and by fellows" ON public.p
   WHERE ((m.user_id = profiles.id) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.read'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.read'::text) AS units_where))))))) OR (EXISTS ( SELECT
    FROM private.staff_scopes s
   WHERE ((s.user_id = profiles.id) AND ((s.visibility = 'public'::text) OR ((s.visibility = 'restricted'::text) AND (s.tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (s.course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (s.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))))))) OR (EXISTS ( SELECT
-   FROM private.enrollment_scopes e
+   FROM private.learner_scopes e
   WHERE ((e.user_id = profiles.id) AND ((e.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (e.course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))))))) OR (id = ANY (ARRAY( SELECT private.my_fellows() AS my_fellows)))));
 
 --
@@ -30504,6 +30530,12 @@ GRANT SELECT ON TABLE private.category_scopes TO authenticated;
 --
 
 GRANT SELECT ON TABLE private.enrollment_scopes TO authenticated;
+
+--
+-- Name: TABLE learner_scopes; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.learner_scopes TO authenticated;
 
 --
 -- Name: TABLE membership_scopes; Type: ACL; Schema: private; Owner: postgres

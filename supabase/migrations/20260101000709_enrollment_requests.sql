@@ -386,6 +386,14 @@ grant execute on function lms.request_enrollment, lms.decide_enrollment_request,
 -- Policies and grants
 -- =====================================================================================================
 
+-- Who decides sees who asks.
+create or replace view private.learner_scopes as
+  select e.user_id, e.tenant_id, e.unit_id, e.course_id from lms.enrollments e
+  union all
+  select r.user_id, r.tenant_id, r.unit_id, r.course_id
+  from lms.enrollment_requests r
+  where r.status in ('pending', 'waiting');
+
 alter table lms.enrollment_requests enable row level security;
 
 grant all on lms.enrollment_requests to service_role;

@@ -13939,7 +13939,6 @@ ALTER FUNCTION private.find_document_faults(p_course jsonb) OWNER TO postgres;
 CREATE FUNCTION private.find_documents(p_query text, p_filter private.search_filter, p_rights private.search_rights, p_cap integer) RETURNS SETOF private.search_match
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    SET "pg_trgm.word_similarity_threshold" TO '0.3'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
@@ -14012,6 +14011,7 @@ begin
   end if;
 
   if v_found = 0 and v_loose !~* '"|(^|\s)-|\yor\y' then
+    perform private.loosen_similarity();
     return query
     with best as materialized (
       select d.id, row_number() over (
@@ -14976,7 +14976,7 @@ declare
   v_version lms.course_versions;
   v_config regconfig;
   v_access text[];
-  v_kept uuid[] := '{}';
+  v_kept uuid[];
   v_removed integer;
   v_written integer;
   v_changed integer := 0;
@@ -15114,12 +15114,13 @@ CREATE FUNCTION private.index_tagged_course() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  if tg_op <> 'INSERT' and exists (select from lms.courses c where c.id = old.course_id) then
-    perform private.index_course(old.course_id, p_with_lessons => false);
-  end if;
   if tg_op <> 'DELETE' then
     perform from lms.tags g where g.id = new.tag_id for share;
     perform private.index_course(new.course_id, p_with_lessons => false);
+  end if;
+  -- Gone with the course, the mark is nobody's business any more.
+  if tg_op <> 'INSERT' and exists (select from lms.courses c where c.id = old.course_id) then
+    perform private.index_course(old.course_id, p_with_lessons => false);
   end if;
   return null;
 end
@@ -16068,6 +16069,21 @@ end
 $$;
 
 ALTER FUNCTION private.login_of(p_email text) OWNER TO postgres;
+
+--
+-- Name: loosen_similarity(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.loosen_similarity() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform set_config('pg_trgm.word_similarity_threshold', '0.3', true);
+end
+$$;
+
+ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
 
 --
 -- Name: match_blocks(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18812,7 +18828,7 @@ CREATE FUNCTION private.search_words(p_config regconfig, p_title text, p_tags te
 declare
   v_length integer := 200000;
 begin
-  loop
+  while v_length > 0 loop
     begin
       return setweight(to_tsvector(p_config, left(p_title, v_length)), 'A')
         || setweight(to_tsvector(p_config, left(p_tags, v_length)), 'B')
@@ -18824,6 +18840,7 @@ begin
         v_length := v_length / 2;
     end;
   end loop;
+  return ''::tsvector;
 end
 $$;
 
@@ -19310,13 +19327,13 @@ ALTER FUNCTION private.store_idempotent_answer(p_operation text, p_key text, p_r
 CREATE FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) RETURNS text[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    SET "pg_trgm.word_similarity_threshold" TO '0.3'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
   v_rights constant private.search_rights := private.search_rights_of_caller(p_tenant_id);
   v_prefix constant text := lower(btrim(p_prefix));
 begin
+  perform private.loosen_similarity();
   return (
     with near as materialized (
       select
@@ -29015,6 +29032,12 @@ GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p
 
 REVOKE ALL ON FUNCTION private.login_of(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
+
+--
+-- Name: FUNCTION loosen_similarity(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
 
 --
 -- Name: FUNCTION match_blocks(p_course_id uuid, p_course jsonb); Type: ACL; Schema: private; Owner: postgres

@@ -165,12 +165,14 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
 $$;
 
 select set_eq($$ select tests.executable_by('anon', true) $$, array[
+  'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
   'lms.get_categories(uuid)', 'lms.get_learning_path(uuid)',
   'lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'
 ], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
     'lms.get_categories(uuid)',
     'lms.get_learning_path(uuid)', 'lms.publish_learning_path(uuid)', 'lms.archive_learning_path(uuid)', 'lms.delete_learning_path(uuid)', 'lms.restore_learning_path(uuid)',
     'lms.enroll_in_path(uuid,uuid,timestamp with time zone)', 'lms.continue_path(uuid)', 'lms.leave_path(uuid,uuid)',
@@ -196,6 +198,8 @@ select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
     'private.read_path(uuid,uuid,jsonb)',
+    'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
+    'private.check_search(text,uuid,text,uuid,text,text,text)',
     'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
     'private.joined_tenants()', 'private.my_courses()', 'private.my_tenants()', 'private.preview_invitation(text)', 'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.staffed_courses()',
     'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
@@ -207,6 +211,8 @@ select set_eq(
   array[
     'private.my_paths()', 'private.read_path(uuid,uuid,jsonb)', 'private.set_path_status(uuid,text)', 'private.set_path_deleted(uuid,boolean)', 'private.drop_path(uuid,uuid)',
     'private.prepare_path(uuid,uuid,timestamp with time zone,boolean)', 'private.enter_path_courses(uuid[],uuid)', 'private.settle_path(uuid,uuid,jsonb)',
+    'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
+    'private.check_search(text,uuid,text,uuid,text,text,text)',
     'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
     'private.apply_course_document(uuid,jsonb)', 'private.find_document_faults(jsonb)', 'private.document_parts(jsonb)', 'private.document_fields()',
     'private.is_document_value(text,jsonb)',

@@ -456,6 +456,7 @@ begin
   set published_at = now()
   where m.published_at is null and m.course_id = p_course_id
     and exists (select from lms.version_lessons v where v.version_id = v_version.id and v.module_id = m.id);
+  perform private.index_course(p_course_id);
   return v_version;
 end
 $$;

@@ -144,7 +144,7 @@ begin
   if not v_tenant.is_active then
     return next ('tenant_inactive', 'The organisation is not active.', null)::lms.eligibility_reason;
   end if;
-  if v_course.status <> 'published' then
+  if v_course.status is distinct from 'published' then
     return next ('not_published', 'The course is not published.', jsonb_build_object('status', v_course.status))::lms.eligibility_reason;
   end if;
   if v_member.status = 'suspended' then

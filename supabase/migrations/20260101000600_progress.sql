@@ -385,6 +385,19 @@ begin
     old.user_id is distinct from auth.uid()
     and private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
   ) then
+    -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
+    -- a condition of the trigger there would cost every client.
+    if new.progress_percentage > old.progress_percentage then
+      perform audit.record_change(
+        new.tenant_id, 'lms.lesson_progress', concat_ws(',', new.enrollment_id, new.lesson_id),
+        jsonb_build_object(
+          'progress_percentage', jsonb_build_object('old', old.progress_percentage, 'new', new.progress_percentage)
+        ) || case
+          when new.completed_at is null then '{}'
+          else jsonb_build_object('completed_at', jsonb_build_object('old', old.completed_at, 'new', new.completed_at))
+        end
+      );
+    end if;
     return new;
   end if;
 

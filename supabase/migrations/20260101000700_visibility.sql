@@ -242,9 +242,13 @@ create view private.staff_scopes as
   from lms.course_staff s
   join lms.courses c on c.id = s.course_id and c.deleted_at is null;
 
+create view private.learner_scopes as
+  select e.user_id, e.tenant_id, e.unit_id, e.course_id from lms.enrollments e;
+
+comment on view private.learner_scopes is 'Where a person learns, or asks to, for the policies of profiles.';
 comment on view private.membership_scopes is 'Where a person belongs, for the policies of profiles.';
 comment on view private.staff_scopes is 'Where a person teaches, for the policies of profiles.';
-grant select on private.membership_scopes, private.staff_scopes to authenticated;
+grant select on private.membership_scopes, private.staff_scopes, private.learner_scopes to authenticated;
 
 -- A person is seen by those in whose scope they are, by their teachers, by those who see a course that they teach, and by
 -- the others of their cohorts.
@@ -269,7 +273,7 @@ create policy "People are seen in scope, by teachers and by fellows" on public.p
       )
     )
     or exists (
-      select from private.enrollment_scopes e
+      select from private.learner_scopes e
       where e.user_id = profiles.id and (
         e.tenant_id = any (array(select private.tenants_where('enrollments.read')))
         or e.unit_id = any (array(select private.units_where('enrollments.read')))

@@ -74,7 +74,9 @@ begin
     raise insufficient_privilege using message = 'Granting entitlements takes billing.write.';
   end if;
   if not exists (
-    select from lms.memberships m where m.tenant_id = p_wanted.tenant_id and m.user_id = p_wanted.user_id
+    select
+    from lms.memberships m
+    where m.tenant_id = p_wanted.tenant_id and m.user_id = p_wanted.user_id and m.status <> 'ended'
   ) then
     perform private.fail('person_not_found', 'The organisation has no such member.', 404);
   elsif p_wanted.course_id is not null and not exists (

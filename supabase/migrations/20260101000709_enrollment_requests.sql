@@ -108,8 +108,9 @@ $$;
 
 comment on function private.count_waiting_ahead is 'How many wait for a seat before this person; all who wait, if they do not.';
 
--- INV-O4: who gets in follows from who waits and how many seats are free, not from when somebody left. Waits for no lock
--- while it holds one: whoever is busy is served by the next run. Somebody who may no longer begin loses their place.
+-- INV-O4: who gets in follows from who waits and how many seats are free, not from when somebody left. Memberships and
+-- courses that are busy are left to the next run: it holds those of others already. Somebody who may no longer begin loses
+-- their place.
 create function ops.fill_free_seats()
 returns bigint
 language plpgsql
@@ -150,6 +151,10 @@ begin
       v_full := v_full || v_request.course_id;
       continue;
     end if;
+
+    -- It may have been withdrawn since; whoever is doing that now is waited for.
+    perform from lms.enrollment_requests r where r.id = v_request.id and r.status = 'waiting' for no key update;
+    continue when not found;
 
     select array_agg(o) into v_reasons
     from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
@@ -380,6 +385,14 @@ grant execute on function lms.request_enrollment, lms.decide_enrollment_request,
 -- =====================================================================================================
 -- Policies and grants
 -- =====================================================================================================
+
+-- Who decides sees who asks.
+create or replace view private.learner_scopes as
+  select e.user_id, e.tenant_id, e.unit_id, e.course_id from lms.enrollments e
+  union all
+  select r.user_id, r.tenant_id, r.unit_id, r.course_id
+  from lms.enrollment_requests r
+  where r.status in ('pending', 'waiting');
 
 alter table lms.enrollment_requests enable row level security;
 

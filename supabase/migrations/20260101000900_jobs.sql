@@ -324,6 +324,10 @@ select
     'Invitations are forgotten 90 days after they were accepted, revoked or had expired.'
   ),
   ops.register_job(
+    'repair-search', '41 * * * *', 'ops.repair_search', interval '1 day',
+    'What is searched is compared with the data, a batch of courses at a time, and put right.'
+  ),
+  ops.register_job(
     'trim-run-history', '23 3 * * *', 'ops.trim_run_history', interval '3 days',
     'Runs of jobs are kept for 30 days, the scheduler''s own records for 14.'
   );

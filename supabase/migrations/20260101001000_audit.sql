@@ -279,6 +279,49 @@ begin
 end
 $$;
 
+-- What a domain's own trigger finds worth a row, of a table of which audit.watch records corrections only. Rare, so that
+-- it need not be quick.
+create function audit.record_change(p_tenant_id uuid, p_table text, p_row_id text, p_changes jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_role constant text := current_setting('role');
+  v_job constant text := nullif(current_setting('lyceum.job', true), '');
+  v_actor_id uuid;
+  v_headers jsonb;
+begin
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    p_tenant_id, p_table, p_row_id, 'UPDATE', p_changes, v_actor_id, case v_role when 'none' then session_user else v_role end,
+    case
+      when v_job is not null and v_role not in ('anon', 'authenticated') then 'job ' || left(v_job, 100)
+      else nullif(btrim(left(
+        concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+      )), '')
+    end,
+    left(case when v_headers is null then host(inet_client_addr()) else v_headers ->> 'x-forwarded-for' end, 100),
+    left(case
+      when v_headers is null then current_setting('application_name')
+      else nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '')
+    end, 300),
+    left(v_headers ->> 'x-request-id', 100)
+  );
+end
+$$;
+
 create table audit.watched_tables (
   table_name text primary key,
   columns text[] not null,
@@ -548,13 +591,15 @@ select n.nspname || '.' || c.relname, null
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and not c.relispartition
-  and n.nspname in ('public', 'lms', 'content', 'media', 'billing', 'analytics')
+  and n.nspname in ('public', 'lms', 'content', 'media', 'billing', 'analytics', 'private')
   and (
     n.nspname || '.' || c.relname in ('lms.tenants', 'public.profiles', 'public.profile_private')
     or exists (
       select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
     )
   )
+  -- Made of other tables, and made anew from them.
+  and n.nspname || '.' || c.relname <> 'private.search_documents'
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
 
 comment on view audit.gaps is
@@ -620,6 +665,7 @@ select
     'lms.enrollments',
     ignored => '{items_total, items_done, time_spent_seconds, last_accessed_at, current_lesson_id}'
   ),
+  -- What others than clients give is recorded by private.advance_progress.
   audit.watch(
     'lms.lesson_progress',
     corrections => 'new.progress_percentage < old.progress_percentage or new.completed_at <> old.completed_at'

@@ -39,7 +39,7 @@ select is_empty($$ select p.oid::regprocedure from tests.functions p where p.pro
 select is_empty(
   $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false)
      -- Ids only, for policies; their comments say why.
-     and c.oid not in ('private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass)
+     and c.oid not in ('private.learner_scopes'::regclass, 'private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass)
      and c.oid <> 'private.category_scopes'::regclass $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
@@ -78,7 +78,7 @@ select set_eq(
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
     'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
-    'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
+    'authenticated private.learner_scopes SELECT', 'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
 );

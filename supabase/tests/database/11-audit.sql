@@ -72,13 +72,14 @@ select set_eq(
   'each by a trigger for every verb'
 );
 create table lms.unwatched (id uuid primary key, tenant_id uuid);
+create table private.unwatched (id uuid primary key, tenant_id uuid);
 alter table lms.courses add added_later text;
-select set_eq('select table_name, column_name from audit.gaps', $$ values ('lms.unwatched', null), ('lms.courses', 'added_later') $$, 'a new table and a new column show');
-select audit.watch('lms.unwatched'), audit.watch('lms.courses');
+select set_eq('select table_name, column_name from audit.gaps', $$ values ('lms.unwatched', null), ('private.unwatched', null), ('lms.courses', 'added_later') $$, 'a new table and a new column show');
+select audit.watch('lms.unwatched'), audit.watch('private.unwatched'), audit.watch('lms.courses');
 select is_empty('select * from audit.gaps', '... until they are watched');
-drop table lms.unwatched;
+drop table lms.unwatched, private.unwatched;
 alter table lms.courses drop added_later;
-delete from audit.watched_tables where table_name = 'lms.unwatched';
+delete from audit.watched_tables where table_name in ('lms.unwatched', 'private.unwatched');
 select audit.watch('lms.courses');
 
 select set_eq(
@@ -255,6 +256,37 @@ update lms.lesson_progress set completed_at = completed_at - interval '1 day' wh
 select is((tests.newest()).table_name, 'lms.lesson_progress', '... and one that moves a completion');
 delete from lms.lesson_progress where lesson_id = tests.id('safety/2');
 select is((tests.newest()).operation || (tests.newest()).row_id, format('DELETE%s,%s', tests.id('dora takes safety'), tests.id('safety/2')), '... and one that deletes it');
+
+-- What somebody else than the learner gives shows as well.
+select tests.member('otto', 'works'), tests.enrollment('otto', 'safety');
+insert into lms.lesson_progress (lesson_id, user_id, progress_percentage) values (tests.id('safety/1'), tests.id('otto'), 20);
+select tests.forget();
+select tests.as_service();
+update lms.lesson_progress set time_spent_seconds = 60, last_accessed_at = now() where lesson_id = tests.id('safety/1') and user_id = tests.id('otto');
+select tests.as_owner();
+select is_empty('select tests.recorded()', 'what the service notes beside the percentage is no correction');
+select tests.as_service();
+update lms.lesson_progress set progress_percentage = 60 where lesson_id = tests.id('safety/1') and user_id = tests.id('otto');
+select tests.as_owner();
+select results_eq(
+  'select tests.recorded()', array['UPDATE lms.lesson_progress {"progress_percentage": {"new": 60, "old": 20}}'],
+  'a percentage that the service raises is recorded, once'
+);
+select is(
+  ((tests.newest()).tenant_id, (tests.newest()).row_id, (tests.newest()).actor_role)::text,
+  (tests.id('works'), concat_ws(',', tests.id('otto takes safety'), tests.id('safety/1')), 'service_role')::text,
+  '... of which tenant and row, and by whom'
+);
+select tests.forget();
+update lms.lesson_progress set progress_percentage = 100, completed_at = '2026-01-02 03:04:05+00' where lesson_id = tests.id('safety/1') and user_id = tests.id('otto') and progress_percentage = 60;
+select is(
+  (tests.newest()).changes,
+  jsonb_build_object(
+    'progress_percentage', jsonb_build_object('old', 60, 'new', 100),
+    'completed_at', jsonb_build_object('old', null, 'new', timestamptz '2026-01-02 03:04:05+00')
+  ),
+  'a completion that the owner of the database gives is recorded with its date'
+);
 
 -- =====================================================================================================
 -- From where

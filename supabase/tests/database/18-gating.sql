@@ -64,6 +64,7 @@ from (values
 
 do $$ begin execute tests.needs('safety/2', 'safety/1'); execute tests.needs('safety/3', 'safety/2'); end $$;
 select is(tests.error_of(tests.needs('safety/1', 'safety/2')), '409 prerequisite_circle', 'two lessons do not wait for each other');
+select is(tests.try('dora', tests.needs('safety/1', 'safety/2')), '42501', 'who may not write learns nothing of circles');
 select is(tests.error_of(tests.needs('safety/1', 'safety/3')), '409 prerequisite_circle', 'nor in a larger circle');
 select is(tests.error_of(format('update lms.lesson_prerequisites set lesson_id = %L, prerequisite_lesson_id = %L where lesson_id = %L', tests.id('safety/1'), tests.id('safety/2'), tests.id('safety/3'))), '409 prerequisite_circle', 'nor by a change of the service');
 select is(tests.try('eve', 'delete from lms.lesson_prerequisites'), '0', 'learners take no prerequisites away');

@@ -57,6 +57,7 @@ from (values
 ) as cases (who, course, prerequisite, minimum, expected);
 do $$ begin execute tests.needs('expert', 'basics'); execute tests.needs('basics', 'open'); end $$;
 select is(tests.error_of(tests.needs('basics', 'expert')), '409 prerequisite_circle', 'two courses do not wait for each other');
+select is(tests.try('dora', tests.needs('basics', 'expert')), '42501', 'who may not write learns nothing of circles');
 select is(tests.error_of(tests.needs('open', 'expert')), '409 prerequisite_circle', 'nor in a larger circle');
 select is(tests.sees_as(who, 'lms.course_prerequisites'), expected, format('%s sees %s', who, expected))
 from (values ('dora', '2'), ('noah', '0'), ('petra', '0'), ('anonymous', '0'), ('ines', '2')) as cases (who, expected);

@@ -91,6 +91,8 @@ select is(tests.try('dora', statement), '42501', left(statement, 40))
 from unnest(array['insert into lms.enrollment_requests (status) values (''waiting'')', 'update lms.enrollment_requests set requested_at = ''2000-01-01''', 'delete from lms.enrollment_requests']) as statement;
 
 select is(tests.request('noah', 'open'), 'pending', 'a stranger asks for a public course');
+select is(tests.sees_as('ines', 'lms.people', format('id = %L', tests.id('noah'))), '1', 'who decides sees who asks');
+select is(tests.sees_as('ivan', 'lms.people', format('id = %L', tests.id('noah'))), '0', '... and nobody else');
 select is(tests.decide('marco', 'noah', 'open', true), '404 request_not_found', 'who belongs to no unit is not for its manager');
 select is(tests.decide('ines', 'noah', 'open', true), 'enrolled', 'staff lets them in');
 select is((select (is_guest, status)::text from lms.memberships where user_id = tests.id('noah')), '(t,active)', '... as a guest');

@@ -8,7 +8,7 @@ select
 from (
   select name, 'waiting' as course, name as person, 'pending' as status
   from world.people
-  where tenant = 'home' and name <> 'guest'
+  where tenant = 'home' and name not in ('guest', 'deputy', 'chief', 'fellow')
   union all values
     ('guest', 'public', 'guest', 'waiting'), ('neighbor_staffed', 'staffed_draft', 'neighbor', 'waiting'),
     ('stranger', 'open', 'stranger', 'pending'),

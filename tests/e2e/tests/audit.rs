@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use lyceum_e2e::{Answer, DEMO_PASSWORD, Options, Person, Sandbox, shared};
+use lyceum_e2e::{Answer, DEMO_PASSWORD, Options, Person, Sandbox, root, shared};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tokio_postgres::Client;
@@ -835,6 +836,7 @@ async fn a_day_is_in_the_trail_to_the_row_and_stays_there() -> Result<()> {
         assert_eq!(refused.status, 403, "{name}: {refused:?}");
     }
     nobody_writes_it(&company).await?;
+    history_is_told(&audrey, &entries)?;
     tampering_is_found(&audrey, &entries).await
 }
 
@@ -853,6 +855,67 @@ async fn nobody_writes_it(company: &Company) -> Result<()> {
             assert_eq!(answer.status, 406, "{answer:?}");
         }
     }
+    Ok(())
+}
+
+/// One of the operators' own scripts, run as docs tell them to; the rows that it prints.
+fn script(name: &str, variables: &[(&str, &str)]) -> Result<Vec<String>> {
+    let mut psql = std::process::Command::new("psql");
+    psql.args(["-qXAt", "-v", "ON_ERROR_STOP=1"])
+        .arg(sandbox().address("DB_URL"));
+    for (variable, value) in variables {
+        psql.arg("-v").arg(format!("{variable}={value}"));
+    }
+    let output = psql
+        .arg("-f")
+        .arg(root().join("sql/audit").join(name))
+        .output()
+        .context("psql does not run")?;
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{name}: {output:?}"
+    );
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What an operator is told of a row and of a person.
+fn history_is_told(audrey: &Person, entries: &[Value]) -> Result<()> {
+    let renamed = entries
+        .iter()
+        .find(|row| row["table_name"] == "lms.cohorts" && row["operation"] == "UPDATE")
+        .context("the cohort was renamed")?;
+    let row = renamed["row_id"].as_str().unwrap_or_default();
+    let person = renamed["actor_id"].as_str().unwrap_or_default();
+    let of_row = script("history.sql", &[("row", row)])?;
+    let name = of_row
+        .iter()
+        .find(|line| line.contains("|UPDATE|lms.cohorts|name|"))
+        .with_context(|| format!("{of_row:?}"))?;
+    assert!(name.contains("|\"Night shift\"|\"Late shift\"|"), "{name}");
+    assert!(
+        of_row
+            .iter()
+            .any(|line| line.contains("|DELETE|lms.cohorts|")),
+        "{of_row:?}"
+    );
+    let did = entries
+        .iter()
+        .filter(|row| row["actor_id"] == person)
+        .count();
+    let of_person = script("history.sql", &[("person", person)])?;
+    assert_eq!(of_person.len(), did, "{of_person:?}");
+    assert!(
+        of_person
+            .iter()
+            .any(|line| line.contains(&format!("|UPDATE|lms.cohorts|{row}|")))
+    );
+    assert_eq!(
+        script("history.sql", &[("person", &audrey.id.to_string())])?,
+        [""; 0]
+    );
+    let both = script("history.sql", &[("row", row), ("person", person)])?;
+    assert_eq!(both.len(), of_row.len() + of_person.len());
     Ok(())
 }
 
@@ -881,12 +944,41 @@ async fn tampering_is_found(audrey: &Person, entries: &[Value]) -> Result<()> {
             .collect())
     };
 
-    database.batch_execute(seal).await?;
+    // What is committed is sealed once no older transaction runs anywhere in the cluster, which other tests use as well.
+    let last = entries
+        .last()
+        .and_then(|row| row["id"].as_i64())
+        .context("the last entry has an id")?;
+    let sealed = "select exists (select from audit.seals where $1 = any (log_ids))";
+    let begun = Instant::now();
+    loop {
+        database.batch_execute(seal).await?;
+        if database.query_one(sealed, &[&last]).await?.get(0) {
+            break;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(300),
+            "the day is not sealed"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let kept = audrey
         .rpc("get_audit_heads", &json!({ "p_tenant_id": TENANT }))
         .await?;
     assert_eq!(kept.rows().len(), 1, "{kept:?}");
     assert_eq!(problems(Some(&kept.body)).await?, []);
+    // The operator keeps the heads of all tenants.
+    let exported = script("export-heads.sql", &[])?.join("");
+    let heads: Vec<Value> = serde_json::from_str(&exported)?;
+    assert!(heads.len() > 1, "{exported}");
+    for head in kept.rows() {
+        assert!(
+            heads.iter().any(|one| one["hash"] == head["hash"]),
+            "{head} {exported}"
+        );
+    }
+    assert_eq!(script("verify.sql", &[])?, [""; 0]);
+    assert_eq!(script("verify.sql", &[("heads", &exported)])?, [""; 0]);
 
     let row = entries[3]["id"].as_i64().context("an entry has an id")?;
     superuser
@@ -900,6 +992,11 @@ async fn tampering_is_found(audrey: &Person, entries: &[Value]) -> Result<()> {
         problems(None).await?,
         [(number, Some(row), "row altered".to_owned())]
     );
+    let said = format!(
+        "{TENANT}|ironworks|{}|{row}|row altered",
+        number.unwrap_or_default()
+    );
+    assert_eq!(script("verify.sql", &[])?, [said]);
     superuser
         .batch_execute(&format!("delete from audit.log where id = {row}"))
         .await?;
@@ -926,6 +1023,12 @@ async fn tampering_is_found(audrey: &Person, entries: &[Value]) -> Result<()> {
         ))
         .await?;
     assert_eq!(problems(None).await?, []);
+    assert_eq!(script("verify.sql", &[])?, [""; 0]);
+    let told = script("verify.sql", &[("heads", &exported)])?;
+    assert!(
+        told.len() == 1 && told[0].ends_with("|seal missing"),
+        "{told:?}"
+    );
     let found = problems(Some(&kept.body)).await?;
     assert_eq!(
         (found.len(), found[0].2.as_str()),

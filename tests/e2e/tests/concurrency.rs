@@ -1565,3 +1565,289 @@ async fn a_unit_is_not_deleted_while_somebody_joins_it() -> Result<()> {
     assert_eq!(answer.code(), "unit_in_use", "{answer:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_harmless_prerequisites_do_not_close_a_circle() -> Result<()> {
+    let course = Course::new(1).await?;
+    let (first, second) = (
+        course.sibling("first").await?,
+        course.sibling("second").await?,
+    );
+    let database = sandbox().database().await?;
+    // From `first` to `second` by way of the third, so that neither row names both ends.
+    database
+        .execute(
+            "insert into lms.course_prerequisites (course_id, prerequisite_course_id) values ($1, $2)",
+            &[&second, &course.id],
+        )
+        .await?;
+    let path = "/rest/v1/course_prerequisites";
+    for race in 0..RACES {
+        let closing = [(first, second), (course.id, first)].map(|(course, prerequisite)| {
+            json!({ "course_id": course, "prerequisite_course_id": prerequisite })
+        });
+        let answers =
+            try_join_all(closing.iter().map(|row| course.instructor.post(path, row))).await?;
+        let mut outcomes: Vec<_> = answers
+            .iter()
+            .map(|answer| (answer.status.as_u16(), answer.code().to_owned()))
+            .collect();
+        outcomes.sort();
+        assert_eq!(
+            outcomes,
+            [
+                (201, String::new()),
+                (409, "prerequisite_circle".to_owned())
+            ],
+            "race {race}"
+        );
+        database
+            .execute(
+                "delete from lms.course_prerequisites where course_id <> $1",
+                &[&second],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// A course with one seat, somebody in it, and two who wait.
+struct Queue {
+    course: Course,
+    holder: Person,
+    first: Person,
+    second: Person,
+    newcomers: Vec<Person>,
+}
+
+impl Queue {
+    async fn new() -> Result<Self> {
+        let course = Course::new(1).await?;
+        let (holder, first, second) = (
+            course.learner().await?,
+            course.learner().await?,
+            course.learner().await?,
+        );
+        let newcomers = try_join_all((0..5).map(|_| course.learner())).await?;
+        Ok(Self {
+            course,
+            holder,
+            first,
+            second,
+            newcomers,
+        })
+    }
+
+    /// Back to the beginning. The holder's enrolment.
+    async fn form(&self) -> Result<Value> {
+        let database = sandbox().database().await?;
+        for statement in [
+            "delete from lms.enrollment_requests where course_id = $1",
+            "delete from lms.enrollments where course_id = $1",
+            "update lms.courses set capacity = 1 where id = $1",
+        ] {
+            database.execute(statement, &[&self.course.id]).await?;
+        }
+        let held = self.course.enroll(&self.holder).await?;
+        for person in [&self.first, &self.second] {
+            let answer = self.ask(person).await?;
+            assert_eq!(answer.body["status"], "waiting", "{answer:?}");
+        }
+        Ok(held["id"].clone())
+    }
+
+    async fn ask(&self, person: &Person) -> Result<Answer> {
+        let arguments = json!({ "p_course_id": self.course.id });
+        person.rpc("request_enrollment", &arguments).await
+    }
+
+    async fn enroll_newcomers(&self) -> Result<Vec<Answer>> {
+        let arguments = json!({ "p_course_id": self.course.id });
+        try_join_all(
+            self.newcomers
+                .iter()
+                .map(|person| person.rpc("enroll", &arguments)),
+        )
+        .await
+    }
+
+    /// Who is in, and what became of the two who waited.
+    async fn outcome(&self) -> Result<(Vec<Uuid>, String, String)> {
+        let database = sandbox().database().await?;
+        let inside = database
+            .query(
+                "select user_id from lms.enrollments where course_id = $1 and status <> 'dropped' order by enrolled_at",
+                &[&self.course.id],
+            )
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let mut statuses = Vec::new();
+        for person in [&self.first, &self.second] {
+            statuses.push(
+                database
+                    .query_one(
+                        "select status from lms.enrollment_requests where course_id = $1 and user_id = $2
+                         order by requested_at desc limit 1",
+                        &[&self.course.id, &person.id],
+                    )
+                    .await?
+                    .get::<_, String>(0),
+            );
+        }
+        let second = statuses.pop().unwrap_or_default();
+        Ok((inside, statuses.pop().unwrap_or_default(), second))
+    }
+}
+
+/// Lets those in whose turn it is. Two runs at once are one.
+async fn fill_free_seats() -> Result<()> {
+    let row = sandbox()
+        .database()
+        .await?
+        .query_one(
+            "select run.status, run.error from ops.run_job('fill-free-seats') as run",
+            &[],
+        )
+        .await?;
+    assert_ne!(
+        row.get::<_, &str>(0),
+        "failed",
+        "{:?}",
+        row.get::<_, Option<&str>>(1)
+    );
+    Ok(())
+}
+
+fn admitted_or_not_eligible(answers: &[Answer]) -> usize {
+    for answer in answers {
+        assert!(
+            answer.status.is_success() || answer.code() == "not_eligible",
+            "{answer:?}"
+        );
+    }
+    answers
+        .iter()
+        .filter(|answer| answer.status.is_success())
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_e4_a_seat_that_is_waited_for_goes_to_the_first_in_line() -> Result<()> {
+    let queue = Queue::new().await?;
+    for race in 0..RACES {
+        let held = queue.form().await?;
+        let leave = json!({ "p_enrollment_id": held, "p_status": "dropped" });
+        let (left, newcomers, first, second, one, two) = tokio::join!(
+            queue.holder.rpc("set_enrollment_status", &leave),
+            queue.enroll_newcomers(),
+            queue.ask(&queue.first),
+            queue.ask(&queue.second),
+            fill_free_seats(),
+            fill_free_seats(),
+        );
+        one?;
+        two?;
+        assert_eq!(left?.status, 200, "race {race}");
+        assert_eq!(admitted_or_not_eligible(&newcomers?), 0, "race {race}");
+        admitted_or_not_eligible(&[first?, second?]);
+        fill_free_seats().await?;
+        assert_eq!(
+            queue.outcome().await?,
+            (
+                vec![queue.first.id],
+                "enrolled".to_owned(),
+                "waiting".to_owned()
+            ),
+            "race {race}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_e4_more_seats_go_to_those_who_wait_while_others_come_and_go() -> Result<()> {
+    let queue = Queue::new().await?;
+    let database = sandbox().database().await?;
+    let path = format!("/rest/v1/courses?id=eq.{}", queue.course.id);
+    let mut withdrawals = 0;
+    for race in 0..RACES {
+        queue.form().await?;
+        let request: Uuid = database
+            .query_one(
+                "select id from lms.enrollment_requests where course_id = $1 and user_id = $2",
+                &[&queue.course.id, &queue.second.id],
+            )
+            .await?
+            .get(0);
+        let raise = json!({ "capacity": 3 });
+        let withdraw = json!({ "p_request_id": request });
+        // Now the withdrawal comes first, now the seat.
+        let withdraw = async {
+            tokio::time::sleep(std::time::Duration::from_millis(race as u64 % 20 * 3)).await;
+            let call = queue.second.rpc("withdraw_enrollment_request", &withdraw);
+            call.await
+        };
+        let (raised, newcomers, withdrawn, filled) = tokio::join!(
+            queue.course.instructor.patch(&path, &raise),
+            queue.enroll_newcomers(),
+            withdraw,
+            async {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                fill_free_seats().await
+            },
+        );
+        filled?;
+        assert_eq!(raised?.rows().len(), 1);
+        let withdrawn = withdrawn?;
+        fill_free_seats().await?;
+        let (inside, first, second) = queue.outcome().await?;
+        assert!(inside.len() <= 3, "race {race}: {inside:?}");
+        assert_eq!(first, "enrolled", "race {race}");
+        assert!(inside.contains(&queue.first.id), "race {race}");
+        let newcomers = admitted_or_not_eligible(&newcomers?);
+        if withdrawn.status.is_success() {
+            withdrawals += 1;
+            assert_eq!(second, "withdrawn", "race {race}");
+            assert!(!inside.contains(&queue.second.id), "race {race}");
+            assert!(newcomers <= 1, "race {race}");
+        } else {
+            assert_eq!(withdrawn.code(), "request_is_closed", "{withdrawn:?}");
+            assert_eq!(second, "enrolled", "race {race}");
+            assert_eq!((inside.len(), newcomers), (3, 0), "race {race}");
+        }
+    }
+    println!("{withdrawals} of {RACES} withdrew in time");
+    Ok(())
+}
+
+/// The job waits for the one who withdraws, and then lets the next one in.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_withdraws_while_a_seat_is_filled_is_not_enrolled() -> Result<()> {
+    let queue = Queue::new().await?;
+    let held = queue.form().await?;
+    let leave = json!({ "p_enrollment_id": held, "p_status": "dropped" });
+    queue.holder.rpc("set_enrollment_status", &leave).await?;
+
+    let slow = Slow::begin(&queue.first).await?;
+    slow.run(
+        "select lms.withdraw_enrollment_request(r.id) from lms.enrollment_requests r where r.user_id = auth.uid()",
+    )
+    .await?;
+    let filling = tokio::spawn(fill_free_seats());
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert!(!filling.is_finished(), "the job was to wait");
+    slow.commit().await?;
+    filling.await??;
+    fill_free_seats().await?;
+    assert_eq!(
+        queue.outcome().await?,
+        (
+            vec![queue.second.id],
+            "withdrawn".to_owned(),
+            "enrolled".to_owned()
+        )
+    );
+    Ok(())
+}

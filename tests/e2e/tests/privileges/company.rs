@@ -103,6 +103,9 @@ impl Company {
                  select id, '{learner}', 50 from lms.lesson_blocks where tenant_id = '{tenant}';
                  insert into lms.lesson_notes (lesson_id, user_id, body)
                  select id, '{learner}', 'Note' from lms.lessons where tenant_id = '{tenant}';
+                 insert into lms.skills (tenant_id, key, name) values ('{tenant}', 'skill', 'Skill');
+                 insert into lms.lesson_skills (lesson_id, skill_id)
+                 select l.id, s.id from lms.lessons l join lms.skills s using (tenant_id) where tenant_id = '{tenant}';
                  insert into lms.categories (tenant_id, slug, name) values ('{tenant}', 'category', 'Category');
                  insert into lms.tags (tenant_id, slug, name) values ('{tenant}', 'tag', 'Tag');
                  insert into lms.course_categories (course_id, category_id)

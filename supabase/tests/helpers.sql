@@ -82,6 +82,15 @@ exception when others then
 end
 $$;
 
+-- The same, without doing it.
+create function tests.outcome_of(statement text) returns text language plpgsql as $$
+begin
+  raise exception using errcode = 'UNDO1', message = tests.error_of(statement);
+exception
+  when sqlstate 'UNDO1' then return sqlerrm;
+end
+$$;
+
 -- The parsed body of an error that we raise: {code, message, details, hint}; `details` parsed as well.
 create function tests.failure_of(statement text) returns jsonb language plpgsql as $$
 declare

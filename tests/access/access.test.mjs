@@ -84,6 +84,12 @@ test('no function shows what REST hides', async (t) => {
   conclude(t, `${marks} ids and texts in the answers to ${calls} calls`, deviations)
 })
 
+test('requests seldom end in a deadlock, also when all cells are asked at once', (t) => {
+  const { asked, deadlocks } = world.api
+  t.diagnostic(`${deadlocks} deadlocks in ${asked} requests`)
+  assert.ok(deadlocks <= asked / 100, `${deadlocks} of ${asked} requests ended in a deadlock: writes lock in different orders.`)
+})
+
 test('docs/security.md shows the matrix as it is', () => {
   const { is, should } = renderDocument(matrix)
   assert.ok(is === should, 'The tables in docs/security.md are out of date: run `make matrix`.')

@@ -6,7 +6,7 @@ const WIDTH = 8
 /** Answers are {status, body, text, code, message, affected}; `code` is our error code or PostgreSQL's. */
 export class Api {
   constructor(url, anonKey) {
-    Object.assign(this, { url, anonKey })
+    Object.assign(this, { url, anonKey, asked: 0, deadlocks: 0 })
   }
 
   /** @returns {Promise<string>} an access token of the stack's auth service */
@@ -26,8 +26,10 @@ export class Api {
     const path = `/rest/v1/${call ? 'rpc/' : ''}${object}${query && `?${query}`}`
     const headers = { 'accept-profile': schema, 'content-profile': schema, prefer: `tx=rollback,return=${returning}` }
     let answer = await this.send(token, method, path, { body, headers })
+    this.asked++
     // Cells that are walked at once change the same rows; that two of them stand in each other's way says nothing about either.
     for (let again = 0; answer.code === '40P01' && again < 5; again++) {
+      this.deadlocks++
       answer = await this.send(token, method, path, { body, headers })
     }
     // Without it, one cell would change what the next one finds.

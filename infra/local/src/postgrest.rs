@@ -98,6 +98,14 @@ pub fn let_clients_roll_back(launch: &mut Launch) {
     ));
 }
 
+/// Has requests wait longer for one of its connections. For tests, which share a machine with others.
+pub fn be_patient(launch: &mut Launch, limit: Duration) {
+    launch.env.push((
+        "PGRST_DB_POOL_ACQUISITION_TIMEOUT".to_owned(),
+        limit.as_secs().to_string(),
+    ));
+}
+
 /// Whether PostgREST has its schema cache and its database connection.
 pub async fn is_ready(admin_port: u16) -> bool {
     probe::get(&format!("http://127.0.0.1:{admin_port}/ready"), &[])

@@ -4,14 +4,18 @@
 //! each sandbox's own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::auth::{self, AuthConfig};
 use crate::files::{self, Lock};
@@ -28,8 +32,11 @@ use crate::stack::{Addresses, Stack, TEST};
 
 /// How long a part may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Attempts to start PostgREST: another process may take its port between our choice and its start.
-const ATTEMPTS: usize = 3;
+/// Attempts to start a part that listens: another process may take its port between our choice and its start.
+const ATTEMPTS: usize = 5;
+/// How long a statement may take in tests. Hosted projects end those of clients after 3 and 8 seconds; on a machine that
+/// is busy with other tests, that says nothing about ours.
+const STATEMENT_TIMEOUT: &str = "60s";
 
 /// What a sandbox consists of.
 #[derive(Debug, Clone, Copy)]
@@ -62,26 +69,36 @@ pub async fn test_cluster(root: &Path) -> Result<(Stack, Cluster)> {
             return Ok((stack, cluster));
         }
     }
-    let ports = match remembered {
+    let mut ports = match remembered {
         Some(ports) if ports::is_free(ports.database) => ports,
         _ => Ports::all_free(ports::free()?)?,
     };
-    stack.remember_ports(&ports)?;
-    let cluster = Cluster::of(&stack, programs, ports.database, Durability::None);
-    cluster.ensure_initialized().await?;
-    let mut server = cluster.launch().start_detached()?;
-    tokio::select! {
-        ready = cluster.wait_ready(PATIENCE) => ready?,
-        status = server.wait() => bail!(
-            "the test cluster's postgres ended at once ({}):\n{}",
-            status?,
-            files::tail(&stack.log("postgres"), 15)
-        ),
+    let mut last = anyhow!("the test cluster was not started");
+    for _ in 0..ATTEMPTS {
+        stack.remember_ports(&ports)?;
+        let cluster = Cluster::of(&stack, programs.clone(), ports.database, Durability::None);
+        cluster.ensure_initialized().await?;
+        let mut server = cluster.launch().start_detached()?;
+        tokio::select! {
+            ready = cluster.wait_ready(PATIENCE) => {
+                ready?;
+                // Roles belong to the cluster: made here, under the lock, so that no two processes alter them at once.
+                cluster.ensure_roles().await?;
+                cluster.allow_statements(STATEMENT_TIMEOUT).await?;
+                drop(lock);
+                return Ok((stack, cluster));
+            }
+            status = server.wait() => {
+                last = anyhow!(
+                    "the test cluster's postgres ended at once ({}):\n{}",
+                    status?,
+                    files::tail(&stack.log("postgres"), 15)
+                );
+                ports = Ports::all_free(ports::free()?)?;
+            }
+        }
     }
-    // Roles belong to the cluster: made here, under the lock, so that no two processes alter them at once.
-    cluster.ensure_roles().await?;
-    drop(lock);
-    Ok((stack, cluster))
+    Err(last)
 }
 
 /// Stops the cluster of the tests, if it runs.
@@ -119,6 +136,7 @@ pub async fn run(root: &Path, options: Options) -> Result<()> {
     };
     let database = own_database(&stack, &cluster, content).await?;
     let folder = stack.dir.join("sandboxes").join(&database);
+    keep_log(&folder)?;
     let outcome = live(&stack, &cluster, &database, &folder, options).await;
     let dropped = template::drop_clone(&cluster, &database).await;
     if outcome.is_ok() {
@@ -126,6 +144,28 @@ pub async fn run(root: &Path, options: Options) -> Result<()> {
         let _ = std::fs::remove_dir_all(&folder);
     }
     outcome.and(dropped)
+}
+
+/// Auth stand-in and gateway run in this process: what they have to say goes into a log beside those of the other parts,
+/// and what the gateway warns of also to whoever started the sandbox, because logs of a sandbox that ended well are deleted.
+fn keep_log(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let file = std::fs::File::create(folder.join("lyceum.log"))?;
+    let all = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .with_filter(
+            EnvFilter::try_from_env("LYCEUM_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
+        );
+    let warnings = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .with_filter(EnvFilter::new("off,lyceum_local::gateway=warn"));
+    tracing_subscriber::registry()
+        .with(all)
+        .with(warnings)
+        .try_init()
+        .context("another log is kept already")
 }
 
 async fn live(
@@ -213,12 +253,7 @@ impl Running {
             Vec::new()
         };
         if options.functions {
-            let emulator_log = log("functions");
-            let emulator =
-                functions::emulator_launch(stack, ports.functions, emulator_log.clone())?
-                    .start()?;
-            functions::wait_emulator(ports.functions, &emulator_log, PATIENCE).await?;
-            children.push(emulator);
+            children.push(start_emulator(stack, &mut ports, log("functions")).await?);
             for function in &known {
                 let launch = functions::launch(
                     stack,
@@ -237,11 +272,14 @@ impl Running {
                 eprintln!("lyceum sandbox: the auth stand-in ended: {error:#}");
             }
         });
-        let config = gateway_config(
-            &ports,
-            known.iter().map(|function| function.name.clone()),
-            &addresses,
-        );
+        let config = GatewayConfig {
+            upstream_timeout: PATIENCE * 2,
+            ..gateway_config(
+                &ports,
+                known.iter().map(|function| function.name.clone()),
+                &addresses,
+            )
+        };
         let gateway_server = tokio::spawn(async move {
             if let Err(error) = gateway::serve(gateway_listener, config).await {
                 eprintln!("lyceum sandbox: the gateway ended: {error:#}");
@@ -265,19 +303,54 @@ async fn start_postgrest(
     let mut last = anyhow!("PostgREST was not started");
     for _ in 0..ATTEMPTS {
         let mut launch = postgrest::launch(stack, addresses, ports, log.clone())?;
+        postgrest::be_patient(&mut launch, PATIENCE);
         if rollback {
             postgrest::let_clients_roll_back(&mut launch);
         }
         let mut child = launch.start()?;
         tokio::select! {
-            ready = postgrest::wait_ready(ports.rest_admin, &log, PATIENCE) => { ready?; return Ok(child); }
+            ready = postgrest::wait_ready(ports.rest_admin, &log, PATIENCE) => {
+                ready?;
+                if listens(&child, ports.rest) && listens(&child, ports.rest_admin) {
+                    return Ok(child);
+                }
+                last = anyhow!("another process took a port of PostgREST's:\n{}", files::tail(&log, 15));
+            }
             status = child.wait() => {
                 last = anyhow!("PostgREST ended at once ({}):\n{}", status?, files::tail(&log, 15));
-                (ports.rest, ports.rest_admin) = (ports::free()?, ports::free()?);
             }
         }
+        (ports.rest, ports.rest_admin) = (ports::free()?, ports::free()?);
     }
     Err(last)
+}
+
+async fn start_emulator(stack: &Stack, ports: &mut Ports, log: PathBuf) -> Result<Child> {
+    let mut last = anyhow!("the functions' emulator was not started");
+    for _ in 0..ATTEMPTS {
+        let launch = functions::emulator_launch(stack, ports.functions, log.clone())?;
+        let mut child = launch.start()?;
+        tokio::select! {
+            ready = functions::wait_emulator(ports.functions, &log, PATIENCE) => {
+                ready?;
+                if listens(&child, ports.functions) {
+                    return Ok(child);
+                }
+                last = anyhow!("another process took the emulator's port:\n{}", files::tail(&log, 15));
+            }
+            status = child.wait() => {
+                last = anyhow!("cargo lambda watch ended at once ({}):\n{}", status?, files::tail(&log, 15));
+            }
+        }
+        ports.functions = ports::free()?;
+    }
+    Err(last)
+}
+
+/// Whether it is this child that answers on the port, as far as the system tells: a part of another sandbox may have come
+/// first, and would answer as well.
+fn listens(child: &Child, port: u16) -> bool {
+    child.id().is_some() && ports::holder(port).is_none_or(|holder| Some(holder.pid) == child.id())
 }
 
 /// How the auth stand-in runs for a stack with these addresses.

@@ -540,14 +540,6 @@ select is(
 );
 
 -- Nobody can sign in as somebody without a login: such an administrator is none.
--- What would come of it, without doing it.
-create function tests.outcome_of(statement text) returns text language plpgsql as $$
-begin
-  raise exception using errcode = 'UNDO1', message = tests.error_of(statement);
-exception
-  when sqlstate 'UNDO1' then return sqlerrm;
-end
-$$;
 update lms.memberships set status = 'active' where id = tests.id('boss in works');
 create function tests.lockouts() returns table (how text, statement text) language sql as $$
   values

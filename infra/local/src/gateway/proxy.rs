@@ -130,7 +130,7 @@ impl Proxy {
                 Response::from_parts(head, body::stream(incoming))
             }
             Ok(Err(error)) => {
-                tracing::warn!(part = route.part, %error, "no answer");
+                tracing::warn!(part = route.part, error = causes(&error), "no answer");
                 unavailable(route).into_response()
             }
             Err(_) => Reply::new(
@@ -145,6 +145,14 @@ impl Proxy {
             .into_response(),
         }
     }
+}
+
+/// An error with all that caused it: the outermost says little more than that something went wrong.
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn too_long() -> Reply {

@@ -272,6 +272,24 @@ impl Cluster {
         Ok(())
     }
 
+    /// Lets the statements of clients take as long as `limit`. PostgREST looks up the settings of a request's role.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn allow_statements(&self, limit: &str) -> Result<()> {
+        let client = super::connect(&self.url("supabase_admin", MAIN_DATABASE)?).await?;
+        let limit = super::literal(limit);
+        for role in ["anon", "authenticated", "authenticator"] {
+            client
+                .batch_execute(&format!(
+                    "alter role {role} set statement_timeout = {limit}"
+                ))
+                .await
+                .map_err(|error| anyhow::anyhow!(super::explain(&error)))?;
+        }
+        Ok(())
+    }
+
     /// Runs SQL files with psql in one transaction, `last` as its last statement.
     ///
     /// # Errors

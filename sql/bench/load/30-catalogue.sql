@@ -40,16 +40,16 @@ select bench.id('staff', c.n), c.tenant_id, c.id, c.instructor_id, 'instructor'
 from bench.course c;
 
 -- Five lessons to a module.
-insert into lms.modules (id, tenant_id, course_id, title, order_index)
-select md5('module:' || c.n || ':' || m)::uuid, c.tenant_id, c.id, 'Module ' || m + 1, m
+insert into lms.modules (id, tenant_id, course_id, key, title, order_index)
+select md5('module:' || c.n || ':' || m)::uuid, c.tenant_id, c.id, 'module-' || m + 1, 'Module ' || m + 1, m
 from bench.course c, generate_series(0, (c.lessons - 1) / 5) m;
 
 insert into lms.lessons (
-  id, tenant_id, course_id, module_id, title, type, duration, order_index, requires_completion, is_published, is_preview, deleted_at
+  id, tenant_id, course_id, module_id, key, title, type, duration, order_index, requires_completion, is_published, is_preview, deleted_at
 )
 select
   md5('lesson:' || c.n || ':' || i)::uuid, c.tenant_id, c.id, md5('module:' || c.n || ':' || i / 5)::uuid,
-  'Lesson ' || i + 1, case when i % 3 = 1 then 'video' else 'text' end, 5 + i % 20, i % 5,
+  'lesson-' || i + 1, 'Lesson ' || i + 1, case when i % 3 = 1 then 'video' else 'text' end, 5 + i % 20, i % 5,
   c.is_special or i = 0 or bench.draw(c.n * 10000 + i, 21) >= 0.1,
   c.is_special or i = 0 or bench.draw(c.n * 10000 + i, 22) >= 0.03,
   i = 0,

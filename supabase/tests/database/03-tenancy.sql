@@ -105,7 +105,7 @@ from (values
   ('a module handed to another tenant',
     format('update lms.modules set tenant_id = %L where id = %L', tests.id('press'), tests.id('safety/m')), '23503 '),
   ('a module moved to a course of another tenant',
-    format('update lms.modules set course_id = %L where id = %L', tests.id('novel'), tests.id('safety/m')), '23503 '),
+    format('update lms.modules set course_id = %L, key = ''moved'' where id = %L', tests.id('novel'), tests.id('safety/m')), '23503 '),
   ('a lesson handed to another tenant',
     format('update lms.lessons set tenant_id = %L where id = %L', tests.id('press'), tests.id('safety/1')), '23503 '),
   ('a lesson moved to a course of another tenant',

@@ -766,6 +766,82 @@ ALTER TYPE lms.progress_receipt OWNER TO postgres;
 COMMENT ON TYPE lms.progress_receipt IS 'Where a lesson and its course stand after progress was recorded; percentages 0 to 100.';
 
 --
+-- Name: search_facet; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.search_facet AS (
+	id uuid,
+	key text,
+	name text,
+	count integer
+);
+
+ALTER TYPE lms.search_facet OWNER TO postgres;
+
+--
+-- Name: search_facets; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.search_facets AS (
+	total integer,
+	categories lms.search_facet[],
+	tags lms.search_facet[],
+	difficulties lms.search_facet[],
+	languages lms.search_facet[]
+);
+
+ALTER TYPE lms.search_facets OWNER TO postgres;
+
+--
+-- Name: TYPE search_facets; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.search_facets IS 'How many results there are and how many of them each filter would leave. key: what the filter takes, except p_category_id, which takes the id; categories count what is in or below them.';
+
+--
+-- Name: search_result; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.search_result AS (
+	kind text,
+	tenant_id uuid,
+	course_id uuid,
+	lesson_id uuid,
+	course_slug text,
+	course_title text,
+	title text,
+	rank double precision,
+	title_html text,
+	excerpt_html text
+);
+
+ALTER TYPE lms.search_result OWNER TO postgres;
+
+--
+-- Name: TYPE search_result; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.search_result IS 'kind: course, or lesson, with the lesson''s id. title_html and excerpt_html are safe as HTML: escaped, with <mark> around what was searched for. rank: above 1 for words as written, below for similar titles.';
+
+--
+-- Name: search_page; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.search_page AS (
+	results lms.search_result[],
+	next_cursor text,
+	is_partial boolean
+);
+
+ALTER TYPE lms.search_page OWNER TO postgres;
+
+--
+-- Name: TYPE search_page; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.search_page IS 'next_cursor: null on the last page. is_partial: more was found than is ranked, so there are results that no page shows.';
+
+--
 -- Name: tenant_overview; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1029,6 +1105,66 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
+
+--
+-- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.search_filter AS (
+	tenant_id uuid,
+	kind text,
+	category_id uuid,
+	tag text,
+	difficulty text,
+	language text
+);
+
+ALTER TYPE private.search_filter OWNER TO postgres;
+
+--
+-- Name: search_match; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.search_match AS (
+	id uuid,
+	course_id uuid,
+	lesson_id uuid,
+	is_readable boolean,
+	rank double precision,
+	place bigint
+);
+
+ALTER TYPE private.search_match OWNER TO postgres;
+
+--
+-- Name: search_rights; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.search_rights AS (
+	is_everybody boolean,
+	member_of uuid[],
+	reads uuid[],
+	courses uuid[],
+	staffs uuid[],
+	writes uuid[],
+	lessons uuid[],
+	access text[],
+	body_access text[]
+);
+
+ALTER TYPE private.search_rights OWNER TO postgres;
+
+--
+-- Name: search_words_of; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.search_words_of AS (
+	config text,
+	wanted tsquery,
+	ranked tsquery
+);
+
+ALTER TYPE private.search_words_of OWNER TO postgres;
 
 --
 -- Name: slug; Type: DOMAIN; Schema: private; Owner: postgres
@@ -6999,6 +7135,29 @@ ALTER FUNCTION lms.get_my_access() OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_my_access() IS 'What the caller may do where: per tenant the roles, the permissions with their scope, and the courses that they are staff of. For showing and hiding parts of a client; the database decides again on every call. Tenants in which the caller is suspended are not listed.';
 
 --
+-- Name: get_search_facets(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid DEFAULT NULL::uuid, p_kind text DEFAULT NULL::text, p_category_id uuid DEFAULT NULL::uuid, p_tag text DEFAULT NULL::text, p_difficulty text DEFAULT NULL::text, p_language text DEFAULT NULL::text) RETURNS lms.search_facets
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.count_facets_for_caller(
+    p_query, private.check_search(p_query, p_tenant_id, p_kind, p_category_id, p_tag, p_difficulty, p_language)
+  );
+end
+$$;
+
+ALTER FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) IS 'How many results lms.search has for the caller, all pages and beyond what is ranked, exactly: in all, and by category, tag, difficulty and language. Same parameters, same errors.';
+
+--
 -- Name: get_tenants(integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -8035,6 +8194,30 @@ ALTER FUNCTION lms.revoke_invitation(p_invitation_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) IS 'The link stops working. Needs members.write for the unit. 404 invitation_not_found; 409 invitation_used.';
 
 --
+-- Name: search(text, uuid, text, uuid, text, text, text, integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.search(p_query text, p_tenant_id uuid DEFAULT NULL::uuid, p_kind text DEFAULT NULL::text, p_category_id uuid DEFAULT NULL::uuid, p_tag text DEFAULT NULL::text, p_difficulty text DEFAULT NULL::text, p_language text DEFAULT NULL::text, p_limit integer DEFAULT 20, p_cursor text DEFAULT NULL::text) RETURNS lms.search_page
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.search_for_caller(
+    p_query, private.check_search(p_query, p_tenant_id, p_kind, p_category_id, p_tag, p_difficulty, p_language),
+    p_limit, p_cursor
+  );
+end
+$$;
+
+ALTER FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) IS 'Published courses and lessons that the caller may see, best first. p_query: words (all of them), "phrases", or, -not; titles count more than tags, those more than descriptions and objectives, those more than content, which is searched where the caller may read it. Filters: p_kind course or lesson; p_category_id with all below it; p_tag a slug; p_difficulty; p_language as courses name it. Next page: the same with p_cursor = next_cursor. 422 query_required, query_too_long, invalid_kind, invalid_difficulty, invalid_limit, invalid_cursor.';
+
+--
 -- Name: set_enrollment_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -8085,6 +8268,35 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 --
 
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
+
+--
+-- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 10) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if length(p_prefix) > 300 then
+    perform private.fail(
+      'query_too_long', 'A search has at most 300 characters.', 422, jsonb_build_object('field', 'p_prefix', 'maximum', 300)
+    );
+  end if;
+  if p_limit is null or p_limit not between 1 and 100 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 100.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return private.suggest_to_caller(p_prefix, p_tenant_id, p_limit);
+end
+$$;
+
+ALTER FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer) IS 'Titles that the caller may see and that begin like, hold or resemble what was typed: to complete it, or when nothing was found. 422 query_too_long, invalid_limit.';
 
 --
 -- Name: unpublish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -8224,6 +8436,29 @@ ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
 COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
 
 --
+-- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.rebuild_search() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select coalesce(sum(private.index_course(c.id)), 0) from (select k.id from lms.courses k order by k.id) c
+  );
+end
+$$;
+
+ALTER FUNCTION ops.rebuild_search() OWNER TO postgres;
+
+--
+-- Name: FUNCTION rebuild_search(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.rebuild_search() IS 'Derives what is searched from the data, for all courses in one transaction; returns how many documents were wrong. For after a restore or an import past triggers.';
+
+--
 -- Name: recount_progress(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -8318,6 +8553,36 @@ ALTER FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name te
 --
 
 COMMENT ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) IS 'Adds a job to the registry, or changes it, and schedules it where there is a scheduler. Elsewhere have `select ops.run_job(name)` called at the times that ops.jobs lists.';
+
+--
+-- Name: repair_search(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.repair_search(p_batch integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select coalesce(sum(private.index_course(c.id)), 0)
+    from (
+      select k.id
+      from lms.courses k
+      left join private.indexed_courses i on i.course_id = k.id
+      order by i.checked_at nulls first, k.id
+      limit p_batch
+    ) c
+  );
+end
+$$;
+
+ALTER FUNCTION ops.repair_search(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION repair_search(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.repair_search(p_batch integer) IS 'Derives what is searched from the data again, for the p_batch courses for which that is longest ago; returns how many documents were wrong.';
 
 --
 -- Name: job_runs; Type: TABLE; Schema: ops; Owner: postgres
@@ -9148,6 +9413,36 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
+-- Name: block_text(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.block_text(type text, title text, content jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select concat_ws(
+    E'\n', title,
+    case type
+      when 'rich_text' then private.plain_text(content ->> 'html')
+      when 'markdown' then content ->> 'markdown'
+      when 'image' then concat_ws(E'\n', content ->> 'alt_text', content ->> 'caption')
+      when 'file' then content ->> 'filename'
+      else concat_ws(
+        E'\n', content ->> 'title', content ->> 'description', content ->> 'instructions', content ->> 'transcript'
+      )
+    end
+  )
+$$;
+
+ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION block_text(type text, title text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
+
+--
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9382,6 +9677,38 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
+-- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) RETURNS private.search_filter
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_query !~ '\S', true) then
+    perform private.fail('query_required', 'Say what to search for.', 422, jsonb_build_object('field', 'p_query'));
+  end if;
+  if length(p_query) > 300 then
+    perform private.fail(
+      'query_too_long', 'A search has at most 300 characters.', 422, jsonb_build_object('field', 'p_query', 'maximum', 300)
+    );
+  end if;
+  if p_kind not in ('course', 'lesson') then
+    perform private.fail('invalid_kind', 'The kind is course or lesson.', 422, jsonb_build_object('field', 'p_kind'));
+  end if;
+  if p_difficulty not in ('beginner', 'intermediate', 'advanced', 'expert') then
+    perform private.fail(
+      'invalid_difficulty', 'The difficulty is beginner, intermediate, advanced or expert.', 422,
+      jsonb_build_object('field', 'p_difficulty')
+    );
+  end if;
+  return (p_tenant_id, p_kind, p_category_id, p_tag, p_difficulty, p_language)::private.search_filter;
+end
+$$;
+
+ALTER FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) OWNER TO postgres;
+
+--
 -- Name: check_unit_move(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9609,6 +9936,45 @@ ALTER FUNCTION private.cohorts_where(wanted text) OWNER TO postgres;
 COMMENT ON FUNCTION private.cohorts_where(wanted text) IS 'Cohorts in the caller''s scope of a permission.';
 
 --
+-- Name: combine_search(private.search_words_of[], text[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select string_agg(
+    case q.count when cardinality(p_configs) then q.wanted else format('( %s ) & ( %s )', q.wanted, q.configs) end, ' | '
+  )::tsquery
+  from (
+    select w.wanted::text as wanted, string_agg(quote_literal(' ' || w.config), ' | ') as configs, count(*) as count
+    from unnest(p_words) w
+    group by 1
+  ) q
+$$;
+
+ALTER FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) OWNER TO postgres;
+
+--
+-- Name: content_key(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.content_key(p_version_id uuid, p_lesson_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select md5(coalesce(string_agg(b.revision_id::text, ',' order by b.order_index), ''))
+    from lms.version_blocks b
+    where b.version_id = p_version_id and b.lesson_id = p_lesson_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.content_key(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
+
+--
 -- Name: copied_id(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -9802,6 +10168,65 @@ ALTER FUNCTION private.count_course_items(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.count_course_items(p_course_id uuid) IS 'How many items somebody who enrols now has to finish: the required lessons of the latest version (INV-P2), before the first one those of the draft.';
+
+--
+-- Name: count_facets_for_caller(text, private.search_filter); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_facets_for_caller(p_query text, p_filter private.search_filter) RETURNS lms.search_facets
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_facets lms.search_facets;
+begin
+  with courses as materialized (
+    select m.course_id, count(*) as found
+    from private.find_documents(p_query, p_filter, private.search_rights_of_caller(p_filter.tenant_id), null) m
+    group by m.course_id
+  ), described as materialized (
+    select f.course_id, f.found, c.tenant_id, c.difficulty, c.language
+    from courses f
+    join lms.courses c on c.id = f.course_id
+  ), categories as (
+    select b.id, sum(b.found) as found
+    from (
+      select distinct k.ancestor_id as id, f.course_id, f.found
+      from described f
+      join lms.course_categories p on p.tenant_id = f.tenant_id and p.course_id = f.course_id
+      join private.category_closure k on k.descendant_id = p.category_id
+    ) b
+    group by b.id
+  ), tags as (
+    select t.tag_id as id, sum(f.found) as found
+    from described f
+    join lms.course_tags t on t.tenant_id = f.tenant_id and t.course_id = f.course_id
+    group by t.tag_id
+  ), difficulties as (
+    select f.difficulty as key, sum(f.found) as found from described f group by f.difficulty
+  ), languages as (
+    select f.language::text as key, sum(f.found) as found from described f group by f.language::text
+  )
+  select
+    (select coalesce(sum(f.found), 0) from courses f),
+    (
+      select coalesce(array_agg((k.id, c.slug, c.name, k.found)::lms.search_facet order by k.found desc, c.name, k.id), '{}')
+      from categories k
+      join lms.categories c on c.id = k.id
+    ),
+    (
+      select coalesce(array_agg((k.id, g.slug, g.name, k.found)::lms.search_facet order by k.found desc, g.name, k.id), '{}')
+      from tags k
+      join lms.tags g on g.id = k.id
+    ),
+    (select coalesce(array_agg((null, k.key, k.key, k.found)::lms.search_facet order by k.found desc, k.key), '{}') from difficulties k),
+    (select coalesce(array_agg((null, k.key, k.key, k.found)::lms.search_facet order by k.found desc, k.key), '{}') from languages k)
+  into v_facets;
+  return v_facets;
+end
+$$;
+
+ALTER FUNCTION private.count_facets_for_caller(p_query text, p_filter private.search_filter) OWNER TO postgres;
 
 --
 -- Name: count_for_version(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -10809,6 +11234,124 @@ $$;
 ALTER FUNCTION private.find_course_faults(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: find_documents(text, private.search_filter, private.search_rights, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_documents(p_query text, p_filter private.search_filter, p_rights private.search_rights, p_cap integer) RETURNS SETOF private.search_match
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  v_used constant text[] := private.used_configs();
+  v_words constant private.search_words_of[] := array(select w from private.parse_search(p_query, v_used) w);
+  v_configs constant text[] := array(select w.config from unnest(v_words) w);
+  v_ranked constant tsquery[] := array(select w.ranked from unnest(v_words) w);
+  v_wanted constant tsquery := private.combine_search(v_words, v_used);
+  -- A negation is about all that the caller may read, not about the public part of it.
+  v_negates constant boolean := coalesce(v_wanted::text like '%!%', false);
+  v_loose constant text := btrim(p_query);
+  v_found integer := 0;
+begin
+  if v_wanted is not null then
+    return query
+    with matching as (
+      select
+        d.id, d.kind, d.tenant_id, d.course_id, d.difficulty, d.language, d.published_at, r.is_readable,
+        d.title_words @@ v_wanted as is_in_title
+      from private.search_documents d
+      cross join lateral (
+        select d.lesson_id is not null and (
+          p_rights.is_everybody or d.is_preview or d.lesson_id = any (p_rights.lessons)
+          or d.course_id = any (p_rights.staffs) or d.tenant_id = any (p_rights.writes)
+        ) as is_readable
+      ) r
+      where d.access && p_rights.access and d.public_words @@ v_wanted
+        and (not v_negates or not r.is_readable or d.all_words @@ v_wanted)
+      union all
+      select d.id, d.kind, d.tenant_id, d.course_id, d.difficulty, d.language, d.published_at, true, false
+      from private.search_documents d
+      where d.access && p_rights.body_access and d.all_words @@ v_wanted and not d.public_words @@ v_wanted
+        and (
+          p_rights.is_everybody or d.is_preview or d.lesson_id = any (p_rights.lessons)
+          or d.course_id = any (p_rights.staffs) or d.tenant_id = any (p_rights.writes)
+        )
+    ), best as materialized (
+      select m.id, m.is_readable, row_number() over (order by m.is_in_title desc, m.published_at desc, m.id) as place
+      from matching m
+      where (p_filter.tenant_id is null or m.tenant_id = p_filter.tenant_id)
+        and (p_filter.kind is null or m.kind = p_filter.kind)
+        and (p_filter.difficulty is null or m.difficulty = p_filter.difficulty)
+        and (p_filter.language is null or m.language = p_filter.language)
+        and (p_filter.category_id is null or exists (
+          select
+          from lms.course_categories p
+          join private.category_closure k on k.descendant_id = p.category_id and k.ancestor_id = p_filter.category_id
+          where p.tenant_id = m.tenant_id and p.course_id = m.course_id
+        ))
+        and (p_filter.tag is null or exists (
+          select
+          from lms.course_tags t
+          join lms.tags g on g.id = t.tag_id and g.slug = p_filter.tag
+          where t.tenant_id = m.tenant_id and t.course_id = m.course_id
+        ))
+      order by place
+      limit p_cap + 1
+    )
+    select
+      d.id, d.course_id, d.lesson_id, b.is_readable,
+      1 + ts_rank(
+        '{0.1, 0.2, 0.4, 1}', case when b.is_readable then d.all_words else d.public_words end,
+        v_ranked[array_position(v_configs, d.config)]
+      )::double precision,
+      b.place
+    from best b
+    join private.search_documents d on d.id = b.id
+    where b.id in (select private.visible_documents(array(select k.id from best k), p_rights));
+    get diagnostics v_found = row_count;
+  end if;
+
+  if v_found = 0 and v_loose !~* '"|(^|\s)-|\yor\y' then
+    perform private.loosen_similarity();
+    return query
+    with best as materialized (
+      select d.id, row_number() over (
+        order by extensions.word_similarity(v_loose, d.title) desc, d.published_at desc, d.id
+      ) as place
+      from private.search_documents d
+      where d.access && p_rights.access and d.title operator(extensions.%>) v_loose
+        and (p_filter.tenant_id is null or d.tenant_id = p_filter.tenant_id)
+        and (p_filter.kind is null or d.kind = p_filter.kind)
+        and (p_filter.difficulty is null or d.difficulty = p_filter.difficulty)
+        and (p_filter.language is null or d.language = p_filter.language)
+        and (p_filter.category_id is null or exists (
+          select
+          from lms.course_categories p
+          join private.category_closure k on k.descendant_id = p.category_id and k.ancestor_id = p_filter.category_id
+          where p.tenant_id = d.tenant_id and p.course_id = d.course_id
+        ))
+        and (p_filter.tag is null or exists (
+          select
+          from lms.course_tags t
+          join lms.tags g on g.id = t.tag_id and g.slug = p_filter.tag
+          where t.tenant_id = d.tenant_id and t.course_id = d.course_id
+        ))
+      order by place
+      limit p_cap + 1
+    )
+    select
+      d.id, d.course_id, d.lesson_id, false, 0.99 * extensions.word_similarity(v_loose, d.title)::double precision,
+      b.place
+    from best b
+    join private.search_documents d on d.id = b.id
+    where b.id in (select private.visible_documents(array(select k.id from best k), p_rights));
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.find_documents(p_query text, p_filter private.search_filter, p_rights private.search_rights, p_cap integer) OWNER TO postgres;
+
+--
 -- Name: find_import_fault(private.matched_person); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11124,6 +11667,7 @@ begin
   set published_at = now()
   where m.published_at is null and m.course_id = p_course_id
     and exists (select from lms.version_lessons v where v.version_id = v_version.id and v.module_id = m.id);
+  perform private.index_course(p_course_id);
   return v_version;
 end
 $$;
@@ -11170,6 +11714,26 @@ end
 $$;
 
 ALTER FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: highlight(regconfig, text, tsquery, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select replace(replace(
+    replace(replace(replace(replace(replace(
+      ts_headline(
+        p_config, translate(left(p_text, 20000), chr(2) || chr(3), ''), p_query,
+        format('StartSel=%s, StopSel=%s, %s', chr(2), chr(3), p_options)
+      ),
+      '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
+    chr(2), '<mark>'), chr(3), '</mark>')
+$$;
+
+ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
 
 --
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11219,6 +11783,209 @@ end
 $$;
 
 ALTER FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) OWNER TO postgres;
+
+--
+-- Name: index_changed_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.index_changed_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.index_course(
+    new.id,
+    p_with_lessons => tg_op = 'INSERT' or (
+      (old.status, old.visibility, old.deleted_at, old.language, old.difficulty, old.published_at)
+      is distinct from (new.status, new.visibility, new.deleted_at, new.language, new.difficulty, new.published_at)
+    )
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.index_changed_course() OWNER TO postgres;
+
+--
+-- Name: index_changed_lesson(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.index_changed_lesson() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.index_course(new.course_id, new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.index_changed_lesson() OWNER TO postgres;
+
+--
+-- Name: index_course(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.index_course(p_course_id uuid, p_lesson_id uuid DEFAULT NULL::uuid, p_with_lessons boolean DEFAULT true) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_version lms.course_versions;
+  v_config regconfig;
+  v_access text[];
+  v_kept uuid[];
+  v_removed integer;
+  v_written integer;
+  v_changed integer := 0;
+begin
+  insert into private.indexed_courses as i (course_id, checked_at)
+  values (p_course_id, clock_timestamp())
+  on conflict (course_id) do update set checked_at = excluded.checked_at;
+
+  select * into v_course from lms.courses c where c.id = p_course_id;
+  if v_course.status <> 'published' or v_course.deleted_at is not null then
+    delete from private.search_documents d where d.tenant_id = v_course.tenant_id and d.course_id = p_course_id;
+    get diagnostics v_removed = row_count;
+    return v_removed;
+  end if;
+
+  v_version := private.latest_version(p_course_id);
+  v_config := private.search_config(v_course.language);
+  v_access := array['t:' || v_course.tenant_id, 'c:' || p_course_id] || case v_course.visibility
+    when 'public' then array['p', 'p:' || v_course.tenant_id]
+    when 'restricted' then array['r:' || v_course.tenant_id]
+    else '{}'
+  end;
+
+  insert into private.search_documents as d (
+    id, kind, tenant_id, course_id, version_id, config, language, difficulty, published_at, is_preview, title, access,
+    title_words, public_words
+  )
+  select
+    p_course_id, 'course', v_course.tenant_id, p_course_id, v_version.id, v_config::text, v_course.language,
+    v_course.difficulty, v_course.published_at, false, v_course.title, v_access,
+    private.search_words(v_config, v_course.title, '', '', ''),
+    private.search_words(v_config, v_course.title, tags.names, v_course.description, '')
+  from (
+    select coalesce(string_agg(g.name, E'\n' order by g.name, g.id), '') as names
+    from lms.course_tags m
+    join lms.tags g on g.id = m.tag_id
+    where m.tenant_id = v_course.tenant_id and m.course_id = p_course_id
+  ) tags
+  where p_lesson_id is null
+  on conflict (id) do update
+  set version_id = excluded.version_id, config = excluded.config, language = excluded.language,
+      difficulty = excluded.difficulty, published_at = excluded.published_at, title = excluded.title,
+      access = excluded.access, title_words = excluded.title_words, public_words = excluded.public_words
+  where (
+    d.version_id, d.config, d.language, d.difficulty, d.published_at, d.title, d.access, d.title_words, d.public_words
+  ) is distinct from (
+    excluded.version_id, excluded.config, excluded.language, excluded.difficulty, excluded.published_at, excluded.title,
+    excluded.access, excluded.title_words, excluded.public_words
+  );
+  get diagnostics v_written = row_count;
+  v_changed := v_changed + v_written;
+  if not p_with_lessons then
+    return v_changed;
+  end if;
+
+  v_kept := array(
+    select l.lesson_id
+    from lms.version_lessons l
+    join lms.lessons listed on listed.id = l.lesson_id and listed.is_published and listed.deleted_at is null
+    where l.version_id = v_version.id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+  );
+  delete from private.search_documents d
+  where d.tenant_id = v_course.tenant_id and d.course_id = p_course_id
+    and d.lesson_id is not null and d.lesson_id <> all (v_kept)
+    and (p_lesson_id is null or d.lesson_id = p_lesson_id);
+  get diagnostics v_removed = row_count;
+
+  insert into private.search_documents as d (
+    id, kind, tenant_id, course_id, lesson_id, version_id, config, language, difficulty, published_at, is_preview,
+    content_key, title, access, title_words, public_words, all_words
+  )
+  select
+    l.lesson_id, 'lesson', l.tenant_id, l.course_id, l.lesson_id, l.version_id, v_config::text, v_course.language,
+    v_course.difficulty, v_course.published_at, l.is_preview, private.content_key(l.version_id, l.lesson_id), l.title,
+    v_access || case when l.is_preview then array(select 'o' || a from unnest(v_access) a) else '{}' end,
+    private.search_words(v_config, l.title, '', '', ''),
+    private.search_words(v_config, l.title, '', texts.shown, ''),
+    private.search_words(v_config, l.title, '', texts.shown, texts.body)
+  from lms.version_lessons l
+  cross join lateral (
+    select
+      concat_ws(E'\n', l.description, array_to_string(l.objectives, E'\n')) as shown,
+      private.published_text(l.version_id, l.lesson_id) as body
+  ) texts
+  where l.version_id = v_version.id and l.lesson_id = any (v_kept)
+  on conflict (id) do update
+  set version_id = excluded.version_id, config = excluded.config, language = excluded.language,
+      difficulty = excluded.difficulty, published_at = excluded.published_at, is_preview = excluded.is_preview,
+      content_key = excluded.content_key, title = excluded.title, access = excluded.access,
+      title_words = excluded.title_words, public_words = excluded.public_words, all_words = excluded.all_words
+  where (
+    d.version_id, d.config, d.language, d.difficulty, d.published_at, d.is_preview, d.content_key, d.title, d.access,
+    d.title_words, d.public_words, d.all_words
+  ) is distinct from (
+    excluded.version_id, excluded.config, excluded.language, excluded.difficulty, excluded.published_at,
+    excluded.is_preview, excluded.content_key, excluded.title, excluded.access, excluded.title_words,
+    excluded.public_words, excluded.all_words
+  );
+  get diagnostics v_written = row_count;
+  return v_changed + v_removed + v_written;
+end
+$$;
+
+ALTER FUNCTION private.index_course(p_course_id uuid, p_lesson_id uuid, p_with_lessons boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION index_course(p_course_id uuid, p_lesson_id uuid, p_with_lessons boolean); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.index_course(p_course_id uuid, p_lesson_id uuid, p_with_lessons boolean) IS 'Derives the documents of a course from the data; returns how many differed. With p_lesson_id only that lesson''s, without p_with_lessons only the course''s own. Costs as much as the course has content.';
+
+--
+-- Name: index_renamed_tag(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.index_renamed_tag() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.index_course(m.course_id, p_with_lessons => false)
+  from (select t.course_id from lms.course_tags t where t.tag_id = new.id order by t.course_id) m;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.index_renamed_tag() OWNER TO postgres;
+
+--
+-- Name: index_tagged_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.index_tagged_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'DELETE' then
+    perform from lms.tags g where g.id = new.tag_id for share;
+    perform private.index_course(new.course_id, p_with_lessons => false);
+  end if;
+  -- Gone with the course, the mark is nobody's business any more.
+  if tg_op <> 'INSERT' and exists (select from lms.courses c where c.id = old.course_id) then
+    perform private.index_course(old.course_id, p_with_lessons => false);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
 
 --
 -- Name: is_api_call(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12087,6 +12854,21 @@ $$;
 ALTER FUNCTION private.login_of(p_email text) OWNER TO postgres;
 
 --
+-- Name: loosen_similarity(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.loosen_similarity() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform set_config('pg_trgm.word_similarity_threshold', '0.3', true);
+end
+$$;
+
+ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
+
+--
 -- Name: match_people(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12469,6 +13251,25 @@ ALTER FUNCTION private.my_open_lessons() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_open_lessons() IS 'Lessons whose content the caller may read because they take them.';
 
 --
+-- Name: my_searchable_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_searchable_lessons() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select o.lesson_id
+  from private.my_open_lessons() o
+  join private.search_documents d on d.id = o.lesson_id
+  where d.version_id = o.version_id or d.content_key = private.content_key(o.version_id, o.lesson_id);
+end
+$$;
+
+ALTER FUNCTION private.my_searchable_lessons() OWNER TO postgres;
+
+--
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12596,6 +13397,27 @@ end
 $$;
 
 ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
+
+--
+-- Name: parse_search(text, text[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_search(p_query text, p_configs text[]) RETURNS SETOF private.search_words_of
+    LANGUAGE sql IMMUTABLE ROWS 2
+    SET search_path TO ''
+    SET client_min_messages TO 'warning'
+    AS $$
+  select
+    q.config, q.wanted,
+    regexp_replace(querytree(q.wanted), ' (&|<(-|[0-9]+)>) ', ' | ', 'g')::tsquery
+  from (
+    select c.config, websearch_to_tsquery(c.config::regconfig, p_query) as wanted from unnest(p_configs) as c (config)
+  ) q
+  -- Nothing but stop words, or but what is not to be found: finds nothing, instead of everything.
+  where querytree(q.wanted) not in ('', 'T')
+$$;
+
+ALTER FUNCTION private.parse_search(p_query text, p_configs text[]) OWNER TO postgres;
 
 --
 -- Name: parse_watched(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12980,6 +13802,21 @@ $$;
 ALTER FUNCTION private.place_review() OWNER TO postgres;
 
 --
+-- Name: plain_text(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.plain_text(html text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select replace(replace(replace(replace(replace(replace(
+    regexp_replace(html, '<[^>]*>', ' ', 'g'),
+    '&nbsp;', ' '), '&lt;', '<'), '&gt;', '>'), '&quot;', '"'), '&#39;', ''''), '&amp;', '&')
+$$;
+
+ALTER FUNCTION private.plain_text(html text) OWNER TO postgres;
+
+--
 -- Name: preview_invitation(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13097,6 +13934,26 @@ end
 $$;
 
 ALTER FUNCTION private.protect_higher_roles() OWNER TO postgres;
+
+--
+-- Name: published_text(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select coalesce(string_agg(private.block_text(r.type, r.title, r.content), E'\n' order by b.order_index), '')
+    from lms.version_blocks b
+    join lms.block_revisions r on r.id = b.revision_id
+    where b.version_id = p_version_id and b.lesson_id = p_lesson_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13834,6 +14691,212 @@ $$;
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
 
 --
+-- Name: search_config(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.search_config(p_language text) RETURNS regconfig
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select case split_part(p_language, '-', 1)
+    when 'ar' then 'pg_catalog.arabic'::regconfig
+    when 'ca' then 'pg_catalog.catalan'::regconfig
+    when 'da' then 'pg_catalog.danish'::regconfig
+    when 'de' then 'pg_catalog.german'::regconfig
+    when 'el' then 'pg_catalog.greek'::regconfig
+    when 'en' then 'pg_catalog.english'::regconfig
+    when 'es' then 'pg_catalog.spanish'::regconfig
+    when 'eu' then 'pg_catalog.basque'::regconfig
+    when 'fi' then 'pg_catalog.finnish'::regconfig
+    when 'fr' then 'pg_catalog.french'::regconfig
+    when 'ga' then 'pg_catalog.irish'::regconfig
+    when 'hi' then 'pg_catalog.hindi'::regconfig
+    when 'hu' then 'pg_catalog.hungarian'::regconfig
+    when 'hy' then 'pg_catalog.armenian'::regconfig
+    when 'id' then 'pg_catalog.indonesian'::regconfig
+    when 'it' then 'pg_catalog.italian'::regconfig
+    when 'lt' then 'pg_catalog.lithuanian'::regconfig
+    when 'nb' then 'pg_catalog.norwegian'::regconfig
+    when 'ne' then 'pg_catalog.nepali'::regconfig
+    when 'nl' then 'pg_catalog.dutch'::regconfig
+    when 'nn' then 'pg_catalog.norwegian'::regconfig
+    when 'no' then 'pg_catalog.norwegian'::regconfig
+    when 'pt' then 'pg_catalog.portuguese'::regconfig
+    when 'ro' then 'pg_catalog.romanian'::regconfig
+    when 'ru' then 'pg_catalog.russian'::regconfig
+    when 'sr' then 'pg_catalog.serbian'::regconfig
+    when 'sv' then 'pg_catalog.swedish'::regconfig
+    when 'ta' then 'pg_catalog.tamil'::regconfig
+    when 'tr' then 'pg_catalog.turkish'::regconfig
+    when 'yi' then 'pg_catalog.yiddish'::regconfig
+    else 'pg_catalog.simple'::regconfig
+  end
+$$;
+
+ALTER FUNCTION private.search_config(p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION search_config(p_language text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.search_config(p_language text) IS 'How words of a language are reduced to their stems; unknown languages: as written.';
+
+--
+-- Name: search_for_caller(text, private.search_filter, integer, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text) RETURNS lms.search_page
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+  -- So many are ranked; reading more texts would take long where a word is in all of them.
+  v_cap constant integer := 5000;
+  v_page lms.search_page;
+  v_rights private.search_rights;
+  v_matches private.search_match[];
+  v_rank double precision;
+  v_id uuid;
+begin
+  if p_limit is null or p_limit not between 1 and 100 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 100.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  if p_cursor is not null then
+    begin
+      v_rank := split_part(convert_from(decode(p_cursor, 'hex'), 'UTF8'), ' ', 1)::double precision;
+      v_id := split_part(convert_from(decode(p_cursor, 'hex'), 'UTF8'), ' ', 2)::uuid;
+    exception
+      when data_exception then
+        perform private.fail('invalid_cursor', 'Pass next_cursor of the page before.', 422, jsonb_build_object('field', 'p_cursor'));
+    end;
+  end if;
+
+  v_rights := private.search_rights_of_caller(p_filter.tenant_id);
+  with found as materialized (
+    select m.* from private.find_documents(p_query, p_filter, v_rights, v_cap) m
+  ), page as (
+    select f.*
+    from found f
+    where f.place <= v_cap and (p_cursor is null or f.rank < v_rank or (f.rank = v_rank and f.id > v_id))
+    order by f.rank desc, f.id
+    limit p_limit + 1
+  )
+  select
+    array(select (p.id, p.course_id, p.lesson_id, p.is_readable, p.rank, p.place)::private.search_match
+      from page p order by p.rank desc, p.id),
+    (select coalesce(max(f.place) > v_cap, false) from found f)
+  into v_matches, v_page.is_partial;
+
+  if cardinality(v_matches) > p_limit then
+    v_matches := v_matches[1:p_limit];
+    v_page.next_cursor := encode(convert_to(v_matches[p_limit].rank || ' ' || v_matches[p_limit].id, 'UTF8'), 'hex');
+  end if;
+
+  select coalesce(array_agg((
+    d.kind, d.tenant_id, d.course_id, d.lesson_id, c.slug, c.title, d.title, m.rank,
+    private.highlight(d.config::regconfig, d.title, q.ranked, 'HighlightAll=true'),
+    case
+      when m.is_readable and shown.html not like '%<mark>%' and inside.html like '%<mark>%' then inside.html
+      else shown.html
+    end
+  )::lms.search_result order by m.rank desc, m.id), '{}')
+  into v_page.results
+  from unnest(v_matches) m
+  join private.search_documents d on d.id = m.id
+  join lms.courses c on c.id = d.course_id
+  left join lms.version_lessons l on l.version_id = d.version_id and l.lesson_id = d.lesson_id
+  left join private.parse_search(p_query, private.used_configs()) parsed on parsed.config = d.config
+  cross join lateral (select coalesce(parsed.ranked, ''::tsquery) as ranked) q
+  cross join lateral (
+    select private.highlight(
+      d.config::regconfig,
+      case d.kind when 'course' then c.description else concat_ws(E'\n', l.description, array_to_string(l.objectives, E'\n')) end,
+      q.ranked, 'MaxFragments=2, MaxWords=25, MinWords=10'
+    ) as html
+  ) shown
+  left join lateral (
+    select private.highlight(
+      d.config::regconfig, private.published_text(d.version_id, d.lesson_id), q.ranked,
+      'MaxFragments=2, MaxWords=25, MinWords=10'
+    ) as html
+    where m.is_readable and shown.html not like '%<mark>%'
+  ) inside on true;
+  return v_page;
+end
+$$;
+
+ALTER FUNCTION private.search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text) OWNER TO postgres;
+
+--
+-- Name: search_rights_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.search_rights_of_caller(p_tenant_id uuid) RETURNS private.search_rights
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rights private.search_rights;
+begin
+  v_rights.is_everybody := not private.is_api_call();
+  v_rights.member_of := array(select private.my_tenants());
+  v_rights.reads := array(select private.tenants_partly_where('catalog.read'));
+  v_rights.courses := array(select private.my_courses());
+  v_rights.staffs := array(select private.staffed_courses());
+  v_rights.writes := array(select private.tenants_where('catalog.write'));
+  v_rights.lessons := array(select private.my_searchable_lessons());
+
+  v_rights.access := array[case when p_tenant_id is null then 'p' else 'p:' || p_tenant_id end]
+    || array(select 'r:' || t from unnest(v_rights.member_of) t where p_tenant_id is null or t = p_tenant_id)
+    || array(select 't:' || t from unnest(v_rights.reads) t where p_tenant_id is null or t = p_tenant_id)
+    || array(select 'c:' || c from unnest(v_rights.courses) c);
+  if v_rights.is_everybody then
+    v_rights.access := array(select 't:' || t.id from lms.tenants t where p_tenant_id is null or t.id = p_tenant_id);
+  end if;
+  v_rights.body_access := array(select 'o' || a from unnest(v_rights.access) a)
+    || array(select 't:' || t from unnest(v_rights.writes) t where p_tenant_id is null or t = p_tenant_id)
+    || array(select 'c:' || c from unnest(v_rights.courses) c);
+  if v_rights.is_everybody then
+    v_rights.body_access := v_rights.access;
+  end if;
+  return v_rights;
+end
+$$;
+
+ALTER FUNCTION private.search_rights_of_caller(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: search_words(regconfig, text, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) RETURNS tsvector
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+  v_length integer := 200000;
+begin
+  while v_length > 0 loop
+    begin
+      return setweight(to_tsvector(p_config, left(p_title, v_length)), 'A')
+        || setweight(to_tsvector(p_config, left(p_tags, v_length)), 'B')
+        || setweight(to_tsvector(p_config, left(p_description, v_length)), 'C')
+        || setweight(to_tsvector(p_config, left(p_body, v_length)), 'D')
+        || array_to_tsvector(array[' ' || p_config]);
+    exception
+      when program_limit_exceeded then
+        v_length := v_length / 2;
+    end;
+  end loop;
+  return ''::tsvector;
+end
+$$;
+
+ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
+
+--
 -- Name: set_course_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14140,6 +15203,43 @@ $$;
 ALTER FUNCTION private.store_idempotent_answer(p_operation text, p_key text, p_response jsonb) OWNER TO postgres;
 
 --
+-- Name: suggest_to_caller(text, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  v_rights constant private.search_rights := private.search_rights_of_caller(p_tenant_id);
+  v_prefix constant text := lower(btrim(p_prefix));
+begin
+  perform private.loosen_similarity();
+  return (
+    with near as materialized (
+      select
+        d.id, d.title, starts_with(lower(d.title), v_prefix) as begins,
+        extensions.word_similarity(v_prefix, d.title) as similarity
+      from private.search_documents d
+      where d.access && v_rights.access and d.title operator(extensions.%>) v_prefix
+        and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+    ), titles as (
+      select min(n.title) as title, bool_or(n.begins) as begins, max(n.similarity) as similarity
+      from near n
+      where n.id in (select private.visible_documents(array(select o.id from near o), v_rights))
+      group by lower(n.title)
+      order by 2 desc, 3 desc, 1
+      limit p_limit
+    )
+    select coalesce(array_agg(t.title order by t.begins desc, t.similarity desc, t.title), '{}') from titles t
+  );
+end
+$$;
+
+ALTER FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) OWNER TO postgres;
+
+--
 -- Name: switch_tenant(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14374,6 +15474,30 @@ $$;
 ALTER FUNCTION private.update_imported_member(p_match private.matched_person) OWNER TO postgres;
 
 --
+-- Name: used_configs(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.used_configs() RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(
+    with recursive used as (
+      (select d.config from private.search_documents d order by d.config limit 1)
+      union all
+      select (select d.config from private.search_documents d where d.config > u.config order by d.config limit 1)
+      from used u
+      where u.config is not null
+    )
+    select u.config from used u where u.config is not null
+  );
+end
+$$;
+
+ALTER FUNCTION private.used_configs() OWNER TO postgres;
+
+--
 -- Name: version_blocks_of(uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14436,6 +15560,35 @@ end
 $$;
 
 ALTER FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) OWNER TO postgres;
+
+--
+-- Name: visible_documents(uuid[], private.search_rights); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select d.id
+  from private.search_documents d
+  join lms.courses c on c.id = d.course_id
+  left join lms.lessons l on l.id = d.lesson_id
+  where d.id = any (p_ids)
+    and c.deleted_at is null and c.status = 'published'
+    and (
+      p_rights.is_everybody
+      or c.visibility = 'public'
+      or (c.visibility = 'restricted' and c.tenant_id = any (p_rights.member_of))
+      or c.tenant_id = any (p_rights.reads)
+      or c.id = any (p_rights.courses)
+    )
+    and (d.lesson_id is null or (l.deleted_at is null and l.is_published and l.published_at is not null));
+end
+$$;
+
+ALTER FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) OWNER TO postgres;
 
 --
 -- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15417,6 +16570,23 @@ ALTER TABLE private.idempotency_keys OWNER TO postgres;
 COMMENT ON TABLE private.idempotency_keys IS 'Answers already given, by the key that the client chose; forgotten after a week.';
 
 --
+-- Name: indexed_courses; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.indexed_courses (
+    course_id uuid NOT NULL,
+    checked_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.indexed_courses OWNER TO postgres;
+
+--
+-- Name: TABLE indexed_courses; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.indexed_courses IS 'When the documents of a course were last derived from the data.';
+
+--
 -- Name: invitation_tokens; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -15479,6 +16649,69 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
+
+--
+-- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.search_documents (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid,
+    version_id uuid,
+    config text NOT NULL,
+    language text NOT NULL,
+    difficulty text NOT NULL,
+    published_at timestamp with time zone NOT NULL,
+    is_preview boolean NOT NULL,
+    content_key text,
+    title text NOT NULL,
+    access text[] NOT NULL,
+    title_words tsvector NOT NULL,
+    public_words tsvector NOT NULL,
+    all_words tsvector,
+    CONSTRAINT document_is_named_after_its_row CHECK ((id = COALESCE(lesson_id, course_id))),
+    CONSTRAINT document_kind_is_known CHECK ((kind = ANY (ARRAY['course'::text, 'lesson'::text]))),
+    CONSTRAINT document_of_a_lesson_has_its_content CHECK (
+CASE kind
+    WHEN 'course'::text THEN (num_nulls(lesson_id, content_key, all_words) = 3)
+    ELSE (num_nulls(lesson_id, version_id, content_key, all_words) = 0)
+END)
+);
+
+ALTER TABLE private.search_documents OWNER TO postgres;
+
+--
+-- Name: TABLE search_documents; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.search_documents IS 'What is searched: each published course, and each lesson of its latest version that is still listed. Derived by private.index_course; ops.rebuild_search makes all of it anew.';
+
+--
+-- Name: COLUMN search_documents.content_key; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.search_documents.content_key IS 'Of the blocks: equal keys, equal content, whatever the version.';
+
+--
+-- Name: COLUMN search_documents.access; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.search_documents.access IS 'Who may see it, as words: p and p:tenant of a public course, r:tenant of a restricted one, t:tenant, c:course; the same after an o where the content is open as a preview. A first sieve for the index; private.visible_documents decides.';
+
+--
+-- Name: COLUMN search_documents.public_words; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.search_documents.public_words IS 'Of what everybody reads who sees the row: title, tags, description.';
+
+--
+-- Name: COLUMN search_documents.all_words; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.search_documents.all_words IS 'Together with the content, which only those read whom it is open to.';
 
 --
 -- Name: sign_up_notes; Type: TABLE; Schema: private; Owner: postgres
@@ -16164,6 +17397,13 @@ ALTER TABLE ONLY private.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, operation, key);
 
 --
+-- Name: indexed_courses indexed_courses_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.indexed_courses
+    ADD CONSTRAINT indexed_courses_pkey PRIMARY KEY (course_id);
+
+--
 -- Name: invitation_tokens invitation_token_is_unique; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -16190,6 +17430,13 @@ ALTER TABLE ONLY private.org_unit_closure
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
+
+--
+-- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.search_documents
+    ADD CONSTRAINT search_documents_pkey PRIMARY KEY (id);
 
 --
 -- Name: sign_up_notes sign_up_notes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -16742,10 +17989,34 @@ CREATE INDEX category_closure_by_descendant ON private.category_closure USING bt
 CREATE INDEX idempotency_keys_by_age ON private.idempotency_keys USING btree (created_at);
 
 --
+-- Name: indexed_courses_by_age; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX indexed_courses_by_age ON private.indexed_courses USING btree (checked_at);
+
+--
 -- Name: org_unit_closure_by_descendant; Type: INDEX; Schema: private; Owner: postgres
 --
 
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
+
+--
+-- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX search_documents_by_config ON private.search_documents USING btree (config);
+
+--
+-- Name: search_documents_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX search_documents_by_course ON private.search_documents USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: search_documents_by_words; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX search_documents_by_words ON private.search_documents USING gin (public_words, all_words, access, title extensions.gin_trgm_ops) WITH (fastupdate=off);
 
 --
 -- Name: username_is_taken; Type: INDEX; Schema: public; Owner: postgres
@@ -17358,6 +18629,36 @@ CREATE TRIGGER _600_last_administrator_removed AFTER DELETE ON lms.role_grants R
 --
 
 CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EACH ROW WHEN (((new.required_score)::numeric < (old.required_score)::numeric)) EXECUTE FUNCTION private.settle_after_lowered_score();
+
+--
+-- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_search AFTER INSERT OR DELETE OR UPDATE ON lms.course_tags FOR EACH ROW EXECUTE FUNCTION private.index_tagged_course();
+
+--
+-- Name: courses _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_search AFTER UPDATE OF title, description, status, visibility, deleted_at, language, difficulty, published_at ON lms.courses FOR EACH ROW WHEN ((((((((((old.title)::text IS DISTINCT FROM (new.title)::text) OR (old.description IS DISTINCT FROM new.description)) OR (old.status IS DISTINCT FROM new.status)) OR (old.visibility IS DISTINCT FROM new.visibility)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at)) OR ((old.language)::text IS DISTINCT FROM (new.language)::text)) OR (old.difficulty IS DISTINCT FROM new.difficulty)) OR (old.published_at IS DISTINCT FROM new.published_at))) EXECUTE FUNCTION private.index_changed_course();
+
+--
+-- Name: lessons _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_search AFTER UPDATE OF is_published, deleted_at ON lms.lessons FOR EACH ROW WHEN (((old.is_published IS DISTINCT FROM new.is_published) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION private.index_changed_lesson();
+
+--
+-- Name: tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_search AFTER UPDATE OF name ON lms.tags FOR EACH ROW WHEN (((old.name)::text IS DISTINCT FROM (new.name)::text)) EXECUTE FUNCTION private.index_renamed_tag();
+
+--
+-- Name: courses _700_search_added; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN ((new.status = 'published'::text)) EXECUTE FUNCTION private.index_changed_course();
 
 --
 -- Name: assignable_roles _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -18655,6 +19956,27 @@ ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
+-- Name: search_documents document_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.search_documents
+    ADD CONSTRAINT document_is_of_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id) ON DELETE CASCADE;
+
+--
+-- Name: search_documents document_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.search_documents
+    ADD CONSTRAINT document_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: indexed_courses indexed_course_is_a_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.indexed_courses
+    ADD CONSTRAINT indexed_course_is_a_course FOREIGN KEY (course_id) REFERENCES lms.courses(id) ON DELETE CASCADE;
+
+--
 -- Name: invitation_tokens invitation_tokens_invitation_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -19647,6 +20969,12 @@ ALTER TABLE private.category_closure ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: indexed_courses; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.indexed_courses ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: invitation_tokens; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -19663,6 +20991,12 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.search_documents ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: sign_up_notes; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -20483,6 +21817,15 @@ REVOKE ALL ON FUNCTION lms.get_my_access() FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_my_access() TO authenticated;
 
 --
+-- Name: FUNCTION get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO anon;
+GRANT ALL ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO service_role;
+
+--
 -- Name: FUNCTION get_tenants(p_limit integer, p_after_slug text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20868,6 +22211,15 @@ GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO authenticat
 GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) TO anon;
+GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) TO authenticated;
+GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) TO service_role;
+
+--
 -- Name: FUNCTION set_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -20882,6 +22234,15 @@ GRANT ALL ON FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status t
 REVOKE ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO authenticated;
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
+
+--
+-- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer) TO anon;
+GRANT ALL ON FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer) TO authenticated;
+GRANT ALL ON FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer) TO service_role;
 
 --
 -- Name: FUNCTION unpublish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -20912,6 +22273,13 @@ GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
 REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
 
 --
+-- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.rebuild_search() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.rebuild_search() TO service_role;
+
+--
 -- Name: FUNCTION recount_progress(p_course_id uuid); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -20923,6 +22291,13 @@ GRANT ALL ON FUNCTION ops.recount_progress(p_course_id uuid) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION repair_search(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.repair_search(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.repair_search(p_batch integer) TO service_role;
 
 --
 -- Name: TABLE job_runs; Type: ACL; Schema: ops; Owner: postgres
@@ -21029,6 +22404,12 @@ GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_ten
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION block_text(type text, title text, content jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21090,6 +22471,15 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO anon;
+GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO service_role;
+
+--
 -- Name: FUNCTION check_unit_move(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21147,6 +22537,18 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO authenticated;
 GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 
 --
+-- Name: FUNCTION combine_search(p_words private.search_words_of[], p_configs text[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION content_key(p_version_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.content_key(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION copied_id(p_course_id uuid, p_original_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21191,6 +22593,15 @@ REVOKE ALL ON FUNCTION private.count_changed_reviews() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_course_items(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.count_course_items(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION count_facets_for_caller(p_query text, p_filter private.search_filter); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_facets_for_caller(p_query text, p_filter private.search_filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_facets_for_caller(p_query text, p_filter private.search_filter) TO anon;
+GRANT ALL ON FUNCTION private.count_facets_for_caller(p_query text, p_filter private.search_filter) TO authenticated;
+GRANT ALL ON FUNCTION private.count_facets_for_caller(p_query text, p_filter private.search_filter) TO service_role;
 
 --
 -- Name: FUNCTION count_for_version(); Type: ACL; Schema: private; Owner: postgres
@@ -21362,6 +22773,12 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 REVOKE ALL ON FUNCTION private.find_course_faults(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION find_documents(p_query text, p_filter private.search_filter, p_rights private.search_rights, p_cap integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_documents(p_query text, p_filter private.search_filter, p_rights private.search_rights, p_cap integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_import_fault(p_match private.matched_person); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21457,6 +22874,12 @@ GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person,
 GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION highlight(p_config regconfig, p_text text, p_query tsquery, p_options text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21469,6 +22892,36 @@ REVOKE ALL ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant
 REVOKE ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.import_fault(p_code text, p_message text, p_details jsonb) TO service_role;
+
+--
+-- Name: FUNCTION index_changed_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.index_changed_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION index_changed_lesson(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.index_changed_lesson() FROM PUBLIC;
+
+--
+-- Name: FUNCTION index_course(p_course_id uuid, p_lesson_id uuid, p_with_lessons boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.index_course(p_course_id uuid, p_lesson_id uuid, p_with_lessons boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION index_renamed_tag(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
+
+--
+-- Name: FUNCTION index_tagged_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_api_call(); Type: ACL; Schema: private; Owner: postgres
@@ -21709,6 +23162,12 @@ REVOKE ALL ON FUNCTION private.login_of(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 
 --
+-- Name: FUNCTION loosen_similarity(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
+
+--
 -- Name: FUNCTION match_people(p_tenant_id uuid, p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21798,6 +23257,12 @@ GRANT ALL ON FUNCTION private.my_open_lessons() TO authenticated;
 GRANT ALL ON FUNCTION private.my_open_lessons() TO service_role;
 
 --
+-- Name: FUNCTION my_searchable_lessons(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_searchable_lessons() FROM PUBLIC;
+
+--
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21821,6 +23286,12 @@ GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 REVOKE ALL ON FUNCTION private.parse_person(p_row jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
+
+--
+-- Name: FUNCTION parse_search(p_query text, p_configs text[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_search(p_query text, p_configs text[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION parse_watched(p_watched jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -21897,6 +23368,12 @@ REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
 
 --
+-- Name: FUNCTION plain_text(html text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.plain_text(html text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION preview_invitation(p_token text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -21918,6 +23395,12 @@ GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments,
 --
 
 REVOKE ALL ON FUNCTION private.protect_higher_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION published_text(p_version_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
@@ -22110,6 +23593,33 @@ GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO au
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION search_config(p_language text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.search_config(p_language text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text) TO anon;
+GRANT ALL ON FUNCTION private.search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text) TO authenticated;
+GRANT ALL ON FUNCTION private.search_for_caller(p_query text, p_filter private.search_filter, p_limit integer, p_cursor text) TO service_role;
+
+--
+-- Name: FUNCTION search_rights_of_caller(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22212,6 +23722,15 @@ GRANT ALL ON FUNCTION private.store_idempotent_answer(p_operation text, p_key te
 GRANT ALL ON FUNCTION private.store_idempotent_answer(p_operation text, p_key text, p_response jsonb) TO service_role;
 
 --
+-- Name: FUNCTION suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) TO anon;
+GRANT ALL ON FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) TO authenticated;
+GRANT ALL ON FUNCTION private.suggest_to_caller(p_prefix text, p_tenant_id uuid, p_limit integer) TO service_role;
+
+--
 -- Name: FUNCTION switch_tenant(p_tenant_id uuid, p_is_active boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22276,6 +23795,12 @@ GRANT ALL ON FUNCTION private.update_imported_member(p_match private.matched_per
 GRANT ALL ON FUNCTION private.update_imported_member(p_match private.matched_person) TO service_role;
 
 --
+-- Name: FUNCTION used_configs(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.used_configs() FROM PUBLIC;
+
+--
 -- Name: FUNCTION version_blocks_of(p_course_id uuid, p_number integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -22294,6 +23819,12 @@ REVOKE ALL ON FUNCTION private.version_lessons_of(p_course_id uuid, p_number int
 REVOKE ALL ON FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.version_outline(p_course_id uuid, p_version_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION visible_documents(p_ids uuid[], p_rights private.search_rights); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) FROM PUBLIC;
 
 --
 -- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres

@@ -1177,6 +1177,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_search_facets":
+{ Args: { "p_category_id"?: string,"p_difficulty"?: string,"p_kind"?: string,"p_language"?: string,"p_query": string,"p_tag"?: string,"p_tenant_id"?: string }; Returns: Database["lms"]['CompositeTypes']["search_facets"]
+                          SetofOptions: {
+        from: "*"
+        to: "search_facets"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_tenants":
 { Args: { "p_after_slug"?: string,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["tenant_overview"][]
                           SetofOptions: {
@@ -1512,6 +1520,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"search":
+{ Args: { "p_category_id"?: string,"p_cursor"?: string,"p_difficulty"?: string,"p_kind"?: string,"p_language"?: string,"p_limit"?: number,"p_query": string,"p_tag"?: string,"p_tenant_id"?: string }; Returns: Database["lms"]['CompositeTypes']["search_page"]
+                          SetofOptions: {
+        from: "*"
+        to: "search_page"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "set_enrollment_status":
 { Args: { "p_enrollment_id": string,"p_status": string }; Returns: {
               "completed_at": string | null,
@@ -1556,6 +1572,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"suggest_searches":
+{ Args: { "p_limit"?: number,"p_prefix": string,"p_tenant_id"?: string }; Returns: (string)[]
+                           },
 "unpublish_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -1663,6 +1682,14 @@ isOneToOne: false
                         "line": number | null,"action": string | null,"employee_number": string | null,"email": string | null,"membership_id": string | null,"invitation_id": string | null,"token": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"progress_receipt": {
                         "enrollment_id": string | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null
+                      },"search_facet": {
+                        "id": string | null,"key": string | null,"name": string | null,"count": number | null
+                      },"search_facets": {
+                        "total": number | null,"categories": (Database["lms"]['CompositeTypes']["search_facet"])[] | null,"tags": (Database["lms"]['CompositeTypes']["search_facet"])[] | null,"difficulties": (Database["lms"]['CompositeTypes']["search_facet"])[] | null,"languages": (Database["lms"]['CompositeTypes']["search_facet"])[] | null
+                      },"search_page": {
+                        "results": (Database["lms"]['CompositeTypes']["search_result"])[] | null,"next_cursor": string | null,"is_partial": boolean | null
+                      },"search_result": {
+                        "kind": string | null,"tenant_id": string | null,"course_id": string | null,"lesson_id": string | null,"course_slug": string | null,"course_title": string | null,"title": string | null,"rank": number | null,"title_html": string | null,"excerpt_html": string | null
                       },"tenant_access": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
                       },"tenant_overview": {

@@ -71,7 +71,7 @@ as $$
 declare
   v_length integer := 200000;
 begin
-  loop
+  while v_length > 0 loop
     begin
       return setweight(to_tsvector(p_config, left(p_title, v_length)), 'A')
         || setweight(to_tsvector(p_config, left(p_tags, v_length)), 'B')
@@ -83,6 +83,7 @@ begin
         v_length := v_length / 2;
     end;
   end loop;
+  return ''::tsvector;
 end
 $$;
 
@@ -228,7 +229,7 @@ declare
   v_version lms.course_versions;
   v_config regconfig;
   v_access text[];
-  v_kept uuid[] := '{}';
+  v_kept uuid[];
   v_removed integer;
   v_written integer;
   v_changed integer := 0;
@@ -413,12 +414,13 @@ security definer
 set search_path = ''
 as $$
 begin
-  if tg_op <> 'INSERT' and exists (select from lms.courses c where c.id = old.course_id) then
-    perform private.index_course(old.course_id, p_with_lessons => false);
-  end if;
   if tg_op <> 'DELETE' then
     perform from lms.tags g where g.id = new.tag_id for share;
     perform private.index_course(new.course_id, p_with_lessons => false);
+  end if;
+  -- Gone with the course, the mark is nobody's business any more.
+  if tg_op <> 'INSERT' and exists (select from lms.courses c where c.id = old.course_id) then
+    perform private.index_course(old.course_id, p_with_lessons => false);
   end if;
   return null;
 end
@@ -649,6 +651,19 @@ begin
 end
 $$;
 
+-- Two letters in the wrong order leave a third of the trigrams of a word as they were. Not a setting of the functions that
+-- need it: naming a setting of an extension there takes a superuser, unless the session happens to have loaded it.
+create function private.loosen_similarity()
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  perform set_config('pg_trgm.word_similarity_threshold', '0.3', true);
+end
+$$;
+
 create type private.search_filter as (
   tenant_id uuid, kind text, category_id uuid, tag text, difficulty text, language text
 );
@@ -669,7 +684,6 @@ language plpgsql
 stable security definer
 rows 1000
 set search_path = ''
-set pg_trgm.word_similarity_threshold = 0.3
 -- One plan, made without knowing how common a word is: the index, always.
 set plan_cache_mode = force_generic_plan
 as $$
@@ -743,6 +757,7 @@ begin
   end if;
 
   if v_found = 0 and v_loose !~* '"|(^|\s)-|\yor\y' then
+    perform private.loosen_similarity();
     return query
     with best as materialized (
       select d.id, row_number() over (
@@ -1047,13 +1062,13 @@ returns text[]
 language plpgsql
 stable security definer
 set search_path = ''
-set pg_trgm.word_similarity_threshold = 0.3
 set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_rights constant private.search_rights := private.search_rights_of_caller(p_tenant_id);
   v_prefix constant text := lower(btrim(p_prefix));
 begin
+  perform private.loosen_similarity();
   return (
     with near as materialized (
       select

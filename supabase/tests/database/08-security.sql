@@ -148,12 +148,14 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
 $$;
 
 select set_eq($$ select tests.executable_by('anon', true) $$, array[
+  'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
   'lms.get_categories(uuid)',
   'lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'
 ], 'anonymous callers can call exactly these functions');
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
     'lms.get_categories(uuid)',
     'lms.reply_to_review(uuid,text)', 'lms.report_review(uuid,text)', 'lms.moderate_review(uuid,text,text)',
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
@@ -173,6 +175,8 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
+    'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
+    'private.check_search(text,uuid,text,uuid,text,text,text)',
     'private.check_request()', 'private.closed_tenants()', 'private.enrolled_courses()', 'private.fail(text,text,integer,jsonb,text)', 'private.is_api_call()', 'private.is_time_zone(text)',
     'private.joined_tenants()', 'private.my_courses()', 'private.my_tenants()', 'private.preview_invitation(text)', 'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.staffed_courses()',
     'private.tenants_partly_where(text)', 'private.tenants_where(text)', 'private.units_where(text)'
@@ -182,6 +186,8 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
+    'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
+    'private.check_search(text,uuid,text,uuid,text,text,text)',
     'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',

@@ -531,6 +531,69 @@ async fn categories_moved_below_each_other_at_once_make_no_cycle() -> Result<()>
     Ok(())
 }
 
+/// A course is tagged, untagged, renamed, hidden and published at once, its lesson is taken off and put back, its tag renamed:
+/// what is searched is what the data says, and nobody waits for each other for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_searched_equals_the_data_whatever_happens_at_once() -> Result<()> {
+    let course = Course::new(2).await?;
+    let boss = course.learner().await?;
+    grant(course.tenant, &boss, "tenant_admin").await?;
+    let database = sandbox().database().await?;
+    let mut tags = Vec::new();
+    for slug in ["first", "second", "third"] {
+        let tag = json!({ "tenant_id": course.tenant, "slug": slug, "name": slug });
+        let answer = boss.post("/rest/v1/tags", &tag).await?;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        tags.push(answer.body[0]["id"].as_str().unwrap_or_default().to_owned());
+    }
+    let own = format!("/rest/v1/courses?id=eq.{}", course.id);
+    let lesson = format!("/rest/v1/lessons?id=eq.{}", course.lessons[1]);
+    let renamed = format!("/rest/v1/tags?id=eq.{}", tags[0]);
+    for race in 0..RACES {
+        let tagged = join_all(tags.iter().enumerate().map(|(number, tag)| {
+            let boss = &boss;
+            let mark = json!({ "course_id": course.id, "tag_id": tag });
+            let marked = format!(
+                "/rest/v1/course_tags?course_id=eq.{}&tag_id=eq.{tag}",
+                course.id
+            );
+            async move {
+                if (race + number) % 2 == 0 {
+                    boss.post("/rest/v1/course_tags", &mark).await
+                } else {
+                    boss.delete(&marked).await
+                }
+            }
+        }));
+        let (name, title) = (
+            json!({ "name": format!("tag {race}") }),
+            json!({ "title": format!("Race {race}"), "visibility": (["public", "private"])[race % 2] }),
+        );
+        let listed = json!({ "is_published": race % 2 == 0, "title": format!("Lesson {race}") });
+        let published = json!({ "p_course_id": course.id });
+        let (tagged, named, titled, listed, published) = tokio::join!(
+            tagged,
+            boss.patch(&renamed, &name),
+            boss.patch(&own, &title),
+            boss.patch(&lesson, &listed),
+            boss.rpc("publish_course", &published),
+        );
+        let answers = tagged.into_iter().chain([named, titled, listed, published]);
+        for answer in answers.collect::<Result<Vec<_>>>()? {
+            assert!(
+                answer.status.is_success() || answer.code() == "23505",
+                "race {race}: {answer:?}"
+            );
+        }
+        let wrong: i32 = database
+            .query_one("select private.index_course($1)", &[&course.id])
+            .await?
+            .get(0);
+        assert_eq!(wrong, 0, "race {race}: documents differ from the data");
+    }
+    Ok(())
+}
+
 // Rights ==============================================================================================================
 
 /// Administrators of a new tenant, and what they do to each other.

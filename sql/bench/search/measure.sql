@@ -2,9 +2,10 @@
 -- inside. Prints; asserts nothing.
 
 set statement_timeout = 0;
+set client_min_messages = notice;
 create table bench.result (place serial, what text, caller text, found text, median_ms numeric, slowest_ms numeric);
 
-create function bench.measure(what text, caller text, statement text, rounds integer default 15) returns void
+create function bench.measure(what text, caller text, statement text, rounds integer default 9) returns void
 language plpgsql as $$
 declare
   v_started timestamptz;
@@ -21,6 +22,7 @@ begin
     end if;
   end loop;
   perform set_config('role', 'none', true);
+  raise notice '%, %: %', what, caller, v_times;
   insert into bench.result (what, caller, found, median_ms, slowest_ms)
   select what, caller, v_found, round(percentile_cont(0.5) within group (order by t)::numeric, 1), round(max(t)::numeric, 1) from unnest(v_times) t;
 end

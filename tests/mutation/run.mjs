@@ -40,13 +40,16 @@ function passes(url, args) {
   return new Promise((resolve) => {
     const child = spawn('psql', ['-X', '-q', '-A', '-t', '-d', url, ...args])
     let output = ''
+    // It may have ended by itself, content, before it is killed.
+    let failed = false
     const read = (chunk) => {
       output += chunk
-      if (/^\s*not ok|^# Looks like|^psql:.*ERROR/m.test(output)) child.kill()
+      failed ||= /^\s*not ok|^# Looks like|^psql:.*ERROR/m.test(output)
+      if (failed) child.kill()
     }
     child.stdout.on('data', read)
     child.stderr.on('data', read)
-    child.on('close', (code) => resolve(code === 0 && /^\s*1\.\.\d+/m.test(output)))
+    child.on('close', (code) => resolve(!failed && code === 0 && /^\s*1\.\.\d+/m.test(output)))
   })
 }
 

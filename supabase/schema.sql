@@ -13047,8 +13047,10 @@ begin
     end
   from f
   full join t on t.block_id = f.block_id
+  left join private.version_lessons_of(p_course_id, p_from) was on was.lesson_id = f.lesson_id
+  left join private.version_lessons_of(p_course_id, p_to) now on now.lesson_id = t.lesson_id
   where (f.lesson_id, f.order_index, f.content_hash) is distinct from (t.lesson_id, t.order_index, t.content_hash)
-  order by 4, coalesce(t.order_index, f.order_index), 5;
+  order by coalesce(now.lesson_index, was.lesson_index), coalesce(t.order_index, f.order_index), 5;
 end
 $$;
 

@@ -57,9 +57,9 @@ select c.n, l.l, c.id as course_id, k.tenant_id, md5('module:' || c.n)::uuid as 
 from (select n, md5('course:' || n)::uuid as id from generate_series(10, 100000, 10) n) c
 join lms.courses k on k.id = c.id
 cross join generate_series(0, 2) as l (l);
-insert into lms.modules (id, tenant_id, course_id, title, order_index, published_at) select module_id, tenant_id, course_id, 'Module', 0, now() from bench.lesson where l = 0;
-insert into lms.lessons (id, tenant_id, course_id, module_id, title, order_index, is_preview, published_at)
-select id, tenant_id, course_id, module_id, 'Lesson ' || bench.text(n * 10 + l, 3), l, l = 0, now() from bench.lesson;
+insert into lms.modules (id, tenant_id, course_id, key, title, order_index, published_at) select module_id, tenant_id, course_id, 'module', 'Module', 0, now() from bench.lesson where l = 0;
+insert into lms.lessons (id, tenant_id, course_id, module_id, key, title, order_index, is_preview, published_at)
+select id, tenant_id, course_id, module_id, 'lesson-' || l, 'Lesson ' || bench.text(n * 10 + l, 3), l, l = 0, now() from bench.lesson;
 insert into lms.course_versions (id, tenant_id, course_id, number, title, description, language, is_sequential, items_total, content_hash)
 select b.version_id, b.tenant_id, b.course_id, 1, c.title, c.description, c.language, false, 3, 'x' from bench.lesson b join lms.courses c on c.id = b.course_id where b.l = 0;
 insert into lms.version_lessons

@@ -962,18 +962,6 @@ CREATE DOMAIN private.color AS text
 ALTER DOMAIN private.color OWNER TO postgres;
 
 --
--- Name: credit; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.credit AS (
-	earned numeric,
-	possible numeric,
-	details jsonb
-);
-
-ALTER TYPE private.credit OWNER TO postgres;
-
---
 -- Name: draft_block; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -988,6 +976,185 @@ CREATE TYPE private.draft_block AS (
 ALTER TYPE private.draft_block OWNER TO postgres;
 
 --
+-- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.title AS text
+	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
+
+ALTER DOMAIN private.title OWNER TO postgres;
+
+--
+-- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_block_content(type text, content jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
+    case type
+      when 'rich_text' then
+        content - array['html', 'plain_text'] = '{}'
+        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
+      when 'markdown' then
+        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
+      when 'image' then
+        content - array['url', 'alt_text', 'caption'] = '{}'
+        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
+      when 'video' then
+        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
+        and private.is_web_address(content ->> 'url')
+      when 'audio' then
+        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'file' then
+        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
+        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
+      when 'link' then
+        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'youtube' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
+      when 'vimeo' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
+      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'interactive' then
+        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'code_exercise' then
+        content - array['language', 'instructions', 'starter_code'] = '{}'
+        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
+    end
+    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
+    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
+    and not exists (
+      select
+      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
+      where case
+        when jsonb_typeof(part.value) = 'null' then false
+        -- A week, a petabyte and any screen: beyond them numbers only break what counts with them.
+        when part.key in ('duration', 'file_size', 'height') then
+          jsonb_typeof(part.value) <> 'number' or part.value < '0' or part.value > case part.key
+            when 'duration' then '604800'::jsonb
+            when 'file_size' then '1000000000000000'
+            else '100000'
+          end
+        else jsonb_typeof(part.value) <> 'string'
+      end
+    ),
+    false
+  )
+$_$;
+
+ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_block_content(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
+
+--
+-- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lesson_blocks (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    type text NOT NULL,
+    title private.title,
+    content jsonb NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_optional boolean DEFAULT false NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
+    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
+    CONSTRAINT block_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999))),
+    CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
+);
+
+ALTER TABLE lms.lesson_blocks OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_blocks; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
+
+--
+-- Name: version_lessons; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.version_lessons (
+    version_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    module_id uuid NOT NULL,
+    module_title text NOT NULL,
+    module_description text NOT NULL,
+    module_index integer NOT NULL,
+    lesson_index integer NOT NULL,
+    title text NOT NULL,
+    description text NOT NULL,
+    type text NOT NULL,
+    duration integer,
+    requires_completion boolean NOT NULL,
+    is_preview boolean NOT NULL,
+    objectives text[] NOT NULL,
+    completion_rule text NOT NULL,
+    required_watched_percentage numeric NOT NULL,
+    release_after_days integer,
+    release_on date,
+    prerequisite_ids uuid[] NOT NULL
+);
+
+ALTER TABLE lms.version_lessons OWNER TO postgres;
+
+--
+-- Name: TABLE version_lessons; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.version_lessons IS 'The lessons of a version as they were when it was published.';
+
+--
+-- Name: COLUMN version_lessons.module_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.module_index IS 'Position of the module, from 0, without gaps.';
+
+--
+-- Name: COLUMN version_lessons.lesson_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.lesson_index IS 'Position within the course, from 0, without gaps.';
+
+--
+-- Name: COLUMN version_lessons.prerequisite_ids; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.prerequisite_ids IS 'Lessons to complete first. Of a sequential course also the required lesson before it.';
+
+--
+-- Name: course_draft; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.course_draft AS (
+	faults lms.course_finding[],
+	lessons lms.version_lessons[],
+	blocks private.draft_block[],
+	contents lms.lesson_blocks[]
+);
+
+ALTER TYPE private.course_draft OWNER TO postgres;
+
+--
 -- Name: email_address; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -995,25 +1162,6 @@ CREATE DOMAIN private.email_address AS text
 	CONSTRAINT email_is_an_address_in_lower_case CHECK (((VALUE ~ '^[^\s@<>,;:"\\]+@[^\s@<>,;:"\\]+\.[^\s@<>,;:"\\]+$'::text) AND (length(VALUE) <= 320) AND (VALUE = lower(VALUE))));
 
 ALTER DOMAIN private.email_address OWNER TO postgres;
-
---
--- Name: grading; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.grading AS (
-	points numeric,
-	is_correct boolean,
-	waits boolean,
-	explanation jsonb
-);
-
-ALTER TYPE private.grading OWNER TO postgres;
-
---
--- Name: TYPE grading; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TYPE private.grading IS 'points: null while a grader has to say (waits). explanation: how it came about, {reason, earned, of, ...}; it names no right answer.';
 
 --
 -- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
@@ -1041,15 +1189,6 @@ CREATE DOMAIN private.slug AS text
 	CONSTRAINT slug_is_lower_case_words_joined_by_hyphens CHECK (((VALUE ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(VALUE) <= 100)));
 
 ALTER DOMAIN private.slug OWNER TO postgres;
-
---
--- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.title AS text
-	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
-
-ALTER DOMAIN private.title OWNER TO postgres;
 
 --
 -- Name: web_address; Type: DOMAIN; Schema: private; Owner: postgres
@@ -1360,17 +1499,6 @@ CREATE TYPE private.parsed_person AS (
 );
 
 ALTER TYPE private.parsed_person OWNER TO postgres;
-
---
--- Name: ratio; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.ratio AS (
-	top numeric,
-	bottom numeric
-);
-
-ALTER TYPE private.ratio OWNER TO postgres;
 
 --
 -- Name: resume_position; Type: DOMAIN; Schema: private; Owner: postgres
@@ -7638,6 +7766,7 @@ END) STORED NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
+    CONSTRAINT due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
     CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
     CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
 CASE status
@@ -7736,7 +7865,7 @@ ALTER FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_
 -- Name: FUNCTION change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) IS 'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 enrollment_not_found; 403 without rights; 409 transition_not_allowed; 422 invalid_status.';
+COMMENT ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) IS 'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 enrollment_not_found; 403 without rights; 409 transition_not_allowed, enrollment_not_open; 422 invalid_status.';
 
 --
 -- Name: check_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -9433,7 +9562,7 @@ CREATE FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage
     SET search_path TO ''
     AS $$
 declare
-  v_watched constant int4multirange := case when p_watched is null then '{}' else private.parse_watched(p_watched) end;
+  v_watched int4multirange := '{}'::int4multirange;
   v_block lms.block_progress;
   v_receipt lms.block_receipt;
 begin
@@ -9442,9 +9571,15 @@ begin
       'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
       jsonb_build_object('field', 'p_progress_percentage')
     );
-  elsif v_watched is null or jsonb_array_length(p_watched) > 10000 then
+  elsif p_watched is not null then
+    -- Counted before it is read: reading costs more than writing.
+    v_watched := case
+      when jsonb_typeof(p_watched) = 'array' and jsonb_array_length(p_watched) <= 2000 then private.parse_watched(p_watched)
+    end;
+  end if;
+  if v_watched is null then
     perform private.fail(
-      'invalid_watched', 'What was watched is a list of [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
+      'invalid_watched', 'What was watched is a list of at most 2000 [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
     );
   end if;
   insert into lms.block_progress as b (user_id, block_id, progress_percentage, watched, last_position)
@@ -9472,7 +9607,7 @@ ALTER FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage 
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) IS 'Records how far the caller is in a block, or which seconds of it were played (p_watched = [[0, 30], [60, 90]]), and returns where block, lesson and course now stand. Nothing goes down; repeating a call changes nothing. 404 block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage, invalid_watched.';
+COMMENT ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) IS 'Records how far the caller is in a block, or which seconds of it were played (p_watched = [[0, 30], [60, 90]]), and returns where block, lesson and course now stand. Nothing goes down; repeating a call changes nothing. 404 block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required, block_without_duration; 403 membership_suspended; 422 invalid_percentage, invalid_watched.';
 
 --
 -- Name: record_progress(uuid, numeric, integer, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -9529,15 +9664,18 @@ declare
   v_kind text;
   v_siblings uuid[];
 begin
-  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits.
+  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits. The course
+  -- first, as publishing does it.
   if exists (select from lms.courses c where c.id = p_parent_id) then
     v_kind := 'module';
     perform from lms.courses c where c.id = p_parent_id for no key update;
   elsif exists (select from lms.modules m where m.id = p_parent_id) then
     v_kind := 'lesson';
+    perform from lms.courses c where c.id = (select m.course_id from lms.modules m where m.id = p_parent_id) for no key update;
     perform from lms.modules m where m.id = p_parent_id for no key update;
   elsif exists (select from lms.lessons l where l.id = p_parent_id) then
     v_kind := 'block';
+    perform from lms.courses c where c.id = (select l.course_id from lms.lessons l where l.id = p_parent_id) for no key update;
     perform from lms.lessons l where l.id = p_parent_id for no key update;
   else
     perform private.fail('parent_not_found', 'There is no such course, module or lesson.', 404);
@@ -9700,104 +9838,6 @@ ALTER FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) OWNER TO
 COMMENT ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) IS 'Asks to take a course. With nothing in the way the caller is enrolled at once (status enrolled); where staff has to approve, the request is pending; where only seats are missing, waiting. Asking again returns the same request. 404 course_not_found; 409 not_eligible with details = [{code, message, details}] when anything else is in the way.';
 
 --
--- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_block_content(type text, content jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
-    case type
-      when 'rich_text' then
-        content - array['html', 'plain_text'] = '{}'
-        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
-      when 'markdown' then
-        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
-      when 'image' then
-        content - array['url', 'alt_text', 'caption'] = '{}'
-        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
-      when 'video' then
-        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
-        and private.is_web_address(content ->> 'url')
-      when 'audio' then
-        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'file' then
-        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
-        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
-      when 'link' then
-        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'youtube' then
-        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
-        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
-      when 'vimeo' then
-        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
-        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
-      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
-      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
-      when 'interactive' then
-        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'code_exercise' then
-        content - array['language', 'instructions', 'starter_code'] = '{}'
-        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
-    end
-    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
-    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
-    and not exists (
-      select
-      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
-      where case
-        when jsonb_typeof(part.value) = 'null' then false
-        when part.key in ('duration', 'file_size', 'height') then
-          jsonb_typeof(part.value) <> 'number' or part.value < '0'
-        else jsonb_typeof(part.value) <> 'string'
-      end
-    ),
-    false
-  )
-$_$;
-
-ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION is_block_content(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
-
---
--- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.lesson_blocks (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    type text NOT NULL,
-    title private.title,
-    content jsonb NOT NULL,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_optional boolean DEFAULT false NOT NULL,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    deleted_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
-    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
-    CONSTRAINT block_order_is_not_negative CHECK ((order_index >= 0)),
-    CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
-);
-
-ALTER TABLE lms.lesson_blocks OWNER TO postgres;
-
---
--- Name: TABLE lesson_blocks; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
-
---
 -- Name: restore_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -9897,8 +9937,9 @@ CREATE TABLE lms.lessons (
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
     CONSTRAINT lesson_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
     CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
-    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT lesson_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999))),
     CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text]))),
+    CONSTRAINT release_is_a_day_of_calendars CHECK (((release_on >= '1900-01-01'::date) AND (release_on <= '9999-12-31'::date))),
     CONSTRAINT release_is_within_10_years CHECK (((release_after_days >= 0) AND (release_after_days <= 3650))),
     CONSTRAINT required_watched_percentage_is_positive CHECK (((required_watched_percentage)::numeric > (0)::numeric))
 );
@@ -10014,7 +10055,7 @@ CREATE TABLE lms.modules (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT module_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT module_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
-    CONSTRAINT module_order_is_not_negative CHECK ((order_index >= 0))
+    CONSTRAINT module_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999)))
 );
 
 ALTER TABLE lms.modules OWNER TO postgres;
@@ -10273,6 +10314,11 @@ begin
     where e.id = any (v_due) and e.status in ('enrolled', 'in_progress')
     order by c.course_id, e.user_id
   loop
+    -- As admission does it: seats are counted while the course is held.
+    if not private.hold_course(v_pair.course_id, p_wait => false) then
+      v_busy := v_busy || v_pair.id;
+      continue;
+    end if;
     perform from lms.memberships m
     where m.tenant_id = v_pair.tenant_id and m.user_id = v_pair.user_id
     for no key update skip locked;
@@ -10280,8 +10326,6 @@ begin
       v_busy := v_busy || v_pair.id;
       continue;
     end if;
-    -- As admission does it: seats are counted under the course's lock.
-    perform from lms.courses c where c.id = v_pair.course_id and c.capacity is not null for no key update;
     if exists (
       select from private.enrollment_obstacles(v_pair.course_id, v_pair.user_id, v_pair.source = 'self')
     ) then
@@ -10322,19 +10366,18 @@ declare
   v_done bigint := 0;
 begin
   for v_request in
-    select r.id, r.course_id, r.user_id, r.tenant_id
+    select r.id, r.course_id, r.user_id, r.tenant_id, r.decided_by is null as is_self
     from lms.enrollment_requests r
     join lms.courses c on c.id = r.course_id and c.status = 'published' and c.deleted_at is null
-    where r.status = 'waiting' and (c.capacity is null or c.capacity > (
-      select count(*)
-      from lms.enrollments e
-      where e.course_id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
-        and (e.expires_at is null or e.expires_at > now())
-    ))
+    where r.status = 'waiting' and (c.capacity is null or c.capacity > private.count_taken_seats(c.id))
     order by r.course_id, r.requested_at, r.id
     limit 1000
   loop
     continue when v_request.course_id = any (v_full);
+    if not private.hold_course(v_request.course_id, p_wait => false) then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
     perform from lms.memberships m
     where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
     for no key update skip locked;
@@ -10344,20 +10387,18 @@ begin
       v_full := v_full || v_request.course_id;
       continue;
     end if;
-    perform from lms.courses c where c.id = v_request.course_id for no key update skip locked;
-    if not found then
-      v_full := v_full || v_request.course_id;
-      continue;
-    end if;
 
     -- It may have been withdrawn since; whoever is doing that now is waited for.
     perform from lms.enrollment_requests r where r.id = v_request.id and r.status = 'waiting' for no key update;
     continue when not found;
 
     select array_agg(o) into v_reasons
-    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, v_request.is_self) o;
     if exists (select from unnest(v_reasons) r where r.code = 'capacity_full') then
       v_full := v_full || v_request.course_id;
+    elsif v_reasons[1].code = 'approval_required' and cardinality(v_reasons) = 1 then
+      update lms.enrollment_requests r set status = 'pending' where r.id = v_request.id;
+      v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
       set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
@@ -11158,9 +11199,9 @@ begin
     new_row.enrolled_at := now();
     new_row.enrolled_by := (select auth.uid());
     new_row.source := case when v_self then 'self' else 'assigned' end;
-
   end if;
 
+  perform private.hold_course(v_course.id);
   if v_course.visibility = 'public' and v_course.status = 'published' and (
     (private.is_api_call() and v_self and v_course.self_enrollment = 'open')
     or private.is_asking(v_course.id, new_row.user_id)
@@ -11175,12 +11216,6 @@ begin
   where m.tenant_id = v_course.tenant_id and m.user_id = new_row.user_id
   for no key update;
 
-  if v_course.capacity is null and exists (select from lms.course_versions v where v.course_id = v_course.id) then
-    perform from lms.courses c where c.id = v_course.id for share;
-  else
-    perform from lms.courses c where c.id = v_course.id for no key update;
-  end if;
-
   -- The date is the fact: an open cycle that has run out makes room for the next one, whether a job has been by or not.
   update lms.enrollments e
   set status = 'expired', expired_at = e.expires_at
@@ -11193,9 +11228,10 @@ begin
     if v_reasons is not null then
       perform private.refuse_enrollment(v_reasons);
     end if;
-    -- Leaving and coming back does not lose the date that staff has set; staff itself may set none.
-    if v_self and new_row.due_at is null then
-      select case e.status when 'dropped' then e.due_at end into new_row.due_at
+    -- Leaving and coming back does not lose the dates that staff has set; staff itself may set none.
+    if v_self and new_row.due_at is null and new_row.expires_at is null then
+      select case e.status when 'dropped' then e.due_at end, case when e.status = 'dropped' and e.expires_at > now() then e.expires_at end
+      into new_row.due_at, new_row.expires_at
       from lms.enrollments e
       where e.user_id = new_row.user_id and e.course_id = v_course.id
       order by e.cycle desc
@@ -11299,7 +11335,7 @@ CREATE FUNCTION private.advance_block_progress() RETURNS trigger
     AS $$
 declare
   v_seconds integer;
-  v_expires_at timestamptz;
+  v_enrollment lms.enrollments;
 begin
   if (new.enrollment_id, new.block_id, new.user_id) is distinct from (old.enrollment_id, old.block_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its block and its enrolment.';
@@ -11317,18 +11353,33 @@ begin
   then
     return new;
   end if;
-  select e.expires_at, private.media_seconds(r.type, r.content) into v_expires_at, v_seconds
-  from lms.enrollments e
-  left join lms.version_blocks b on b.version_id = e.version_id and b.block_id = old.block_id
-  left join lms.block_revisions r on r.id = b.revision_id
-  where e.id = old.enrollment_id;
-  if v_expires_at <= now() then
+  -- An update by itself has passed no insert trigger, so what holds there is asked here.
+  select * into v_enrollment from lms.enrollments e where e.id = old.enrollment_id;
+  if v_enrollment.status = 'completed' and exists (
+    select from lms.enrollments later
+    where later.user_id = old.user_id and later.course_id = old.course_id and later.cycle > v_enrollment.cycle
+  ) then
+    return old;
+  elsif v_enrollment.status in ('paused', 'dropped', 'expired') then
+    perform private.refuse_progress(v_enrollment.status, old.course_id);
+  elsif v_enrollment.expires_at <= now() then
     perform private.refuse_progress('over', old.course_id);
+  elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+  select private.media_seconds(r.type, r.content) into v_seconds
+  from lms.version_blocks b
+  join lms.block_revisions r on r.id = b.revision_id
+  where b.version_id = v_enrollment.version_id and b.block_id = old.block_id;
+  if not found then
+    perform private.refuse_progress('other_version', old.course_id);
+  elsif (new.progress_percentage, new.watched) is distinct from (old.progress_percentage, old.watched) then
+    perform private.refuse_closed_lesson(old.enrollment_id, old.lesson_id);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
   -- What was reached before stands, also after the block became longer.
-  new := private.settle_block(new, coalesce(v_seconds, 0), new.progress_percentage > old.progress_percentage);
+  new := private.settle_block(new, v_seconds, (new.progress_percentage, new.watched) is distinct from (old.progress_percentage, old.watched));
   new.progress_percentage := greatest(old.progress_percentage, new.progress_percentage);
   new.completed_at := coalesce(old.completed_at, new.completed_at);
   return new;
@@ -11425,7 +11476,7 @@ begin
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
     perform private.refuse_progress('hidden', null);
-  elsif v_enrollment.status <> 'completed' and new.progress_percentage > old.progress_percentage then
+  elsif new.progress_percentage > old.progress_percentage then
     perform private.judge_progress(v_enrollment, new);
   end if;
   new.last_accessed_at := now();
@@ -11667,7 +11718,7 @@ begin
     return null;
   end if;
   select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
-  if v_enrollment.status not in ('enrolled', 'in_progress') then
+  if v_enrollment.status not in ('enrolled', 'in_progress', 'completed') then
     return null;
   end if;
   v_evidence := private.lesson_evidence(new.enrollment_id, v_lesson);
@@ -11967,33 +12018,6 @@ $$;
 ALTER FUNCTION private.check_unit_move() OWNER TO postgres;
 
 --
--- Name: chosen_ids(jsonb, text[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.chosen_ids(p_list jsonb, p_ids text[]) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_chosen text[];
-begin
-  if jsonb_typeof(p_list) is distinct from 'array' or jsonb_array_length(private.json_list(p_list)) > cardinality(p_ids) then
-    return null;
-  end if;
-  select coalesce(array_agg(private.json_text(e.entry, 100) order by e.place), '{}') into v_chosen
-  from jsonb_array_elements(private.json_list(p_list)) with ordinality as e (entry, place);
-  if array_position(v_chosen, null) is not null or not v_chosen <@ p_ids
-    or (select count(distinct c.id) from unnest(v_chosen) as c (id)) < cardinality(v_chosen)
-  then
-    return null;
-  end if;
-  return v_chosen;
-end
-$$;
-
-ALTER FUNCTION private.chosen_ids(p_list jsonb, p_ids text[]) OWNER TO postgres;
-
---
 -- Name: claim_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12115,8 +12139,8 @@ declare
   v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
-  -- Once begun, a course is not closed by what its authors ask for later.
-  if v_enrollment.status = 'enrolled' then
+  -- Once begun, a course is not closed by what its authors ask for later. Pausing is no beginning.
+  if v_enrollment.started_at is null then
     select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
     into v_courses
     from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
@@ -12260,90 +12284,6 @@ CREATE FUNCTION private.combine_search(p_words private.search_words_of[], p_conf
 $$;
 
 ALTER FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) OWNER TO postgres;
-
---
--- Name: content_faults(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.content_faults(p_type text, p_content jsonb) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  v_list text[];
-  v_fields constant jsonb := jsonb '{
-    "single": ["options"], "multiple": ["options"], "true_false": [], "short_answer": [], "numeric": ["units"],
-    "matching": ["prompts", "choices"], "ordering": ["items"], "essay": ["min_words", "max_words"],
-    "file_upload": ["max_files", "extensions", "max_bytes"]
-  }';
-  v_faults text[] := array[]::text[];
-begin
-  if jsonb_typeof(p_content) is distinct from 'object' then
-    return array['content_is_not_an_object'];
-  elsif pg_column_size(p_content) > 200000 then
-    return array['content_too_large'];
-  elsif private.has_other_fields(p_content, array(select jsonb_array_elements_text(v_fields -> p_type))) then
-    v_faults := array['unknown_field'];
-  end if;
-
-  case p_type
-    when 'single', 'multiple' then
-      v_faults := v_faults || private.entry_faults(p_content -> 'options', 2, 100);
-    when 'matching' then
-      v_faults := v_faults || private.entry_faults(p_content -> 'prompts', 1, 100)
-        || private.entry_faults(p_content -> 'choices', 2, 200);
-    when 'ordering' then
-      v_faults := v_faults || private.entry_faults(p_content -> 'items', 2, 100);
-    when 'numeric' then
-      if p_content ? 'units' then
-        if jsonb_typeof(p_content -> 'units') <> 'array' then
-          return v_faults || 'list_missing'::text;
-        elsif jsonb_array_length(p_content -> 'units') not between 1 and 50 then
-          return v_faults || 'too_many_entries'::text;
-        end if;
-        select array_agg(private.normal_unit(private.json_text(u.unit, 50))) into v_list
-        from jsonb_array_elements(p_content -> 'units') as u (unit);
-        if exists (select from unnest(v_list) as u (unit) where coalesce(u.unit, '') = '') then
-          v_faults := v_faults || 'unit_invalid'::text;
-        elsif (select count(distinct u.unit) from unnest(v_list) as u (unit)) < cardinality(v_list) then
-          v_faults := v_faults || 'unit_not_unique'::text;
-        end if;
-      end if;
-    when 'essay' then
-      if (p_content ? 'min_words' and private.json_integer(p_content -> 'min_words', 1, 10000) is null)
-        or (p_content ? 'max_words' and private.json_integer(p_content -> 'max_words', 1, 10000) is null)
-        or private.json_integer(p_content -> 'min_words', 1, 10000) > private.json_integer(p_content -> 'max_words', 1, 10000)
-      then
-        v_faults := v_faults || 'words_invalid'::text;
-      end if;
-    when 'file_upload' then
-      if p_content ? 'max_files' and private.json_integer(p_content -> 'max_files', 1, 20) is null then
-        v_faults := v_faults || 'max_files_invalid'::text;
-      end if;
-      if p_content ? 'max_bytes' and private.json_integer(p_content -> 'max_bytes', 1, 1073741824) is null then
-        v_faults := v_faults || 'max_bytes_invalid'::text;
-      end if;
-      if p_content ? 'extensions' then
-        if jsonb_typeof(p_content -> 'extensions') <> 'array' then
-          v_faults := v_faults || 'list_missing'::text;
-        elsif jsonb_array_length(p_content -> 'extensions') not between 1 and 50 then
-          v_faults := v_faults || 'too_many_entries'::text;
-        elsif exists (
-          select
-          from jsonb_array_elements(p_content -> 'extensions') as e (extension)
-          where coalesce(private.json_text(e.extension, 10), '') !~ '^[a-z0-9]+$'
-        ) then
-          v_faults := v_faults || 'extension_invalid'::text;
-        end if;
-      end if;
-    else
-      null;
-  end case;
-  return v_faults;
-end
-$_$;
-
-ALTER FUNCTION private.content_faults(p_type text, p_content jsonb) OWNER TO postgres;
 
 --
 -- Name: content_key(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12731,6 +12671,25 @@ $$;
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
 
 --
+-- Name: count_taken_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_taken_seats(p_course_id uuid) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select count(*)
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+    and not exists (
+      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
+    )
+$$;
+
+ALTER FUNCTION private.count_taken_seats(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: count_waiting_ahead(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12830,98 +12789,11 @@ $$;
 ALTER FUNCTION private.create_profile_of_login() OWNER TO postgres;
 
 --
--- Name: credit_of(text, jsonb, text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.credit_of(p_type text, p_content jsonb, p_scoring text, p_key jsonb, p_response jsonb) RETURNS private.credit
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_chosen text[];
-  v_correct text[];
-  v_right integer;
-  v_wrong integer;
-  v_possible integer;
-  v_fraction numeric;
-  v_flags boolean[];
-  v_text text;
-begin
-  case p_type
-    when 'numeric' then
-      return private.numeric_credit(p_key, p_response);
-
-    when 'short_answer' then
-      v_flags := array[
-        coalesce(p_key -> 'case_sensitive' = 'true', false), coalesce(p_key -> 'keep_diacritics' = 'true', false),
-        coalesce(p_key -> 'keep_punctuation' = 'true', false)
-      ];
-      v_text := private.normal_answer(p_response #>> '{}', v_flags[1], v_flags[2], v_flags[3]);
-      select max(coalesce(private.json_decimal(a.entry -> 'fraction'), 1)) into v_fraction
-      from jsonb_array_elements(p_key -> 'accepted') as a (entry)
-      where private.normal_answer(a.entry ->> 'text', v_flags[1], v_flags[2], v_flags[3]) = v_text;
-      v_fraction := coalesce(v_fraction, 0);
-      if p_scoring = 'all_or_nothing' then
-        v_fraction := trunc(v_fraction);
-      end if;
-      return (v_fraction, 1, jsonb_build_object('compared', v_text))::private.credit;
-
-    when 'single', 'true_false' then
-      v_right := case when p_response = p_key -> 'correct' then 1 else 0 end;
-      v_possible := greatest(case p_type when 'single' then jsonb_array_length(p_content -> 'options') else 2 end - 1, 1);
-      -- Who guesses gains nothing on average: with n options, a wrong one costs 1/(n-1).
-      return (
-        case when v_right = 1 then v_possible when p_scoring = 'partial_negative' then -1 else 0 end, v_possible, null
-      )::private.credit;
-
-    when 'multiple' then
-      v_chosen := array(select jsonb_array_elements_text(p_response));
-      v_correct := array(select jsonb_array_elements_text(p_key -> 'correct'));
-      v_possible := cardinality(v_correct);
-      select count(*) into v_right from unnest(v_chosen) as c (id) where c.id = any (v_correct);
-      v_wrong := cardinality(v_chosen) - v_right;
-
-    when 'matching' then
-      v_correct := private.ids_of(p_content -> 'prompts');
-      v_possible := cardinality(v_correct);
-      select
-        count(*) filter (where p_response -> p.id = p_key -> 'pairs' -> p.id),
-        count(*) filter (where p_response -> p.id <> p_key -> 'pairs' -> p.id)
-      into v_right, v_wrong
-      from unnest(v_correct) as p (id)
-      where p_response ? p.id and jsonb_typeof(p_response -> p.id) <> 'null';
-
-    when 'ordering' then
-      -- By neighbours: who has one thing at the wrong place loses that, not everything behind it.
-      v_chosen := array(select jsonb_array_elements_text(p_response));
-      v_correct := array(select jsonb_array_elements_text(p_key -> 'order'));
-      v_possible := cardinality(v_correct) - 1;
-      select count(*) into v_right
-      from generate_series(1, cardinality(v_chosen) - 1) as n
-      where array_position(v_correct, v_chosen[n + 1]) = array_position(v_correct, v_chosen[n]) + 1;
-      v_wrong := cardinality(v_chosen) - 1 - v_right;
-  end case;
-
-  return (
-    case p_scoring
-      when 'partial_negative' then greatest(v_right - v_wrong, -v_possible)
-      when 'partial' then case p_type when 'multiple' then greatest(v_right - v_wrong, 0) else v_right end
-      else case when v_right = v_possible and v_wrong = 0 then v_possible else 0 end
-    end,
-    v_possible,
-    jsonb_build_object('right', v_right, 'wrong', v_wrong)
-  )::private.credit;
-end
-$$;
-
-ALTER FUNCTION private.credit_of(p_type text, p_content jsonb, p_scoring text, p_key jsonb, p_response jsonb) OWNER TO postgres;
-
---
 -- Name: cycle_to_record(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
 CREATE FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean) RETURNS lms.enrollments
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
@@ -12930,13 +12802,15 @@ begin
   -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
   select * into v_enrollment
   from lms.enrollments e
-  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
   if not found then
     select * into v_enrollment
     from lms.enrollments e
     where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed'
     order by e.cycle desc
-    limit 1;
+    limit 1
+    for no key update;
   end if;
   if v_enrollment.id is null then
     return null;
@@ -13008,10 +12882,10 @@ begin
     end if;
   end if;
 
+  perform private.hold_course(v_request.course_id);
   perform from lms.memberships m
   where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
   for no key update;
-  perform from lms.courses c where c.id = v_request.course_id for no key update;
   select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
   if v_request.status not in ('pending', 'waiting') then
     perform private.fail(
@@ -13061,10 +12935,7 @@ declare
   v_open integer;
 begin
   perform private.require_course_editor(p_course_id, 'course');
-  select count(*) into v_open
-  from lms.enrollments e
-  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
-    and (e.expires_at is null or e.expires_at > now());
+  v_open := private.count_taken_seats(p_course_id);
   if v_open > 0 then
     perform private.fail(
       'course_in_use', 'People are taking this course.', 409, jsonb_build_object('open_enrollments', v_open),
@@ -13437,60 +13308,6 @@ $$;
 ALTER FUNCTION private.draft_blocks(p_course_id uuid) OWNER TO postgres;
 
 --
--- Name: version_lessons; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.version_lessons (
-    version_id uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    tenant_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    module_id uuid NOT NULL,
-    module_title text NOT NULL,
-    module_description text NOT NULL,
-    module_index integer NOT NULL,
-    lesson_index integer NOT NULL,
-    title text NOT NULL,
-    description text NOT NULL,
-    type text NOT NULL,
-    duration integer,
-    requires_completion boolean NOT NULL,
-    is_preview boolean NOT NULL,
-    objectives text[] NOT NULL,
-    completion_rule text NOT NULL,
-    required_watched_percentage numeric NOT NULL,
-    release_after_days integer,
-    release_on date,
-    prerequisite_ids uuid[] NOT NULL
-);
-
-ALTER TABLE lms.version_lessons OWNER TO postgres;
-
---
--- Name: TABLE version_lessons; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.version_lessons IS 'The lessons of a version as they were when it was published.';
-
---
--- Name: COLUMN version_lessons.module_index; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.version_lessons.module_index IS 'Position of the module, from 0, without gaps.';
-
---
--- Name: COLUMN version_lessons.lesson_index; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.version_lessons.lesson_index IS 'Position within the course, from 0, without gaps.';
-
---
--- Name: COLUMN version_lessons.prerequisite_ids; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.version_lessons.prerequisite_ids IS 'Lessons to complete first. Of a sequential course also the required lesson before it.';
-
---
 -- Name: draft_lessons(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13613,7 +13430,7 @@ begin
       from (
         select v_source.slug as slug, 0 as place
         union all
-        select left(v_source.slug, 90) || '-copy' || case when n > 1 then '-' || n else '' end, n
+        select rtrim(left(v_source.slug, 90), '-') || '-copy' || case when n > 1 then '-' || n else '' end, n
         from generate_series(1, 1000) n
       ) s
       where not exists (select from lms.courses c where c.tenant_id = p_tenant_id and c.slug = s.slug)
@@ -13894,11 +13711,9 @@ begin
     end if;
   end if;
   -- Staff may pass the queue; learners wait for their turn.
-  if v_course.capacity is not null and v_course.capacity <= (
-    select count(*) from lms.enrollments e
-    where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
-      and (e.expires_at is null or e.expires_at > now())
-  ) + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end) then
+  if v_course.capacity is not null and v_course.capacity <= private.count_taken_seats(p_course_id)
+    + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end)
+  then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
 end
@@ -13974,44 +13789,6 @@ $$;
 ALTER FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) OWNER TO postgres;
 
 --
--- Name: entry_faults(jsonb, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_faults text[] := array[]::text[];
-begin
-  if jsonb_typeof(p_list) is distinct from 'array' then
-    return array['list_missing'];
-  elsif jsonb_array_length(p_list) > p_most then
-    return array['too_many_entries'];
-  elsif jsonb_array_length(p_list) < p_least then
-    v_faults := v_faults || 'too_few_entries'::text;
-  end if;
-  select v_faults || array_remove(array[
-    case when bool_or(coalesce(private.json_text(e.entry -> 'id', 100), '') !~ '\S') then 'id_invalid' end,
-    case when count(distinct private.json_text(e.entry -> 'id', 100)) < count(private.json_text(e.entry -> 'id', 100)) then 'id_not_unique' end,
-    case when bool_or(coalesce(private.json_text(e.entry -> 'text', 10000), '') !~ '\S') then 'text_invalid' end,
-    -- What an editor leaves beside an option, `correct` above all, learners would read.
-    case when bool_or(private.has_other_fields(e.entry, '{id,text}')) then 'unknown_field' end
-  ], null) into v_faults
-  from jsonb_array_elements(p_list) as e (entry);
-  return v_faults;
-end
-$$;
-
-ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) OWNER TO postgres;
-
---
--- Name: FUNCTION entry_faults(p_list jsonb, p_least integer, p_most integer); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
-
---
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14033,42 +13810,6 @@ ALTER FUNCTION private.fail(code text, message text, status integer, details jso
 --
 
 COMMENT ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) IS 'Raises an error that PostgREST answers as {code, message, details, hint} with the given HTTP status. `code` is stable and for programs, `message` a sentence for people, `details` JSON as text, `hint` what to do.';
-
---
--- Name: file_faults(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.file_faults(p_content jsonb, p_files jsonb) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  v_paths text[];
-begin
-  if jsonb_array_length(p_files) > coalesce(private.json_integer(p_content -> 'max_files', 1, 20), 20) then
-    return array['too_many_files'];
-  end if;
-  select coalesce(array_agg(private.json_text(f.path, 1000)), '{}') into v_paths from jsonb_array_elements(p_files) as f (path);
-  if exists (
-    select
-    from unnest(v_paths) as p (path)
-    where coalesce(p.path, '') !~ '\S' or p.path ~ '[\x01-\x1f\\]' or p.path ~ '(^|/)[.]{0,2}(/|$)'
-  ) then
-    return array['path_invalid'];
-  elsif (select count(distinct p.path) from unnest(v_paths) as p (path)) < cardinality(v_paths) then
-    return array['file_not_unique'];
-  elsif p_content ? 'extensions' and exists (
-    select
-    from unnest(v_paths) as p (path)
-    where not private.json_list(p_content -> 'extensions') ? coalesce(lower(substring(p.path from '[.]([A-Za-z0-9]+)$')), '')
-  ) then
-    return array['extension_not_allowed'];
-  end if;
-  return array[]::text[];
-end
-$_$;
-
-ALTER FUNCTION private.file_faults(p_content jsonb, p_files jsonb) OWNER TO postgres;
 
 --
 -- Name: file_review_report(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14629,19 +14370,27 @@ COMMENT ON COLUMN lms.course_versions.items_total IS 'Required lessons: what a l
 COMMENT ON COLUMN lms.course_versions.content_hash IS 'SHA-256 over settings, lessons and blocks: equal hashes, equal courses. Publishing an unchanged draft makes no version.';
 
 --
--- Name: freeze_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: freeze_course(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.freeze_course(p_course_id uuid) RETURNS lms.course_versions
+CREATE FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean DEFAULT false) RETURNS lms.course_versions
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
   v_course lms.courses;
+  v_draft private.course_draft;
   v_latest lms.course_versions;
   v_version lms.course_versions;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id for no key update;
+  v_draft := private.read_draft(p_course_id);
+  if p_refuse_faults and cardinality(v_draft.faults) > 0 then
+    perform private.fail('not_publishable', 'The course cannot be published yet.', 409, (
+      select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details))
+      from unnest(v_draft.faults) f
+    ));
+  end if;
   v_latest := private.latest_version(p_course_id);
 
   select encode(sha256(convert_to(concat_ws(
@@ -14649,11 +14398,11 @@ begin
     jsonb_build_array(v_course.title, v_course.description, v_course.language, v_course.is_sequential),
     (
       select jsonb_agg(to_jsonb(l) - array['version_id', 'tenant_id', 'course_id'] order by l.lesson_index)
-      from private.draft_lessons(p_course_id) l
+      from unnest(v_draft.lessons) l
     ),
     (
       select jsonb_agg(to_jsonb(b) order by b.lesson_id, b.order_index)
-      from private.draft_blocks(p_course_id) b
+      from unnest(v_draft.blocks) b
     )
   ), 'UTF8')), 'hex') into v_version.content_hash;
   if v_version.content_hash = v_latest.content_hash then
@@ -14667,7 +14416,7 @@ begin
   select
     v_course.tenant_id, v_course.id, coalesce(v_latest.number, 0) + 1, v_course.version_label, v_course.title,
     v_course.description, v_course.language, v_course.is_sequential,
-    (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion),
+    (select count(*) from unnest(v_draft.lessons) l where l.requires_completion),
     v_version.content_hash, (select auth.uid())
   returning * into v_version;
 
@@ -14680,43 +14429,44 @@ begin
     v_version.id, l.lesson_id, l.tenant_id, l.course_id, l.module_id, l.module_title, l.module_description, l.module_index,
     l.lesson_index, l.title, l.description, l.type, l.duration, l.requires_completion, l.is_preview, l.objectives,
     l.completion_rule, l.required_watched_percentage, l.release_after_days, l.release_on, l.prerequisite_ids
-  from private.draft_lessons(p_course_id) l;
+  from unnest(v_draft.lessons) l;
 
   insert into lms.block_revisions (
     tenant_id, course_id, lesson_id, block_id, content_hash, type, title, content, metadata, is_optional
   )
   select b.tenant_id, b.course_id, b.lesson_id, b.id, d.content_hash, b.type, b.title, b.content, b.metadata, b.is_optional
-  from private.draft_blocks(p_course_id) d
-  join lms.lesson_blocks b on b.id = d.block_id
+  from unnest(v_draft.blocks) d
+  join unnest(v_draft.contents) b on b.id = d.block_id
   on conflict (block_id, content_hash) do nothing;
 
   insert into lms.version_blocks (
     version_id, block_id, tenant_id, course_id, lesson_id, revision_id, order_index, is_preview
   )
   select v_version.id, d.block_id, r.tenant_id, r.course_id, d.lesson_id, r.id, d.order_index, d.is_preview
-  from private.draft_blocks(p_course_id) d
+  from unnest(v_draft.blocks) d
   join lms.block_revisions r on r.block_id = d.block_id and r.content_hash = d.content_hash;
 
-  update lms.lessons l
-  set published_at = now()
-  from lms.version_lessons v
-  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
+  -- Modules before lessons, as whoever puts lessons in order locks them.
   update lms.modules m
   set published_at = now()
   where m.published_at is null and m.course_id = p_course_id
     and exists (select from lms.version_lessons v where v.version_id = v_version.id and v.module_id = m.id);
+  update lms.lessons l
+  set published_at = now()
+  from lms.version_lessons v
+  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
   perform private.index_course(p_course_id);
   return v_version;
 end
 $$;
 
-ALTER FUNCTION private.freeze_course(p_course_id uuid) OWNER TO postgres;
+ALTER FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) OWNER TO postgres;
 
 --
--- Name: FUNCTION freeze_course(p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+-- Name: FUNCTION freeze_course(p_course_id uuid, p_refuse_faults boolean); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.freeze_course(p_course_id uuid) IS 'Makes a version of the draft, or returns the latest one when nothing has changed since. Checks neither caller nor draft.';
+COMMENT ON FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) IS 'Makes a version of the draft, or returns the latest one when nothing has changed since. Does not check its caller, and the draft only when p_refuse_faults.';
 
 --
 -- Name: give_imported_role(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14752,57 +14502,6 @@ end
 $$;
 
 ALTER FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) OWNER TO postgres;
-
---
--- Name: grade_response(text, jsonb, text, numeric, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.grade_response(p_type text, p_content jsonb, p_scoring text, p_points numeric, p_key jsonb, p_response jsonb) RETURNS private.grading
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_credit private.credit;
-  -- 'NaN' is greater than every number.
-  v_points constant numeric := case when p_points > 0 and p_points <= 1000000 then p_points else 0 end;
-  v_faults text[];
-begin
-  v_faults := array(select private.response_faults(p_type, p_content, p_response));
-  if v_faults <> '{}' then
-    return (0, false, false, jsonb_build_object('reason', 'invalid_response', 'faults', v_faults))::private.grading;
-  elsif private.is_unanswered(p_type, p_response) then
-    return (0, false, false, '{"reason": "unanswered"}')::private.grading;
-  elsif p_type in ('essay', 'file_upload') then
-    return (null, null, true, '{"reason": "waits_for_grader"}')::private.grading;
-  elsif exists (select from private.key_faults(p_type, p_content, p_key)) then
-    -- Without a key that can be applied nobody is wrong: a person has to look.
-    return (null, null, true, '{"reason": "no_key"}')::private.grading;
-  end if;
-
-  v_credit := private.credit_of(p_type, p_content, p_scoring, p_key, p_response);
-  return (
-    private.round_half_up(v_points * v_credit.earned, v_credit.possible),
-    v_credit.earned = v_credit.possible,
-    false,
-    jsonb_build_object(
-      'reason', case
-        when v_credit.earned = v_credit.possible then 'correct'
-        when v_credit.earned > 0 then 'partly_correct'
-        else 'wrong'
-      end,
-      'earned', v_credit.earned, 'of', v_credit.possible
-    ) || coalesce(v_credit.details, '{}')
-  )::private.grading;
-end
-$$;
-
-ALTER FUNCTION private.grade_response(p_type text, p_content jsonb, p_scoring text, p_points numeric, p_key jsonb, p_response jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION grade_response(p_type text, p_content jsonb, p_scoring text, p_points numeric, p_key jsonb, p_response jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.grade_response(p_type text, p_content jsonb, p_scoring text, p_points numeric, p_key jsonb, p_response jsonb) IS 'What an answer is worth by a key. Points are p_points * earned / of, halves rounded up to two digits. all_or_nothing: all or 0. partial: of multiple (right - wrong) / correct ones, not below 0; of matching right pairs / prompts; of ordering neighbours in the right order / (items - 1); of short_answer the fraction of the accepted text. partial_negative: (right - wrong) of the same, down to minus all; a wrong single choice of n costs 1 / (n - 1), a wrong true_false all. What is left open is 0. Never raises: an answer that is none is 0 (invalid_response), a key that is none leaves it to a grader (no_key).';
 
 --
 -- Name: grant_entitlement_to(billing.entitlements); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14872,21 +14571,6 @@ ALTER FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_cours
 COMMENT ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) IS 'True while the person may take the course, or anything of the tenant, paid for.';
 
 --
--- Name: has_other_fields(jsonb, text[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return case jsonb_typeof(p_value) when 'object' then p_value - p_fields <> '{}' else false end;
-end
-$$;
-
-ALTER FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) OWNER TO postgres;
-
---
 -- Name: highlight(regconfig, text, tsquery, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14905,6 +14589,45 @@ CREATE FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsque
 $$;
 
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
+
+--
+-- Name: hold_course(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_course(p_course_id uuid, p_wait boolean DEFAULT true) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_seats constant bigint := hashtextextended('lyceum seats ' || p_course_id, 0);
+begin
+  if not exists (select from lms.course_versions v where v.course_id = p_course_id) then
+    -- Its first version may have to be made.
+    perform from lms.courses c where c.id = p_course_id for no key update;
+  elsif p_wait then
+    perform from lms.courses c where c.id = p_course_id for share;
+  else
+    perform from lms.courses c where c.id = p_course_id for share skip locked;
+  end if;
+  if not found then
+    return false;
+  elsif not exists (select from lms.courses c where c.id = p_course_id and c.capacity is not null) then
+    return true;
+  elsif p_wait then
+    perform pg_advisory_xact_lock(v_seats);
+    return true;
+  end if;
+  return pg_try_advisory_xact_lock(v_seats);
+end
+$$;
+
+ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION hold_course(p_course_id uuid, p_wait boolean); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
 
 --
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14939,25 +14662,6 @@ ALTER FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid
 --
 
 COMMENT ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) IS 'Does the person hold the permission for the unit, or for the whole tenant when p_unit_id is null?';
-
---
--- Name: ids_of(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.ids_of(p_list jsonb) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return array(
-    select private.json_text(e.entry -> 'id', 100)
-    from jsonb_array_elements(private.json_list(p_list)) with ordinality as e (entry, place)
-    order by e.place
-  );
-end
-$$;
-
-ALTER FUNCTION private.ids_of(p_list jsonb) OWNER TO postgres;
 
 --
 -- Name: import_blocks(uuid, private.block_match[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15768,43 +15472,6 @@ ALTER FUNCTION private.is_safe_html(html text) OWNER TO postgres;
 COMMENT ON FUNCTION private.is_safe_html(html text) IS 'True when the text holds only tags and attributes from an allow list; addresses must be http(s), mailto, paths or anchors.';
 
 --
--- Name: is_unanswered(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_unanswered(p_type text, p_response jsonb) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return coalesce(
-    case
-      when p_response is null or jsonb_typeof(p_response) = 'null' then true
-      when p_type in ('multiple', 'ordering') then p_response = '[]'
-      when p_type = 'matching' then jsonb_typeof(p_response) = 'object' and jsonb_strip_nulls(p_response) = '{}'
-      when p_type in ('single', 'short_answer') then jsonb_typeof(p_response) = 'string' and p_response #>> '{}' !~ '\S'
-      when p_type = 'numeric' then
-        (jsonb_typeof(p_response) = 'string' and p_response #>> '{}' !~ '\S')
-        or (jsonb_typeof(p_response) = 'object' and (
-          coalesce(jsonb_typeof(p_response -> 'value'), 'null') = 'null'
-          or (jsonb_typeof(p_response -> 'value') = 'string' and p_response ->> 'value' !~ '\S')
-        ))
-      when p_type = 'essay' then
-        jsonb_typeof(p_response) = 'object' and (
-          coalesce(jsonb_typeof(p_response -> 'text'), 'null') = 'null'
-          or (jsonb_typeof(p_response -> 'text') = 'string' and p_response ->> 'text' !~ '\S')
-        )
-      when p_type = 'file_upload' then
-        jsonb_typeof(p_response) = 'object' and coalesce(p_response -> 'files', '[]') in ('[]', 'null')
-      else false
-    end,
-    true
-  );
-end
-$$;
-
-ALTER FUNCTION private.is_unanswered(p_type text, p_response jsonb) OWNER TO postgres;
-
---
 -- Name: is_web_address(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15908,114 +15575,6 @@ ALTER FUNCTION private.joined_tenants() OWNER TO postgres;
 COMMENT ON FUNCTION private.joined_tenants() IS 'Tenants of which the caller is an active member or guest.';
 
 --
--- Name: json_decimal(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.json_decimal(p_value jsonb) RETURNS numeric
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_ratio constant private.ratio := private.json_ratio(p_value);
-begin
-  return case when v_ratio.bottom = 1 then v_ratio.top end;
-end
-$$;
-
-ALTER FUNCTION private.json_decimal(p_value jsonb) OWNER TO postgres;
-
---
--- Name: json_integer(jsonb, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.json_integer(p_value jsonb, p_least integer, p_greatest integer) RETURNS integer
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return case jsonb_typeof(p_value)
-    when 'number' then case
-      when p_value::numeric between p_least and p_greatest and p_value::numeric = trunc(p_value::numeric) then p_value::integer
-    end
-  end;
-end
-$$;
-
-ALTER FUNCTION private.json_integer(p_value jsonb, p_least integer, p_greatest integer) OWNER TO postgres;
-
---
--- Name: json_list(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.json_list(p_value jsonb) RETURNS jsonb
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return case jsonb_typeof(p_value) when 'array' then p_value else '[]' end;
-end
-$$;
-
-ALTER FUNCTION private.json_list(p_value jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION json_list(p_value jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.json_list(p_value jsonb) IS 'The value where it is a list, else an empty list: what is looped over.';
-
---
--- Name: json_ratio(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.json_ratio(p_value jsonb) RETURNS private.ratio
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_value numeric;
-begin
-  case jsonb_typeof(p_value)
-    when 'string' then
-      return private.read_ratio(private.json_text(p_value, 500));
-    when 'number' then
-      v_value := trim_scale(p_value::numeric);
-      if abs(v_value) < 1e100 and scale(v_value) <= 100 then
-        return (v_value, 1)::private.ratio;
-      end if;
-    else
-      null;
-  end case;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.json_ratio(p_value jsonb) OWNER TO postgres;
-
---
--- Name: json_text(jsonb, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.json_text(p_value jsonb, p_longest integer) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return case
-    when jsonb_typeof(p_value) = 'string' and length(p_value #>> '{}') <= p_longest then p_value #>> '{}'
-  end;
-end
-$$;
-
-ALTER FUNCTION private.json_text(p_value jsonb, p_longest integer) OWNER TO postgres;
-
---
--- Name: FUNCTION json_text(p_value jsonb, p_longest integer); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.json_text(p_value jsonb, p_longest integer) IS 'The text where the value is one, and no longer than that; else null.';
-
---
 -- Name: lesson_progress; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -16092,7 +15651,7 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
-    and (p_enrollment.status <> 'enrolled' or not exists (
+    and (p_enrollment.started_at is not null or not exists (
       select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
     ))
   then
@@ -16277,6 +15836,27 @@ $$;
 ALTER FUNCTION private.keep_category_tree() OWNER TO postgres;
 
 --
+-- Name: keep_ended_dates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_ended_dates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+    perform private.fail(
+      'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
+      jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_ended_dates() OWNER TO postgres;
+
+--
 -- Name: keep_enrollment_key(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16439,90 +16019,6 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
-
---
--- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.key_faults(p_type text, p_content jsonb, p_key jsonb) RETURNS SETOF text
-    LANGUAGE plpgsql IMMUTABLE ROWS 2
-    SET search_path TO ''
-    AS $$
-declare
-  v_fields constant jsonb := jsonb '{
-    "single": ["correct"], "multiple": ["correct"], "true_false": ["correct"],
-    "short_answer": ["accepted", "case_sensitive", "keep_diacritics", "keep_punctuation"],
-    "numeric": ["value", "tolerance", "tolerance_kind", "units", "unit_required"],
-    "matching": ["pairs"], "ordering": ["order"], "essay": ["rubric", "model_answer"],
-    "file_upload": ["rubric", "model_answer"]
-  }';
-  v_faults text[] := array[]::text[];
-  v_ids text[];
-  v_choices text[];
-begin
-  if not coalesce(v_fields ? p_type, false) then
-    return next 'unknown_type';
-    return;
-  elsif jsonb_typeof(p_key) is distinct from 'object' then
-    return next 'key_is_not_an_object';
-    return;
-  elsif pg_column_size(p_key) > 200000 then
-    return next 'key_too_large';
-    return;
-  elsif private.has_other_fields(p_key, array(select jsonb_array_elements_text(v_fields -> p_type))) then
-    v_faults := array['unknown_field'];
-  end if;
-
-  case p_type
-    when 'single' then
-      if not coalesce(private.json_text(p_key -> 'correct', 100) = any (private.ids_of(p_content -> 'options')), false) then
-        v_faults := v_faults || 'correct_invalid'::text;
-      end if;
-    when 'multiple' then
-      -- None at all could not be told from no answer.
-      if coalesce(cardinality(private.chosen_ids(p_key -> 'correct', private.ids_of(p_content -> 'options'))), 0) = 0 then
-        v_faults := v_faults || 'correct_invalid'::text;
-      end if;
-    when 'true_false' then
-      if jsonb_typeof(p_key -> 'correct') is distinct from 'boolean' then
-        v_faults := v_faults || 'correct_invalid'::text;
-      end if;
-    when 'short_answer' then
-      v_faults := v_faults || private.short_key_faults(p_key);
-    when 'numeric' then
-      v_faults := v_faults || private.numeric_key_faults(p_content, p_key);
-    when 'matching' then
-      v_ids := private.ids_of(p_content -> 'prompts');
-      v_choices := private.ids_of(p_content -> 'choices');
-      if jsonb_typeof(p_key -> 'pairs') is distinct from 'object' or not (p_key -> 'pairs') ?& v_ids
-        or private.has_other_fields(p_key -> 'pairs', v_ids) or p_key -> 'pairs' = '{}'
-        or exists (
-          select
-          from unnest(v_ids) as p (id)
-          where not coalesce(private.json_text(p_key -> 'pairs' -> p.id, 100) = any (v_choices), false)
-        )
-      then
-        v_faults := v_faults || 'pairs_invalid'::text;
-      end if;
-    when 'ordering' then
-      v_ids := private.ids_of(p_content -> 'items');
-      if coalesce(cardinality(private.chosen_ids(p_key -> 'order', v_ids)), 0) < greatest(cardinality(v_ids), 2) then
-        v_faults := v_faults || 'order_invalid'::text;
-      end if;
-    else
-      v_faults := v_faults || private.rubric_faults(p_key);
-  end case;
-  return query select distinct f.code from unnest(v_faults) as f (code) order by 1;
-end
-$$;
-
-ALTER FUNCTION private.key_faults(p_type text, p_content jsonb, p_key jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.key_faults(p_type text, p_content jsonb, p_key jsonb) IS 'What is wrong with the key of a question, as codes: unknown_type, key_is_not_an_object, key_too_large, unknown_field, correct_invalid, accepted_invalid, fraction_invalid, nothing_earns_full_credit, flag_invalid, value_invalid, tolerance_invalid, tolerance_kind_invalid, unit_required_invalid, units_invalid, unit_not_unique, unit_without_factor, pairs_invalid, order_invalid, rubric_invalid, id_not_unique, model_answer_invalid. Nothing when it is in order.';
 
 --
 -- Name: key_of_title(text, text, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17183,13 +16679,25 @@ begin
   return query
   select l.version_id, l.lesson_id
   from lms.enrollments e
-  join lms.version_lessons l on l.version_id = e.version_id
-  left join lateral private.closed_lessons(e.id) closed on closed.lesson_id = l.lesson_id
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  -- What is closed is asked once for an enrolment, and of those only where anything can be.
+  cross join lateral (
+    select case
+      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+        or exists (
+          select from lms.version_lessons g
+          where g.version_id = e.version_id
+            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+        )
+      then array(select g.lesson_id from private.closed_lessons(e.id) g)
+      else '{}'
+    end as lessons
+  ) closed
+  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()))
-    and closed.lesson_id is null;
+    and e.tenant_id = any (array(select private.joined_tenants()));
 end
 $$;
 
@@ -17293,194 +16801,6 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
-
---
--- Name: normal_answer(text, boolean, boolean, boolean); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  v_text text := p_text;
-begin
-  v_text := regexp_replace(v_text, U&'([\00B2\00B3\00B9\2070-\207F]+)', '^\1', 'g');
-  v_text := regexp_replace(v_text, U&'([\00BC-\00BE\2150-\215E])', ' \1', 'g');
-  v_text := normalize(v_text, nfkd);
-  if not p_keep_diacritics then
-    v_text := regexp_replace(v_text, U&'[\0300-\036F]', '', 'g');
-  end if;
-  -- Not by the database's collation: what an answer is worth must not depend on where it is hosted.
-  if not p_case_sensitive then
-    v_text := translate(lower(v_text collate "und-x-icu"), U&'\03C2', U&'\03C3');
-  end if;
-  v_text := normalize(v_text, nfc);
-  v_text := translate(
-    v_text,
-    U&'\2010\2011\2012\2013\2014\2212\2044\2018\2019\201B\0060\00B4\201C\201D\201E\00AB\00BB\200B\2060\FEFF\00AD',
-    '------/''''''''''"""""'
-  );
-  v_text := regexp_replace(v_text, '[ \t\n\r\f\v]+', ' ', 'g');
-  -- Only around words: 3.5 is not 35, and don't is not dont.
-  if not p_keep_punctuation then
-    v_text := regexp_replace(v_text, U&'(^| )[.,;:!?"''\2026\00A1\00BF]+', '\1', 'g');
-    v_text := regexp_replace(v_text, U&'[.,;:!?"''\2026\00A1\00BF]+( |$)', '\1', 'g');
-    v_text := regexp_replace(v_text, ' +', ' ', 'g');
-  end if;
-  return btrim(v_text, ' ');
-end
-$_$;
-
-ALTER FUNCTION private.normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean) OWNER TO postgres;
-
---
--- Name: FUNCTION normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean) IS 'A short answer as it is compared: Unicode''s compatibility form, one space between words, plain dashes and quotes; lower case, without accents and without punctuation around words, unless asked to keep them.';
-
---
--- Name: normal_unit(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.normal_unit(p_unit text) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return btrim(normalize(p_unit, nfkc), E' \t\n\r');
-end
-$$;
-
-ALTER FUNCTION private.normal_unit(p_unit text) OWNER TO postgres;
-
---
--- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.numeric_credit(p_key jsonb, p_response jsonb) RETURNS private.credit
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_number constant text := '[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]{1,3})?';
-  v_value constant jsonb := case jsonb_typeof(p_response) when 'object' then p_response -> 'value' else p_response end;
-  v_expected constant private.ratio := private.json_ratio(p_key -> 'value');
-  v_tolerance constant numeric := coalesce(private.json_decimal(p_key -> 'tolerance'), 0);
-  v_text text;
-  v_given private.ratio;
-  v_factor private.ratio;
-  v_unit text := '';
-  v_digits text;
-begin
-  if jsonb_typeof(v_value) = 'number' then
-    v_given := private.json_ratio(v_value);
-  else
-    -- The longest number that the text begins with; what follows is its unit.
-    v_text := replace(btrim(private.json_text(v_value, 500), E' \t\n\r'), U&'\2212', '-');
-    v_digits := substring(v_text from format('^(%s(?: */ *%s)?)', v_number, v_number));
-    v_given := private.read_ratio(v_digits);
-    v_unit := private.normal_unit(substr(v_text, coalesce(length(v_digits), 0) + 1));
-    if v_given.bottom is null or v_unit ~ '^[0-9.,/+-]' then
-      return (0, 1, '{"reason": "not_a_number"}')::private.credit;
-    end if;
-  end if;
-  if jsonb_typeof(p_response) = 'object' and jsonb_typeof(p_response -> 'unit') = 'string' then
-    v_text := private.normal_unit(private.json_text(p_response -> 'unit', 50));
-    if v_unit <> '' and v_text <> '' and v_unit <> v_text then
-      return (0, 1, '{"reason": "unit_unknown"}')::private.credit;
-    end if;
-    v_unit := coalesce(nullif(v_text, ''), v_unit);
-  end if;
-
-  if v_unit = '' then
-    if coalesce(p_key -> 'unit_required' = 'true', false) then
-      return (0, 1, '{"reason": "unit_missing"}')::private.credit;
-    end if;
-    v_factor := (1, 1)::private.ratio;
-  else
-    select f.top, f.bottom into v_factor
-    from jsonb_array_elements(private.json_list(p_key -> 'units')) as u (entry)
-    cross join lateral private.json_ratio(u.entry -> 'factor') as f
-    where private.normal_unit(private.json_text(u.entry -> 'unit', 50)) = v_unit
-    limit 1;
-    if v_factor.bottom is null then
-      return (0, 1, '{"reason": "unit_unknown"}')::private.credit;
-    end if;
-  end if;
-
-  -- |given * factor - expected| <= tolerance, times all the bottoms: nothing is divided, so nothing is rounded.
-  if abs(v_given.top * v_factor.top * v_expected.bottom - v_expected.top * v_given.bottom * v_factor.bottom)
-    <= v_tolerance * v_given.bottom * v_factor.bottom
-      * (case p_key ->> 'tolerance_kind' when 'relative' then abs(v_expected.top) else v_expected.bottom end)
-  then
-    return (1, 1, null)::private.credit;
-  end if;
-  return (0, 1, null)::private.credit;
-end
-$$;
-
-ALTER FUNCTION private.numeric_credit(p_key jsonb, p_response jsonb) OWNER TO postgres;
-
---
--- Name: numeric_key_faults(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.numeric_key_faults(p_content jsonb, p_key jsonb) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_factors constant jsonb := private.json_list(p_key -> 'units');
-  v_units text[];
-  v_faults text[] := array[]::text[];
-begin
-  if (private.json_ratio(p_key -> 'value')).bottom is null then
-    v_faults := v_faults || 'value_invalid'::text;
-  end if;
-  if p_key ? 'tolerance' and not coalesce(private.json_decimal(p_key -> 'tolerance') >= 0, false) then
-    v_faults := v_faults || 'tolerance_invalid'::text;
-  end if;
-  if p_key ? 'tolerance_kind' and coalesce(private.json_text(p_key -> 'tolerance_kind', 20), '') not in ('absolute', 'relative') then
-    v_faults := v_faults || 'tolerance_kind_invalid'::text;
-  end if;
-  if p_key ? 'unit_required' and jsonb_typeof(p_key -> 'unit_required') <> 'boolean' then
-    v_faults := v_faults || 'unit_required_invalid'::text;
-  end if;
-  if jsonb_typeof(p_key -> 'units') <> 'array' or jsonb_array_length(v_factors) > 50 then
-    return v_faults || 'units_invalid'::text;
-  end if;
-
-  select coalesce(array_agg(private.normal_unit(private.json_text(u.entry -> 'unit', 50))), '{}') into v_units
-  from jsonb_array_elements(v_factors) as u (entry);
-  if exists (select from unnest(v_units) as u (unit) where coalesce(u.unit, '') = '')
-    or exists (
-      select
-      from jsonb_array_elements(v_factors) as u (entry)
-      where not coalesce((private.json_ratio(u.entry -> 'factor')).top > 0, false)
-        or private.has_other_fields(u.entry, '{unit,factor}')
-    )
-  then
-    v_faults := v_faults || 'units_invalid'::text;
-  elsif (select count(distinct u.unit) from unnest(v_units) as u (unit)) < cardinality(v_units) then
-    v_faults := v_faults || 'unit_not_unique'::text;
-  end if;
-  if exists (
-    select
-    from jsonb_array_elements(private.json_list(p_content -> 'units')) as u (unit)
-    where private.normal_unit(private.json_text(u.unit, 50)) <> all (v_units)
-  ) then
-    v_faults := v_faults || 'unit_without_factor'::text;
-  end if;
-  if p_key -> 'unit_required' = 'true' and cardinality(v_units) = 0 then
-    v_faults := v_faults || 'unit_without_factor'::text;
-  end if;
-  return v_faults;
-end
-$$;
-
-ALTER FUNCTION private.numeric_key_faults(p_content jsonb, p_key jsonb) OWNER TO postgres;
 
 --
 -- Name: open_path_courses(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17702,7 +17022,7 @@ begin
       return new;
     end if;
   else
-    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
   select b.lesson_id, private.media_seconds(r.type, r.content) as seconds into v_block
   from lms.version_blocks b
@@ -17721,7 +17041,13 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
+    -- INV-P4; INV-P6: what was reported before can be reported again.
+    if not exists (
+      select
+      from lms.block_progress p
+      where p.enrollment_id = v_enrollment.id and p.block_id = new.block_id
+        and p.progress_percentage >= new.progress_percentage and p.watched @> new.watched
+    ) then
       perform private.refuse_closed_lesson(v_enrollment.id, v_block.lesson_id);
     end if;
   end if;
@@ -17820,8 +17146,10 @@ CREATE FUNCTION private.place_lesson() RETURNS trigger
 declare
   parent record;
 begin
-  select m.tenant_id, m.course_id into parent from lms.modules m where m.id = new.module_id;
-  if tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
+  select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
+  if parent.deleted_at is not null and new.deleted_at is null then
+    perform private.fail('module_not_found', 'There is no such module.', 404);
+  elsif tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
     perform private.fail(
       'module_of_another_course', 'A lesson can only move between modules of its own course.', 409,
       jsonb_build_object('lesson_id', new.id, 'module_id', new.module_id)
@@ -18010,6 +17338,8 @@ begin
       return new;
     end if;
     new.enrollment_id := v_enrollment.id;
+  else
+    perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
 
   if v_client then
@@ -18017,9 +17347,7 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
-      perform private.judge_progress(v_enrollment, new);
-    end if;
+    perform private.judge_progress(v_enrollment, new);
   end if;
   if new.progress_percentage >= 100 then
     new.completed_at := coalesce(new.completed_at, now());
@@ -18098,6 +17426,8 @@ begin
     raise insufficient_privilege using message = 'Due dates are set by staff.';
   end if;
   select t.is_active into v_is_active from lms.tenants t where t.id = v_path.tenant_id;
+  perform private.hold_course(c.course_id)
+  from unnest(private.open_path_courses(p_path_id, p_user_id)) as c (course_id);
   select * into v_member
   from lms.memberships m
   where m.tenant_id = v_path.tenant_id and m.user_id = p_user_id
@@ -18297,39 +17627,6 @@ $$;
 ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
--- Name: question_faults(text, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_faults(p_type text, p_content jsonb, p_scoring text) RETURNS SETOF text
-    LANGUAGE plpgsql IMMUTABLE ROWS 2
-    SET search_path TO ''
-    AS $$
-begin
-  if p_type is null or p_type <> all (array[
-    'single', 'multiple', 'true_false', 'short_answer', 'numeric', 'matching', 'ordering', 'essay', 'file_upload'
-  ]) then
-    return next 'unknown_type';
-    return;
-  end if;
-  if p_scoring is null or p_scoring <> all (array['all_or_nothing', 'partial', 'partial_negative']) then
-    return next 'unknown_scoring';
-  elsif p_scoring = 'partial_negative' and p_type in ('short_answer', 'numeric', 'essay', 'file_upload') then
-    -- Negative credit takes away what guessing among choices would win. What is typed cannot be guessed.
-    return next 'negative_credit_needs_choices';
-  end if;
-  return query select distinct f.code from unnest(private.content_faults(p_type, p_content)) as f (code) order by 1;
-end
-$$;
-
-ALTER FUNCTION private.question_faults(p_type text, p_content jsonb, p_scoring text) OWNER TO postgres;
-
---
--- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.question_faults(p_type text, p_content jsonb, p_scoring text) IS 'What is wrong with a question, as codes: unknown_type, unknown_scoring, negative_credit_needs_choices, content_is_not_an_object, content_too_large, unknown_field, list_missing, too_few_entries, too_many_entries, id_invalid, id_not_unique, text_invalid, unit_invalid, unit_not_unique, words_invalid, max_files_invalid, max_bytes_invalid, extension_invalid. Nothing when it is in order.';
-
---
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18413,25 +17710,23 @@ $_$;
 ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
--- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.read_decimal(p_text text) RETURNS numeric
-    LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION private.read_draft(p_course_id uuid) RETURNS private.course_draft
+    LANGUAGE sql STABLE
     SET search_path TO ''
-    AS $_$
-declare
-  v_value numeric;
-begin
-  if length(p_text) > 250 or p_text !~ '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$' then
-    return null;
-  end if;
-  v_value := trim_scale(p_text::numeric);
-  return case when abs(v_value) < 1e100 and scale(v_value) <= 100 then v_value end;
-end
-$_$;
+    AS $$
+  select
+    array(select f from private.find_course_faults(p_course_id) f where f.severity = 'fault'),
+    array(select l from private.draft_lessons(p_course_id) l),
+    array(select d from private.draft_blocks(p_course_id) d),
+    array(
+      select b from private.draft_blocks(p_course_id) d join lms.lesson_blocks b on b.id = d.block_id order by b.id
+    )
+$$;
 
-ALTER FUNCTION private.read_decimal(p_text text) OWNER TO postgres;
+ALTER FUNCTION private.read_draft(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: read_health(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18502,7 +17797,7 @@ begin
     where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id;
     if not found and not v_is_author then
       perform private.refuse_progress('other_version', v_course.course_id);
-    elsif found and not v_lesson.is_preview and v_enrollment.status <> 'completed' and v_enrollment.user_id is not distinct from (select auth.uid()) then
+    elsif found and not v_lesson.is_preview and v_enrollment.user_id is not distinct from (select auth.uid()) then
       perform private.refuse_closed_lesson(v_enrollment.id, p_lesson_id);
     end if;
   elsif not v_is_author then
@@ -18549,7 +17844,15 @@ begin
   select p.status, p.progress_percentage, p.last_position
   into v_content.status, v_content.progress_percentage, v_content.last_position
   from lms.lesson_progress p
-  where p.enrollment_id = v_enrollment.id and p.lesson_id = p_lesson_id;
+  where p.enrollment_id = v_enrollment.id and p.lesson_id = p_lesson_id
+    -- Who answers for the content does not thereby see how far people are.
+    and (
+      p.user_id = (select auth.uid())
+      or not private.is_api_call()
+      or p.tenant_id = any (array(select private.tenants_where('progress.read')))
+      or p.course_id = any (array(select private.staffed_courses()))
+      or v_enrollment.unit_id = any (array(select private.units_where('progress.read')))
+    );
   v_content.status := coalesce(v_content.status, 'not_started');
   v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
   return v_content;
@@ -18640,45 +17943,6 @@ end
 $$;
 
 ALTER FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) OWNER TO postgres;
-
---
--- Name: read_ratio(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.read_ratio(p_text text) RETURNS private.ratio
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_parts text[];
-  v_top numeric;
-  v_bottom numeric := 1;
-begin
-  if p_text is null or length(p_text) > 500 then
-    return null;
-  end if;
-  -- A minus is often typeset as U+2212.
-  v_parts := string_to_array(replace(p_text, U&'\2212', '-'), '/');
-  v_top := private.read_decimal(btrim(v_parts[1], E' \t\n\r'));
-  if cardinality(v_parts) = 2 then
-    v_bottom := private.read_decimal(btrim(v_parts[2], E' \t\n\r'));
-  elsif cardinality(v_parts) is distinct from 1 then
-    return null;
-  end if;
-  if v_top is null or coalesce(v_bottom, 0) = 0 then
-    return null;
-  end if;
-  return (v_top * sign(v_bottom), abs(v_bottom))::private.ratio;
-end
-$$;
-
-ALTER FUNCTION private.read_ratio(p_text text) OWNER TO postgres;
-
---
--- Name: FUNCTION read_ratio(p_text text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.read_ratio(p_text text) IS 'A number as people write it, exactly: 1.50, -2e3, 3/4; null where it is none.';
 
 --
 -- Name: receive_guest(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19172,10 +18436,10 @@ declare
   v_status text;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id;
+  perform private.hold_course(p_course_id);
   perform from lms.memberships m
   where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id
   for no key update;
-  perform from lms.courses c where c.id = p_course_id for no key update;
 
   select * into v_request
   from lms.enrollment_requests r
@@ -19395,140 +18659,6 @@ $$;
 ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
 
 --
--- Name: response_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.response_faults(p_type text, p_content jsonb, p_response jsonb) RETURNS SETOF text
-    LANGUAGE plpgsql IMMUTABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-declare
-  v_ids text[];
-  v_choices text[];
-  v_unit text;
-  v_value jsonb;
-begin
-  if p_type is null or p_type <> all (array[
-    'single', 'multiple', 'true_false', 'short_answer', 'numeric', 'matching', 'ordering', 'essay', 'file_upload'
-  ]) then
-    return next 'unknown_type';
-    return;
-  -- Before anything is read of it. An essay of 50,000 characters takes up to 200,000 bytes.
-  elsif pg_column_size(p_response) > 250000 then
-    return next 'response_too_large';
-    return;
-  elsif private.is_unanswered(p_type, p_response) then
-    if jsonb_typeof(p_response) = 'object' and private.has_other_fields(
-      p_response,
-      case p_type
-        when 'numeric' then '{value,unit}'
-        when 'essay' then '{text}'
-        when 'file_upload' then '{files}'
-        else private.ids_of(p_content -> 'prompts')
-      end
-    ) then
-      return next 'unknown_field';
-    end if;
-    return;
-  end if;
-
-  case p_type
-    when 'single' then
-      if jsonb_typeof(p_response) <> 'string' then
-        return next 'not_an_option';
-      elsif not coalesce(private.json_text(p_response, 100) = any (private.ids_of(p_content -> 'options')), false) then
-        return next 'not_an_option';
-      end if;
-    when 'multiple' then
-      if private.chosen_ids(p_response, private.ids_of(p_content -> 'options')) is null then
-        return next 'not_a_list_of_options';
-      end if;
-    when 'true_false' then
-      if jsonb_typeof(p_response) <> 'boolean' then
-        return next 'not_true_or_false';
-      end if;
-    when 'short_answer' then
-      if jsonb_typeof(p_response) <> 'string' then
-        return next 'not_a_text';
-      elsif private.json_text(p_response, 1000) is null then
-        return next 'text_too_long';
-      end if;
-    when 'numeric' then
-      v_value := case jsonb_typeof(p_response) when 'object' then p_response -> 'value' else p_response end;
-      if private.has_other_fields(p_response, '{value,unit}') then
-        return next 'unknown_field';
-      end if;
-      if jsonb_typeof(v_value) not in ('string', 'number') then
-        return next 'not_a_number';
-      elsif jsonb_typeof(v_value) = 'string' and private.json_text(v_value, 500) is null then
-        return next 'text_too_long';
-      elsif jsonb_typeof(v_value) = 'number' and (private.json_ratio(v_value)).bottom is null then
-        return next 'number_out_of_range';
-      end if;
-      if jsonb_typeof(p_response) = 'object' and coalesce(jsonb_typeof(p_response -> 'unit'), 'null') <> 'null' then
-        v_unit := private.normal_unit(private.json_text(p_response -> 'unit', 50));
-        if v_unit is null or (
-          v_unit <> '' and p_content ? 'units' and not exists (
-            select
-            from jsonb_array_elements(private.json_list(p_content -> 'units')) as u (unit)
-            where private.normal_unit(private.json_text(u.unit, 50)) = v_unit
-          )
-        ) then
-          return next 'unit_unknown';
-        end if;
-      end if;
-    when 'matching' then
-      v_ids := private.ids_of(p_content -> 'prompts');
-      v_choices := private.ids_of(p_content -> 'choices');
-      if jsonb_typeof(p_response) <> 'object' then
-        return next 'not_a_list_of_pairs';
-      elsif private.has_other_fields(p_response, v_ids) then
-        return next 'not_a_prompt';
-      elsif exists (
-        select
-        from unnest(v_ids) as p (id)
-        where p_response ? p.id and jsonb_typeof(p_response -> p.id) <> 'null'
-          and not coalesce(private.json_text(p_response -> p.id, 100) = any (v_choices), false)
-      ) then
-        return next 'not_a_choice';
-      end if;
-    when 'ordering' then
-      if private.chosen_ids(p_response, private.ids_of(p_content -> 'items')) is null then
-        return next 'not_a_list_of_items';
-      end if;
-    when 'essay' then
-      if jsonb_typeof(p_response) <> 'object' then
-        return next 'not_a_text';
-      elsif private.has_other_fields(p_response, '{text}') then
-        return next 'unknown_field';
-      elsif jsonb_typeof(p_response -> 'text') is distinct from 'string' then
-        return next 'not_a_text';
-      elsif private.json_text(p_response -> 'text', 50000) is null then
-        return next 'text_too_long';
-      end if;
-    else
-      if jsonb_typeof(p_response) <> 'object' then
-        return next 'not_a_list_of_files';
-      elsif private.has_other_fields(p_response, '{files}') then
-        return next 'unknown_field';
-      elsif jsonb_typeof(p_response -> 'files') is distinct from 'array' then
-        return next 'not_a_list_of_files';
-      else
-        return query select f.code from unnest(private.file_faults(p_content, p_response -> 'files')) as f (code);
-      end if;
-  end case;
-end
-$$;
-
-ALTER FUNCTION private.response_faults(p_type text, p_content jsonb, p_response jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION response_faults(p_type text, p_content jsonb, p_response jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.response_faults(p_type text, p_content jsonb, p_response jsonb) IS 'What keeps an answer from being one to this question, as codes: its shape only, never whether it is right; what is left open is none. unknown_type, response_too_large, unknown_field, not_an_option, not_a_list_of_options, not_true_or_false, not_a_text, text_too_long, not_a_number, number_out_of_range, unit_unknown, not_a_list_of_pairs, not_a_prompt, not_a_choice, not_a_list_of_items, not_a_list_of_files, too_many_files, path_invalid, file_not_unique, extension_not_allowed.';
-
---
 -- Name: restore_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19684,77 +18814,6 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
-
---
--- Name: round_half_up(numeric, numeric); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) RETURNS numeric
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_above constant numeric := 200 * p_top + p_bottom;
-  v_below constant numeric := 2 * p_bottom;
-  v_quotient numeric := div(v_above, v_below);
-begin
-  -- div() cuts towards 0.
-  if v_quotient * v_below > v_above then
-    v_quotient := v_quotient - 1;
-  end if;
-  return round(v_quotient / 100, 2);
-end
-$$;
-
-ALTER FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) OWNER TO postgres;
-
---
--- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) IS 'p_top / p_bottom to two digits, halves upwards, also below 0 (-0.125 is -0.12); p_bottom is above 0. Exact.';
-
---
--- Name: rubric_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rubric_faults(p_key jsonb) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_rubric constant jsonb := private.json_list(p_key -> 'rubric');
-  v_ids constant text[] := private.ids_of(v_rubric);
-  v_faults text[] := array[]::text[];
-begin
-  if p_key ? 'model_answer' and private.json_text(p_key -> 'model_answer', 50000) is null then
-    v_faults := v_faults || 'model_answer_invalid'::text;
-  end if;
-  if p_key ? 'rubric' then
-    if jsonb_array_length(v_rubric) not between 1 and 50 then
-      return v_faults || 'rubric_invalid'::text;
-    elsif exists (
-      select
-      from jsonb_array_elements(v_rubric) as r (entry)
-      where coalesce(private.json_text(r.entry -> 'id', 100), '') !~ '\S'
-        or coalesce(private.json_text(r.entry -> 'criterion', 1000), '') !~ '\S'
-        or not coalesce(
-          private.json_decimal(r.entry -> 'points') > 0 and private.json_decimal(r.entry -> 'points') <= 10000
-            and scale(private.json_decimal(r.entry -> 'points')) <= 2,
-          false
-        )
-        or private.has_other_fields(r.entry, '{id,criterion,points}')
-    ) then
-      v_faults := v_faults || 'rubric_invalid'::text;
-    elsif (select count(distinct i.id) from unnest(v_ids) as i (id)) < cardinality(v_ids) then
-      v_faults := v_faults || 'id_not_unique'::text;
-    end if;
-  end if;
-  return v_faults;
-end
-$$;
-
-ALTER FUNCTION private.rubric_faults(p_key jsonb) OWNER TO postgres;
 
 --
 -- Name: search_config(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19971,19 +19030,11 @@ CREATE FUNCTION private.set_course_status(p_course_id uuid, p_status text) RETUR
     SET search_path TO ''
     AS $$
 declare
-  v_faults jsonb;
   v_course lms.courses;
 begin
   perform private.require_course_publisher(p_course_id);
   if p_status = 'published' then
-    perform from lms.courses c where c.id = p_course_id for no key update;
-    select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details)) into v_faults
-    from private.find_course_faults(p_course_id) f
-    where f.severity = 'fault';
-    if v_faults is not null then
-      perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
-    end if;
-    perform private.freeze_course(p_course_id);
+    perform private.freeze_course(p_course_id, true);
   end if;
   update lms.courses c
   set status = p_status,
@@ -20149,6 +19200,10 @@ CREATE FUNCTION private.settle_after_lowered_score() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  perform from lms.enrollments e
+  where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
+  order by e.id
+  for no key update;
   update lms.enrollments e
   set items_done = e.items_done
   where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
@@ -20179,6 +19234,7 @@ CREATE TABLE lms.block_progress (
     completed_at timestamp with time zone,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT block_has_a_completion_date_exactly_when_completed CHECK ((((progress_percentage)::numeric >= (100)::numeric) = (completed_at IS NOT NULL))),
+    CONSTRAINT watched_parts_are_few CHECK ((pg_column_size(watched) <= 32768)),
     CONSTRAINT watched_parts_are_seconds CHECK ((watched <@ '{[0,604800)}'::int4multirange))
 )
 WITH (fillfactor='85');
@@ -20225,6 +19281,11 @@ begin
     elsif p_block.progress_percentage between 0 and v_watched then
       p_block.progress_percentage := v_watched;
     end if;
+  elsif p_client and p_block.watched <> '{}' then
+    perform private.fail(
+      'block_without_duration', 'What was watched is kept of video and audio whose duration the author has given.', 409,
+      jsonb_build_object('block_id', p_block.block_id), 'Send progress_percentage instead.'
+    );
   end if;
   p_block.completed_at := case when p_block.progress_percentage >= 100 then coalesce(p_block.completed_at, now()) end;
   return p_block;
@@ -20369,66 +19430,6 @@ end
 $$;
 
 ALTER FUNCTION private.settle_path_enrollment() OWNER TO postgres;
-
---
--- Name: short_key_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.short_key_faults(p_key jsonb) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_accepted constant jsonb := private.json_list(p_key -> 'accepted');
-  v_flag text;
-  v_faults text[] := array[]::text[];
-begin
-  foreach v_flag in array array['case_sensitive', 'keep_diacritics', 'keep_punctuation'] loop
-    if p_key ? v_flag and jsonb_typeof(p_key -> v_flag) <> 'boolean' then
-      return array['flag_invalid'];
-    end if;
-  end loop;
-  if jsonb_array_length(v_accepted) not between 1 and 200 then
-    return array['accepted_invalid'];
-  end if;
-  if exists (
-    select
-    from jsonb_array_elements(v_accepted) as a (entry)
-    where private.has_other_fields(a.entry, '{text,fraction}')
-      -- Nothing but what is left out of the comparison would be equal to any such answer.
-      or coalesce(private.normal_answer(
-        private.json_text(a.entry -> 'text', 1000), true, true,
-        coalesce(p_key -> 'keep_punctuation' = 'true', false)
-      ), '') = ''
-      or coalesce(private.normal_answer(
-        private.json_text(a.entry -> 'text', 1000), coalesce(p_key -> 'case_sensitive' = 'true', false),
-        coalesce(p_key -> 'keep_diacritics' = 'true', false), coalesce(p_key -> 'keep_punctuation' = 'true', false)
-      ), '') = ''
-  ) then
-    v_faults := v_faults || 'accepted_invalid'::text;
-  end if;
-  if exists (
-    select
-    from jsonb_array_elements(v_accepted) as a (entry)
-    where a.entry ? 'fraction' and not coalesce(
-      private.json_decimal(a.entry -> 'fraction') > 0 and private.json_decimal(a.entry -> 'fraction') <= 1
-        and scale(private.json_decimal(a.entry -> 'fraction')) <= 6,
-      false
-    )
-  ) then
-    v_faults := v_faults || 'fraction_invalid'::text;
-  elsif not exists (
-    select
-    from jsonb_array_elements(v_accepted) as a (entry)
-    where not a.entry ? 'fraction' or private.json_decimal(a.entry -> 'fraction') = 1
-  ) then
-    v_faults := v_faults || 'nothing_earns_full_credit'::text;
-  end if;
-  return v_faults;
-end
-$$;
-
-ALTER FUNCTION private.short_key_faults(p_key jsonb) OWNER TO postgres;
 
 --
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21284,7 +20285,7 @@ CREATE TABLE lms.categories (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT category_description_is_short CHECK ((length(description) <= 5000)),
-    CONSTRAINT category_order_is_not_negative CHECK ((order_index >= 0))
+    CONSTRAINT category_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999)))
 );
 
 ALTER TABLE lms.categories OWNER TO postgres;
@@ -21481,7 +20482,7 @@ CREATE TABLE lms.learning_path_courses (
     order_index integer DEFAULT '-1'::integer NOT NULL,
     is_required boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT path_order_is_not_negative CHECK ((order_index >= 0))
+    CONSTRAINT path_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999)))
 );
 
 ALTER TABLE lms.learning_path_courses OWNER TO postgres;
@@ -22089,6 +21090,25 @@ CREATE TABLE private.invitation_tokens (
 );
 
 ALTER TABLE private.invitation_tokens OWNER TO postgres;
+
+--
+-- Name: latest_versions; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.latest_versions AS
+ SELECT v.id
+   FROM lms.course_versions v
+  WHERE (NOT (EXISTS ( SELECT
+           FROM lms.course_versions later
+          WHERE ((later.course_id = v.course_id) AND (later.number > v.number)))));
+
+ALTER TABLE private.latest_versions OWNER TO postgres;
+
+--
+-- Name: VIEW latest_versions; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.latest_versions IS 'The latest version of each course, for the policies on what is shown as a preview.';
 
 --
 -- Name: learner_scopes; Type: VIEW; Schema: private; Owner: postgres
@@ -24110,6 +23130,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: enrollments _120_ended; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _120_ended BEFORE UPDATE OF due_at, expires_at ON lms.enrollments FOR EACH ROW WHEN (((old.due_at IS DISTINCT FROM new.due_at) OR (old.expires_at IS DISTINCT FROM new.expires_at))) EXECUTE FUNCTION private.keep_ended_dates();
 
 --
 -- Name: path_enrollments _150_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -26913,7 +25939,9 @@ CREATE POLICY "Public paths are seen by everyone" ON lms.learning_paths FOR SELE
 
 CREATE POLICY "Published content is seen by those it is open to, and by staff" ON lms.version_blocks FOR SELECT TO authenticated USING (((is_preview AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
+  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM private.latest_versions v
+  WHERE (v.id = version_blocks.version_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
     o.lesson_id
    FROM private.my_open_lessons() o(version_id, lesson_id))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
@@ -26939,7 +25967,9 @@ CREATE POLICY "Published modules are seen with their public course" ON lms.modul
 
 CREATE POLICY "Published previews are seen with their public course" ON lms.version_blocks FOR SELECT TO anon USING ((is_preview AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id)))));
+  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM private.latest_versions v
+  WHERE (v.id = version_blocks.version_id)))));
 
 --
 -- Name: review_reports Reports are seen by those who made them and by moderators; Type: POLICY; Schema: lms; Owner: postgres
@@ -27651,6 +26681,70 @@ GRANT USAGE ON SCHEMA public TO postgres;
 GRANT USAGE ON SCHEMA public TO anon;
 GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
+
+--
+-- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_block_content(type text, content jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
+
+--
+-- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lesson_blocks TO service_role;
+GRANT SELECT ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.type; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: TABLE version_lessons; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.version_lessons TO service_role;
+GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
 
 --
 -- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
@@ -28793,63 +27887,6 @@ GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) T
 GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) TO service_role;
 
 --
--- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_block_content(type text, content jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
-
---
--- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.lesson_blocks TO service_role;
-GRANT SELECT ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.lesson_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.type; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
-
---
 -- Name: FUNCTION restore_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29356,12 +28393,6 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 REVOKE ALL ON FUNCTION private.check_unit_move() FROM PUBLIC;
 
 --
--- Name: FUNCTION chosen_ids(p_list jsonb, p_ids text[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.chosen_ids(p_list jsonb, p_ids text[]) FROM PUBLIC;
-
---
 -- Name: FUNCTION claim_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29429,12 +28460,6 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) FROM PUBLIC;
-
---
--- Name: FUNCTION content_faults(p_type text, p_content jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.content_faults(p_type text, p_content jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION content_key(p_version_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -29522,6 +28547,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_taken_seats(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_taken_seats(p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_waiting_ahead(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29532,12 +28563,6 @@ REVOKE ALL ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id u
 --
 
 REVOKE ALL ON FUNCTION private.create_profile_of_login() FROM PUBLIC;
-
---
--- Name: FUNCTION credit_of(p_type text, p_content jsonb, p_scoring text, p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.credit_of(p_type text, p_content jsonb, p_scoring text, p_key jsonb, p_response jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean); Type: ACL; Schema: private; Owner: postgres
@@ -29632,13 +28657,6 @@ GRANT ALL ON FUNCTION private.document_parts(p_course jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.draft_blocks(p_course_id uuid) FROM PUBLIC;
 
 --
--- Name: TABLE version_lessons; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.version_lessons TO service_role;
-GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
-
---
 -- Name: FUNCTION draft_lessons(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29720,12 +28738,6 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO service_role;
 
 --
--- Name: FUNCTION entry_faults(p_list jsonb, p_least integer, p_most integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
-
---
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29733,12 +28745,6 @@ REVOKE ALL ON FUNCTION private.fail(code text, message text, status integer, det
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO anon;
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO authenticated;
 GRANT ALL ON FUNCTION private.fail(code text, message text, status integer, details jsonb, hint text) TO service_role;
-
---
--- Name: FUNCTION file_faults(p_content jsonb, p_files jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.file_faults(p_content jsonb, p_files jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION file_review_report(p_review_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -29855,11 +28861,11 @@ GRANT SELECT ON TABLE lms.course_versions TO service_role;
 GRANT SELECT ON TABLE lms.course_versions TO authenticated;
 
 --
--- Name: FUNCTION freeze_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION freeze_course(p_course_id uuid, p_refuse_faults boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.freeze_course(p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.freeze_course(p_course_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) TO service_role;
 
 --
 -- Name: FUNCTION give_imported_role(p_match private.matched_person, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -29868,12 +28874,6 @@ GRANT ALL ON FUNCTION private.freeze_course(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person, p_unit_id uuid) TO service_role;
-
---
--- Name: FUNCTION grade_response(p_type text, p_content jsonb, p_scoring text, p_points numeric, p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.grade_response(p_type text, p_content jsonb, p_scoring text, p_points numeric, p_key jsonb, p_response jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION grant_entitlement_to(p_wanted billing.entitlements); Type: ACL; Schema: private; Owner: postgres
@@ -29890,28 +28890,22 @@ GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements
 REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION has_other_fields(p_value jsonb, p_fields text[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) FROM PUBLIC;
-
---
 -- Name: FUNCTION highlight(p_config regconfig, p_text text, p_query tsquery, p_options text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_course(p_course_id uuid, p_wait boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION ids_of(p_list jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.ids_of(p_list jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -30077,12 +29071,6 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 
 --
--- Name: FUNCTION is_unanswered(p_type text, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_unanswered(p_type text, p_response jsonb) FROM PUBLIC;
-
---
 -- Name: FUNCTION is_web_address(value text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30106,36 +29094,6 @@ REVOKE ALL ON FUNCTION private.joined_tenants() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.joined_tenants() TO anon;
 GRANT ALL ON FUNCTION private.joined_tenants() TO authenticated;
 GRANT ALL ON FUNCTION private.joined_tenants() TO service_role;
-
---
--- Name: FUNCTION json_decimal(p_value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.json_decimal(p_value jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION json_integer(p_value jsonb, p_least integer, p_greatest integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.json_integer(p_value jsonb, p_least integer, p_greatest integer) FROM PUBLIC;
-
---
--- Name: FUNCTION json_list(p_value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.json_list(p_value jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION json_ratio(p_value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.json_ratio(p_value jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION json_text(p_value jsonb, p_longest integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.json_text(p_value jsonb, p_longest integer) FROM PUBLIC;
 
 --
 -- Name: TABLE lesson_progress; Type: ACL; Schema: lms; Owner: postgres
@@ -30217,6 +29175,12 @@ REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_category_tree() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_ended_dates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_ended_dates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_enrollment_key(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30251,12 +29215,6 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
-
---
--- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.key_faults(p_type text, p_content jsonb, p_key jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION key_of_title(p_title text, p_kind text, p_id uuid, p_try integer); Type: ACL; Schema: private; Owner: postgres
@@ -30444,30 +29402,6 @@ GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 
 --
--- Name: FUNCTION normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean) FROM PUBLIC;
-
---
--- Name: FUNCTION normal_unit(p_unit text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
-
---
--- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.numeric_credit(p_key jsonb, p_response jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION numeric_key_faults(p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.numeric_key_faults(p_content jsonb, p_key jsonb) FROM PUBLIC;
-
---
 -- Name: FUNCTION open_path_courses(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30623,12 +29557,6 @@ REVOKE ALL ON FUNCTION private.protect_higher_roles() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_faults(p_type text, p_content jsonb, p_scoring text) FROM PUBLIC;
-
---
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30649,10 +29577,10 @@ REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, 
 GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
 
 --
--- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.read_decimal(p_text text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.read_draft(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_health(); Type: ACL; Schema: private; Owner: postgres
@@ -30679,12 +29607,6 @@ REVOKE ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obsta
 GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO anon;
 GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb) TO service_role;
-
---
--- Name: FUNCTION read_ratio(p_text text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.read_ratio(p_text text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION receive_guest(); Type: ACL; Schema: private; Owner: postgres
@@ -30884,12 +29806,6 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
 
 --
--- Name: FUNCTION response_faults(p_type text, p_content jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.response_faults(p_type text, p_content jsonb, p_response jsonb) FROM PUBLIC;
-
---
 -- Name: FUNCTION restore_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30920,18 +29836,6 @@ GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_rea
 REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
-
---
--- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) FROM PUBLIC;
-
---
--- Name: FUNCTION rubric_faults(p_key jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION search_config(p_language text); Type: ACL; Schema: private; Owner: postgres
@@ -31068,12 +29972,6 @@ GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obst
 --
 
 REVOKE ALL ON FUNCTION private.settle_path_enrollment() FROM PUBLIC;
-
---
--- Name: FUNCTION short_key_faults(p_key jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.short_key_faults(p_key jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
@@ -31885,6 +30783,13 @@ GRANT SELECT ON TABLE private.category_scopes TO authenticated;
 --
 
 GRANT SELECT ON TABLE private.enrollment_scopes TO authenticated;
+
+--
+-- Name: TABLE latest_versions; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.latest_versions TO anon;
+GRANT SELECT ON TABLE private.latest_versions TO authenticated;
 
 --
 -- Name: TABLE learner_scopes; Type: ACL; Schema: private; Owner: postgres

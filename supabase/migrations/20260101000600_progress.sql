@@ -118,8 +118,8 @@ declare
   v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
-  -- Once begun, a course is not closed by what its authors ask for later.
-  if v_enrollment.status = 'enrolled' then
+  -- Once begun, a course is not closed by what its authors ask for later. Pausing is no beginning.
+  if v_enrollment.started_at is null then
     select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
     into v_courses
     from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
@@ -195,11 +195,12 @@ $$;
 -- =====================================================================================================
 
 -- The cycle that a learner's report counts for: the open one, else the latest completed one, where a replay changes
--- nothing. Null where there is none.
+-- nothing. Null where there is none. INV-P6: locked, before any row of progress below it, as whoever judges evidence,
+-- grades or corrects does it: two reports of one learner wait for each other instead of each for the other's rows.
 create function private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean)
 returns lms.enrollments
 language plpgsql
-stable security definer
+volatile security definer
 set search_path = ''
 as $$
 declare
@@ -208,13 +209,15 @@ begin
   -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
   select * into v_enrollment
   from lms.enrollments e
-  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
   if not found then
     select * into v_enrollment
     from lms.enrollments e
     where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed'
     order by e.cycle desc
-    limit 1;
+    limit 1
+    for no key update;
   end if;
   if v_enrollment.id is null then
     return null;
@@ -274,6 +277,8 @@ begin
       return new;
     end if;
     new.enrollment_id := v_enrollment.id;
+  else
+    perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
 
   if v_client then
@@ -281,9 +286,7 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
-      perform private.judge_progress(v_enrollment, new);
-    end if;
+    perform private.judge_progress(v_enrollment, new);
   end if;
   if new.progress_percentage >= 100 then
     new.completed_at := coalesce(new.completed_at, now());
@@ -312,7 +315,7 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
-    and (p_enrollment.status <> 'enrolled' or not exists (
+    and (p_enrollment.started_at is not null or not exists (
       select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
     ))
   then
@@ -336,10 +339,13 @@ begin
       'evidence_required',
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
+        when 'assessment' then 'This lesson completes when its assessments are passed.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
-      'Record its blocks: record_block_progress.'
+      case v_lesson.completion_rule
+        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+      end
     );
   end if;
 end
@@ -427,7 +433,7 @@ begin
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
     perform private.refuse_progress('hidden', null);
-  elsif v_enrollment.status <> 'completed' and new.progress_percentage > old.progress_percentage then
+  elsif new.progress_percentage > old.progress_percentage then
     perform private.judge_progress(v_enrollment, new);
   end if;
   new.last_accessed_at := now();
@@ -511,12 +517,21 @@ declare
   v_corrected bigint;
 begin
   with facts as (
-    select p.enrollment_id, count(*) as items_done
-    from lms.lesson_progress p
-    join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
-    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id and l.requires_completion
-    where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
-    group by p.enrollment_id
+    select done.enrollment_id, count(*) as items_done
+    from (
+      select p.enrollment_id
+      from lms.lesson_progress p
+      join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+      join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id and l.requires_completion
+      where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
+      union all
+      select p.enrollment_id
+      from lms.assessment_progress p
+      join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+      join lms.version_assessments a on a.version_id = e.version_id and a.assessment_id = p.assessment_id and a.is_mandatory
+      where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
+    ) done
+    group by done.enrollment_id
   )
   select array_agg(e.id) into v_ids
   from lms.enrollments e
@@ -537,7 +552,7 @@ begin
         from lms.lesson_progress p
         join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id
         where p.enrollment_id = e.id and p.completed_at is not null and l.requires_completion
-      ) as items_done
+      ) + private.count_assessments_done(e.id, e.version_id) as items_done
     from lms.enrollments e
     join lms.course_versions v on v.id = e.version_id
     where e.id = any (v_ids)
@@ -550,12 +565,13 @@ end
 $$;
 
 comment on function ops.recount_progress is
-  'Counts the open enrolments, or those of one course, again from lesson_progress and their versions; returns how many '
-  'differed.';
+  'Counts the open enrolments, or those of one course, again from lesson_progress, assessment_progress and their versions; '
+  'returns how many differed.';
 grant execute on function ops.recount_progress to service_role;
 
 -- Asking for less than before completes those who have done everything and now reach it; asking for more takes nothing
--- away. The update changes nothing by itself: it has the enrolments settled.
+-- away. All open ones are locked first: whoever is about to finish by the old score is seen by the next statement. The
+-- update changes nothing by itself: it has the enrolments settled.
 create function private.settle_after_lowered_score()
 returns trigger
 language plpgsql
@@ -563,6 +579,10 @@ security definer
 set search_path = ''
 as $$
 begin
+  perform from lms.enrollments e
+  where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
+  order by e.id
+  for no key update;
   update lms.enrollments e
   set items_done = e.items_done
   where e.course_id = new.id and e.status in ('enrolled', 'in_progress')

@@ -973,6 +973,8 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  v_attempt_id uuid;
 begin
   -- Read as the caller: what is hidden from them does not exist for them.
   if not exists (select from lms.assessments a where a.id = p_assessment_id)
@@ -980,7 +982,9 @@ begin
   then
     perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
   end if;
-  return lms.get_attempt(private.begin_attempt(p_assessment_id));
+  -- Two statements: what is begun in one is seen by the next.
+  v_attempt_id := private.begin_attempt(p_assessment_id);
+  return lms.get_attempt(v_attempt_id);
 end
 $$;
 

@@ -183,7 +183,7 @@ select is(tests.saved('dora', 'quiz'), 'q1="b"', 'and nothing is saved');
 select tests.as('dora');
 select is(
   (select jsonb_agg(f -> 'faults' order by f -> 'faults') from jsonb_array_elements(tests.failure_of(format('select lms.save_answers(%L, %L)', tests.attempt_of('dora', 'quiz'), tests.answers('q3', '1', 'q1', '7'))) -> 'details') f),
-  '[["not_a_text"], ["not_asked"]]', 'all faults at once'
+  '[["not_an_option"], ["not_asked"]]', 'all faults at once'
 );
 select is((lms.save_answers(tests.attempt_of('dora', 'quiz'), tests.answers('q1', '"b"'))).saved, 0, 'what is saved already is not saved again');
 select is((lms.save_answers(tests.attempt_of('dora', 'quiz'), tests.answers('q1', '"a"', 'q2', 'true'))).saved, 2, 'the receipt says how many were');

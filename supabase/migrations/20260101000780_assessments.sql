@@ -386,6 +386,8 @@ create trigger _100_timestamps before update on lms.assessment_sections
   for each row execute function private.touch_updated_at();
 create trigger _100_timestamps before update on lms.questions
   for each row execute function private.touch_updated_at();
+create trigger _100_timestamps before update on private.answer_keys
+  for each row execute function private.touch_updated_at();
 
 -- =====================================================================================================
 -- Keys and positions that follow from the parent
@@ -1527,7 +1529,7 @@ comment on function lms.revoke_accommodation is
   'grant it.';
 
 grant execute on function
-  private.require_key_author, private.write_answer_key, private.read_answer_key, private.delete_assessment_part,
+  private.write_answer_key, private.read_answer_key, private.delete_assessment_part,
   private.restore_assessment_part, private.grant_accommodation_to, private.revoke_accommodation_of
 to authenticated, service_role;
 grant execute on function

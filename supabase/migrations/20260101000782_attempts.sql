@@ -249,6 +249,9 @@ create index assessment_progress_by_enrollment on lms.assessment_progress (enrol
 create index assessment_progress_by_user on lms.assessment_progress (user_id, assessment_id);
 create index assessment_progress_by_assessment on lms.assessment_progress (tenant_id, course_id, assessment_id);
 
+create trigger _100_timestamps before update on lms.assessment_progress
+  for each row execute function private.touch_updated_at();
+
 comment on table lms.assessment_progress is
   'Where a learner stands in an assessment: what lesson_progress is for lessons. Follows from released scores; nobody claims it.';
 comment on column lms.assessment_progress.percentage is 'The released score that counts by the grading method; null: none yet.';
@@ -631,11 +634,11 @@ begin
     order by q.position
   loop
     v_max_points := v_max_points + v_question.points;
-    if v_question.response is null then
-      v_grading := (0, case when v_assessment.kind <> 'survey' then false end, false, '{"answered": false}');
+    if v_question.response is null or private.is_unanswered(v_question.type, v_question.response) then
+      v_grading := (0, case when v_assessment.kind <> 'survey' then false end, false, '{"reason": "unanswered"}');
     elsif v_assessment.kind = 'survey' then
       -- What is asked for an opinion has no right answer: it counts as answered.
-      v_grading := (v_question.points, null, false, '{"answered": true}');
+      v_grading := (v_question.points, null, false, '{"reason": "answered"}');
     else
       begin
         v_grading := private.grade_response(
@@ -973,6 +976,8 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  v_attempt_id uuid;
 begin
   -- Read as the caller: what is hidden from them does not exist for them.
   if not exists (select from lms.assessments a where a.id = p_assessment_id)
@@ -980,7 +985,9 @@ begin
   then
     perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
   end if;
-  return lms.get_attempt(private.begin_attempt(p_assessment_id));
+  -- Two statements: what is begun in one is seen by the next.
+  v_attempt_id := private.begin_attempt(p_assessment_id);
+  return lms.get_attempt(v_attempt_id);
 end
 $$;
 

@@ -88,6 +88,20 @@ begin
 end
 $$;
 
+-- Graders need not see the draft.
+create function private.require_published_assessment(p_assessment_id uuid)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.version_assessments a where a.assessment_id = p_assessment_id) then
+    perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
+  end if;
+end
+$$;
+
 -- =====================================================================================================
 -- From answers to a score
 -- =====================================================================================================
@@ -411,9 +425,8 @@ volatile
 set search_path = ''
 as $$
 begin
-  if not exists (select from lms.assessments a where a.id = p_assessment_id) then
-    perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
-  elsif cardinality(array_remove(p_grader_ids, null)) is distinct from cardinality(p_grader_ids)
+  perform private.require_published_assessment(p_assessment_id);
+  if cardinality(array_remove(p_grader_ids, null)) is distinct from cardinality(p_grader_ids)
     or coalesce(cardinality(p_grader_ids), 0) not between 1 and 100
   then
     perform private.fail('invalid_graders', 'Name 1 to 100 graders.', 422, jsonb_build_object('field', 'p_grader_ids'));
@@ -672,11 +685,10 @@ volatile
 set search_path = ''
 as $$
 begin
-  if not exists (select from lms.assessments a where a.id = p_assessment_id) then
-    perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
-  elsif private.is_api_call() and not exists (
-    select from lms.assessments a
-    where a.id = p_assessment_id and (
+  perform private.require_published_assessment(p_assessment_id);
+  if private.is_api_call() and not exists (
+    select from lms.version_assessments a
+    where a.assessment_id = p_assessment_id and (
       a.course_id = any (array(select private.staffed_courses()))
       or a.tenant_id = any (array(select private.tenants_partly_where('assessments.grade')))
     )
@@ -1041,7 +1053,7 @@ comment on function lms.regrade is
   'the course and catalog.write. 404 question_not_found; 422 invalid_reason.';
 
 grant execute on function
-  private.require_attempt, private.read_grading_task, private.allocate_grading_of, private.grade_answer_of,
+  private.require_attempt, private.require_published_assessment, private.read_grading_task, private.allocate_grading_of, private.grade_answer_of,
   private.override_grade_of, private.release_grades_of, private.correct_key_of, private.preview_regrade_of, private.regrade_of
 to authenticated, service_role;
 grant execute on function

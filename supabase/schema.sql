@@ -385,6 +385,24 @@ ALTER TYPE lms.eligibility_reason OWNER TO postgres;
 COMMENT ON TYPE lms.eligibility_reason IS 'A stable code, a sentence for people, and machine-readable details.';
 
 --
+-- Name: outline_assessment; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.outline_assessment AS (
+	id uuid,
+	title text,
+	kind text,
+	order_index integer,
+	is_mandatory boolean,
+	attempts_count integer,
+	percentage numeric,
+	passed_at timestamp with time zone,
+	completed_at timestamp with time zone
+);
+
+ALTER TYPE lms.outline_assessment OWNER TO postgres;
+
+--
 -- Name: outline_lesson; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -400,7 +418,8 @@ CREATE TYPE lms.outline_lesson AS (
 	status text,
 	progress_percentage numeric,
 	completed_at timestamp with time zone,
-	obstacles lms.eligibility_reason[]
+	obstacles lms.eligibility_reason[],
+	assessments lms.outline_assessment[]
 );
 
 ALTER TYPE lms.outline_lesson OWNER TO postgres;
@@ -432,7 +451,8 @@ CREATE TYPE lms.course_outline AS (
 	percentage numeric,
 	completed_lessons integer,
 	total_lessons integer,
-	modules lms.outline_module[]
+	modules lms.outline_module[],
+	assessments lms.outline_assessment[]
 );
 
 ALTER TYPE lms.course_outline OWNER TO postgres;
@@ -441,7 +461,7 @@ ALTER TYPE lms.course_outline OWNER TO postgres;
 -- Name: TYPE course_outline; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.course_outline IS 'Modules and lessons of a course in order, each lesson with the caller''s progress and what keeps it closed to them.';
+COMMENT ON TYPE lms.course_outline IS 'Modules and lessons of a course in order, each lesson with the caller''s progress, what keeps it closed to them, and the assessments that are open to them; those of the course as a whole beside the modules.';
 
 --
 -- Name: course_progress; Type: TYPE; Schema: lms; Owner: postgres
@@ -11387,6 +11407,22 @@ begin
       = any (array(select private.tenants_partly_where('catalog.read')))
   ) then
     select coalesce(array_agg(
+      (a.id, a.title, a.kind, a.order_index, a.is_mandatory, 0, null, null, null)::lms.outline_assessment order by a.order_index
+    ), '{}')
+    into v_outline.assessments
+    from lms.assessments a
+    where a.course_id = p_course_id and a.lesson_id is null;
+    with tests as (
+      select
+        a.lesson_id,
+        array_agg(
+          (a.id, a.title, a.kind, a.order_index, a.is_mandatory, 0, null, null, null)::lms.outline_assessment order by a.order_index
+        ) as list
+      from lms.assessments a
+      where a.course_id = p_course_id
+      group by a.lesson_id
+    )
+    select coalesce(array_agg(
       (m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index
     ), '{}')
     into v_outline.modules
@@ -11395,28 +11431,43 @@ begin
       select coalesce(
         array_agg((
           l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
-          'not_started', 0, null, '{}'
+          'not_started', 0, null, '{}', coalesce(t.list, '{}')
         )::lms.outline_lesson order by l.order_index),
         '{}'
       ) as list
       from lms.lessons l
+      left join tests t on t.lesson_id = l.id
       where l.module_id = m.id
     ) lessons
     where m.course_id = p_course_id;
     return v_outline;
   end if;
 
-  with lessons as (
+  -- Read as the caller: an assessment is listed once its lesson is open to them.
+  with tests as (
+    select
+      a.lesson_id,
+      array_agg((
+        a.assessment_id, a.title, a.kind, a.order_index, a.is_mandatory, coalesce(p.attempts_count, 0), p.percentage,
+        p.passed_at, p.completed_at
+      )::lms.outline_assessment order by a.order_index) as list
+    from lms.version_assessments a
+    left join lms.assessment_progress p
+      on p.enrollment_id = v_outline.enrollment_id and p.assessment_id = a.assessment_id
+    where a.version_id = v_version_id
+    group by a.lesson_id
+  ), lessons as (
     select
       l.module_id, l.module_title, l.module_description, l.module_index, l.lesson_index,
       (
         l.lesson_id, l.title, l.type, l.duration, l.lesson_index, l.requires_completion, true, l.is_preview,
         coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at,
-        coalesce(g.obstacles, '{}')
+        coalesce(g.obstacles, '{}'), coalesce(t.list, '{}')
       )::lms.outline_lesson as item
     from private.version_outline(p_course_id, v_version_id) l
     left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.lesson_id
     left join private.closed_lessons_of_caller(v_outline.enrollment_id) g on g.lesson_id = l.lesson_id
+    left join tests t on t.lesson_id = l.lesson_id
   ), modules as (
     select
       (
@@ -11426,7 +11477,10 @@ begin
     from lessons l
     group by l.module_id, l.module_title, l.module_description, l.module_index
   )
-  select coalesce(array_agg(m.item order by m.module_index), '{}') into v_outline.modules
+  select
+    coalesce(array_agg(m.item order by m.module_index), '{}'),
+    coalesce((select t.list from tests t where t.lesson_id is null), '{}')
+  into v_outline.modules, v_outline.assessments
   from modules m;
   return v_outline;
 end
@@ -11438,7 +11492,7 @@ ALTER FUNCTION lms.get_course_outline(p_course_id uuid) OWNER TO postgres;
 -- Name: FUNCTION get_course_outline(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.get_course_outline(p_course_id uuid) IS 'Structure of a course and the caller''s progress in its latest cycle, in one call: of the version that they take; for others of the latest version, for staff and those who see drafts of the draft. Each lesson says what keeps it closed (obstacles, empty when it is open). 404 course_not_found.';
+COMMENT ON FUNCTION lms.get_course_outline(p_course_id uuid) IS 'Structure of a course and the caller''s progress in its latest cycle, in one call: of the version that they take; for others of the latest version, for staff and those who see drafts of the draft. Each lesson says what keeps it closed (obstacles, empty when it is open), and what is asked in it, with the standing of the caller. 404 course_not_found.';
 
 --
 -- Name: get_course_progress(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres

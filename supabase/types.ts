@@ -2790,7 +2790,7 @@ isOneToOne: false
                       },"course_finding": {
                         "severity": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"course_outline": {
-                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
+                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null,"assessments": (Database["lms"]['CompositeTypes']["outline_assessment"])[] | null
                       },"course_progress": {
                         "percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"enrollment_id": string | null,"status": string | null
                       },"dashboard": {
@@ -2831,8 +2831,10 @@ isOneToOne: false
                         "moved": number | null,"kept": number | null,"completed": number | null,"gained": number | null,"lost": number | null,"remaining": number | null
                       },"my_access": {
                         "user_id": string | null,"is_platform_admin": boolean | null,"tenants": (Database["lms"]['CompositeTypes']["tenant_access"])[] | null
+                      },"outline_assessment": {
+                        "id": string | null,"title": string | null,"kind": string | null,"order_index": number | null,"is_mandatory": boolean | null,"attempts_count": number | null,"percentage": number | null,"passed_at": string | null,"completed_at": string | null
                       },"outline_lesson": {
-                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null,"assessments": (Database["lms"]['CompositeTypes']["outline_assessment"])[] | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
                       },"path_course": {

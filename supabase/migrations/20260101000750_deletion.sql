@@ -335,7 +335,8 @@ comment on function lms.restore_block is 'As restore_module, for a block. 404 bl
 -- =====================================================================================================
 
 create type lms.deleted_item as (kind text, id uuid, course_id uuid, title text, deleted_at timestamptz);
-comment on type lms.deleted_item is 'kind: course, module, lesson or block; what was deleted with it is not listed apart.';
+comment on type lms.deleted_item is
+  'kind: course, module, lesson, block, assessment, section or question; what was deleted with it is not listed apart.';
 
 -- Definer, because nobody sees what is deleted; so it answers for courses that the caller may restore.
 create function private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid)
@@ -376,6 +377,24 @@ begin
     join mine c on c.id = b.course_id and c.deleted_at is null
     join lms.lessons l on l.id = b.lesson_id and l.deleted_at is null
     where b.deleted_at is not null
+    union all
+    select 'assessment', a.id, a.course_id, a.title::text, a.deleted_at
+    from lms.assessments a
+    join mine c on c.id = a.course_id and c.deleted_at is null
+    where a.deleted_at is not null
+    union all
+    select 'section', s.id, s.course_id, s.title::text, s.deleted_at
+    from lms.assessment_sections s
+    join mine c on c.id = s.course_id and c.deleted_at is null
+    join lms.assessments a on a.id = s.assessment_id and a.deleted_at is null
+    where s.deleted_at is not null
+    union all
+    select 'question', q.id, q.course_id, left(q.prompt, 300), q.deleted_at
+    from lms.questions q
+    join mine c on c.id = q.course_id and c.deleted_at is null
+    join lms.assessments a on a.id = q.assessment_id and a.deleted_at is null
+    left join lms.assessment_sections s on s.id = q.section_id
+    where q.deleted_at is not null and s.deleted_at is null
   )
   select i.kind, i.id, i.course_id, i.title, i.deleted_at
   from items i

@@ -78,7 +78,8 @@ comment on column lms.assessments.is_published is 'Part of the next version.';
 comment on column lms.assessments.is_mandatory is 'Counts towards the course''s percentage, as a required lesson does.';
 comment on column lms.assessments.weight is 'Its share in the final grade, among the weights of all; 0: none.';
 comment on column lms.assessments.passing_percentage is 'Null: handing it in is enough.';
-comment on column lms.assessments.max_attempts is 'Null: any number.';
+comment on column lms.assessments.max_attempts is
+  'In one cycle, together with cycles dropped before it; null: any number.';
 comment on column lms.assessments.cooldown_minutes is 'To wait between handing in and starting again.';
 comment on column lms.assessments.time_limit_minutes is
   'From the start of an attempt; the server''s clock decides. Null: no limit but closes_at.';
@@ -401,6 +402,13 @@ set search_path = ''
 as $$
 begin
   -- A lesson or course that does not exist, or not together, is left to the foreign keys.
+  if new.lesson_id is not null and new.deleted_at is null
+    and exists (select from lms.lessons l where l.id = new.lesson_id and l.deleted_at is not null)
+  then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  elsif tg_op = 'UPDATE' then
+    return new;
+  end if;
   if new.lesson_id is not null and new.course_id = '00000000-0000-0000-0000-000000000000' then
     select l.course_id into new.course_id from lms.lessons l where l.id = new.lesson_id;
     new.course_id := coalesce(new.course_id, '00000000-0000-0000-0000-000000000000');
@@ -428,6 +436,8 @@ $$;
 
 create trigger _200_place before insert on lms.assessments
   for each row execute function private.place_assessment();
+create trigger _200_place_moved before update of lesson_id on lms.assessments
+  for each row when (new.lesson_id is distinct from old.lesson_id) execute function private.place_assessment();
 
 create function private.place_in_assessment()
 returns trigger

@@ -294,6 +294,21 @@ from (values
 select is(tests.by('ines', format('select lms.delete_question(%L)', tests.id('q1'))), 'none', 'a question goes');
 select is(tests.by('ines', format('select lms.delete_assessment(%L)', tests.id('quiz'))), 'none', 'an assessment goes');
 select is(tests.left_of('safety'), 'exam q3q4', 'with what hangs below');
+create function tests.gone(who text) returns text language plpgsql as $$
+declare
+  v_text text;
+begin
+  perform tests.be(who);
+  select string_agg(d.kind || ' ' || d.title, ', ' order by d.kind, d.title) into v_text from lms.get_deleted_items(tests.id('works')) d;
+  perform tests.as_owner();
+  return v_text;
+end
+$$;
+select is(tests.gone('ines'), 'assessment Quiz', 'it is listed, and what went with it is not');
+select is(tests.gone('dora'), null, 'to those who may restore it');
+update lms.lessons set deleted_at = now() where id = tests.id('safety/3');
+select is(tests.by('ines', format($f$insert into lms.assessments (lesson_id, title) values (%L, 'New')$f$, tests.id('safety/3'))), '404 lesson_not_found', 'nothing is added to a lesson that is gone');
+select is(tests.by('ines', format('update lms.assessments set lesson_id = %L where id = %L', tests.id('safety/3'), tests.id('exam'))), '404 lesson_not_found', 'nor moved there');
 select is(tests.by('ines', format('select lms.restore_question(%L)', tests.id('q2'))), '409 parent_deleted', 'nothing comes back alone');
 select is(tests.by('ines', format('select lms.restore_assessment(%L)', tests.id('quiz'))), 'none', 'it comes back');
 select is(tests.left_of('safety'), 'examquiz part q2q3q4', 'with what was deleted with it, and not what was before');

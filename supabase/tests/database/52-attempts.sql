@@ -92,6 +92,12 @@ create function tests.tried(who text, assessment text, times integer, ago interv
   select e.tenant_id, e.course_id, e.user_id, e.id, e.version_id, tests.id(assessment), n, 'graded', now() - ago - interval '1 minute', now() - ago, 'learner'
   from lms.enrollments e, generate_series(1, times) n where e.user_id = tests.id(who) and e.course_id = tests.id('safety')
 $$;
+create function tests.again(who text, ends text) returns void language plpgsql as $$
+begin
+  update lms.enrollments set status = ends where user_id = tests.id(who);
+  insert into lms.enrollments (course_id, user_id) values (tests.id('safety'), tests.id(who));
+end
+$$;
 savepoint clean;
 
 -- =====================================================================================================
@@ -151,7 +157,11 @@ from (values
   ('select tests.tried(''dora'', ''quiz'', 1); update lms.assessments set cooldown_minutes = 10', 'cooldown'),
   ('select tests.tried(''dora'', ''quiz'', 1, interval ''11 minutes''); update lms.assessments set cooldown_minutes = 10', 'started'),
   ('select tests.tried(''dora'', ''quiz'', 2); update lms.assessments set max_attempts = 2, opens_at = now() + interval ''1 minute''', 'max_attempts_reached not_open_yet'),
-  ('update lms.enrollments set items_done = items_total, status = ''in_progress''', 'course_completed')
+  ('update lms.enrollments set items_done = items_total, status = ''in_progress''', 'course_completed'),
+  -- Dropping a course and taking it up again gives no attempts back; a new cycle after a finished one does.
+  ('select tests.tried(''dora'', ''quiz'', 2), tests.again(''dora'', ''dropped''); update lms.assessments set max_attempts = 2', 'max_attempts_reached'),
+  ('select tests.tried(''dora'', ''quiz'', 1), tests.again(''dora'', ''dropped''); update lms.assessments set cooldown_minutes = 10', 'cooldown'),
+  ('select tests.tried(''dora'', ''quiz'', 2), tests.again(''dora'', ''expired''); update lms.assessments set max_attempts = 2', 'started')
 ) as cases (change, expected);
 
 -- The lesson of an assessment has to be open.

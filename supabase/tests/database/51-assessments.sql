@@ -196,6 +196,30 @@ from (values
   ('select tests.section(''pool'', ''quiz'', 1), tests.put_in_section(''q1'', ''pool'')', 'version 3, 4 revisions, 3 keys'),
   ('update lms.assessments set deleted_at = now() where key = ''quiz''', 'version 3, 4 revisions, 3 keys')
 ) as cases (change, expected);
+-- What a change makes of the draft, as the diff between the version and the draft tells it.
+create function tests.diff_after(change text) returns text language plpgsql as $$
+declare
+  v_text text;
+begin
+  begin
+    execute change;
+    perform tests.as('ines');
+    select string_agg(concat_ws(' ', d.kind, d.change, d.title, (select string_agg(k, '+' order by k) from jsonb_object_keys(d.details) as k)), ', ') into v_text
+    from lms.get_version_diff(tests.id('safety'), 2) as d;
+    raise exception using errcode = 'UNDO2';
+  exception when sqlstate 'UNDO2' then
+    return coalesce(v_text, 'nothing');
+  end;
+end
+$$;
+select is(tests.diff_after(change), expected, format('%s: %s', change, expected))
+from (values
+  ('select', 'nothing'), ('update lms.assessments set weight = 2 where key = ''quiz''', 'assessment changed Quiz weight'), ('update lms.assessments set max_attempts = 2', 'nothing'),
+  ('update lms.assessments set is_published = false where key = ''exam''', 'assessment removed Exam, question removed, question removed'),
+  ('update lms.questions set prompt = ''P'' where question_key = ''q1''', 'question changed content_hash'), ('update private.answer_keys set key = ''{"correct": false}'' where question_id = tests.id(''q2'')', 'question changed content_hash'),
+  ('update lms.questions set order_index = 5 where question_key = ''q1''', 'question moved order_index, question moved order_index'), ('select tests.question(''q7'', ''exam'', ''essay'')', 'question added'),
+  ('update lms.assessments set order_index = 9 where key = ''exam''; update lms.assessments set lesson_id = null where key = ''quiz''', 'assessment moved Quiz lesson_id')
+) as cases (change, expected);
 select is(tests.error_of(statement), '42501', format('INV-C1: %s is refused to the service', statement))
 from unnest(array[
   'update lms.version_assessments set title = ''T''', 'delete from lms.version_assessments', 'update lms.version_questions set order_index = 9', 'delete from lms.version_questions',

@@ -235,7 +235,7 @@ select set_eq(
     'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
     'private.check_search(text,uuid,text,uuid,text,text,text)',
     'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
-    'private.apply_course_document(uuid,jsonb)', 'private.find_document_faults(jsonb)', 'private.document_parts(jsonb)', 'private.document_fields()',
+    'private.apply_course_document(uuid,jsonb)', 'private.is_day(text)', 'private.find_document_faults(jsonb)', 'private.document_parts(jsonb)', 'private.document_fields()',
     'private.is_document_value(text,jsonb)',
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',

@@ -159,6 +159,31 @@ ALTER TYPE lms.answer_key OWNER TO postgres;
 COMMENT ON TYPE lms.answer_key IS 'key by type: single {correct: id}; multiple {correct: [ids]}; true_false {correct: boolean}; short_answer {accepted: [{text, fraction?}], case_sensitive?, keep_diacritics?, keep_punctuation?}; numeric {value, tolerance?, tolerance_kind?, units?, unit_required?}; matching {pairs: {prompt: choice}}; ordering {order: [ids]}; essay and file_upload {rubric?, model_answer?}.';
 
 --
+-- Name: answer_review; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.answer_review AS (
+	question_id uuid,
+	question_key text,
+	"position" integer,
+	section_title text,
+	type text,
+	prompt text,
+	content jsonb,
+	max_points numeric,
+	response jsonb,
+	points numeric,
+	is_correct boolean,
+	source text,
+	explanation jsonb,
+	feedback text,
+	key jsonb,
+	key_explanation text
+);
+
+ALTER TYPE lms.answer_review OWNER TO postgres;
+
+--
 -- Name: answers_receipt; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -222,6 +247,35 @@ ALTER TYPE lms.attempt_receipt OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.attempt_receipt IS 'What became of an attempt. Points, percentage and passed are null while something waits for a grader or is held back.';
+
+--
+-- Name: attempt_review; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.attempt_review AS (
+	attempt_id uuid,
+	assessment_id uuid,
+	user_id uuid,
+	number integer,
+	status text,
+	submitted_at timestamp with time zone,
+	answers_shown text,
+	is_shown boolean,
+	points numeric,
+	max_points numeric,
+	percentage numeric,
+	passed boolean,
+	released_at timestamp with time zone,
+	answers lms.answer_review[]
+);
+
+ALTER TYPE lms.attempt_review OWNER TO postgres;
+
+--
+-- Name: TYPE attempt_review; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.attempt_review IS 'An attempt looked back on. is_shown: whether the caller may see what was right; if not, points, is_correct, source, explanation, feedback, key and key_explanation of the answers are null.';
 
 --
 -- Name: attempt_view; Type: TYPE; Schema: lms; Owner: postgres
@@ -11508,6 +11562,27 @@ ALTER FUNCTION lms.get_attempt(p_attempt_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_attempt(p_attempt_id uuid) IS 'An attempt with its questions, in the order and with the options of this attempt, and the answers saved so far; for its learner, staff of the course and graders. Keys are in none of it. 404 attempt_not_found.';
 
 --
+-- Name: get_attempt_review(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_attempt_review(p_attempt_id uuid) RETURNS lms.attempt_review
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.review_attempt(p_attempt_id);
+end
+$$;
+
+ALTER FUNCTION lms.get_attempt_review(p_attempt_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_attempt_review(p_attempt_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) IS 'An attempt looked back on: questions, answers, points, and what was right, by the key it was graded against. For its learner as far as the assessment''s answers_shown allows (is_shown), for staff of the course and graders all of it. 404 attempt_not_found.';
+
+--
 -- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17123,10 +17198,13 @@ begin
     v_correction.revisions := v_correction.revisions + 1;
   end loop;
   -- The draft too, or the next version would bring the mistake back.
-  update private.answer_keys k
-  set key = p_key, explanation = p_explanation, updated_at = now(), updated_by = (select auth.uid())
-  where k.question_id = p_question_id and k.key = v_published.key
-    and not exists (select from private.key_faults(v_question.type, v_question.content, p_key));
+  if not exists (select from private.key_faults(v_question.type, v_question.content, p_key)) then
+    insert into private.answer_keys as k (question_id, tenant_id, course_id, key, explanation, updated_at, updated_by)
+    values (p_question_id, v_question.tenant_id, v_question.course_id, p_key, p_explanation, now(), (select auth.uid()))
+    on conflict (question_id) do update
+    set key = excluded.key, explanation = excluded.explanation, updated_at = now(), updated_by = excluded.updated_by
+    where k.key = v_published.key;
+  end if;
   select count(*) into v_correction.attempts from private.outdated_attempts(p_question_id);
   return v_correction;
 end
@@ -23356,10 +23434,10 @@ begin
   select t.id, t.enrollment_id, latest.id
   from lms.question_revisions r
   cross join lateral private.current_key(r.id) as latest
-  join private.key_revisions older on older.revision_id = r.id and older.number < latest.number
-  join private.attempt_keys p on p.tenant_id = older.tenant_id and p.key_revision_id = older.id and p.question_id = p_question_id
-  join lms.assessment_attempts t on t.id = p.attempt_id
-  where r.question_id = p_question_id;
+  join lms.attempt_questions q on q.tenant_id = r.tenant_id and q.course_id = r.course_id and q.revision_id = r.id
+  join lms.assessment_attempts t on t.id = q.attempt_id
+  left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+  where r.question_id = p_question_id and latest.id is not null and p.key_revision_id is distinct from latest.id;
 end
 $$;
 
@@ -25459,10 +25537,9 @@ declare
 begin
   perform private.require_key_corrector(p_question_id);
   for v_outdated in
-    select o.attempt_id, o.enrollment_id, p.key_revision_id as old_key_revision_id, t.course_id, t.user_id
+    select o.attempt_id, o.enrollment_id, t.user_id
     from private.outdated_attempts(p_question_id) o
     join lms.assessment_attempts t on t.id = o.attempt_id
-    join private.attempt_keys p on p.attempt_id = o.attempt_id and p.question_id = p_question_id
     -- In the order of enrolments, as whoever locks several does.
     order by o.enrollment_id, o.attempt_id
   loop
@@ -25476,14 +25553,15 @@ begin
     perform from lms.assessment_attempts t where t.id = v_outdated.attempt_id for no key update;
     -- By what holds now, under the lock: another regrade may have been faster, or the key corrected again.
     select latest.* into v_key
-    from private.attempt_keys p
-    join private.key_revisions k on k.id = p.key_revision_id
-    cross join lateral private.current_key(k.revision_id) as latest
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id and latest.id <> p.key_revision_id;
+    from lms.attempt_questions q
+    cross join lateral private.current_key(q.revision_id) as latest
+    left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+    where q.attempt_id = v_outdated.attempt_id and q.question_id = p_question_id
+      and p.key_revision_id is distinct from latest.id;
     continue when not found;
-    update private.attempt_keys p
-    set key_revision_id = v_key.id
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id;
+    insert into private.attempt_keys as p (attempt_id, question_id, tenant_id, key_revision_id)
+    values (v_outdated.attempt_id, p_question_id, v_key.tenant_id, v_key.id)
+    on conflict (attempt_id, question_id) do update set key_revision_id = excluded.key_revision_id;
     v_receipt.regraded := v_receipt.regraded + 1;
 
     v_grading := private.grade_again(v_outdated.attempt_id, p_question_id, v_key.id);
@@ -26308,6 +26386,77 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: review_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_attempt(p_attempt_id uuid) RETURNS lms.attempt_review
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_attempt lms.assessment_attempts;
+  v_grades boolean;
+  v_own boolean;
+  v_review lms.attempt_review;
+begin
+  select * into v_attempt from lms.assessment_attempts t where t.id = p_attempt_id;
+  v_own := coalesce(
+    v_attempt.user_id = (select auth.uid()) and v_attempt.tenant_id <> all (array(select private.closed_tenants())), false
+  );
+  v_grades := not private.is_api_call() or coalesce(
+    v_attempt.course_id = any (array(select private.staffed_courses()))
+      or v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or exists (
+        select from private.enrollment_scopes e
+        where e.id = v_attempt.enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
+      ),
+    false
+  );
+  if v_attempt.id is null or not (v_own or v_grades) then
+    perform private.fail('attempt_not_found', 'There is no such attempt.', 404);
+  end if;
+
+  v_review.attempt_id := v_attempt.id;
+  v_review.assessment_id := v_attempt.assessment_id;
+  v_review.user_id := v_attempt.user_id;
+  v_review.number := v_attempt.number;
+  v_review.status := v_attempt.status;
+  v_review.submitted_at := v_attempt.submitted_at;
+  select a.answers_shown into v_review.answers_shown from lms.assessments a where a.id = v_attempt.assessment_id;
+  v_review.is_shown := v_grades or p_attempt_id in (select s from private.my_shown_attempts() s);
+  select s.points, s.max_points, s.percentage, s.passed, s.released_at
+  into v_review.points, v_review.max_points, v_review.percentage, v_review.passed, v_review.released_at
+  from lms.attempt_scores s
+  where s.attempt_id = p_attempt_id and (v_grades or s.released_at is not null);
+
+  select coalesce(array_agg(
+    (
+      q.question_id, r.question_key, q.position, q.section_title, r.type, r.prompt,
+      private.ordered_content(r.type, r.content, q.option_order), q.points, n.response,
+      case when v_review.is_shown then s.points end, case when v_review.is_shown then s.is_correct end,
+      case when v_review.is_shown then s.source end, case when v_review.is_shown then s.explanation end,
+      case when v_review.is_shown then s.feedback end, case when v_review.is_shown then k.key end,
+      case when v_review.is_shown then k.explanation end
+    )::lms.answer_review
+    order by q.position
+  ), '{}')
+  into v_review.answers
+  from lms.attempt_questions q
+  join lms.question_revisions r on r.id = q.revision_id
+  left join lms.attempt_answers n on n.attempt_id = q.attempt_id and n.question_id = q.question_id
+  left join lms.answer_scores s on s.attempt_id = q.attempt_id and s.question_id = q.question_id
+  left join private.attempt_keys a on a.attempt_id = q.attempt_id and a.question_id = q.question_id
+  left join private.key_revisions k on k.id = a.key_revision_id
+  where q.attempt_id = p_attempt_id
+    -- What was asked is content: for learners as long as they are enrolled.
+    and (v_grades or q.course_id = any (array(select private.enrolled_courses())));
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
 
 --
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31035,6 +31184,12 @@ CREATE INDEX attempt_scores_by_user ON lms.attempt_scores USING btree (user_id);
 --
 
 CREATE INDEX attempts_by_assessment ON lms.assessment_attempts USING btree (tenant_id, course_id, assessment_id, id);
+
+--
+-- Name: attempts_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_course ON lms.assessment_attempts USING btree (course_id, id);
 
 --
 -- Name: attempts_by_deadline; Type: INDEX; Schema: lms; Owner: postgres
@@ -37817,6 +37972,14 @@ GRANT ALL ON FUNCTION lms.get_attempt(p_attempt_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_attempt(p_attempt_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION get_attempt_review(p_attempt_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -41003,6 +41166,14 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION review_attempt(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -598,8 +598,10 @@ where c.relkind in ('r', 'p') and not c.relispartition
       select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
     )
   )
-  -- Made of other tables, and made anew from them.
-  and n.nspname || '.' || c.relname <> 'private.search_documents'
+  -- Made of other tables, and made anew from them; events, which nobody can change, and what follows from them.
+  and n.nspname || '.' || c.relname not in (
+    'private.search_documents', 'analytics.question_events', 'analytics.activity_events', 'analytics.learning_sessions'
+  )
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
 
 comment on view audit.gaps is
@@ -671,7 +673,8 @@ select
     corrections => 'new.progress_percentage < old.progress_percentage or new.completed_at <> old.completed_at'
   ),
   audit.watch('lms.block_progress', corrections => 'new.progress_percentage < old.progress_percentage'),
-  audit.watch('lms.progress_corrections', personal => '{reason}');
+  audit.watch('lms.progress_corrections', personal => '{reason}'),
+  audit.watch('analytics.event_types');
 
 select ops.register_job(
   'make-audit-partitions', '41 2 * * *', 'ops.make_audit_partitions', interval '3 days',

@@ -79,6 +79,8 @@ select set_eq(
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
     'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
     'anon private.latest_versions SELECT', 'authenticated private.latest_versions SELECT',
+    'authenticated analytics.people SELECT', 'authenticated analytics.question_events SELECT', 'authenticated analytics.activity_events SELECT', 'authenticated analytics.learning_sessions SELECT',
+    'authenticated analytics.event_types SELECT', 'authenticated analytics.event_types DELETE',
     'authenticated private.learner_scopes SELECT', 'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -141,6 +143,10 @@ select set_eq(
     'authenticated lms.lesson_skills UPDATE mastery_threshold part',
     'authenticated lms.course_prerequisites INSERT course_id min_completion_percentage prerequisite_course_id',
     'authenticated lms.course_prerequisites UPDATE min_completion_percentage',
+    'authenticated analytics.event_types INSERT description event_type tenant_id',
+    'authenticated analytics.event_types UPDATE description',
+    'authenticated analytics.question_events INSERT answered_at attempt_index course_id id is_correct question_key response_meta section_key user_id',
+    'authenticated analytics.activity_events INSERT course_id event_type id meta occurred_at user_id',
     'authenticated lms.lesson_notes INSERT body lesson_id position user_id',
     'authenticated lms.lesson_notes UPDATE body position',
     'authenticated lms.block_progress INSERT block_id last_position progress_percentage user_id watched',

@@ -192,7 +192,7 @@ comment on table private.event_receipts is
 create table private.question_attempts (
   user_id uuid not null,
   course_id uuid not null,
-  question_key text not null,
+  question_key text collate "C" not null,
   attempts integer not null,
   primary key (user_id, course_id, question_key)
 ) with (fillfactor = 85);

@@ -93,6 +93,9 @@ $$;
 insert into bench.plain select id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, attempt_index, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id from analytics.question_events;
 \timing off
 grant insert, select on bench.plain to authenticated;
+-- Everybody is at it already: opening a session is for the first event of many.
+insert into analytics.learning_sessions (tenant_id, course_id, user_id, unit_id, enrollment_id, started_at, last_activity_at)
+select l.tenant_id, l.course_id, l.user_id, l.unit_id, l.id, now(), now() from bench.learner l;
 vacuum (analyze) analytics.question_events, bench.plain, private.question_attempts, lms.enrollments, lms.memberships;
 select (select count(*) from analytics.question_events) as events,
   (select pg_size_pretty(sum(pg_total_relation_size(i.inhrelid))) from pg_inherits i where i.inhparent = 'analytics.question_events'::regclass) as size,

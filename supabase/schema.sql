@@ -1164,6 +1164,33 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
+-- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.event_details AS jsonb
+	CONSTRAINT event_details_are_a_small_object CHECK (((jsonb_typeof(VALUE) = 'object'::text) AND (pg_column_size(VALUE) <= 8192)));
+
+ALTER DOMAIN private.event_details OWNER TO postgres;
+
+--
+-- Name: event_key; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.event_key AS text
+	CONSTRAINT event_key_is_1_to_200_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 200) AND (VALUE !~ '[\x01-\x1f]'::text)));
+
+ALTER DOMAIN private.event_key OWNER TO postgres;
+
+--
+-- Name: event_source; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.event_source AS text
+	CONSTRAINT event_source_is_known CHECK ((VALUE = ANY (ARRAY['client'::text, 'server'::text])));
+
+ALTER DOMAIN private.event_source OWNER TO postgres;
+
+--
 -- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1834,6 +1861,97 @@ ALTER FUNCTION audit.hash_seal(p_seal audit.seals) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, the number, the time (8 bytes each, big-endian; microseconds since 2000), the ids and the row hashes.';
+
+--
+-- Name: record_analytics_event_types(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_analytics_event_types() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.event_type is distinct from new.event_type then
+    v_changes := v_changes || jsonb_build_object('event_type', jsonb_build_object(
+      'old', case when octet_length(old.event_type) > 8000 then audit.shorten(to_jsonb(old.event_type)) else to_jsonb(old.event_type) end,
+      'new', case when octet_length(new.event_type) > 8000 then audit.shorten(to_jsonb(new.event_type)) else to_jsonb(new.event_type) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'analytics.event_types', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -10352,6 +10470,46 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
+-- Name: end_learning_sessions(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.end_learning_sessions(p_batch integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session analytics.learning_sessions;
+  v_last timestamptz;
+  v_seen integer := 0;
+begin
+  for v_session in
+    select s.*
+    from analytics.learning_sessions s
+    where s.ended_at is null and s.last_activity_at <= now() - private.session_idle_time()
+    order by s.last_activity_at
+    limit p_batch
+    for no key update skip locked
+  loop
+    v_last := private.last_activity(v_session);
+    update analytics.learning_sessions s
+    set last_activity_at = v_last,
+        ended_at = case when v_last <= now() - private.session_idle_time() then v_last end
+    where s.id = v_session.id;
+    v_seen := v_seen + 1;
+  end loop;
+  return v_seen;
+end
+$$;
+
+ALTER FUNCTION ops.end_learning_sessions(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION end_learning_sessions(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.end_learning_sessions(p_batch integer) IS 'Ends learning sessions in which nothing has happened for 30 minutes, with the time of their last event, at most p_batch per run; returns how many it looked at.';
+
+--
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -10420,6 +10578,38 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
+
+--
+-- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_event_receipts(p_batch integer DEFAULT 50000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from private.event_receipts r
+  where (r.user_id, r.kind, r.event_id) in (
+    select o.user_id, o.kind, o.event_id
+    from private.event_receipts o
+    where o.received_at < now() - interval '90 days'
+    limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_event_receipts(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_event_receipts(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_event_receipts(p_batch integer) IS 'Removes receipts of events once they are 90 days old, at most p_batch per run; returns how many. Events that are sent again later are taken again, and marked by their time.';
 
 --
 -- Name: forget_idempotency_keys(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -10535,6 +10725,60 @@ ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+--
+-- Name: make_event_partitions(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.make_event_partitions() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $_$
+declare
+  v_instant constant text := 'YYYY-MM-DD"T00:00:00Z"';
+  v_table text;
+  v_month timestamp;
+  v_name text;
+  v_is_used boolean;
+  v_made integer := 0;
+begin
+  foreach v_table in array array['question_events', 'activity_events'] loop
+    for v_offset in 0..3 loop
+      v_month := date_trunc('month', now() at time zone 'UTC') + make_interval(months => v_offset);
+      v_name := v_table || to_char(v_month, '"_"YYYY_MM');
+      execute format(
+        'select exists (select from private.%I d where d.received_at >= $1 and d.received_at < $2)', v_table || '_default'
+      )
+      into v_is_used
+      using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
+      if to_regclass('private.' || v_name) is null and not v_is_used then
+        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('alter table private.%I enable row level security', v_name);
+        execute format(
+          'create trigger _100_never_emptied before truncate on private.%I '
+          'for each statement execute function private.refuse_event_change()',
+          v_name
+        );
+        execute format(
+          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
+        );
+        v_made := v_made + 1;
+      end if;
+    end loop;
+  end loop;
+  return v_made;
+end
+$_$;
+
+ALTER FUNCTION ops.make_event_partitions() OWNER TO postgres;
+
+--
+-- Name: FUNCTION make_event_partitions(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.make_event_partitions() IS 'Makes the partitions of question and activity events for this month and the next three, where they are missing; returns how many.';
 
 --
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -11668,6 +11912,30 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
+-- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id uuid;
+begin
+  if private.is_api_call() then
+    v_user_id := auth.uid();
+    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
+    perform private.lock_events_of(v_user_id);
+  else
+    perform set_config('lyceum.event_writer', '', true);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.begin_events() OWNER TO postgres;
+
+--
 -- Name: block_text(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11775,6 +12043,26 @@ end
 $$;
 
 ALTER FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: change_with_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_with_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'DELETE' then
+    perform from lms.courses c where c.id = old.course_id for share;
+    return old;
+  end if;
+  perform from lms.courses c where c.id = new.course_id for share;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.change_with_course() OWNER TO postgres;
 
 --
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14212,6 +14500,81 @@ $$;
 ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) OWNER TO postgres;
 
 --
+-- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_session analytics.learning_sessions;
+  v_last timestamptz;
+begin
+  select * into v_session
+  from analytics.learning_sessions s
+  where s.enrollment_id = p_enrollment_id and s.ended_at is null;
+  if found and p_at < v_session.last_activity_at + interval '1 minute' then
+    return;
+  end if;
+
+  -- The job may be ending it.
+  select * into v_session
+  from analytics.learning_sessions s
+  where s.enrollment_id = p_enrollment_id and s.ended_at is null
+  for no key update;
+  if found then
+    v_last := v_session.last_activity_at;
+    if p_at >= v_last + private.session_idle_time() then
+      v_last := private.last_activity(v_session);
+    end if;
+    if p_at < v_last + private.session_idle_time() then
+      update analytics.learning_sessions s set last_activity_at = p_at where s.id = v_session.id;
+      return;
+    end if;
+    update analytics.learning_sessions s set last_activity_at = v_last, ended_at = v_last where s.id = v_session.id;
+  end if;
+
+  insert into analytics.learning_sessions (
+    tenant_id, course_id, user_id, unit_id, enrollment_id, started_at, last_activity_at
+  )
+  select e.tenant_id, e.course_id, e.user_id, e.unit_id, e.id, p_at, p_at
+  from lms.enrollments e
+  where e.id = p_enrollment_id
+  on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: follow_activity_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follow_activity_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_event record;
+begin
+  for v_event in
+    select n.enrollment_id, max(n.received_at) as at
+    from new_events n
+    where n.occurred_at > n.received_at - private.session_idle_time()
+      and n.received_at > now() - private.session_idle_time()
+    group by n.enrollment_id
+    order by n.enrollment_id
+  loop
+    perform private.follow_activity(v_event.enrollment_id, v_event.at);
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.follow_activity_events() OWNER TO postgres;
+
+--
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -14236,6 +14599,33 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
+
+--
+-- Name: follow_question_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follow_question_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_event record;
+begin
+  for v_event in
+    select n.enrollment_id, max(n.received_at) as at
+    from new_events n
+    where n.answered_at > n.received_at - private.session_idle_time()
+      and n.received_at > now() - private.session_idle_time()
+    group by n.enrollment_id
+    order by n.enrollment_id
+  loop
+    perform private.follow_activity(v_event.enrollment_id, v_event.at);
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
 
 --
 -- Name: forget_ratings(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14541,6 +14931,34 @@ end
 $$;
 
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
+
+--
+-- Name: has_answer_key(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.has_answer_key(p_course_id uuid, p_question_key text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.questions q
+    where q.course_id = p_course_id and q.question_key = p_question_key
+      and (
+        exists (select from private.answer_keys k where k.question_id = q.id)
+        or exists (
+          select
+          from lms.question_revisions r
+          join private.key_revisions k on k.revision_id = r.id
+          where r.question_id = q.id
+        )
+      )
+  );
+end
+$$;
+
+ALTER FUNCTION private.has_answer_key(p_course_id uuid, p_question_key text) OWNER TO postgres;
 
 --
 -- Name: has_entitlement(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15745,6 +16163,29 @@ $$;
 ALTER FUNCTION private.keep_an_administrator_who_can_sign_in() OWNER TO postgres;
 
 --
+-- Name: keep_builtin_event_types(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_builtin_event_types() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if new.tenant_id is not null and exists (
+    select from analytics.event_types t where t.tenant_id is null and t.event_type = new.event_type
+  ) then
+    perform private.fail(
+      'event_type_is_builtin', 'There is a built-in event type of that name.', 409,
+      jsonb_build_object('event_type', new.event_type)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_builtin_event_types() OWNER TO postgres;
+
+--
 -- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16007,6 +16448,9 @@ begin
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
+    or exists (select from analytics.question_events e where e.unit_id = old.id)
+    or exists (select from analytics.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -16034,6 +16478,89 @@ CREATE FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try
 $$;
 
 ALTER FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) OWNER TO postgres;
+
+--
+-- Name: learning_sessions; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.learning_sessions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    last_activity_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    duration_seconds integer GENERATED ALWAYS AS ((EXTRACT(epoch FROM (ended_at - started_at)))::integer) STORED,
+    CONSTRAINT session_goes_forward CHECK (((last_activity_at >= started_at) AND ((ended_at IS NULL) OR (ended_at = last_activity_at))))
+);
+
+ALTER TABLE analytics.learning_sessions OWNER TO postgres;
+
+--
+-- Name: TABLE learning_sessions; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.learning_sessions IS 'A time in which a learner was active in a course: from one event to the last before 30 minutes without any. Opened by the first event and ended by a job. By the server''s clock; events that arrive more than 30 minutes late belong to none.';
+
+--
+-- Name: COLUMN learning_sessions.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.unit_id IS 'Org unit when it began.';
+
+--
+-- Name: COLUMN learning_sessions.last_activity_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To the minute while the session is open, exact once it has ended.';
+
+--
+-- Name: COLUMN learning_sessions.ended_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.ended_at IS 'The last activity; null while the session is open.';
+
+--
+-- Name: COLUMN learning_sessions.duration_seconds; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.duration_seconds IS 'Null while the session is open; 0 when there was one event.';
+
+--
+-- Name: last_activity(analytics.learning_sessions); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.last_activity(p_session analytics.learning_sessions) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return greatest(
+    p_session.started_at,
+    (
+      select max(e.received_at)
+      from analytics.question_events e
+      where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
+        and e.received_at < p_session.last_activity_at + private.session_idle_time()
+        and e.enrollment_id = p_session.enrollment_id
+        and e.answered_at > e.received_at - private.session_idle_time()
+    ),
+    (
+      select max(e.received_at)
+      from analytics.activity_events e
+      where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
+        and e.received_at < p_session.last_activity_at + private.session_idle_time()
+        and e.enrollment_id = p_session.enrollment_id
+        and e.occurred_at > e.received_at - private.session_idle_time()
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
 
 --
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16176,6 +16703,21 @@ end
 $$;
 
 ALTER FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: lock_events_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lock_events_of(p_user_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+end
+$$;
+
+ALTER FUNCTION private.lock_events_of(p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: login_of(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16668,6 +17210,40 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
+-- Name: my_open_assessments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_open_assessments() RETURNS TABLE(version_id uuid, assessment_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 50
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select v.version_id, v.assessment_id
+  from lms.enrollments e
+  join lms.version_assessments v on v.version_id = e.version_id
+  where e.user_id = (select auth.uid())
+    and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
+    and (e.expires_at is null or e.expires_at > now())
+    and e.tenant_id = any (array(select private.joined_tenants()))
+    and (v.lesson_id is null or (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o))
+  union
+  -- What somebody has taken, they may name, also after they have left.
+  select a.version_id, a.assessment_id
+  from lms.assessment_attempts a
+  where a.user_id = (select auth.uid()) and a.tenant_id <> all (array(select private.closed_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_open_assessments() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_open_assessments(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_open_assessments() IS 'Assessments that the caller may take, as far as lessons go that must come first, and those that they have taken.';
+
+--
 -- Name: my_open_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16752,6 +17328,49 @@ end
 $$;
 
 ALTER FUNCTION private.my_searchable_lessons() OWNER TO postgres;
+
+--
+-- Name: my_shown_attempts(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_shown_attempts() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select t.id
+  from lms.assessment_attempts t
+  join lms.assessments a on a.id = t.assessment_id
+  join lms.attempt_scores s on s.attempt_id = t.id and s.released_at is not null
+  where t.user_id = (select auth.uid()) and t.status <> 'in_progress'
+    and t.tenant_id = any (array(select private.joined_tenants()))
+    and case a.answers_shown
+      when 'after_submit' then true
+      when 'after_pass' then exists (
+        select
+        from lms.attempt_scores passed
+        where passed.enrollment_id = t.enrollment_id and passed.assessment_id = t.assessment_id
+          and passed.passed and passed.released_at is not null
+      )
+      when 'after_close' then a.closes_at <= now() and not exists (
+        select
+        from lms.accommodations g
+        where g.tenant_id = t.tenant_id and g.course_id = t.course_id and g.revoked_at is null and g.closes_at > now()
+          and (g.assessment_id is null or g.assessment_id = t.assessment_id)
+      )
+      else false
+    end;
+end
+$$;
+
+ALTER FUNCTION private.my_shown_attempts() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_shown_attempts(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_shown_attempts() IS 'Attempts of the caller of which they may see points, keys and explanations, by the rule of the assessment.';
 
 --
 -- Name: my_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16960,6 +17579,112 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
+-- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_activity_event() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_writer constant text := current_setting('lyceum.event_writer');
+  v_is_known boolean;
+begin
+  if v_writer <> '' and new.user_id::text is distinct from v_writer then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+
+  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+    select
+      e.id, e.tenant_id, e.unit_id,
+      exists (
+        select
+        from analytics.event_types t
+        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
+      )
+    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
+    from lms.enrollments e
+    where e.user_id = new.user_id and e.course_id = new.course_id
+    order by e.cycle desc
+    limit 1;
+    if not found then
+      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
+      return new;
+    end if;
+  else
+    select
+      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
+      exists (
+        select
+        from analytics.event_types t
+        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
+      )
+    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
+    from lms.enrollments e
+    where e.id = new.enrollment_id;
+  end if;
+
+  if not v_is_known then
+    perform private.refuse_event_type(new.event_type, new.tenant_id);
+  end if;
+
+  if new.id = '00000000-0000-0000-0000-000000000000' then
+    new.id := gen_random_uuid();
+  else
+    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
+    on conflict do nothing;
+    if not found then
+      return null;
+    end if;
+  end if;
+
+  new.occurred_at := coalesce(new.occurred_at, new.received_at);
+  new.is_time_plausible := new.occurred_at between
+    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_activity_event() OWNER TO postgres;
+
+--
+-- Name: place_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_assessment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- A lesson or course that does not exist, or not together, is left to the foreign keys.
+  if new.lesson_id is not null and new.course_id = '00000000-0000-0000-0000-000000000000' then
+    select l.course_id into new.course_id from lms.lessons l where l.id = new.lesson_id;
+    new.course_id := coalesce(new.course_id, '00000000-0000-0000-0000-000000000000');
+  end if;
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if new.key = '' or new.order_index < 0 then
+    -- Two authors who add something at once do not meet on one key or place.
+    perform from lms.courses c where c.id = new.course_id for no key update;
+  end if;
+  if new.key = '' then
+    for attempt in 1..12 loop
+      new.key := private.key_of_title(new.title, 'assessment', new.id, attempt);
+      exit when not exists (select from lms.assessments a where a.course_id = new.course_id and a.key = new.key);
+    end loop;
+  end if;
+  if new.order_index < 0 then
+    select coalesce(max(a.order_index), -1) + 1 into new.order_index
+    from lms.assessments a
+    where coalesce(a.lesson_id, a.course_id) = coalesce(new.lesson_id, new.course_id) and a.deleted_at is null;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_assessment() OWNER TO postgres;
+
+--
 -- Name: place_block(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17117,6 +17842,51 @@ end
 $$;
 
 ALTER FUNCTION private.place_course_prerequisite() OWNER TO postgres;
+
+--
+-- Name: place_in_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_in_assessment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_parent record;
+begin
+  select a.tenant_id, a.course_id into v_parent from lms.assessments a where a.id = new.assessment_id;
+  if found then
+    new.tenant_id := v_parent.tenant_id;
+    new.course_id := v_parent.course_id;
+  end if;
+  if new.order_index < 0 then
+    perform from lms.courses c where c.id = new.course_id for no key update;
+    perform from lms.assessments a where a.id = new.assessment_id for no key update;
+  end if;
+  if tg_table_name = 'questions' then
+    if new.question_key = '' then
+      new.question_key := 'question-' || replace(new.id::text, '-', '');
+    end if;
+    if new.order_index < 0 then
+      select coalesce(max(q.order_index), -1) + 1 into new.order_index
+      from lms.questions q
+      where q.assessment_id = new.assessment_id and q.deleted_at is null;
+    end if;
+  else
+    if new.key = '' then
+      new.key := 'section-' || replace(new.id::text, '-', '');
+    end if;
+    if new.order_index < 0 then
+      select coalesce(max(s.order_index), -1) + 1 into new.order_index
+      from lms.assessment_sections s
+      where s.assessment_id = new.assessment_id and s.deleted_at is null;
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_in_assessment() OWNER TO postgres;
 
 --
 -- Name: place_in_tenant_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17359,6 +18129,94 @@ end
 $$;
 
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
+
+--
+-- Name: place_question_event(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_question_event() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_writer constant text := current_setting('lyceum.event_writer');
+  v_is_asked boolean;
+begin
+  -- Clients cannot write the source: who says 'server' is one of our own functions.
+  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+
+  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+    select
+      e.id, e.tenant_id, e.unit_id,
+      exists (select from lms.questions q where q.course_id = new.course_id and q.question_key = new.question_key)
+    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_asked
+    from lms.enrollments e
+    where e.user_id = new.user_id and e.course_id = new.course_id
+    order by e.cycle desc
+    limit 1;
+    if not found then
+      -- Left to the next trigger.
+      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
+      return new;
+    end if;
+  else
+    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id), true
+    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_asked
+    from lms.enrollments e
+    where e.id = new.enrollment_id;
+  end if;
+
+  if new.id = '00000000-0000-0000-0000-000000000000' then
+    new.id := gen_random_uuid();
+  else
+    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
+    on conflict do nothing;
+    if not found then
+      return null;
+    end if;
+  end if;
+
+  if new.source = 'client' and v_is_asked then
+    new.is_counted := not private.has_answer_key(new.course_id, new.question_key);
+  end if;
+
+  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
+  values (new.user_id, new.course_id, new.question_key, 1)
+  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
+  returning a.attempts into new.attempt_index;
+
+  new.answered_at := coalesce(new.answered_at, new.received_at);
+  new.is_time_plausible := new.answered_at between
+    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_question_event() OWNER TO postgres;
+
+--
+-- Name: place_question_skill(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_question_skill() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_question record;
+begin
+  select q.tenant_id, q.course_id into v_question from lms.questions q where q.id = new.question_id;
+  if found then
+    new.tenant_id := v_question.tenant_id;
+    new.course_id := v_question.course_id;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_question_skill() OWNER TO postgres;
 
 --
 -- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17962,6 +18820,37 @@ $$;
 ALTER FUNCTION private.receive_guest() OWNER TO postgres;
 
 --
+-- Name: record_answers(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_answers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- Also where somebody else closes it, a job or staff.
+  perform private.lock_events_of(new.user_id);
+  insert into analytics.question_events (
+    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  )
+  select
+    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
+    'server', new.id
+  from lms.attempt_answers a
+  join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
+  join lms.question_revisions r on r.id = q.revision_id
+  join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  left join lms.lessons l on l.id = v.lesson_id
+  left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
+  where a.attempt_id = new.id and a.response <> 'null'
+  order by q.position;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.record_answers() OWNER TO postgres;
+
+--
 -- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18257,6 +19146,67 @@ $$;
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
 
 --
+-- Name: refuse_event_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using
+    message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
+end
+$$;
+
+ALTER FUNCTION private.refuse_event_change() OWNER TO postgres;
+
+--
+-- Name: refuse_event_type(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fail(
+    'unknown_event_type', 'There is no such event type.', 422,
+    jsonb_build_object(
+      'event_type', left(p_event_type, 100),
+      'known', (
+        select jsonb_agg(t.event_type order by t.event_type)
+        from analytics.event_types t
+        where t.tenant_id is null or t.tenant_id = p_tenant_id
+      )
+    ),
+    'Administrators register further types in analytics.event_types.'
+  );
+end
+$$;
+
+ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: refuse_event_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event_without_enrollment() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.courses c where c.id = new.course_id) then
+    perform private.refuse_progress('not_enrolled', new.course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_event_without_enrollment() OWNER TO postgres;
+
+--
 -- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18273,6 +19223,21 @@ end
 $$;
 
 ALTER FUNCTION private.refuse_grant() OWNER TO postgres;
+
+--
+-- Name: refuse_key_revision_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_key_revision_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using message = 'A key that was published stays on record.', hint = 'Correct it: correct_answer_key.';
+end
+$$;
+
+ALTER FUNCTION private.refuse_key_revision_change() OWNER TO postgres;
 
 --
 -- Name: refuse_late_version_rows(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19020,6 +19985,21 @@ end
 $$;
 
 ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
+
+--
+-- Name: session_idle_time(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.session_idle_time() RETURNS interval
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return interval '30 minutes';
+end
+$$;
+
+ALTER FUNCTION private.session_idle_time() OWNER TO postgres;
 
 --
 -- Name: set_course_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19982,6 +20962,319 @@ $$;
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
 
 --
+-- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.activity_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    event_type text NOT NULL,
+    meta private.event_details,
+    occurred_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.activity_events OWNER TO postgres;
+
+--
+-- Name: TABLE activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Lists as for question_events.';
+
+--
+-- Name: COLUMN activity_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN activity_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN activity_events.meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN activity_events.occurred_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.occurred_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN activity_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN activity_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.is_time_plausible IS 'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: event_types; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.event_types (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid,
+    event_type text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT event_type_description_is_short CHECK ((length(description) <= 500)),
+    CONSTRAINT event_type_is_words_joined_by_underscores CHECK (((event_type ~ '^[a-z][a-z0-9]*(_[a-z0-9]+)*$'::text) AND (length(event_type) <= 60)))
+);
+
+ALTER TABLE analytics.event_types OWNER TO postgres;
+
+--
+-- Name: TABLE event_types; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.event_types IS 'The activities that events may name: the built-in ones (tenant_id null), and those that a tenant has registered.';
+
+--
+-- Name: COLUMN event_types.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.event_types.tenant_id IS 'Null: built in, for every tenant.';
+
+--
+-- Name: profiles; Type: TABLE; Schema: public; Owner: postgres
+--
+
+CREATE TABLE public.profiles (
+    id uuid NOT NULL,
+    user_id uuid,
+    username text,
+    first_name text DEFAULT ''::text NOT NULL,
+    last_name text DEFAULT ''::text NOT NULL,
+    display_name text GENERATED ALWAYS AS (COALESCE(NULLIF(btrim(((first_name || ' '::text) || last_name)), ''::text), username, 'Learner'::text)) STORED NOT NULL,
+    avatar_url private.web_address,
+    bio text,
+    location text,
+    website private.web_address,
+    social_links jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_active boolean GENERATED ALWAYS AS ((user_id IS NOT NULL)) STORED NOT NULL,
+    last_seen_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT bio_is_short CHECK ((length(bio) <= 5000)),
+    CONSTRAINT first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT location_is_short CHECK ((length(location) <= 200)),
+    CONSTRAINT social_links_are_web_addresses CHECK (private.is_map_of_web_addresses(social_links)),
+    CONSTRAINT username_is_3_to_40_letters_digits_or_marks CHECK ((username ~ '^[A-Za-z0-9_.-]{3,40}$'::text))
+);
+
+ALTER TABLE public.profiles OWNER TO postgres;
+
+--
+-- Name: TABLE profiles; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON TABLE public.profiles IS 'One row per person: what others may see of them. `id` equals the id of the person''s login and stays when the login is deleted: the names that training law makes an employer keep do not vanish with it.';
+
+--
+-- Name: COLUMN profiles.user_id; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.user_id IS 'The login; null once it is deleted.';
+
+--
+-- Name: COLUMN profiles.is_active; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.is_active IS 'True while the person has a login.';
+
+--
+-- Name: COLUMN profiles.last_seen_at; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.last_seen_at IS 'Last sign-in.';
+
+--
+-- Name: people; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.people WITH (security_invoker='true') AS
+ SELECT p.id,
+    p.display_name,
+    p.avatar_url
+   FROM public.profiles p;
+
+ALTER TABLE analytics.people OWNER TO postgres;
+
+--
+-- Name: VIEW people; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
+
+--
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -19998,7 +21291,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> 'private.search_documents'::text) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -20064,60 +21357,6 @@ ALTER TABLE audit.log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-
---
--- Name: profiles; Type: TABLE; Schema: public; Owner: postgres
---
-
-CREATE TABLE public.profiles (
-    id uuid NOT NULL,
-    user_id uuid,
-    username text,
-    first_name text DEFAULT ''::text NOT NULL,
-    last_name text DEFAULT ''::text NOT NULL,
-    display_name text GENERATED ALWAYS AS (COALESCE(NULLIF(btrim(((first_name || ' '::text) || last_name)), ''::text), username, 'Learner'::text)) STORED NOT NULL,
-    avatar_url private.web_address,
-    bio text,
-    location text,
-    website private.web_address,
-    social_links jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_active boolean GENERATED ALWAYS AS ((user_id IS NOT NULL)) STORED NOT NULL,
-    last_seen_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT bio_is_short CHECK ((length(bio) <= 5000)),
-    CONSTRAINT first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
-    CONSTRAINT last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text))),
-    CONSTRAINT location_is_short CHECK ((length(location) <= 200)),
-    CONSTRAINT social_links_are_web_addresses CHECK (private.is_map_of_web_addresses(social_links)),
-    CONSTRAINT username_is_3_to_40_letters_digits_or_marks CHECK ((username ~ '^[A-Za-z0-9_.-]{3,40}$'::text))
-);
-
-ALTER TABLE public.profiles OWNER TO postgres;
-
---
--- Name: TABLE profiles; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON TABLE public.profiles IS 'One row per person: what others may see of them. `id` equals the id of the person''s login and stays when the login is deleted: the names that training law makes an employer keep do not vanish with it.';
-
---
--- Name: COLUMN profiles.user_id; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.user_id IS 'The login; null once it is deleted.';
-
---
--- Name: COLUMN profiles.is_active; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.is_active IS 'True while the person has a login.';
-
---
--- Name: COLUMN profiles.last_seen_at; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.last_seen_at IS 'Last sign-in.';
 
 --
 -- Name: person_history; Type: VIEW; Schema: audit; Owner: postgres
@@ -20224,6 +21463,413 @@ ALTER TABLE billing.people OWNER TO postgres;
 COMMENT ON VIEW billing.people IS 'Names and pictures, as far as the caller may see them; embeds from every column that holds a person''s id.';
 
 --
+-- Name: accommodations; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.accommodations (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    assessment_id uuid,
+    extra_time_percentage integer DEFAULT 0 NOT NULL,
+    extra_attempts integer DEFAULT 0 NOT NULL,
+    opens_at timestamp with time zone,
+    closes_at timestamp with time zone,
+    reason text DEFAULT ''::text NOT NULL,
+    granted_by uuid,
+    granted_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    CONSTRAINT accommodation_opens_before_it_closes CHECK ((opens_at < closes_at)),
+    CONSTRAINT accommodation_reason_is_short CHECK ((length(reason) <= 1000)),
+    CONSTRAINT extra_attempts_are_0_to_100 CHECK (((extra_attempts >= 0) AND (extra_attempts <= 100))),
+    CONSTRAINT extra_time_is_0_to_400_percent CHECK (((extra_time_percentage >= 0) AND (extra_time_percentage <= 400)))
+);
+
+ALTER TABLE lms.accommodations OWNER TO postgres;
+
+--
+-- Name: TABLE accommodations; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.accommodations IS 'What a learner is granted beyond the rules of an assessment, or (assessment_id null) of all of a course. Written by grant_accommodation and revoke_accommodation. Of several that hold, the most generous counts.';
+
+--
+-- Name: COLUMN accommodations.extra_time_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.accommodations.extra_time_percentage IS '50: half as long again as the time limit.';
+
+--
+-- Name: COLUMN accommodations.opens_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.accommodations.opens_at IS 'Earlier than the assessment''s; null: as the assessment.';
+
+--
+-- Name: COLUMN accommodations.closes_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.accommodations.closes_at IS 'Later than the assessment''s; null: as the assessment.';
+
+--
+-- Name: answer_scores; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.answer_scores (
+    attempt_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    points numeric(8,2),
+    is_correct boolean,
+    source text DEFAULT 'auto'::text NOT NULL,
+    explanation jsonb,
+    feedback text,
+    graded_by uuid,
+    graded_at timestamp with time zone,
+    CONSTRAINT feedback_is_short CHECK ((length(feedback) <= 20000)),
+    CONSTRAINT score_is_graded_exactly_when_it_has_points CHECK (((points IS NULL) = (graded_at IS NULL))),
+    CONSTRAINT score_source_is_known CHECK ((source = ANY (ARRAY['auto'::text, 'grader'::text, 'override'::text, 'regrade'::text])))
+);
+
+ALTER TABLE lms.answer_scores OWNER TO postgres;
+
+--
+-- Name: TABLE answer_scores; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.answer_scores IS 'The points of each answer, and why. Its learner sees them once the score is released and the assessment shows answers.';
+
+--
+-- Name: COLUMN answer_scores.points; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.answer_scores.points IS 'Null: waits for a grader. With negative credit it may be below 0.';
+
+--
+-- Name: COLUMN answer_scores.source; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.answer_scores.source IS 'auto: by the key; grader; regrade: by a corrected key; override.';
+
+--
+-- Name: COLUMN answer_scores.explanation; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.answer_scores.explanation IS 'How the points came about: what was given, what was right, what counted.';
+
+--
+-- Name: assessment_attempts; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assessment_attempts (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    version_id uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    number integer NOT NULL,
+    status text DEFAULT 'in_progress'::text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    deadline_at timestamp with time zone,
+    submitted_at timestamp with time zone,
+    closed_by text,
+    CONSTRAINT attempt_closing_is_known CHECK ((closed_by = ANY (ARRAY['learner'::text, 'deadline'::text]))),
+    CONSTRAINT attempt_ends_after_it_starts CHECK (((deadline_at > started_at) AND (submitted_at >= started_at))),
+    CONSTRAINT attempt_is_closed_exactly_when_it_is_over CHECK ((((status = 'in_progress'::text) = (submitted_at IS NULL)) AND ((status = 'in_progress'::text) = (closed_by IS NULL)))),
+    CONSTRAINT attempt_number_is_positive CHECK ((number >= 1)),
+    CONSTRAINT attempt_status_is_known CHECK ((status = ANY (ARRAY['in_progress'::text, 'submitted'::text, 'graded'::text])))
+)
+WITH (fillfactor='85');
+
+ALTER TABLE lms.assessment_attempts OWNER TO postgres;
+
+--
+-- Name: TABLE assessment_attempts; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assessment_attempts IS 'One learner''s attempt at an assessment. Written by start_attempt, submit_attempt and the job that closes expired ones.';
+
+--
+-- Name: COLUMN assessment_attempts.number; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_attempts.number IS 'The 1st, 2nd... attempt of this enrolment at this assessment.';
+
+--
+-- Name: COLUMN assessment_attempts.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_attempts.status IS 'in_progress; submitted: handed in, something waits for a grader; graded: all of it has its points.';
+
+--
+-- Name: COLUMN assessment_attempts.deadline_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_attempts.deadline_at IS 'Until then answers are saved, by the server''s clock: the time limit with what the learner was granted, or the closing of the assessment. Null: no limit.';
+
+--
+-- Name: COLUMN assessment_attempts.closed_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_attempts.closed_by IS 'deadline: time ran out, and what was saved by then counts.';
+
+--
+-- Name: assessment_progress; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assessment_progress (
+    enrollment_id uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    percentage private.percentage,
+    attempts_count integer DEFAULT 0 NOT NULL,
+    passed_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attempts_count_is_not_negative CHECK ((attempts_count >= 0))
+)
+WITH (fillfactor='85');
+
+ALTER TABLE lms.assessment_progress OWNER TO postgres;
+
+--
+-- Name: TABLE assessment_progress; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assessment_progress IS 'Where a learner stands in an assessment: what lesson_progress is for lessons. Follows from released scores; nobody claims it.';
+
+--
+-- Name: COLUMN assessment_progress.percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_progress.percentage IS 'The released score that counts by the grading method; null: none yet.';
+
+--
+-- Name: COLUMN assessment_progress.completed_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_progress.completed_at IS 'Since when it counts as an item of the course.';
+
+--
+-- Name: assessment_sections; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assessment_sections (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    key text DEFAULT ''::text NOT NULL,
+    title private.title NOT NULL,
+    draw_count integer,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT draw_count_is_positive CHECK ((draw_count > 0)),
+    CONSTRAINT section_key_is_short CHECK (((key ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]*$'::text) AND (length(key) <= 200))),
+    CONSTRAINT section_order_is_not_negative CHECK ((order_index >= 0))
+);
+
+ALTER TABLE lms.assessment_sections OWNER TO postgres;
+
+--
+-- Name: TABLE assessment_sections; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assessment_sections IS 'A part of an assessment; also a pool, of which each attempt draws some questions.';
+
+--
+-- Name: COLUMN assessment_sections.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_sections.tenant_id IS 'Taken from the assessment.';
+
+--
+-- Name: COLUMN assessment_sections.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_sections.course_id IS 'Taken from the assessment.';
+
+--
+-- Name: COLUMN assessment_sections.draw_count; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessment_sections.draw_count IS 'How many of its questions each attempt draws; null: all of them.';
+
+--
+-- Name: assessments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assessments (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid,
+    key text DEFAULT ''::text NOT NULL,
+    kind text DEFAULT 'quiz'::text NOT NULL,
+    title private.title NOT NULL,
+    instructions text DEFAULT ''::text NOT NULL,
+    is_published boolean DEFAULT true NOT NULL,
+    is_mandatory boolean DEFAULT true NOT NULL,
+    weight numeric DEFAULT 1 NOT NULL,
+    passing_percentage private.percentage,
+    max_attempts integer,
+    cooldown_minutes integer DEFAULT 0 NOT NULL,
+    time_limit_minutes integer,
+    opens_at timestamp with time zone,
+    closes_at timestamp with time zone,
+    shuffle_questions boolean DEFAULT false NOT NULL,
+    shuffle_options boolean DEFAULT false NOT NULL,
+    grading_method text DEFAULT 'best'::text NOT NULL,
+    answers_shown text DEFAULT 'after_pass'::text NOT NULL,
+    holds_grades boolean DEFAULT false NOT NULL,
+    ai_generated boolean DEFAULT false NOT NULL,
+    sources jsonb DEFAULT '[]'::jsonb NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    published_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT answers_shown_is_known CHECK ((answers_shown = ANY (ARRAY['never'::text, 'after_submit'::text, 'after_pass'::text, 'after_close'::text]))),
+    CONSTRAINT assessment_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
+    CONSTRAINT assessment_kind_is_known CHECK ((kind = ANY (ARRAY['quiz'::text, 'exam'::text, 'assignment'::text, 'survey'::text]))),
+    CONSTRAINT assessment_opens_before_it_closes CHECK ((opens_at < closes_at)),
+    CONSTRAINT assessment_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT attempts_are_1_to_1000 CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
+    CONSTRAINT cooldown_is_within_a_year CHECK (((cooldown_minutes >= 0) AND (cooldown_minutes <= 525600))),
+    CONSTRAINT grading_method_is_known CHECK ((grading_method = ANY (ARRAY['best'::text, 'latest'::text, 'average'::text]))),
+    CONSTRAINT instructions_are_short CHECK ((length(instructions) <= 20000)),
+    CONSTRAINT sources_are_a_list CHECK (((jsonb_typeof(sources) = 'array'::text) AND (length((sources)::text) <= 20000))),
+    CONSTRAINT time_limit_is_within_a_month CHECK (((time_limit_minutes >= 1) AND (time_limit_minutes <= 44640))),
+    CONSTRAINT weight_is_not_negative CHECK (((weight >= (0)::numeric) AND (weight <= (1000000)::numeric) AND (scale(weight) <= 6)))
+);
+
+ALTER TABLE lms.assessments OWNER TO postgres;
+
+--
+-- Name: TABLE assessments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assessments IS 'A quiz, exam, assignment or survey: of a lesson, or (lesson_id null) of the course as a whole. Its questions hang below it. What counts (title, questions, points, weight, passing percentage, mandatory or not) learners get as it was when the version that they take was published; how it is conducted (attempts, times, shuffling, what is shown) holds at once.';
+
+--
+-- Name: COLUMN assessments.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.tenant_id IS 'Taken from the lesson or the course.';
+
+--
+-- Name: COLUMN assessments.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.course_id IS 'Of an assessment of a lesson it may be left out.';
+
+--
+-- Name: COLUMN assessments.lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.lesson_id IS 'Null: of the course as a whole.';
+
+--
+-- Name: COLUMN assessments.key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.key IS 'What imports and exports know it by, unique in the course; left out, it is made of the title.';
+
+--
+-- Name: COLUMN assessments.is_published; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.is_published IS 'Part of the next version.';
+
+--
+-- Name: COLUMN assessments.is_mandatory; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.is_mandatory IS 'Counts towards the course''s percentage, as a required lesson does.';
+
+--
+-- Name: COLUMN assessments.weight; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.weight IS 'Its share in the final grade, among the weights of all; 0: none.';
+
+--
+-- Name: COLUMN assessments.passing_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.passing_percentage IS 'Null: handing it in is enough.';
+
+--
+-- Name: COLUMN assessments.max_attempts; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.max_attempts IS 'Null: any number.';
+
+--
+-- Name: COLUMN assessments.cooldown_minutes; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.cooldown_minutes IS 'To wait between handing in and starting again.';
+
+--
+-- Name: COLUMN assessments.time_limit_minutes; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.time_limit_minutes IS 'From the start of an attempt; the server''s clock decides. Null: no limit but closes_at.';
+
+--
+-- Name: COLUMN assessments.closes_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.closes_at IS 'Nothing is handed in from then on; what was saved before counts.';
+
+--
+-- Name: COLUMN assessments.grading_method; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.grading_method IS 'Which of several attempts counts: the best, the latest or their average.';
+
+--
+-- Name: COLUMN assessments.answers_shown; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.answers_shown IS 'When a learner sees points, keys and explanations of an attempt: never, after_submit, after_pass (this attempt or another one of theirs), after_close (for everybody, accommodations included).';
+
+--
+-- Name: COLUMN assessments.holds_grades; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.holds_grades IS 'Scores stay with the graders until release_grades.';
+
+--
+-- Name: COLUMN assessments.sources; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.sources IS 'What generated questions were made from; free form.';
+
+--
+-- Name: COLUMN assessments.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.order_index IS 'Position in its lesson, or among those of the course; left out, it goes last.';
+
+--
+-- Name: COLUMN assessments.published_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assessments.published_at IS 'When it first became part of a version; until then only authors see it.';
+
+--
 -- Name: assignable_roles; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -20240,6 +21886,103 @@ ALTER TABLE lms.assignable_roles OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.assignable_roles IS 'Roles that the holders of a role may give to others although they do not hold all their permissions. Two keys lead to roles: embed with roles!assignable_role_is_of_the_same_tenant.';
+
+--
+-- Name: attempt_answers; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attempt_answers (
+    attempt_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    response jsonb NOT NULL,
+    saved_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT response_is_short CHECK ((length((response)::text) <= 200000))
+)
+WITH (fillfactor='85');
+
+ALTER TABLE lms.attempt_answers OWNER TO postgres;
+
+--
+-- Name: TABLE attempt_answers; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attempt_answers IS 'What a learner answered, as last saved. No row: nothing.';
+
+--
+-- Name: COLUMN attempt_answers.saved_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attempt_answers.saved_at IS 'When this answer was last changed, by the server''s clock.';
+
+--
+-- Name: attempt_questions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attempt_questions (
+    attempt_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    revision_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    option_order text[] DEFAULT '{}'::text[] NOT NULL,
+    section_title text,
+    points numeric(8,2) NOT NULL,
+    CONSTRAINT attempt_position_is_not_negative CHECK (("position" >= 0))
+);
+
+ALTER TABLE lms.attempt_questions OWNER TO postgres;
+
+--
+-- Name: TABLE attempt_questions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attempt_questions IS 'INV-A3: which questions an attempt asks, as they stood when it started, in which order. Nothing about their answers.';
+
+--
+-- Name: COLUMN attempt_questions.option_order; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attempt_questions.option_order IS 'Ids of options, items or choices in the order in which they are shown to this learner; empty: as in content.';
+
+--
+-- Name: attempt_scores; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attempt_scores (
+    attempt_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    points numeric(10,2) NOT NULL,
+    max_points numeric(10,2) NOT NULL,
+    percentage private.percentage NOT NULL,
+    passed boolean NOT NULL,
+    released_at timestamp with time zone,
+    source text DEFAULT 'auto'::text NOT NULL,
+    graded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attempt_score_source_is_known CHECK ((source = ANY (ARRAY['auto'::text, 'grader'::text, 'override'::text, 'regrade'::text])))
+);
+
+ALTER TABLE lms.attempt_scores OWNER TO postgres;
+
+--
+-- Name: TABLE attempt_scores; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attempt_scores IS 'What an attempt is worth, once all of it is graded. While held back (released_at null) its learner has no such row.';
+
+--
+-- Name: COLUMN attempt_scores.percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attempt_scores.percentage IS 'trunc(100 * points / max_points, 2), not below 0; or what an override says.';
 
 --
 -- Name: block_revisions; Type: TABLE; Schema: lms; Owner: postgres
@@ -20472,6 +22215,60 @@ COMMENT ON TABLE lms.course_tags IS 'Which course is marked with which tag.';
 COMMENT ON COLUMN lms.course_tags.tenant_id IS 'Taken from the course.';
 
 --
+-- Name: grade_overrides; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.grade_overrides (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    attempt_id uuid NOT NULL,
+    old_percentage private.percentage,
+    new_percentage private.percentage NOT NULL,
+    reason text NOT NULL,
+    overridden_by uuid,
+    overridden_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT override_reason_is_1_to_1000_characters CHECK (((reason ~ '\S'::text) AND (length(reason) <= 1000)))
+);
+
+ALTER TABLE lms.grade_overrides OWNER TO postgres;
+
+--
+-- Name: TABLE grade_overrides; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.grade_overrides IS 'Grades that staff has set by hand, and why: history, append only. Written by override_grade.';
+
+--
+-- Name: COLUMN grade_overrides.old_percentage; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.grade_overrides.old_percentage IS 'Null: there was none yet.';
+
+--
+-- Name: grading_assignments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.grading_assignments (
+    attempt_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    grader_id uuid NOT NULL,
+    assigned_by uuid,
+    assigned_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.grading_assignments OWNER TO postgres;
+
+--
+-- Name: TABLE grading_assignments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.grading_assignments IS 'Who is to grade which answer. Written by allocate_grading.';
+
+--
 -- Name: learning_path_courses; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -20688,6 +22485,152 @@ ALTER TABLE lms.progress_corrections OWNER TO postgres;
 COMMENT ON TABLE lms.progress_corrections IS 'Progress that staff has set, up or down, and why. Written by correct_progress.';
 
 --
+-- Name: question_revisions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.question_revisions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    question_key text NOT NULL,
+    content_hash text NOT NULL,
+    type text NOT NULL,
+    prompt text NOT NULL,
+    content jsonb NOT NULL,
+    points numeric(8,2) NOT NULL,
+    scoring text NOT NULL,
+    skill_ids uuid[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.question_revisions OWNER TO postgres;
+
+--
+-- Name: TABLE question_revisions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.question_revisions IS 'What a question held when it was published. Learners see those that an attempt of theirs asked.';
+
+--
+-- Name: COLUMN question_revisions.content_hash; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.question_revisions.content_hash IS 'A keyed hash over all of it, the answer key too: it tells equal from different, and nothing can be found out by guessing.';
+
+--
+-- Name: COLUMN question_revisions.content; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.question_revisions.content IS 'As in questions; what is to be put in order or matched stands here in an order that says nothing.';
+
+--
+-- Name: question_skills; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.question_skills (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    question_id uuid NOT NULL,
+    skill_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.question_skills OWNER TO postgres;
+
+--
+-- Name: TABLE question_skills; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.question_skills IS 'Which skills a question is evidence of: questions?select=prompt,skills(name).';
+
+--
+-- Name: COLUMN question_skills.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.question_skills.tenant_id IS 'Taken from the question.';
+
+--
+-- Name: COLUMN question_skills.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.question_skills.course_id IS 'Taken from the question.';
+
+--
+-- Name: questions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.questions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    section_id uuid,
+    question_key text DEFAULT ''::text NOT NULL,
+    type text NOT NULL,
+    prompt text NOT NULL,
+    content jsonb DEFAULT '{}'::jsonb NOT NULL,
+    points numeric(8,2) DEFAULT 1 NOT NULL,
+    scoring text DEFAULT 'all_or_nothing'::text NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT points_are_positive CHECK (((points > (0)::numeric) AND (points < 'Infinity'::numeric))),
+    CONSTRAINT prompt_is_1_to_20000_characters CHECK (((prompt ~ '\S'::text) AND (length(prompt) <= 20000))),
+    CONSTRAINT question_content_is_an_object CHECK (((jsonb_typeof(content) = 'object'::text) AND (length((content)::text) <= 100000))),
+    CONSTRAINT question_key_is_short CHECK (((question_key ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]*$'::text) AND (length(question_key) <= 200))),
+    CONSTRAINT question_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT question_type_is_known CHECK ((type = ANY (ARRAY['single'::text, 'multiple'::text, 'true_false'::text, 'short_answer'::text, 'numeric'::text, 'matching'::text, 'ordering'::text, 'essay'::text, 'file_upload'::text]))),
+    CONSTRAINT scoring_is_known CHECK ((scoring = ANY (ARRAY['all_or_nothing'::text, 'partial'::text, 'partial_negative'::text])))
+);
+
+ALTER TABLE lms.questions OWNER TO postgres;
+
+--
+-- Name: TABLE questions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.questions IS 'A question, as its authors work on it. The key to it is set by set_answer_key and read by get_answer_key, never by REST.';
+
+--
+-- Name: COLUMN questions.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.questions.tenant_id IS 'Taken from the assessment.';
+
+--
+-- Name: COLUMN questions.course_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.questions.course_id IS 'Taken from the assessment.';
+
+--
+-- Name: COLUMN questions.question_key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.questions.question_key IS 'What imports, exports and events know it by, unique in the course; left out, it is made of the id.';
+
+--
+-- Name: COLUMN questions.content; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.questions.content IS 'By type: single, multiple {options: [{id, text}]}; true_false, short_answer {}; numeric {units?}; matching {prompts, choices}; ordering {items}; essay {min_words?, max_words?}; file_upload {max_files?, extensions?, max_bytes?}.';
+
+--
+-- Name: COLUMN questions.scoring; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.questions.scoring IS 'all_or_nothing; partial: a share for what is right; partial_negative: what is wrong costs, down to 0 for the attempt.';
+
+--
+-- Name: COLUMN questions.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.questions.order_index IS 'Position in the assessment; left out, the question goes last.';
+
+--
 -- Name: role_grants; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -20808,6 +22751,41 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
 
 --
+-- Name: version_assessments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.version_assessments (
+    version_id uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid,
+    key text NOT NULL,
+    kind text NOT NULL,
+    title text NOT NULL,
+    instructions text NOT NULL,
+    is_mandatory boolean NOT NULL,
+    weight numeric NOT NULL,
+    passing_percentage numeric,
+    grading_method text NOT NULL,
+    order_index integer NOT NULL
+);
+
+ALTER TABLE lms.version_assessments OWNER TO postgres;
+
+--
+-- Name: TABLE version_assessments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.version_assessments IS 'The assessments of a version as they were when it was published: what counts. How they are conducted is in assessments.';
+
+--
+-- Name: COLUMN version_assessments.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_assessments.order_index IS 'Position within the course, from 0, without gaps: those of lessons in the order of the lessons, those of the course last.';
+
+--
 -- Name: version_blocks; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -20835,6 +22813,38 @@ COMMENT ON TABLE lms.version_blocks IS 'Which block revisions a version contains
 --
 
 COMMENT ON COLUMN lms.version_blocks.is_preview IS 'Of a preview lesson, which those read who are not enrolled.';
+
+--
+-- Name: version_questions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.version_questions (
+    version_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    assessment_id uuid NOT NULL,
+    revision_id uuid NOT NULL,
+    section_id uuid,
+    section_key text,
+    section_title text,
+    draw_count integer,
+    order_index integer NOT NULL
+);
+
+ALTER TABLE lms.version_questions OWNER TO postgres;
+
+--
+-- Name: TABLE version_questions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.version_questions IS 'Which question revisions an assessment of a version consists of. For authors: version_questions?select=*,question_revisions(*).';
+
+--
+-- Name: COLUMN version_questions.order_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_questions.order_index IS 'Position in the assessment, from 0, without gaps: sections in their order after questions that are in none.';
 
 --
 -- Name: jobs; Type: TABLE; Schema: ops; Owner: postgres
@@ -20933,6 +22943,88 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.activity_events_default (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    event_type text NOT NULL,
+    meta private.event_details,
+    occurred_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.activity_events_default OWNER TO postgres;
+
+--
+-- Name: answer_keys; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.answer_keys (
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    key jsonb NOT NULL,
+    explanation text DEFAULT ''::text NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by uuid,
+    CONSTRAINT answer_explanation_is_short CHECK ((length(explanation) <= 20000)),
+    CONSTRAINT answer_key_is_an_object CHECK (((jsonb_typeof(key) = 'object'::text) AND (length((key)::text) <= 100000)))
+);
+
+ALTER TABLE private.answer_keys OWNER TO postgres;
+
+--
+-- Name: TABLE answer_keys; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.answer_keys IS 'The right answers to the questions of drafts.';
+
+--
+-- Name: attempt_keys; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.attempt_keys (
+    attempt_id uuid NOT NULL,
+    question_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    key_revision_id uuid NOT NULL
+);
+
+ALTER TABLE private.attempt_keys OWNER TO postgres;
+
+--
+-- Name: TABLE attempt_keys; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.attempt_keys IS 'Against which key each answer is graded: the one that held when the attempt started, until it is regraded.';
+
+--
+-- Name: attempt_scopes; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.attempt_scopes AS
+ SELECT a.id,
+    e.unit_id
+   FROM (lms.assessment_attempts a
+     JOIN lms.enrollments e ON ((e.id = a.enrollment_id)));
+
+ALTER TABLE private.attempt_scopes OWNER TO postgres;
+
+--
+-- Name: VIEW attempt_scopes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.attempt_scopes IS 'To which unit an attempt belongs, for the policies of what hangs below it. Not an invoker''s view, on purpose, as enrollment_scopes; tells only ids; clients cannot address it.';
 
 --
 -- Name: audit_key; Type: TABLE; Schema: private; Owner: postgres
@@ -21042,6 +23134,25 @@ ALTER TABLE private.enrollment_scopes OWNER TO postgres;
 COMMENT ON VIEW private.enrollment_scopes IS 'Where an enrolment belongs, for the policies of other tables. Not an invoker''s view, on purpose: the policy of enrollments would be planned again inside every query that asks. Tells only ids; clients cannot address it.';
 
 --
+-- Name: event_receipts; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.event_receipts (
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    event_id uuid NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE private.event_receipts OWNER TO postgres;
+
+--
+-- Name: TABLE event_receipts; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.event_receipts IS 'Which events of clients have been taken, for 90 days: a partitioned table has no key over all of its rows.';
+
+--
 -- Name: idempotency_keys; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -21090,6 +23201,33 @@ CREATE TABLE private.invitation_tokens (
 );
 
 ALTER TABLE private.invitation_tokens OWNER TO postgres;
+
+--
+-- Name: key_revisions; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.key_revisions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    revision_id uuid NOT NULL,
+    number integer NOT NULL,
+    key jsonb NOT NULL,
+    explanation text NOT NULL,
+    reason text,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT key_revision_number_is_positive CHECK ((number >= 1)),
+    CONSTRAINT key_revision_reason_is_short CHECK ((length(reason) <= 1000))
+);
+
+ALTER TABLE private.key_revisions OWNER TO postgres;
+
+--
+-- Name: TABLE key_revisions; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.key_revisions IS 'The keys of published questions. New attempts take the highest number; earlier ones keep theirs until they are regraded.';
 
 --
 -- Name: latest_versions; Type: VIEW; Schema: private; Owner: postgres
@@ -21188,6 +23326,53 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
+
+--
+-- Name: question_attempts; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_attempts (
+    user_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    question_key text NOT NULL COLLATE pg_catalog."C",
+    attempts integer NOT NULL
+)
+WITH (fillfactor='85');
+
+ALTER TABLE private.question_attempts OWNER TO postgres;
+
+--
+-- Name: TABLE question_attempts; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
+
+--
+-- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_events_default (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.question_events_default OWNER TO postgres;
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -21369,6 +23554,53 @@ COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, m
 ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
 
 --
+-- Name: activity_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
+
+--
+-- Name: question_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events ATTACH PARTITION private.question_events_default DEFAULT;
+
+--
+-- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.activity_events
+    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: event_types event_type_is_taken; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.event_types
+    ADD CONSTRAINT event_type_is_taken UNIQUE NULLS NOT DISTINCT (tenant_id, event_type);
+
+--
+-- Name: event_types event_types_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.event_types
+    ADD CONSTRAINT event_types_pkey PRIMARY KEY (id);
+
+--
+-- Name: learning_sessions learning_sessions_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT learning_sessions_pkey PRIMARY KEY (id);
+
+--
+-- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events
+    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
 --
 
@@ -21418,11 +23650,123 @@ ALTER TABLE ONLY billing.entitlements
     ADD CONSTRAINT entitlements_pkey PRIMARY KEY (id);
 
 --
+-- Name: accommodations accommodations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.accommodations
+    ADD CONSTRAINT accommodations_pkey PRIMARY KEY (id);
+
+--
+-- Name: answer_scores answer_scores_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.answer_scores
+    ADD CONSTRAINT answer_scores_pkey PRIMARY KEY (attempt_id, question_id);
+
+--
+-- Name: assessment_attempts assessment_attempts_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT assessment_attempts_pkey PRIMARY KEY (id);
+
+--
+-- Name: assessments assessment_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessments
+    ADD CONSTRAINT assessment_key_is_taken UNIQUE (course_id, key);
+
+--
+-- Name: assessments assessment_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessments
+    ADD CONSTRAINT assessment_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
+-- Name: assessments assessment_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessments
+    ADD CONSTRAINT assessment_order_is_taken EXCLUDE USING btree (COALESCE(lesson_id, course_id) WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
+
+--
+-- Name: assessment_progress assessment_progress_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_progress
+    ADD CONSTRAINT assessment_progress_pkey PRIMARY KEY (enrollment_id, assessment_id);
+
+--
+-- Name: assessment_sections assessment_sections_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_sections
+    ADD CONSTRAINT assessment_sections_pkey PRIMARY KEY (id);
+
+--
+-- Name: assessments assessments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessments
+    ADD CONSTRAINT assessments_pkey PRIMARY KEY (id);
+
+--
 -- Name: assignable_roles assignable_roles_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_roles_pkey PRIMARY KEY (role_id, assignable_role_id);
+
+--
+-- Name: attempt_answers attempt_answers_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_answers
+    ADD CONSTRAINT attempt_answers_pkey PRIMARY KEY (attempt_id, question_id);
+
+--
+-- Name: assessment_attempts attempt_number_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_number_is_taken UNIQUE (enrollment_id, assessment_id, number);
+
+--
+-- Name: assessment_attempts attempt_of_its_enrollment; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_of_its_enrollment UNIQUE (id, tenant_id, course_id, user_id, enrollment_id, assessment_id);
+
+--
+-- Name: assessment_attempts attempt_of_its_learner; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_of_its_learner UNIQUE (id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempt_questions attempt_position_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_questions
+    ADD CONSTRAINT attempt_position_is_taken UNIQUE (attempt_id, "position");
+
+--
+-- Name: attempt_questions attempt_questions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_questions
+    ADD CONSTRAINT attempt_questions_pkey PRIMARY KEY (attempt_id, question_id, tenant_id);
+
+--
+-- Name: attempt_scores attempt_scores_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_scores
+    ADD CONSTRAINT attempt_scores_pkey PRIMARY KEY (attempt_id);
 
 --
 -- Name: lesson_blocks block_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -21598,6 +23942,20 @@ ALTER TABLE ONLY lms.enrollment_requests
 
 ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollments_pkey PRIMARY KEY (id);
+
+--
+-- Name: grade_overrides grade_overrides_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grade_overrides
+    ADD CONSTRAINT grade_overrides_pkey PRIMARY KEY (id);
+
+--
+-- Name: grading_assignments grading_assignments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grading_assignments
+    ADD CONSTRAINT grading_assignments_pkey PRIMARY KEY (attempt_id, question_id);
 
 --
 -- Name: invitations invitations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -21831,6 +24189,62 @@ ALTER TABLE ONLY lms.progress_corrections
     ADD CONSTRAINT progress_corrections_pkey PRIMARY KEY (id);
 
 --
+-- Name: questions question_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.questions
+    ADD CONSTRAINT question_key_is_taken UNIQUE (course_id, question_key);
+
+--
+-- Name: questions question_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.questions
+    ADD CONSTRAINT question_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
+-- Name: questions question_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.questions
+    ADD CONSTRAINT question_order_is_taken EXCLUDE USING btree (assessment_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
+
+--
+-- Name: question_revisions question_revision_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_revisions
+    ADD CONSTRAINT question_revision_is_taken UNIQUE (question_id, content_hash);
+
+--
+-- Name: question_revisions question_revision_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_revisions
+    ADD CONSTRAINT question_revision_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
+-- Name: question_revisions question_revisions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_revisions
+    ADD CONSTRAINT question_revisions_pkey PRIMARY KEY (id);
+
+--
+-- Name: question_skills question_skills_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_skills
+    ADD CONSTRAINT question_skills_pkey PRIMARY KEY (tenant_id, course_id, question_id, skill_id);
+
+--
+-- Name: questions questions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.questions
+    ADD CONSTRAINT questions_pkey PRIMARY KEY (id);
+
+--
 -- Name: course_reviews review_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -21892,6 +24306,27 @@ ALTER TABLE ONLY lms.role_permissions
 
 ALTER TABLE ONLY lms.roles
     ADD CONSTRAINT roles_pkey PRIMARY KEY (id);
+
+--
+-- Name: assessment_sections section_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_sections
+    ADD CONSTRAINT section_key_is_taken UNIQUE (assessment_id, key);
+
+--
+-- Name: assessment_sections section_of_its_assessment; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_sections
+    ADD CONSTRAINT section_of_its_assessment UNIQUE (tenant_id, course_id, assessment_id, id);
+
+--
+-- Name: assessment_sections section_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_sections
+    ADD CONSTRAINT section_order_is_taken EXCLUDE USING btree (assessment_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
 -- Name: skills skill_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -21957,6 +24392,20 @@ ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
 
 --
+-- Name: version_assessments version_assessment_of_its_version; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_assessments
+    ADD CONSTRAINT version_assessment_of_its_version UNIQUE (tenant_id, course_id, version_id, assessment_id);
+
+--
+-- Name: version_assessments version_assessments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_assessments
+    ADD CONSTRAINT version_assessments_pkey PRIMARY KEY (version_id, assessment_id);
+
+--
 -- Name: version_blocks version_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -21992,6 +24441,13 @@ ALTER TABLE ONLY lms.course_versions
     ADD CONSTRAINT version_of_its_course UNIQUE (tenant_id, course_id, id);
 
 --
+-- Name: version_questions version_questions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_questions
+    ADD CONSTRAINT version_questions_pkey PRIMARY KEY (version_id, question_id);
+
+--
 -- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -22004,6 +24460,27 @@ ALTER TABLE ONLY ops.job_runs
 
 ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
+
+--
+-- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_events_default
+    ADD CONSTRAINT activity_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: answer_keys answer_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.answer_keys
+    ADD CONSTRAINT answer_keys_pkey PRIMARY KEY (question_id);
+
+--
+-- Name: attempt_keys attempt_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.attempt_keys
+    ADD CONSTRAINT attempt_keys_pkey PRIMARY KEY (attempt_id, question_id);
 
 --
 -- Name: audit_key audit_key_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -22041,6 +24518,13 @@ ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
 
 --
+-- Name: event_receipts event_receipts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.event_receipts
+    ADD CONSTRAINT event_receipts_pkey PRIMARY KEY (user_id, kind, event_id);
+
+--
 -- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -22069,6 +24553,27 @@ ALTER TABLE ONLY private.invitation_tokens
     ADD CONSTRAINT invitation_tokens_pkey PRIMARY KEY (invitation_id);
 
 --
+-- Name: key_revisions key_revision_number_is_taken; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.key_revisions
+    ADD CONSTRAINT key_revision_number_is_taken UNIQUE (revision_id, number);
+
+--
+-- Name: key_revisions key_revision_of_its_tenant; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.key_revisions
+    ADD CONSTRAINT key_revision_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: key_revisions key_revisions_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.key_revisions
+    ADD CONSTRAINT key_revisions_pkey PRIMARY KEY (id);
+
+--
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -22081,6 +24586,20 @@ ALTER TABLE ONLY private.org_unit_closure
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
+
+--
+-- Name: question_attempts question_attempts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_attempts
+    ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
+
+--
+-- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_events_default
+    ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -22116,6 +24635,114 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
+
+--
+-- Name: activity_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_course ON ONLY analytics.activity_events USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_tenant ON ONLY analytics.activity_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_transaction ON ONLY analytics.activity_events USING btree (xid);
+
+--
+-- Name: activity_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_unit ON ONLY analytics.activity_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_user ON ONLY analytics.activity_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_course ON analytics.learning_sessions USING btree (course_id, started_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_enrollment; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_enrollment ON analytics.learning_sessions USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: learning_sessions_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_tenant ON analytics.learning_sessions USING btree (tenant_id, started_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_unit ON analytics.learning_sessions USING btree (unit_id, started_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_unit_of_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_unit_of_tenant ON analytics.learning_sessions USING btree (tenant_id, unit_id);
+
+--
+-- Name: learning_sessions_by_user; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_user ON analytics.learning_sessions USING btree (user_id, started_at DESC, id DESC);
+
+--
+-- Name: one_open_session; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree (enrollment_id) WHERE (ended_at IS NULL);
+
+--
+-- Name: open_sessions_by_activity; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
+
+--
+-- Name: question_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_course ON ONLY analytics.question_events USING btree (course_id, question_key, received_at DESC);
+
+--
+-- Name: question_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_tenant ON ONLY analytics.question_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_transaction ON ONLY analytics.question_events USING btree (xid);
+
+--
+-- Name: question_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -22178,6 +24805,72 @@ CREATE INDEX entitlements_by_tenant ON billing.entitlements USING btree (tenant_
 CREATE INDEX entitlements_by_user ON billing.entitlements USING btree (user_id, tenant_id);
 
 --
+-- Name: accommodations_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX accommodations_by_assessment ON lms.accommodations USING btree (tenant_id, course_id, assessment_id);
+
+--
+-- Name: accommodations_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX accommodations_by_member ON lms.accommodations USING btree (tenant_id, user_id);
+
+--
+-- Name: accommodations_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX accommodations_by_user ON lms.accommodations USING btree (user_id, course_id);
+
+--
+-- Name: answer_scores_by_attempt; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX answer_scores_by_attempt ON lms.answer_scores USING btree (attempt_id, tenant_id, course_id, user_id);
+
+--
+-- Name: answer_scores_by_question; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX answer_scores_by_question ON lms.answer_scores USING btree (attempt_id, question_id, tenant_id);
+
+--
+-- Name: assessment_progress_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assessment_progress_by_assessment ON lms.assessment_progress USING btree (tenant_id, course_id, assessment_id);
+
+--
+-- Name: assessment_progress_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assessment_progress_by_enrollment ON lms.assessment_progress USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: assessment_progress_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assessment_progress_by_user ON lms.assessment_progress USING btree (user_id, assessment_id);
+
+--
+-- Name: assessments_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assessments_by_course_alone ON lms.assessments USING btree (course_id) WHERE (deleted_at IS NULL);
+
+--
+-- Name: assessments_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assessments_by_lesson ON lms.assessments USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: assessments_by_lesson_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assessments_by_lesson_alone ON lms.assessments USING btree (lesson_id);
+
+--
 -- Name: assignable_roles_by_assignable_role; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22188,6 +24881,96 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 --
 
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
+
+--
+-- Name: attempt_answers_by_attempt; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_answers_by_attempt ON lms.attempt_answers USING btree (attempt_id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempt_answers_by_question; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_answers_by_question ON lms.attempt_answers USING btree (attempt_id, question_id, tenant_id);
+
+--
+-- Name: attempt_questions_by_attempt; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_questions_by_attempt ON lms.attempt_questions USING btree (attempt_id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempt_questions_by_revision; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_questions_by_revision ON lms.attempt_questions USING btree (tenant_id, course_id, revision_id);
+
+--
+-- Name: attempt_questions_by_user_and_revision; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_questions_by_user_and_revision ON lms.attempt_questions USING btree (revision_id, user_id);
+
+--
+-- Name: attempt_scores_by_attempt; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_scores_by_attempt ON lms.attempt_scores USING btree (attempt_id, tenant_id, course_id, user_id, enrollment_id, assessment_id);
+
+--
+-- Name: attempt_scores_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_scores_by_course ON lms.attempt_scores USING btree (tenant_id, course_id, assessment_id);
+
+--
+-- Name: attempt_scores_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_scores_by_enrollment ON lms.attempt_scores USING btree (enrollment_id, assessment_id);
+
+--
+-- Name: attempt_scores_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempt_scores_by_user ON lms.attempt_scores USING btree (user_id);
+
+--
+-- Name: attempts_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_assessment ON lms.assessment_attempts USING btree (tenant_id, course_id, assessment_id, id);
+
+--
+-- Name: attempts_by_deadline; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_deadline ON lms.assessment_attempts USING btree (deadline_at) WHERE (status = 'in_progress'::text);
+
+--
+-- Name: attempts_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_enrollment ON lms.assessment_attempts USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempts_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_user ON lms.assessment_attempts USING btree (user_id, assessment_id);
+
+--
+-- Name: attempts_by_version; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_version ON lms.assessment_attempts USING btree (tenant_id, course_id, version_id, assessment_id);
+
+--
+-- Name: attempts_waiting_for_a_grader; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_waiting_for_a_grader ON lms.assessment_attempts USING btree (course_id, submitted_at, id) WHERE (status = 'submitted'::text);
 
 --
 -- Name: block_progress_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
@@ -22442,6 +25225,48 @@ CREATE INDEX enrollments_by_user ON lms.enrollments USING btree (user_id, enroll
 CREATE INDEX enrollments_by_version ON lms.enrollments USING btree (tenant_id, course_id, version_id);
 
 --
+-- Name: grade_overrides_by_attempt; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grade_overrides_by_attempt ON lms.grade_overrides USING btree (attempt_id, tenant_id, course_id, user_id);
+
+--
+-- Name: grade_overrides_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grade_overrides_by_course ON lms.grade_overrides USING btree (tenant_id, course_id);
+
+--
+-- Name: grade_overrides_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grade_overrides_by_user ON lms.grade_overrides USING btree (user_id);
+
+--
+-- Name: grading_assignments_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grading_assignments_by_course ON lms.grading_assignments USING btree (tenant_id, course_id);
+
+--
+-- Name: grading_assignments_by_grader; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grading_assignments_by_grader ON lms.grading_assignments USING btree (grader_id, course_id);
+
+--
+-- Name: grading_assignments_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grading_assignments_by_member ON lms.grading_assignments USING btree (tenant_id, grader_id);
+
+--
+-- Name: grading_assignments_by_question; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX grading_assignments_by_question ON lms.grading_assignments USING btree (attempt_id, question_id, tenant_id);
+
+--
 -- Name: invitations_by_address; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22622,6 +25447,12 @@ CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_inde
 CREATE UNIQUE INDEX one_live_request ON lms.enrollment_requests USING btree (course_id, user_id) WHERE (status = ANY (ARRAY['pending'::text, 'waiting'::text]));
 
 --
+-- Name: one_open_attempt; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_attempt ON lms.assessment_attempts USING btree (enrollment_id, assessment_id) WHERE (status = 'in_progress'::text);
+
+--
 -- Name: one_open_cycle; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22718,6 +25549,30 @@ CREATE INDEX progress_corrections_by_tenant ON lms.progress_corrections USING bt
 CREATE INDEX progress_corrections_by_user ON lms.progress_corrections USING btree (user_id, corrected_at DESC);
 
 --
+-- Name: question_revisions_by_question; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX question_revisions_by_question ON lms.question_revisions USING btree (tenant_id, course_id, question_id);
+
+--
+-- Name: question_skills_by_question; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX question_skills_by_question ON lms.question_skills USING btree (question_id);
+
+--
+-- Name: question_skills_by_skill; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX question_skills_by_skill ON lms.question_skills USING btree (tenant_id, skill_id);
+
+--
+-- Name: questions_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX questions_by_assessment ON lms.questions USING btree (tenant_id, course_id, assessment_id, section_id);
+
+--
 -- Name: review_reports_by_review; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22766,6 +25621,24 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
 
 --
+-- Name: version_assessments_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_assessments_by_assessment ON lms.version_assessments USING btree (tenant_id, course_id, assessment_id);
+
+--
+-- Name: version_assessments_by_assessment_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_assessments_by_assessment_alone ON lms.version_assessments USING btree (assessment_id);
+
+--
+-- Name: version_assessments_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_assessments_by_lesson ON lms.version_assessments USING btree (tenant_id, course_id, version_id, lesson_id);
+
+--
 -- Name: version_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22796,10 +25669,76 @@ CREATE INDEX version_blocks_by_revision_alone ON lms.version_blocks USING btree 
 CREATE INDEX version_lessons_by_lesson ON lms.version_lessons USING btree (tenant_id, course_id, lesson_id);
 
 --
+-- Name: version_questions_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_questions_by_assessment ON lms.version_questions USING btree (version_id, assessment_id, order_index);
+
+--
+-- Name: version_questions_by_assessment_of_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_questions_by_assessment_of_course ON lms.version_questions USING btree (tenant_id, course_id, version_id, assessment_id);
+
+--
+-- Name: version_questions_by_revision; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree (tenant_id, course_id, revision_id);
+
+--
 -- Name: job_runs_by_job; Type: INDEX; Schema: ops; Owner: postgres
 --
 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
+
+--
+-- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_course_id_event_type_received_at_idx ON private.activity_events_default USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_tenant_id_received_at_id_idx ON private.activity_events_default USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_unit_id_received_at_id_idx ON private.activity_events_default USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_user_id_received_at_id_idx ON private.activity_events_default USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_default_xid_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_xid_idx ON private.activity_events_default USING btree (xid);
+
+--
+-- Name: answer_keys_by_question; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX answer_keys_by_question ON private.answer_keys USING btree (tenant_id, course_id, question_id);
+
+--
+-- Name: attempt_keys_by_key_revision; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX attempt_keys_by_key_revision ON private.attempt_keys USING btree (tenant_id, key_revision_id);
+
+--
+-- Name: attempt_keys_by_question; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX attempt_keys_by_question ON private.attempt_keys USING btree (attempt_id, question_id, tenant_id);
 
 --
 -- Name: builtin_assignable_roles_by_assignable; Type: INDEX; Schema: private; Owner: postgres
@@ -22820,6 +25759,12 @@ CREATE INDEX builtin_role_permissions_by_permission ON private.builtin_role_perm
 CREATE INDEX category_closure_by_descendant ON private.category_closure USING btree (descendant_id);
 
 --
+-- Name: event_receipts_by_time; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX event_receipts_by_time ON private.event_receipts USING brin (received_at) WITH (pages_per_range='16');
+
+--
 -- Name: idempotency_keys_by_age; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -22832,10 +25777,46 @@ CREATE INDEX idempotency_keys_by_age ON private.idempotency_keys USING btree (cr
 CREATE INDEX indexed_courses_by_age ON private.indexed_courses USING btree (checked_at);
 
 --
+-- Name: key_revisions_by_revision; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (tenant_id, course_id, revision_id);
+
+--
 -- Name: org_unit_closure_by_descendant; Type: INDEX; Schema: private; Owner: postgres
 --
 
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
+
+--
+-- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_course_id_question_key_received_at_idx ON private.question_events_default USING btree (course_id, question_key, received_at DESC);
+
+--
+-- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_tenant_id_received_at_id_idx ON private.question_events_default USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_unit_id_received_at_id_idx ON private.question_events_default USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.question_events_default USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_xid_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -22886,6 +25867,78 @@ ALTER INDEX audit.log_by_row ATTACH PARTITION audit.log_default_row_id_idx;
 ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_idx;
 
 --
+-- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
+
+--
+-- Name: activity_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
+
+--
+-- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
+
+--
+-- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
+
+--
+-- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
+
+--
+-- Name: activity_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
+
+--
+-- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_course ATTACH PARTITION private.question_events_default_course_id_question_key_received_at_idx;
+
+--
+-- Name: question_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
+
+--
+-- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
+
+--
+-- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
+
+--
+-- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
+
+--
+-- Name: question_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
+
+--
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
 --
 
@@ -22908,6 +25961,114 @@ ALTER STATISTICS lms.lesson_progress_dependent_columns OWNER TO postgres;
 CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, course_id, module_id FROM lms.lessons;
 
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
+
+--
+-- Name: activity_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: activity_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
+
+--
+-- Name: question_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
+
+--
+-- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: event_types _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
+
+--
+-- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.place_activity_event();
+
+--
+-- Name: question_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.place_question_event();
+
+--
+-- Name: activity_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.activity_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
+
+--
+-- Name: question_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.question_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
+
+--
+-- Name: activity_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_activity_events();
+
+--
+-- Name: question_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
+
+--
+-- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -23012,6 +26173,18 @@ CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.block_revisions FOR
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.course_versions FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
 
 --
+-- Name: question_revisions _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.question_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
+-- Name: version_assessments _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_assessments FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
 -- Name: version_blocks _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23022,6 +26195,24 @@ CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_blocks FOR 
 --
 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_lessons FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
+-- Name: version_questions _100_immutable; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_questions FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
+
+--
+-- Name: assessment_sections _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.assessment_sections FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: assessments _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.assessments FOR EACH ROW WHEN ((NOT (old.published_at IS DISTINCT FROM new.published_at))) EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: categories _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23112,6 +26303,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.org_units FOR EACH ROW EXECU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: questions _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: skills _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23246,6 +26443,18 @@ CREATE TRIGGER _200_open_unit BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN
 CREATE TRIGGER _200_open_unit_moved BEFORE UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN (((new.unit_id IS NOT NULL) AND (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.refuse_archived_unit();
 
 --
+-- Name: assessment_sections _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.assessment_sections FOR EACH ROW EXECUTE FUNCTION private.place_in_assessment();
+
+--
+-- Name: assessments _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.assessments FOR EACH ROW EXECUTE FUNCTION private.place_assessment();
+
+--
 -- Name: block_progress _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23336,6 +26545,18 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE OF module_id ON lms.lessons FO
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.modules FOR EACH ROW EXECUTE FUNCTION private.place_module();
 
 --
+-- Name: question_skills _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.question_skills FOR EACH ROW EXECUTE FUNCTION private.place_question_skill();
+
+--
+-- Name: questions _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.place_in_assessment();
+
+--
 -- Name: enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23396,6 +26617,30 @@ CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses
 CREATE TRIGGER _250_open BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.check_path_course();
 
 --
+-- Name: assessment_sections _250_with_course; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_with_course BEFORE INSERT OR DELETE OR UPDATE ON lms.assessment_sections FOR EACH ROW EXECUTE FUNCTION private.change_with_course();
+
+--
+-- Name: assessments _250_with_course; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_with_course BEFORE INSERT OR DELETE OR UPDATE ON lms.assessments FOR EACH ROW EXECUTE FUNCTION private.change_with_course();
+
+--
+-- Name: question_skills _250_with_course; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_with_course BEFORE INSERT OR DELETE OR UPDATE ON lms.question_skills FOR EACH ROW EXECUTE FUNCTION private.change_with_course();
+
+--
+-- Name: questions _250_with_course; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_with_course BEFORE INSERT OR DELETE OR UPDATE ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.change_with_course();
+
+--
 -- Name: block_progress _300_advance; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23408,6 +26653,12 @@ CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.block_progress FOR EACH ROW EXE
 CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.lesson_progress FOR EACH ROW EXECUTE FUNCTION private.advance_progress();
 
 --
+-- Name: version_assessments _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_assessments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_late_version_rows();
+
+--
 -- Name: version_blocks _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23418,6 +26669,12 @@ CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_blocks REFERENCING NEW
 --
 
 CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_lessons REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_late_version_rows();
+
+--
+-- Name: version_questions _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_questions REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_late_version_rows();
 
 --
 -- Name: enrollments _300_key; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23520,6 +26777,12 @@ CREATE TRIGGER _500_no_circle AFTER INSERT OR UPDATE ON lms.lesson_prerequisites
 --
 
 CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.receive_guest();
+
+--
+-- Name: assessment_attempts _500_question_events; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_question_events AFTER UPDATE OF status ON lms.assessment_attempts FOR EACH ROW WHEN (((old.status = 'in_progress'::text) AND (new.status <> 'in_progress'::text))) EXECUTE FUNCTION private.record_answers();
 
 --
 -- Name: enrollments _500_requests; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24542,6 +27805,30 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_blocks FOR EACH ROW
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_lessons();
 
 --
+-- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON private.key_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_key_revision_change();
+
+--
+-- Name: activity_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: answer_keys _250_with_course; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _250_with_course BEFORE INSERT OR DELETE OR UPDATE ON private.answer_keys FOR EACH ROW EXECUTE FUNCTION private.change_with_course();
+
+--
 -- Name: platform_admins _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
@@ -24632,6 +27919,34 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profile_private FOR EACH
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION audit.record_public_profiles();
 
 --
+-- Name: event_types event_type_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.event_types
+    ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT session_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: learning_sessions session_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT session_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: learning_sessions session_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT session_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: heads head_is_a_seal; Type: FK CONSTRAINT; Schema: audit; Owner: postgres
 --
 
@@ -24660,6 +27975,76 @@ ALTER TABLE ONLY billing.entitlements
     ADD CONSTRAINT entitlement_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
+-- Name: accommodations accommodation_is_in_a_course_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.accommodations
+    ADD CONSTRAINT accommodation_is_in_a_course_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: accommodations accommodation_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.accommodations
+    ADD CONSTRAINT accommodation_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: accommodations accommodation_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.accommodations
+    ADD CONSTRAINT accommodation_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: accommodations accommodation_is_of_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.accommodations
+    ADD CONSTRAINT accommodation_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
+
+--
+-- Name: attempt_answers answer_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_answers
+    ADD CONSTRAINT answer_is_of_an_attempt_of_the_learner FOREIGN KEY (attempt_id, tenant_id, course_id, user_id) REFERENCES lms.assessment_attempts(id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempt_answers answer_is_to_a_question_of_the_attempt; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_answers
+    ADD CONSTRAINT answer_is_to_a_question_of_the_attempt FOREIGN KEY (attempt_id, question_id, tenant_id) REFERENCES lms.attempt_questions(attempt_id, question_id, tenant_id);
+
+--
+-- Name: assessments assessment_is_of_a_course_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessments
+    ADD CONSTRAINT assessment_is_of_a_course_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: assessments assessment_is_of_a_lesson_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessments
+    ADD CONSTRAINT assessment_is_of_a_lesson_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: assessment_progress assessment_progress_is_of_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_progress
+    ADD CONSTRAINT assessment_progress_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
+
+--
+-- Name: assessment_progress assessment_progress_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_progress
+    ADD CONSTRAINT assessment_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
 -- Name: assignable_roles assignable_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -24672,6 +28057,69 @@ ALTER TABLE ONLY lms.assignable_roles
 
 ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assigning_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: grading_assignments assignment_is_in_a_course_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grading_assignments
+    ADD CONSTRAINT assignment_is_in_a_course_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: grading_assignments assignment_is_of_a_question_of_the_attempt; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grading_assignments
+    ADD CONSTRAINT assignment_is_of_a_question_of_the_attempt FOREIGN KEY (attempt_id, question_id, tenant_id) REFERENCES lms.attempt_questions(attempt_id, question_id, tenant_id);
+
+--
+-- Name: assessment_attempts attempt_is_at_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_is_at_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
+
+--
+-- Name: assessment_attempts attempt_is_at_an_assessment_of_the_version; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_is_at_an_assessment_of_the_version FOREIGN KEY (tenant_id, course_id, version_id, assessment_id) REFERENCES lms.version_assessments(tenant_id, course_id, version_id, assessment_id);
+
+--
+-- Name: assessment_attempts attempt_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: assessment_attempts attempt_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_attempts
+    ADD CONSTRAINT attempt_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempt_questions attempt_question_is_a_revision_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_questions
+    ADD CONSTRAINT attempt_question_is_a_revision_of_the_course FOREIGN KEY (tenant_id, course_id, revision_id) REFERENCES lms.question_revisions(tenant_id, course_id, id);
+
+--
+-- Name: attempt_questions attempt_question_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_questions
+    ADD CONSTRAINT attempt_question_is_of_an_attempt_of_the_learner FOREIGN KEY (attempt_id, tenant_id, course_id, user_id) REFERENCES lms.assessment_attempts(id, tenant_id, course_id, user_id);
+
+--
+-- Name: attempt_scores attempt_score_is_of_an_attempt_of_the_enrollment; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attempt_scores
+    ADD CONSTRAINT attempt_score_is_of_an_attempt_of_the_enrollment FOREIGN KEY (attempt_id, tenant_id, course_id, user_id, enrollment_id, assessment_id) REFERENCES lms.assessment_attempts(id, tenant_id, course_id, user_id, enrollment_id, assessment_id);
 
 --
 -- Name: lesson_blocks block_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -24884,6 +28332,20 @@ ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollment_version_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, version_id) REFERENCES lms.course_versions(tenant_id, course_id, id);
 
 --
+-- Name: grading_assignments grader_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grading_assignments
+    ADD CONSTRAINT grader_is_a_member FOREIGN KEY (tenant_id, grader_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: grading_assignments grader_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grading_assignments
+    ADD CONSTRAINT grader_is_a_person FOREIGN KEY (grader_id) REFERENCES public.profiles(id);
+
+--
 -- Name: role_grants grant_membership_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25010,6 +28472,13 @@ ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
+-- Name: grade_overrides override_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.grade_overrides
+    ADD CONSTRAINT override_is_of_an_attempt_of_the_learner FOREIGN KEY (attempt_id, tenant_id, course_id, user_id) REFERENCES lms.assessment_attempts(id, tenant_id, course_id, user_id);
+
+--
 -- Name: learning_path_courses path_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25071,6 +28540,34 @@ ALTER TABLE ONLY lms.lesson_progress
 
 ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT progress_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: questions question_is_of_a_section_of_the_assessment; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.questions
+    ADD CONSTRAINT question_is_of_a_section_of_the_assessment FOREIGN KEY (tenant_id, course_id, assessment_id, section_id) REFERENCES lms.assessment_sections(tenant_id, course_id, assessment_id, id);
+
+--
+-- Name: questions question_is_of_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.questions
+    ADD CONSTRAINT question_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
+
+--
+-- Name: question_revisions question_revision_is_of_a_question_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_revisions
+    ADD CONSTRAINT question_revision_is_of_a_question_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
+
+--
+-- Name: question_skills question_with_skill_is_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_skills
+    ADD CONSTRAINT question_with_skill_is_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
 
 --
 -- Name: review_reports report_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -25136,6 +28633,27 @@ ALTER TABLE ONLY lms.role_permissions
     ADD CONSTRAINT role_permission_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: answer_scores score_is_of_a_question_of_the_attempt; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.answer_scores
+    ADD CONSTRAINT score_is_of_a_question_of_the_attempt FOREIGN KEY (attempt_id, question_id, tenant_id) REFERENCES lms.attempt_questions(attempt_id, question_id, tenant_id);
+
+--
+-- Name: answer_scores score_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.answer_scores
+    ADD CONSTRAINT score_is_of_an_attempt_of_the_learner FOREIGN KEY (attempt_id, tenant_id, course_id, user_id) REFERENCES lms.assessment_attempts(id, tenant_id, course_id, user_id);
+
+--
+-- Name: assessment_sections section_is_of_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assessment_sections
+    ADD CONSTRAINT section_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
+
+--
 -- Name: skills skill_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25148,6 +28666,13 @@ ALTER TABLE ONLY lms.skills
 
 ALTER TABLE ONLY lms.lesson_skills
     ADD CONSTRAINT skill_of_lesson_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
+
+--
+-- Name: question_skills skill_of_question_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.question_skills
+    ADD CONSTRAINT skill_of_question_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
 
 --
 -- Name: tags tag_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -25169,6 +28694,27 @@ ALTER TABLE ONLY lms.course_tags
 
 ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: version_assessments version_assessment_is_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_assessments
+    ADD CONSTRAINT version_assessment_is_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
+
+--
+-- Name: version_assessments version_assessment_is_of_a_lesson_of_the_version; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_assessments
+    ADD CONSTRAINT version_assessment_is_of_a_lesson_of_the_version FOREIGN KEY (tenant_id, course_id, version_id, lesson_id) REFERENCES lms.version_lessons(tenant_id, course_id, version_id, lesson_id);
+
+--
+-- Name: version_assessments version_assessment_is_of_a_version_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_assessments
+    ADD CONSTRAINT version_assessment_is_of_a_version_of_the_course FOREIGN KEY (tenant_id, course_id, version_id) REFERENCES lms.course_versions(tenant_id, course_id, id);
 
 --
 -- Name: version_blocks version_block_is_a_revision_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -25206,11 +28752,46 @@ ALTER TABLE ONLY lms.version_lessons
     ADD CONSTRAINT version_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, version_id) REFERENCES lms.course_versions(tenant_id, course_id, id);
 
 --
+-- Name: version_questions version_question_is_a_revision_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_questions
+    ADD CONSTRAINT version_question_is_a_revision_of_the_course FOREIGN KEY (tenant_id, course_id, revision_id) REFERENCES lms.question_revisions(tenant_id, course_id, id);
+
+--
+-- Name: version_questions version_question_is_of_an_assessment_of_the_version; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.version_questions
+    ADD CONSTRAINT version_question_is_of_an_assessment_of_the_version FOREIGN KEY (tenant_id, course_id, version_id, assessment_id) REFERENCES lms.version_assessments(tenant_id, course_id, version_id, assessment_id);
+
+--
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
 --
 
 ALTER TABLE ONLY ops.job_runs
     ADD CONSTRAINT job_run_is_of_a_job FOREIGN KEY (job) REFERENCES ops.jobs(name) ON DELETE CASCADE;
+
+--
+-- Name: answer_keys answer_key_is_of_a_question_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.answer_keys
+    ADD CONSTRAINT answer_key_is_of_a_question_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
+
+--
+-- Name: attempt_keys attempt_key_is_a_key_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.attempt_keys
+    ADD CONSTRAINT attempt_key_is_a_key_of_the_same_tenant FOREIGN KEY (tenant_id, key_revision_id) REFERENCES private.key_revisions(tenant_id, id);
+
+--
+-- Name: attempt_keys attempt_key_is_to_a_question_of_the_attempt; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.attempt_keys
+    ADD CONSTRAINT attempt_key_is_to_a_question_of_the_attempt FOREIGN KEY (attempt_id, question_id, tenant_id) REFERENCES lms.attempt_questions(attempt_id, question_id, tenant_id);
 
 --
 -- Name: builtin_assignable_roles builtin_assignable_roles_assignable_key_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
@@ -25283,6 +28864,13 @@ ALTER TABLE ONLY private.invitation_tokens
     ADD CONSTRAINT invitation_tokens_invitation_id_fkey FOREIGN KEY (invitation_id) REFERENCES lms.invitations(id) ON DELETE CASCADE;
 
 --
+-- Name: key_revisions key_revision_is_of_a_question_revision_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.key_revisions
+    ADD CONSTRAINT key_revision_is_of_a_question_revision_of_the_course FOREIGN KEY (tenant_id, course_id, revision_id) REFERENCES lms.question_revisions(tenant_id, course_id, id);
+
+--
 -- Name: org_unit_closure org_unit_closure_ancestor_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -25316,6 +28904,84 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+--
+-- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Activity is seen by its learner, staff and in scope" ON analytics.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and in scope" ON analytics.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: event_types Event types are described by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are described by those who change settings" ON analytics.event_types FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: event_types Event types are registered by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are registered by those who change settings" ON analytics.event_types FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: event_types Event types are removed by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are removed by those who change settings" ON analytics.event_types FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: event_types Event types are seen by members, built-in ones by all; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are seen by members, built-in ones by all" ON analytics.event_types FOR SELECT TO authenticated USING (((tenant_id IS NULL) OR (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: activity_events Learners record their own activity; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Learners record their own activity" ON analytics.activity_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: question_events Learners record their own answers; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Sessions are seen by their learner, staff and in scope" ON analytics.learning_sessions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: activity_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.activity_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_types; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.event_types ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: learning_sessions; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -25368,6 +29034,47 @@ CREATE POLICY "Entitlements are seen by their holder and in scope" ON billing.en
 ALTER TABLE billing.entitlements ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: accommodations Accommodations are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Accommodations are seen by their learner, staff and in scope" ON lms.accommodations FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = accommodations.user_id) AND (m.tenant_id = accommodations.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))))));
+
+--
+-- Name: attempt_answers Answers are seen by their learner, staff and graders; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and graders" ON lms.attempt_answers FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.attempt_scopes s
+  WHERE ((s.id = attempt_answers.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: assessments Assessments are added by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Assessments are added by staff" ON lms.assessments FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assessments.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: assessments Assessments are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Assessments are changed by staff" ON lms.assessments FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assessments.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: assessments Assessments are seen by those they are open to and by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Assessments are seen by those they are open to and by staff" ON lms.assessments FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assessments.course_id))) AND ((id = ANY (ARRAY( SELECT o.assessment_id
+   FROM private.my_open_assessments() o(version_id, assessment_id)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
 -- Name: assignable_roles Assignable roles are listed by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -25378,6 +29085,14 @@ CREATE POLICY "Assignable roles are listed by those allowed to define roles" ON 
 --
 
 CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON lms.assignable_roles FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: assessment_attempts Attempts are seen by their learner, staff and graders; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Attempts are seen by their learner, staff and graders" ON lms.assessment_attempts FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = assessment_attempts.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
 
 --
 -- Name: courses Authors create courses; Type: POLICY; Schema: lms; Owner: postgres
@@ -25846,6 +29561,14 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: grade_overrides Overrides are seen with the score; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Overrides are seen with the score" ON lms.grade_overrides FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.attempt_scores s
+  WHERE (s.attempt_id = grade_overrides.attempt_id))));
+
+--
 -- Name: path_enrollments Path enrolments are seen by their person and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -25914,6 +29637,14 @@ CREATE POLICY "Permissions are added by those allowed to define roles" ON lms.ro
 CREATE POLICY "Permissions are taken away by those allowed to define roles" ON lms.role_permissions FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
 
 --
+-- Name: answer_scores Points are seen by their learner when shown, and by graders; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Points are seen by their learner when shown, and by graders" ON lms.answer_scores FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.attempt_scopes s
+  WHERE ((s.id = answer_scores.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
 -- Name: lesson_progress Progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -25932,6 +29663,14 @@ CREATE POLICY "Public courses are seen by everyone" ON lms.courses FOR SELECT TO
 --
 
 CREATE POLICY "Public paths are seen by everyone" ON lms.learning_paths FOR SELECT TO anon USING (((deleted_at IS NULL) AND (status = 'published'::text) AND (visibility = 'public'::text)));
+
+--
+-- Name: version_assessments Published assessments are seen by takers, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Published assessments are seen by takers, staff and in scope" ON lms.version_assessments FOR SELECT TO authenticated USING ((((version_id, assessment_id) IN ( SELECT o.version_id,
+    o.assessment_id
+   FROM private.my_open_assessments() o(version_id, assessment_id))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
 
 --
 -- Name: version_blocks Published content is seen by those it is open to, and by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -25970,6 +29709,38 @@ CREATE POLICY "Published previews are seen with their public course" ON lms.vers
   WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))));
+
+--
+-- Name: question_revisions Published questions are seen by those asked and by authors; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Published questions are seen by those asked and by authors" ON lms.question_revisions FOR SELECT TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.attempt_questions q
+  WHERE (q.revision_id = question_revisions.id))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: questions Questions are added by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Questions are added by staff" ON lms.questions FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.assessments a
+  WHERE (a.id = questions.assessment_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: questions Questions are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Questions are changed by staff" ON lms.questions FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = questions.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: questions Questions are seen by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Questions are seen by those who edit them" ON lms.questions FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = questions.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
 -- Name: review_reports Reports are seen by those who made them and by moderators; Type: POLICY; Schema: lms; Owner: postgres
@@ -26044,6 +29815,40 @@ CREATE POLICY "Roles are renamed by those allowed to define them" ON lms.roles F
 CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
 
 --
+-- Name: attempt_scores Scores are seen once released, and by graders; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Scores are seen once released, and by graders" ON lms.attempt_scores FOR SELECT TO authenticated USING ((((released_at IS NOT NULL) AND (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = attempt_scores.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = attempt_scores.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: assessment_sections Sections are added by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sections are added by staff" ON lms.assessment_sections FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.assessments a
+  WHERE (a.id = assessment_sections.assessment_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: assessment_sections Sections are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sections are changed by staff" ON lms.assessment_sections FOR UPDATE TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assessment_sections.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: assessment_sections Sections are seen by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sections are seen by those who edit them" ON lms.assessment_sections FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assessment_sections.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -26082,6 +29887,14 @@ CREATE POLICY "Skills are seen by members, and with lessons about them" ON lms.s
 CREATE POLICY "Skills are seen with public lessons about them" ON lms.skills FOR SELECT TO anon USING ((EXISTS ( SELECT
    FROM lms.lesson_skills k
   WHERE (k.skill_id = skills.id))));
+
+--
+-- Name: assessment_progress Standing is seen by the learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Standing is seen by the learner, staff and in scope" ON lms.assessment_progress FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = assessment_progress.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))))));
 
 --
 -- Name: tags Tags are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
@@ -26204,6 +30017,30 @@ CREATE POLICY "The skills of a public lesson are seen with it" ON lms.lesson_ski
   WHERE (l.id = lesson_skills.lesson_id))));
 
 --
+-- Name: question_skills The skills of a question are seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a question are seen with it" ON lms.question_skills FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.questions q
+  WHERE (q.id = question_skills.question_id))));
+
+--
+-- Name: question_skills The skills of a question are set by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a question are set by staff" ON lms.question_skills FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.questions q
+  WHERE (q.id = question_skills.question_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: question_skills The skills of a question are taken away by staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The skills of a question are taken away by staff" ON lms.question_skills FOR DELETE TO authenticated USING (((EXISTS ( SELECT
+   FROM lms.questions q
+  WHERE (q.id = question_skills.question_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
 -- Name: course_staff The staff of a course is seen with the course; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -26258,10 +30095,86 @@ CREATE POLICY "Units are deleted below units in one's scope" ON lms.org_units FO
 CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.course_versions FOR SELECT TO authenticated USING (((id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
 
 --
+-- Name: version_questions What a published assessment consists of is seen by authors; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What a published assessment consists of is seen by authors" ON lms.version_questions FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: attempt_questions What an attempt asks is seen by its learner, staff and graders; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What an attempt asks is seen by its learner, staff and graders" ON lms.attempt_questions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.attempt_scopes s
+  WHERE ((s.id = attempt_questions.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: grading_assignments Who is to grade is seen by graders and staff; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Who is to grade is seen by graders and staff" ON lms.grading_assignments FOR SELECT TO authenticated USING ((((grader_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+   FROM private.attempt_scopes s
+  WHERE ((s.id = grading_assignments.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: accommodations; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.accommodations ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: answer_scores; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.answer_scores ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assessment_attempts; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assessment_attempts ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assessment_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assessment_progress ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assessment_sections; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assessment_sections ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assessments; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assessments ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: assignable_roles; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attempt_answers; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attempt_answers ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attempt_questions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attempt_questions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attempt_scores; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attempt_scores ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: block_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -26346,6 +30259,18 @@ ALTER TABLE lms.enrollment_requests ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.enrollments ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: grade_overrides; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.grade_overrides ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: grading_assignments; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.grading_assignments ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: invitations; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -26438,6 +30363,24 @@ ALTER TABLE lms.permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.progress_corrections ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: question_revisions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.question_revisions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.question_skills ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: questions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.questions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: review_reports; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -26480,6 +30423,12 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: version_assessments; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.version_assessments ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: version_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -26492,6 +30441,12 @@ ALTER TABLE lms.version_blocks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.version_lessons ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: version_questions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.version_questions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
 --
 
@@ -26502,6 +30457,24 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: answer_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.answer_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attempt_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.attempt_keys ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: audit_key; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -26534,6 +30507,12 @@ ALTER TABLE private.builtin_roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.category_closure ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: event_receipts; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.event_receipts ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -26552,6 +30531,12 @@ ALTER TABLE private.indexed_courses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: key_revisions; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.key_revisions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -26562,6 +30547,18 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_attempts; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -26986,6 +30983,12 @@ REVOKE ALL ON FUNCTION audit.hash_row(p_row audit.log) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_analytics_event_types(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -28128,10 +32131,24 @@ REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION end_learning_sessions(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
+-- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_event_receipts(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_event_receipts(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_idempotency_keys(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -28152,6 +32169,13 @@ GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION make_event_partitions(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.make_event_partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.make_event_partitions() TO service_role;
 
 --
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
@@ -28305,6 +32329,12 @@ GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_ten
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_events() FROM PUBLIC;
+
+--
 -- Name: FUNCTION block_text(type text, title text, content jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -28323,6 +32353,12 @@ REVOKE ALL ON FUNCTION private.carry_evidence() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION change_with_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_with_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -28797,10 +32833,28 @@ GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lm
 GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO service_role;
 
 --
+-- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION follow_activity_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follow_activity_events() FROM PUBLIC;
+
+--
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
+
+--
+-- Name: FUNCTION follow_question_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
 
 --
 -- Name: FUNCTION forget_ratings(); Type: ACL; Schema: private; Owner: postgres
@@ -28882,6 +32936,12 @@ GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person,
 REVOKE ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO authenticated;
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
+
+--
+-- Name: FUNCTION has_answer_key(p_course_id uuid, p_question_key text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.has_answer_key(p_course_id uuid, p_question_key text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -29163,6 +33223,12 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_an_administrator_who_can_sign_in() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_builtin_event_types(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_builtin_event_types() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29223,6 +33289,19 @@ REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) FROM PUBLIC;
 
 --
+-- Name: TABLE learning_sessions; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.learning_sessions TO service_role;
+GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
+
+--
+-- Name: FUNCTION last_activity(p_session analytics.learning_sessions); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
+
+--
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29249,6 +33328,12 @@ GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integ
 REVOKE ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION lock_events_of(p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lock_events_of(p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION login_of(p_email text); Type: ACL; Schema: private; Owner: postgres
@@ -29363,6 +33448,14 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
+-- Name: FUNCTION my_open_assessments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_open_assessments() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_open_assessments() TO authenticated;
+GRANT ALL ON FUNCTION private.my_open_assessments() TO service_role;
+
+--
 -- Name: FUNCTION my_open_lessons(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29383,6 +33476,14 @@ GRANT ALL ON FUNCTION private.my_paths() TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.my_searchable_lessons() FROM PUBLIC;
+
+--
+-- Name: FUNCTION my_shown_attempts(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_shown_attempts() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_shown_attempts() TO authenticated;
+GRANT ALL ON FUNCTION private.my_shown_attempts() TO service_role;
 
 --
 -- Name: FUNCTION my_tenants(); Type: ACL; Schema: private; Owner: postgres
@@ -29430,6 +33531,18 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
+-- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_activity_event() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_assessment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_assessment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_block(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29458,6 +33571,12 @@ REVOKE ALL ON FUNCTION private.place_cohort_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_course_prerequisite() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_in_assessment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_in_assessment() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_in_tenant_of_course(); Type: ACL; Schema: private; Owner: postgres
@@ -29506,6 +33625,18 @@ REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_question_event(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_question_skill(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_question_skill() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
@@ -29615,6 +33746,12 @@ GRANT ALL ON FUNCTION private.read_path(p_path_id uuid, p_user_id uuid, p_obstac
 REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_answers(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_answers() FROM PUBLIC;
+
+--
 -- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29691,10 +33828,34 @@ GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
 
 --
+-- Name: FUNCTION refuse_event_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_event_type(p_event_type text, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_event_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event_without_enrollment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.refuse_grant() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_key_revision_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_key_revision_change() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_late_version_rows(); Type: ACL; Schema: private; Owner: postgres
@@ -29863,6 +34024,12 @@ REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PU
 --
 
 REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION session_idle_time(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.session_idle_time() FROM PUBLIC;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -30130,6 +34297,74 @@ GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO a
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
 
 --
+-- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.activity_events TO service_role;
+GRANT SELECT ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.event_type; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(event_type) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(meta) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.occurred_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(occurred_at) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: TABLE event_types; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.event_types TO service_role;
+GRANT SELECT,DELETE ON TABLE analytics.event_types TO authenticated;
+
+--
+-- Name: COLUMN event_types.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE analytics.event_types TO authenticated;
+
+--
+-- Name: COLUMN event_types.event_type; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(event_type) ON TABLE analytics.event_types TO authenticated;
+
+--
+-- Name: COLUMN event_types.description; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE analytics.event_types TO authenticated;
+
+--
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
 --
 
@@ -30185,11 +34420,289 @@ GRANT UPDATE(website) ON TABLE public.profiles TO authenticated;
 GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 --
+-- Name: TABLE people; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT ON TABLE analytics.people TO authenticated;
+GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+
+--
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
 --
 
 GRANT SELECT ON TABLE billing.people TO authenticated;
 GRANT SELECT ON TABLE billing.people TO service_role;
+
+--
+-- Name: TABLE accommodations; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.accommodations TO service_role;
+GRANT SELECT ON TABLE lms.accommodations TO authenticated;
+
+--
+-- Name: TABLE answer_scores; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.answer_scores TO service_role;
+GRANT SELECT ON TABLE lms.answer_scores TO authenticated;
+
+--
+-- Name: TABLE assessment_attempts; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assessment_attempts TO service_role;
+GRANT SELECT ON TABLE lms.assessment_attempts TO authenticated;
+
+--
+-- Name: TABLE assessment_progress; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assessment_progress TO service_role;
+GRANT SELECT ON TABLE lms.assessment_progress TO authenticated;
+
+--
+-- Name: TABLE assessment_sections; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assessment_sections TO service_role;
+GRANT SELECT ON TABLE lms.assessment_sections TO authenticated;
+
+--
+-- Name: COLUMN assessment_sections.assessment_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(assessment_id) ON TABLE lms.assessment_sections TO authenticated;
+
+--
+-- Name: COLUMN assessment_sections.key; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(key),UPDATE(key) ON TABLE lms.assessment_sections TO authenticated;
+
+--
+-- Name: COLUMN assessment_sections.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.assessment_sections TO authenticated;
+
+--
+-- Name: COLUMN assessment_sections.draw_count; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(draw_count),UPDATE(draw_count) ON TABLE lms.assessment_sections TO authenticated;
+
+--
+-- Name: COLUMN assessment_sections.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.assessment_sections TO authenticated;
+
+--
+-- Name: TABLE assessments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assessments TO service_role;
+GRANT SELECT ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id),UPDATE(lesson_id) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.key; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(key),UPDATE(key) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.kind; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(kind),UPDATE(kind) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.instructions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(instructions),UPDATE(instructions) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.is_published; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_published),UPDATE(is_published) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.is_mandatory; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_mandatory),UPDATE(is_mandatory) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.weight; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(weight),UPDATE(weight) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.passing_percentage; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(passing_percentage),UPDATE(passing_percentage) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.max_attempts; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(max_attempts),UPDATE(max_attempts) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.cooldown_minutes; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(cooldown_minutes),UPDATE(cooldown_minutes) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.time_limit_minutes; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(time_limit_minutes),UPDATE(time_limit_minutes) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.opens_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(opens_at),UPDATE(opens_at) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.closes_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(closes_at),UPDATE(closes_at) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.shuffle_questions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(shuffle_questions),UPDATE(shuffle_questions) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.shuffle_options; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(shuffle_options),UPDATE(shuffle_options) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.grading_method; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(grading_method),UPDATE(grading_method) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.answers_shown; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(answers_shown),UPDATE(answers_shown) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.holds_grades; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(holds_grades),UPDATE(holds_grades) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.ai_generated; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(ai_generated),UPDATE(ai_generated) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.sources; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(sources),UPDATE(sources) ON TABLE lms.assessments TO authenticated;
+
+--
+-- Name: COLUMN assessments.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.assessments TO authenticated;
 
 --
 -- Name: TABLE assignable_roles; Type: ACL; Schema: lms; Owner: postgres
@@ -30215,6 +34728,27 @@ GRANT INSERT(role_id) ON TABLE lms.assignable_roles TO authenticated;
 --
 
 GRANT INSERT(assignable_role_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: TABLE attempt_answers; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.attempt_answers TO service_role;
+GRANT SELECT ON TABLE lms.attempt_answers TO authenticated;
+
+--
+-- Name: TABLE attempt_questions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.attempt_questions TO service_role;
+GRANT SELECT ON TABLE lms.attempt_questions TO authenticated;
+
+--
+-- Name: TABLE attempt_scores; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.attempt_scores TO service_role;
+GRANT SELECT ON TABLE lms.attempt_scores TO authenticated;
 
 --
 -- Name: TABLE block_revisions; Type: ACL; Schema: lms; Owner: postgres
@@ -30422,6 +34956,20 @@ GRANT INSERT(course_id) ON TABLE lms.course_tags TO authenticated;
 GRANT INSERT(tag_id) ON TABLE lms.course_tags TO authenticated;
 
 --
+-- Name: TABLE grade_overrides; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.grade_overrides TO service_role;
+GRANT SELECT ON TABLE lms.grade_overrides TO authenticated;
+
+--
+-- Name: TABLE grading_assignments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.grading_assignments TO service_role;
+GRANT SELECT ON TABLE lms.grading_assignments TO authenticated;
+
+--
 -- Name: TABLE learning_path_courses; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -30601,6 +35149,93 @@ GRANT SELECT ON TABLE lms.progress_corrections TO authenticated;
 GRANT SELECT ON TABLE lms.progress_corrections TO service_role;
 
 --
+-- Name: TABLE question_revisions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.question_revisions TO service_role;
+GRANT SELECT ON TABLE lms.question_revisions TO authenticated;
+
+--
+-- Name: TABLE question_skills; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.question_skills TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.question_skills TO authenticated;
+
+--
+-- Name: COLUMN question_skills.question_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(question_id) ON TABLE lms.question_skills TO authenticated;
+
+--
+-- Name: COLUMN question_skills.skill_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(skill_id) ON TABLE lms.question_skills TO authenticated;
+
+--
+-- Name: TABLE questions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.questions TO service_role;
+GRANT SELECT ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.assessment_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(assessment_id) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.section_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(section_id),UPDATE(section_id) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.question_key; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(question_key),UPDATE(question_key) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.type; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.prompt; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(prompt),UPDATE(prompt) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.content; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(content),UPDATE(content) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.points; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(points),UPDATE(points) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.scoring; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(scoring),UPDATE(scoring) ON TABLE lms.questions TO authenticated;
+
+--
+-- Name: COLUMN questions.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.questions TO authenticated;
+
+--
 -- Name: TABLE role_grants; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -30752,12 +35387,26 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
 
 --
+-- Name: TABLE version_assessments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.version_assessments TO service_role;
+GRANT SELECT ON TABLE lms.version_assessments TO authenticated;
+
+--
 -- Name: TABLE version_blocks; Type: ACL; Schema: lms; Owner: postgres
 --
 
 GRANT SELECT ON TABLE lms.version_blocks TO service_role;
 GRANT SELECT ON TABLE lms.version_blocks TO anon;
 GRANT SELECT ON TABLE lms.version_blocks TO authenticated;
+
+--
+-- Name: TABLE version_questions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.version_questions TO service_role;
+GRANT SELECT ON TABLE lms.version_questions TO authenticated;
 
 --
 -- Name: TABLE jobs; Type: ACL; Schema: ops; Owner: postgres
@@ -30772,6 +35421,24 @@ GRANT SELECT ON TABLE ops.jobs TO service_role;
 GRANT SELECT ON TABLE ops.health TO service_role;
 
 --
+-- Name: TABLE answer_keys; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT ALL ON TABLE private.answer_keys TO service_role;
+
+--
+-- Name: TABLE attempt_keys; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT ALL ON TABLE private.attempt_keys TO service_role;
+
+--
+-- Name: TABLE attempt_scopes; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.attempt_scopes TO authenticated;
+
+--
 -- Name: TABLE category_scopes; Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30783,6 +35450,12 @@ GRANT SELECT ON TABLE private.category_scopes TO authenticated;
 --
 
 GRANT SELECT ON TABLE private.enrollment_scopes TO authenticated;
+
+--
+-- Name: TABLE key_revisions; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.key_revisions TO service_role;
 
 --
 -- Name: TABLE latest_versions; Type: ACL; Schema: private; Owner: postgres

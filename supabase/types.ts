@@ -6,10 +6,86 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            [_ in never]: never
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"event_types": {
+                  Row: {
+                    "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"description"?: string,"event_type": string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"description"?: string,"event_type"?: string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"learning_sessions": {
+                  Row: {
+                    "course_id": string,"duration_seconds": number | null,"ended_at": string | null,"enrollment_id": string,"id": string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id": string,"id"?: string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id"?: string,"id"?: string,"last_activity_at"?: string,"started_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"question_events": {
+                  Row: {
+                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                }
           }
           Views: {
-            [_ in never]: never
+            "people": {
+                  Row: {
+                    "avatar_url": string | null,"display_name": string,"id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Update: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                }
           }
           Functions: {
             [_ in never]: never
@@ -129,7 +205,181 @@ isOneToOne: false
           }
         },"lms": {
           Tables: {
-            "assignable_roles": {
+            "accommodations": {
+                  Row: {
+                    "assessment_id": string | null,"closes_at": string | null,"course_id": string,"extra_attempts": number,"extra_time_percentage": number,"granted_at": string,"granted_by": string | null,"id": string,"opens_at": string | null,"reason": string,"revoked_at": string | null,"revoked_by": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id"?: string | null,"closes_at"?: string | null,"course_id": string,"extra_attempts"?: number,"extra_time_percentage"?: number,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"opens_at"?: string | null,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string | null,"closes_at"?: string | null,"course_id"?: string,"extra_attempts"?: number,"extra_time_percentage"?: number,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"opens_at"?: string | null,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "accommodation_is_in_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "accommodation_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "accommodation_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "accommodation_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"answer_scores": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"explanation": Json | null,"feedback": string | null,"graded_at": string | null,"graded_by": string | null,"is_correct": boolean | null,"points": number | null,"question_id": string,"source": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"explanation"?: Json | null,"feedback"?: string | null,"graded_at"?: string | null,"graded_by"?: string | null,"is_correct"?: boolean | null,"points"?: number | null,"question_id": string,"source"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"explanation"?: Json | null,"feedback"?: string | null,"graded_at"?: string | null,"graded_by"?: string | null,"is_correct"?: boolean | null,"points"?: number | null,"question_id"?: string,"source"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "score_is_of_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    },{
+      foreignKeyName: "score_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_attempts": {
+                  Row: {
+                    "assessment_id": string,"closed_by": string | null,"course_id": string,"deadline_at": string | null,"enrollment_id": string,"id": string,"number": number,"started_at": string,"status": string,"submitted_at": string | null,"tenant_id": string,"user_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"closed_by"?: string | null,"course_id": string,"deadline_at"?: string | null,"enrollment_id": string,"id"?: string,"number": number,"started_at"?: string,"status"?: string,"submitted_at"?: string | null,"tenant_id": string,"user_id": string,"version_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"closed_by"?: string | null,"course_id"?: string,"deadline_at"?: string | null,"enrollment_id"?: string,"id"?: string,"number"?: number,"started_at"?: string,"status"?: string,"submitted_at"?: string | null,"tenant_id"?: string,"user_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_is_at_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "attempt_is_at_an_assessment_of_the_version"
+      columns: ["tenant_id","course_id","version_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "version_assessments"
+      referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
+    },{
+      foreignKeyName: "attempt_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "attempt_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_progress": {
+                  Row: {
+                    "assessment_id": string,"attempts_count": number,"completed_at": string | null,"course_id": string,"enrollment_id": string,"passed_at": string | null,"percentage": number | null,"tenant_id": string,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"attempts_count"?: number,"completed_at"?: string | null,"course_id": string,"enrollment_id": string,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id": string,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"attempts_count"?: number,"completed_at"?: string | null,"course_id"?: string,"enrollment_id"?: string,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assessment_progress_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "assessment_progress_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_sections": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"created_at": string,"deleted_at": string | null,"draw_count": number | null,"id": string,"key": string,"order_index": number,"tenant_id": string,"title": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"draw_count"?: number | null,"id"?: string,"key"?: string,"order_index"?: number,"tenant_id"?: string,"title": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"draw_count"?: number | null,"id"?: string,"key"?: string,"order_index"?: number,"tenant_id"?: string,"title"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "section_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"assessments": {
+                  Row: {
+                    "ai_generated": boolean,"answers_shown": string,"closes_at": string | null,"cooldown_minutes": number,"course_id": string,"created_at": string,"deleted_at": string | null,"grading_method": string,"holds_grades": boolean,"id": string,"instructions": string,"is_mandatory": boolean,"is_published": boolean,"key": string,"kind": string,"lesson_id": string | null,"max_attempts": number | null,"opens_at": string | null,"order_index": number,"passing_percentage": number | null,"published_at": string | null,"shuffle_options": boolean,"shuffle_questions": boolean,"sources": NonNullable<Json>,"tenant_id": string,"time_limit_minutes": number | null,"title": string,"updated_at": string,"weight": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "ai_generated"?: boolean,"answers_shown"?: string,"closes_at"?: string | null,"cooldown_minutes"?: number,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"grading_method"?: string,"holds_grades"?: boolean,"id"?: string,"instructions"?: string,"is_mandatory"?: boolean,"is_published"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"max_attempts"?: number | null,"opens_at"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"published_at"?: string | null,"shuffle_options"?: boolean,"shuffle_questions"?: boolean,"sources"?: NonNullable<Json>,"tenant_id"?: string,"time_limit_minutes"?: number | null,"title": string,"updated_at"?: string,"weight"?: number
+                  }
+                  Update: {
+                    "ai_generated"?: boolean,"answers_shown"?: string,"closes_at"?: string | null,"cooldown_minutes"?: number,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"grading_method"?: string,"holds_grades"?: boolean,"id"?: string,"instructions"?: string,"is_mandatory"?: boolean,"is_published"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"max_attempts"?: number | null,"opens_at"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"published_at"?: string | null,"shuffle_options"?: boolean,"shuffle_questions"?: boolean,"sources"?: NonNullable<Json>,"tenant_id"?: string,"time_limit_minutes"?: number | null,"title"?: string,"updated_at"?: string,"weight"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assessment_is_of_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assessment_is_of_a_lesson_of_the_same_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"assignable_roles": {
                   Row: {
                     "assignable_role_id": string,"role_id": string,"tenant_id": string
                   }
@@ -153,6 +403,78 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "roles"
       referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"attempt_answers": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"question_id": string,"response": NonNullable<Json>,"saved_at": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"question_id": string,"response": NonNullable<Json>,"saved_at"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"question_id"?: string,"response"?: NonNullable<Json>,"saved_at"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "answer_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "answer_is_to_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    }
+                  ]
+                },"attempt_questions": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"option_order": (string)[],"points": number,"position": number,"question_id": string,"revision_id": string,"section_title": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"option_order"?: (string)[],"points": number,"position": number,"question_id": string,"revision_id": string,"section_title"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"option_order"?: (string)[],"points"?: number,"position"?: number,"question_id"?: string,"revision_id"?: string,"section_title"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_question_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "question_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "attempt_question_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"attempt_scores": {
+                  Row: {
+                    "assessment_id": string,"attempt_id": string,"course_id": string,"enrollment_id": string,"graded_at": string,"max_points": number,"passed": boolean,"percentage": number,"points": number,"released_at": string | null,"source": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"attempt_id": string,"course_id": string,"enrollment_id": string,"graded_at"?: string,"max_points": number,"passed": boolean,"percentage": number,"points": number,"released_at"?: string | null,"source"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"attempt_id"?: string,"course_id"?: string,"enrollment_id"?: string,"graded_at"?: string,"max_points"?: number,"passed"?: boolean,"percentage"?: number,"points"?: number,"released_at"?: string | null,"source"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_score_is_of_an_attempt_of_the_enrollment"
+      columns: ["attempt_id","tenant_id","course_id","user_id","enrollment_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id","enrollment_id","assessment_id"]
     }
                   ]
                 },"block_progress": {
@@ -555,6 +877,64 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"grade_overrides": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"id": string,"new_percentage": number,"old_percentage": number | null,"overridden_at": string,"overridden_by": string | null,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"id"?: string,"new_percentage": number,"old_percentage"?: number | null,"overridden_at"?: string,"overridden_by"?: string | null,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"id"?: string,"new_percentage"?: number,"old_percentage"?: number | null,"overridden_at"?: string,"overridden_by"?: string | null,"reason"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "override_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"grading_assignments": {
+                  Row: {
+                    "assigned_at": string,"assigned_by": string | null,"attempt_id": string,"course_id": string,"grader_id": string,"question_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assigned_at"?: string,"assigned_by"?: string | null,"attempt_id": string,"course_id": string,"grader_id": string,"question_id": string,"tenant_id": string
+                  }
+                  Update: {
+                    "assigned_at"?: string,"assigned_by"?: string | null,"attempt_id"?: string,"course_id"?: string,"grader_id"?: string,"question_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignment_is_in_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_is_of_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    },{
+      foreignKeyName: "grader_is_a_member"
+      columns: ["tenant_id","grader_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "grader_is_a_person"
+      columns: ["grader_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"invitations": {
                   Row: {
                     "accepted_at": string | null,"accepted_by": string | null,"created_at": string,"email": string,"employee_number": string | null,"expires_at": string,"first_name": string,"id": string,"invited_by": string | null,"job_title": string | null,"last_name": string,"limited_to_unit": boolean,"revoked_at": string | null,"role_id": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
@@ -933,6 +1313,78 @@ isOneToOne: false
       referencedColumns: ["id","tenant_id","course_id","user_id"]
     }
                   ]
+                },"question_revisions": {
+                  Row: {
+                    "assessment_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at": string,"id": string,"points": number,"prompt": string,"question_id": string,"question_key": string,"scoring": string,"skill_ids": (string)[],"tenant_id": string,"type": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at"?: string,"id"?: string,"points": number,"prompt": string,"question_id": string,"question_key": string,"scoring": string,"skill_ids": (string)[],"tenant_id": string,"type": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"content"?: NonNullable<Json>,"content_hash"?: string,"course_id"?: string,"created_at"?: string,"id"?: string,"points"?: number,"prompt"?: string,"question_id"?: string,"question_key"?: string,"scoring"?: string,"skill_ids"?: (string)[],"tenant_id"?: string,"type"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_revision_is_of_a_question_of_the_course"
+      columns: ["tenant_id","course_id","question_id"]
+isOneToOne: false
+      referencedRelation: "questions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"question_skills": {
+                  Row: {
+                    "course_id": string,"created_at": string,"question_id": string,"skill_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string,"created_at"?: string,"question_id": string,"skill_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"question_id"?: string,"skill_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_with_skill_is_of_the_course"
+      columns: ["tenant_id","course_id","question_id"]
+isOneToOne: false
+      referencedRelation: "questions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "skill_of_question_is_of_the_same_tenant"
+      columns: ["tenant_id","skill_id"]
+isOneToOne: false
+      referencedRelation: "skills"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"questions": {
+                  Row: {
+                    "assessment_id": string,"content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"order_index": number,"points": number,"prompt": string,"question_key": string,"scoring": string,"section_id": string | null,"tenant_id": string,"type": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"order_index"?: number,"points"?: number,"prompt": string,"question_key"?: string,"scoring"?: string,"section_id"?: string | null,"tenant_id"?: string,"type": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"order_index"?: number,"points"?: number,"prompt"?: string,"question_key"?: string,"scoring"?: string,"section_id"?: string | null,"tenant_id"?: string,"type"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_is_of_a_section_of_the_assessment"
+      columns: ["tenant_id","course_id","assessment_id","section_id"]
+isOneToOne: false
+      referencedRelation: "assessment_sections"
+      referencedColumns: ["tenant_id","course_id","assessment_id","id"]
+    },{
+      foreignKeyName: "question_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"review_reports": {
                   Row: {
                     "closed_at": string | null,"closed_by": string | null,"created_at": string,"id": string,"outcome": string | null,"outcome_note": string | null,"reason": string,"review_id": string,"tenant_id": string,"user_id": string
@@ -1091,6 +1543,38 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"version_assessments": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id": string | null,"order_index": number,"passing_percentage": number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id"?: string | null,"order_index": number,"passing_percentage"?: number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"grading_method"?: string,"instructions"?: string,"is_mandatory"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"tenant_id"?: string,"title"?: string,"version_id"?: string,"weight"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_assessment_is_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_assessment_is_of_a_lesson_of_the_version"
+      columns: ["tenant_id","course_id","version_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "version_lessons"
+      referencedColumns: ["tenant_id","course_id","version_id","lesson_id"]
+    },{
+      foreignKeyName: "version_assessment_is_of_a_version_of_the_course"
+      columns: ["tenant_id","course_id","version_id"]
+isOneToOne: false
+      referencedRelation: "course_versions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"version_blocks": {
                   Row: {
                     "block_id": string,"course_id": string,"is_preview": boolean,"lesson_id": string,"order_index": number,"revision_id": string,"tenant_id": string,"version_id": string
@@ -1141,6 +1625,32 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "course_versions"
       referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"version_questions": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"draw_count": number | null,"order_index": number,"question_id": string,"revision_id": string,"section_id": string | null,"section_key": string | null,"section_title": string | null,"tenant_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id": string,"draw_count"?: number | null,"order_index": number,"question_id": string,"revision_id": string,"section_id"?: string | null,"section_key"?: string | null,"section_title"?: string | null,"tenant_id": string,"version_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"draw_count"?: number | null,"order_index"?: number,"question_id"?: string,"revision_id"?: string,"section_id"?: string | null,"section_key"?: string | null,"section_title"?: string | null,"tenant_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_question_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "question_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_question_is_of_an_assessment_of_the_version"
+      columns: ["tenant_id","course_id","version_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "version_assessments"
+      referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
     }
                   ]
                 }

@@ -616,7 +616,8 @@ create view analytics.people with (security_invoker = true) as
   from public.profiles p;
 
 comment on view analytics.people is
-  'Names and pictures, as far as the caller may see them; embeds from every column that holds a person''s id.';
+  'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, '
+  'without a foreign key: ask for people?id=in.(...).';
 
 grant all on analytics.event_types to service_role;
 -- An import may put past events in place; nobody changes or removes any.
@@ -633,7 +634,7 @@ grant insert (id, user_id, course_id, section_key, question_key, is_correct, att
   on analytics.question_events to authenticated;
 grant insert (id, user_id, course_id, event_type, meta, occurred_at) on analytics.activity_events to authenticated;
 
-create policy "Event types are seen by the members of their tenant, built-in ones by all" on analytics.event_types
+create policy "Event types are seen by members, built-in ones by all" on analytics.event_types
   for select to authenticated
   using (tenant_id is null or tenant_id = any (array(select private.joined_tenants())));
 
@@ -651,7 +652,7 @@ create policy "Event types are removed by those who change settings" on analytic
   using (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
 
 -- INV-A1: what an attempt was right about its learner sees when the assessment shows it, whatever else they may read.
-create policy "Answers are seen by their learner when shown, staff and in scope" on analytics.question_events
+create policy "Answers are seen by their learner, staff and in scope" on analytics.question_events
   for select to authenticated
   using (
     (

@@ -6,10 +6,86 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            [_ in never]: never
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"event_types": {
+                  Row: {
+                    "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"description"?: string,"event_type": string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"description"?: string,"event_type"?: string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"learning_sessions": {
+                  Row: {
+                    "course_id": string,"duration_seconds": number | null,"ended_at": string | null,"enrollment_id": string,"id": string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id": string,"id"?: string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id"?: string,"id"?: string,"last_activity_at"?: string,"started_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"question_events": {
+                  Row: {
+                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                }
           }
           Views: {
-            [_ in never]: never
+            "people": {
+                  Row: {
+                    "avatar_url": string | null,"display_name": string,"id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Update: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                }
           }
           Functions: {
             [_ in never]: never

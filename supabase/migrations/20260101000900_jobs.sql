@@ -332,6 +332,18 @@ select
     'Invitations are forgotten 90 days after they were accepted, revoked or had expired.'
   ),
   ops.register_job(
+    'make-event-partitions', '47 2 * * *', 'ops.make_event_partitions', interval '3 days',
+    'Question and activity events have a partition for each of the next months.'
+  ),
+  ops.register_job(
+    'forget-event-receipts', '37 * * * *', 'ops.forget_event_receipts', interval '1 day',
+    'Which events have been taken is forgotten after 90 days.'
+  ),
+  ops.register_job(
+    'end-learning-sessions', '*/5 * * * *', 'ops.end_learning_sessions', interval '1 hour',
+    'Learning sessions end when nothing has happened in them for half an hour.'
+  ),
+  ops.register_job(
     'repair-search', '41 * * * *', 'ops.repair_search', interval '1 day',
     'What is searched is compared with the data, a batch of courses at a time, and put right.'
   ),

@@ -598,8 +598,10 @@ where c.relkind in ('r', 'p') and not c.relispartition
       select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
     )
   )
-  -- Made of other tables, and made anew from them.
-  and n.nspname || '.' || c.relname <> 'private.search_documents'
+  -- Made of other tables, and made anew from them; events, which nobody can change, and what follows from them.
+  and n.nspname || '.' || c.relname not in (
+    'private.search_documents', 'analytics.question_events', 'analytics.activity_events', 'analytics.learning_sessions'
+  )
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
 
 comment on view audit.gaps is
@@ -702,7 +704,8 @@ select
     'lms.assessment_progress',
     corrections => 'new.percentage < old.percentage or new.passed_at <> old.passed_at '
       'or new.completed_at <> old.completed_at or (old.completed_at is not null and new.completed_at is null)'
-  );
+  ),
+  audit.watch('analytics.event_types');
 
 select ops.register_job(
   'make-audit-partitions', '41 2 * * *', 'ops.make_audit_partitions', interval '3 days',

@@ -84,6 +84,8 @@ select set_eq(
     'authenticated lms.assessments SELECT', 'authenticated lms.assessment_sections SELECT', 'authenticated lms.questions SELECT', 'authenticated lms.question_skills SELECT', 'authenticated lms.version_assessments SELECT', 'authenticated lms.question_revisions SELECT', 'authenticated lms.version_questions SELECT', 'authenticated lms.accommodations SELECT',
     'authenticated lms.assessment_attempts SELECT', 'authenticated lms.attempt_questions SELECT', 'authenticated lms.attempt_answers SELECT', 'authenticated lms.answer_scores SELECT', 'authenticated lms.attempt_scores SELECT', 'authenticated lms.grade_overrides SELECT', 'authenticated lms.grading_assignments SELECT', 'authenticated lms.assessment_progress SELECT',
     'authenticated lms.question_skills DELETE', 'authenticated private.attempt_scopes SELECT', 'authenticated lms.assessment_results SELECT',
+    'authenticated analytics.people SELECT', 'authenticated analytics.question_events SELECT', 'authenticated analytics.activity_events SELECT', 'authenticated analytics.learning_sessions SELECT',
+    'authenticated analytics.event_types SELECT', 'authenticated analytics.event_types DELETE',
     'authenticated private.learner_scopes SELECT', 'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -153,6 +155,10 @@ select set_eq(
     'authenticated lms.lesson_skills UPDATE mastery_threshold part',
     'authenticated lms.course_prerequisites INSERT course_id min_completion_percentage prerequisite_course_id',
     'authenticated lms.course_prerequisites UPDATE min_completion_percentage',
+    'authenticated analytics.event_types INSERT description event_type tenant_id',
+    'authenticated analytics.event_types UPDATE description',
+    'authenticated analytics.question_events INSERT answered_at attempt_index course_id id is_correct question_key response_meta section_key user_id',
+    'authenticated analytics.activity_events INSERT course_id event_type id meta occurred_at user_id',
     'authenticated lms.lesson_notes INSERT body lesson_id position user_id',
     'authenticated lms.lesson_notes UPDATE body position',
     'authenticated lms.block_progress INSERT block_id last_position progress_percentage user_id watched',

@@ -85,6 +85,7 @@ select audit.watch('lms.courses');
 select set_eq(
   'select table_name from audit.watched_tables',
   array[
+    'analytics.event_types',
     'lms.learning_paths', 'lms.learning_path_courses', 'lms.path_enrollments',
     'lms.course_reviews', 'lms.review_reports',
     'lms.categories', 'lms.tags', 'lms.course_categories', 'lms.course_tags',

@@ -976,6 +976,185 @@ CREATE TYPE private.draft_block AS (
 ALTER TYPE private.draft_block OWNER TO postgres;
 
 --
+-- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.title AS text
+	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
+
+ALTER DOMAIN private.title OWNER TO postgres;
+
+--
+-- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_block_content(type text, content jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
+    case type
+      when 'rich_text' then
+        content - array['html', 'plain_text'] = '{}'
+        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
+      when 'markdown' then
+        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
+      when 'image' then
+        content - array['url', 'alt_text', 'caption'] = '{}'
+        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
+      when 'video' then
+        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
+        and private.is_web_address(content ->> 'url')
+      when 'audio' then
+        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'file' then
+        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
+        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
+      when 'link' then
+        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'youtube' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
+      when 'vimeo' then
+        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
+        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
+      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
+      when 'interactive' then
+        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
+      when 'code_exercise' then
+        content - array['language', 'instructions', 'starter_code'] = '{}'
+        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
+    end
+    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
+    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
+    and not exists (
+      select
+      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
+      where case
+        when jsonb_typeof(part.value) = 'null' then false
+        -- A week, a petabyte and any screen: beyond them numbers only break what counts with them.
+        when part.key in ('duration', 'file_size', 'height') then
+          jsonb_typeof(part.value) <> 'number' or part.value < '0' or part.value > case part.key
+            when 'duration' then '604800'::jsonb
+            when 'file_size' then '1000000000000000'
+            else '100000'
+          end
+        else jsonb_typeof(part.value) <> 'string'
+      end
+    ),
+    false
+  )
+$_$;
+
+ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_block_content(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
+
+--
+-- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.lesson_blocks (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    type text NOT NULL,
+    title private.title,
+    content jsonb NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_optional boolean DEFAULT false NOT NULL,
+    order_index integer DEFAULT '-1'::integer NOT NULL,
+    deleted_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
+    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
+    CONSTRAINT block_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999))),
+    CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
+);
+
+ALTER TABLE lms.lesson_blocks OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_blocks; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
+
+--
+-- Name: version_lessons; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.version_lessons (
+    version_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    module_id uuid NOT NULL,
+    module_title text NOT NULL,
+    module_description text NOT NULL,
+    module_index integer NOT NULL,
+    lesson_index integer NOT NULL,
+    title text NOT NULL,
+    description text NOT NULL,
+    type text NOT NULL,
+    duration integer,
+    requires_completion boolean NOT NULL,
+    is_preview boolean NOT NULL,
+    objectives text[] NOT NULL,
+    completion_rule text NOT NULL,
+    required_watched_percentage numeric NOT NULL,
+    release_after_days integer,
+    release_on date,
+    prerequisite_ids uuid[] NOT NULL
+);
+
+ALTER TABLE lms.version_lessons OWNER TO postgres;
+
+--
+-- Name: TABLE version_lessons; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.version_lessons IS 'The lessons of a version as they were when it was published.';
+
+--
+-- Name: COLUMN version_lessons.module_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.module_index IS 'Position of the module, from 0, without gaps.';
+
+--
+-- Name: COLUMN version_lessons.lesson_index; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.lesson_index IS 'Position within the course, from 0, without gaps.';
+
+--
+-- Name: COLUMN version_lessons.prerequisite_ids; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.version_lessons.prerequisite_ids IS 'Lessons to complete first. Of a sequential course also the required lesson before it.';
+
+--
+-- Name: course_draft; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.course_draft AS (
+	faults lms.course_finding[],
+	lessons lms.version_lessons[],
+	blocks private.draft_block[],
+	contents lms.lesson_blocks[]
+);
+
+ALTER TYPE private.course_draft OWNER TO postgres;
+
+--
 -- Name: email_address; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1010,15 +1189,6 @@ CREATE DOMAIN private.slug AS text
 	CONSTRAINT slug_is_lower_case_words_joined_by_hyphens CHECK (((VALUE ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(VALUE) <= 100)));
 
 ALTER DOMAIN private.slug OWNER TO postgres;
-
---
--- Name: title; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.title AS text
-	CONSTRAINT title_is_one_to_300_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 300) AND (VALUE !~ '[\x01-\x1f]'::text)));
-
-ALTER DOMAIN private.title OWNER TO postgres;
 
 --
 -- Name: web_address; Type: DOMAIN; Schema: private; Owner: postgres
@@ -7596,6 +7766,7 @@ END) STORED NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
+    CONSTRAINT due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
     CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
     CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
 CASE status
@@ -7694,7 +7865,7 @@ ALTER FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_
 -- Name: FUNCTION change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) IS 'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 enrollment_not_found; 403 without rights; 409 transition_not_allowed; 422 invalid_status.';
+COMMENT ON FUNCTION lms.change_enrollment(p_enrollment_id uuid, p_status text, p_due_at timestamp with time zone, p_change_due_at boolean) IS 'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 enrollment_not_found; 403 without rights; 409 transition_not_allowed, enrollment_not_open; 422 invalid_status.';
 
 --
 -- Name: check_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -9391,7 +9562,7 @@ CREATE FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage
     SET search_path TO ''
     AS $$
 declare
-  v_watched constant int4multirange := case when p_watched is null then '{}' else private.parse_watched(p_watched) end;
+  v_watched int4multirange := '{}'::int4multirange;
   v_block lms.block_progress;
   v_receipt lms.block_receipt;
 begin
@@ -9400,9 +9571,15 @@ begin
       'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
       jsonb_build_object('field', 'p_progress_percentage')
     );
-  elsif v_watched is null or jsonb_array_length(p_watched) > 10000 then
+  elsif p_watched is not null then
+    -- Counted before it is read: reading costs more than writing.
+    v_watched := case
+      when jsonb_typeof(p_watched) = 'array' and jsonb_array_length(p_watched) <= 2000 then private.parse_watched(p_watched)
+    end;
+  end if;
+  if v_watched is null then
     perform private.fail(
-      'invalid_watched', 'What was watched is a list of [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
+      'invalid_watched', 'What was watched is a list of at most 2000 [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
     );
   end if;
   insert into lms.block_progress as b (user_id, block_id, progress_percentage, watched, last_position)
@@ -9430,7 +9607,7 @@ ALTER FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage 
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) IS 'Records how far the caller is in a block, or which seconds of it were played (p_watched = [[0, 30], [60, 90]]), and returns where block, lesson and course now stand. Nothing goes down; repeating a call changes nothing. 404 block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage, invalid_watched.';
+COMMENT ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb) IS 'Records how far the caller is in a block, or which seconds of it were played (p_watched = [[0, 30], [60, 90]]), and returns where block, lesson and course now stand. Nothing goes down; repeating a call changes nothing. 404 block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required, block_without_duration; 403 membership_suspended; 422 invalid_percentage, invalid_watched.';
 
 --
 -- Name: record_progress(uuid, numeric, integer, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -9487,15 +9664,18 @@ declare
   v_kind text;
   v_siblings uuid[];
 begin
-  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits.
+  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits. The course
+  -- first, as publishing does it.
   if exists (select from lms.courses c where c.id = p_parent_id) then
     v_kind := 'module';
     perform from lms.courses c where c.id = p_parent_id for no key update;
   elsif exists (select from lms.modules m where m.id = p_parent_id) then
     v_kind := 'lesson';
+    perform from lms.courses c where c.id = (select m.course_id from lms.modules m where m.id = p_parent_id) for no key update;
     perform from lms.modules m where m.id = p_parent_id for no key update;
   elsif exists (select from lms.lessons l where l.id = p_parent_id) then
     v_kind := 'block';
+    perform from lms.courses c where c.id = (select l.course_id from lms.lessons l where l.id = p_parent_id) for no key update;
     perform from lms.lessons l where l.id = p_parent_id for no key update;
   else
     perform private.fail('parent_not_found', 'There is no such course, module or lesson.', 404);
@@ -9658,104 +9838,6 @@ ALTER FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) OWNER TO
 COMMENT ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) IS 'Asks to take a course. With nothing in the way the caller is enrolled at once (status enrolled); where staff has to approve, the request is pending; where only seats are missing, waiting. Asking again returns the same request. 404 course_not_found; 409 not_eligible with details = [{code, message, details}] when anything else is in the way.';
 
 --
--- Name: is_block_content(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_block_content(type text, content jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select jsonb_typeof(content) = 'object' and length(content::text) <= 500000 and coalesce(
-    case type
-      when 'rich_text' then
-        content - array['html', 'plain_text'] = '{}'
-        and jsonb_typeof(content -> 'html') = 'string' and private.is_safe_html(content ->> 'html')
-      when 'markdown' then
-        content - array['markdown'] = '{}' and jsonb_typeof(content -> 'markdown') = 'string'
-      when 'image' then
-        content - array['url', 'alt_text', 'caption'] = '{}'
-        and private.is_web_address(content ->> 'url') and jsonb_typeof(content -> 'alt_text') = 'string'
-      when 'video' then
-        content - array['url', 'thumbnail_url', 'duration', 'captions_url', 'transcript'] = '{}'
-        and private.is_web_address(content ->> 'url')
-      when 'audio' then
-        content - array['url', 'duration', 'transcript'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'file' then
-        content - array['url', 'filename', 'file_type', 'file_size'] = '{}'
-        and private.is_web_address(content ->> 'url') and content ->> 'filename' ~ '\S'
-      when 'link' then
-        content - array['url', 'title', 'description'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'youtube' then
-        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
-        and content ->> 'video_id' ~ '^[A-Za-z0-9_-]{11}$'
-      when 'vimeo' then
-        content - array['video_id', 'title', 'thumbnail_url', 'duration'] = '{}'
-        and content ->> 'video_id' ~ '^[0-9]{1,12}$'
-      when 'quiz' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
-      when 'assignment' then jsonb_typeof(content -> 'instructions') = 'string' and content - array['instructions'] = '{}'
-      when 'interactive' then
-        content - array['url', 'title', 'height'] = '{}' and private.is_web_address(content ->> 'url')
-      when 'code_exercise' then
-        content - array['language', 'instructions', 'starter_code'] = '{}'
-        and content ->> 'language' ~ '^[A-Za-z0-9+#.-]{1,40}$' and jsonb_typeof(content -> 'instructions') = 'string'
-    end
-    and coalesce(private.is_web_address(content ->> 'thumbnail_url'), true)
-    and coalesce(private.is_web_address(content ->> 'captions_url'), true)
-    and not exists (
-      select
-      from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
-      where case
-        when jsonb_typeof(part.value) = 'null' then false
-        when part.key in ('duration', 'file_size', 'height') then
-          jsonb_typeof(part.value) <> 'number' or part.value < '0'
-        else jsonb_typeof(part.value) <> 'string'
-      end
-    ),
-    false
-  )
-$_$;
-
-ALTER FUNCTION private.is_block_content(type text, content jsonb) OWNER TO postgres;
-
---
--- Name: FUNCTION is_block_content(type text, content jsonb); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.is_block_content(type text, content jsonb) IS 'True when the JSON has the shape that the block type documents.';
-
---
--- Name: lesson_blocks; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.lesson_blocks (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    type text NOT NULL,
-    title private.title,
-    content jsonb NOT NULL,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_optional boolean DEFAULT false NOT NULL,
-    order_index integer DEFAULT '-1'::integer NOT NULL,
-    deleted_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT block_content_has_the_shape_of_its_type CHECK (private.is_block_content(type, content)),
-    CONSTRAINT block_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (length((metadata)::text) <= 20000))),
-    CONSTRAINT block_order_is_not_negative CHECK ((order_index >= 0)),
-    CONSTRAINT block_type_is_known CHECK ((type = ANY (ARRAY['rich_text'::text, 'markdown'::text, 'image'::text, 'video'::text, 'audio'::text, 'file'::text, 'link'::text, 'youtube'::text, 'vimeo'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text])))
-);
-
-ALTER TABLE lms.lesson_blocks OWNER TO postgres;
-
---
--- Name: TABLE lesson_blocks; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.lesson_blocks IS 'The content of a lesson, in order. Learners read it through get_lesson.';
-
---
 -- Name: restore_block(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -9855,8 +9937,9 @@ CREATE TABLE lms.lessons (
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
     CONSTRAINT lesson_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
     CONSTRAINT lesson_objectives_are_few CHECK ((cardinality(objectives) <= 50)),
-    CONSTRAINT lesson_order_is_not_negative CHECK ((order_index >= 0)),
+    CONSTRAINT lesson_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999))),
     CONSTRAINT lesson_type_is_known CHECK ((type = ANY (ARRAY['text'::text, 'video'::text, 'audio'::text, 'document'::text, 'quiz'::text, 'assignment'::text, 'interactive'::text, 'code_exercise'::text]))),
+    CONSTRAINT release_is_a_day_of_calendars CHECK (((release_on >= '1900-01-01'::date) AND (release_on <= '9999-12-31'::date))),
     CONSTRAINT release_is_within_10_years CHECK (((release_after_days >= 0) AND (release_after_days <= 3650))),
     CONSTRAINT required_watched_percentage_is_positive CHECK (((required_watched_percentage)::numeric > (0)::numeric))
 );
@@ -9972,7 +10055,7 @@ CREATE TABLE lms.modules (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT module_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT module_key_is_a_slug CHECK (((key ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text) AND (length(key) <= 100))),
-    CONSTRAINT module_order_is_not_negative CHECK ((order_index >= 0))
+    CONSTRAINT module_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999)))
 );
 
 ALTER TABLE lms.modules OWNER TO postgres;
@@ -10231,6 +10314,11 @@ begin
     where e.id = any (v_due) and e.status in ('enrolled', 'in_progress')
     order by c.course_id, e.user_id
   loop
+    -- As admission does it: seats are counted while the course is held.
+    if not private.hold_course(v_pair.course_id, p_wait => false) then
+      v_busy := v_busy || v_pair.id;
+      continue;
+    end if;
     perform from lms.memberships m
     where m.tenant_id = v_pair.tenant_id and m.user_id = v_pair.user_id
     for no key update skip locked;
@@ -10238,8 +10326,6 @@ begin
       v_busy := v_busy || v_pair.id;
       continue;
     end if;
-    -- As admission does it: seats are counted under the course's lock.
-    perform from lms.courses c where c.id = v_pair.course_id and c.capacity is not null for no key update;
     if exists (
       select from private.enrollment_obstacles(v_pair.course_id, v_pair.user_id, v_pair.source = 'self')
     ) then
@@ -10280,19 +10366,18 @@ declare
   v_done bigint := 0;
 begin
   for v_request in
-    select r.id, r.course_id, r.user_id, r.tenant_id
+    select r.id, r.course_id, r.user_id, r.tenant_id, r.decided_by is null as is_self
     from lms.enrollment_requests r
     join lms.courses c on c.id = r.course_id and c.status = 'published' and c.deleted_at is null
-    where r.status = 'waiting' and (c.capacity is null or c.capacity > (
-      select count(*)
-      from lms.enrollments e
-      where e.course_id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
-        and (e.expires_at is null or e.expires_at > now())
-    ))
+    where r.status = 'waiting' and (c.capacity is null or c.capacity > private.count_taken_seats(c.id))
     order by r.course_id, r.requested_at, r.id
     limit 1000
   loop
     continue when v_request.course_id = any (v_full);
+    if not private.hold_course(v_request.course_id, p_wait => false) then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
     perform from lms.memberships m
     where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
     for no key update skip locked;
@@ -10302,20 +10387,18 @@ begin
       v_full := v_full || v_request.course_id;
       continue;
     end if;
-    perform from lms.courses c where c.id = v_request.course_id for no key update skip locked;
-    if not found then
-      v_full := v_full || v_request.course_id;
-      continue;
-    end if;
 
     -- It may have been withdrawn since; whoever is doing that now is waited for.
     perform from lms.enrollment_requests r where r.id = v_request.id and r.status = 'waiting' for no key update;
     continue when not found;
 
     select array_agg(o) into v_reasons
-    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, v_request.is_self) o;
     if exists (select from unnest(v_reasons) r where r.code = 'capacity_full') then
       v_full := v_full || v_request.course_id;
+    elsif v_reasons[1].code = 'approval_required' and cardinality(v_reasons) = 1 then
+      update lms.enrollment_requests r set status = 'pending' where r.id = v_request.id;
+      v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
       set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
@@ -11116,9 +11199,9 @@ begin
     new_row.enrolled_at := now();
     new_row.enrolled_by := (select auth.uid());
     new_row.source := case when v_self then 'self' else 'assigned' end;
-
   end if;
 
+  perform private.hold_course(v_course.id);
   if v_course.visibility = 'public' and v_course.status = 'published' and (
     (private.is_api_call() and v_self and v_course.self_enrollment = 'open')
     or private.is_asking(v_course.id, new_row.user_id)
@@ -11133,12 +11216,6 @@ begin
   where m.tenant_id = v_course.tenant_id and m.user_id = new_row.user_id
   for no key update;
 
-  if v_course.capacity is null and exists (select from lms.course_versions v where v.course_id = v_course.id) then
-    perform from lms.courses c where c.id = v_course.id for share;
-  else
-    perform from lms.courses c where c.id = v_course.id for no key update;
-  end if;
-
   -- The date is the fact: an open cycle that has run out makes room for the next one, whether a job has been by or not.
   update lms.enrollments e
   set status = 'expired', expired_at = e.expires_at
@@ -11151,9 +11228,10 @@ begin
     if v_reasons is not null then
       perform private.refuse_enrollment(v_reasons);
     end if;
-    -- Leaving and coming back does not lose the date that staff has set; staff itself may set none.
-    if v_self and new_row.due_at is null then
-      select case e.status when 'dropped' then e.due_at end into new_row.due_at
+    -- Leaving and coming back does not lose the dates that staff has set; staff itself may set none.
+    if v_self and new_row.due_at is null and new_row.expires_at is null then
+      select case e.status when 'dropped' then e.due_at end, case when e.status = 'dropped' and e.expires_at > now() then e.expires_at end
+      into new_row.due_at, new_row.expires_at
       from lms.enrollments e
       where e.user_id = new_row.user_id and e.course_id = v_course.id
       order by e.cycle desc
@@ -11257,7 +11335,7 @@ CREATE FUNCTION private.advance_block_progress() RETURNS trigger
     AS $$
 declare
   v_seconds integer;
-  v_expires_at timestamptz;
+  v_enrollment lms.enrollments;
 begin
   if (new.enrollment_id, new.block_id, new.user_id) is distinct from (old.enrollment_id, old.block_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its block and its enrolment.';
@@ -11275,18 +11353,33 @@ begin
   then
     return new;
   end if;
-  select e.expires_at, private.media_seconds(r.type, r.content) into v_expires_at, v_seconds
-  from lms.enrollments e
-  left join lms.version_blocks b on b.version_id = e.version_id and b.block_id = old.block_id
-  left join lms.block_revisions r on r.id = b.revision_id
-  where e.id = old.enrollment_id;
-  if v_expires_at <= now() then
+  -- An update by itself has passed no insert trigger, so what holds there is asked here.
+  select * into v_enrollment from lms.enrollments e where e.id = old.enrollment_id;
+  if v_enrollment.status = 'completed' and exists (
+    select from lms.enrollments later
+    where later.user_id = old.user_id and later.course_id = old.course_id and later.cycle > v_enrollment.cycle
+  ) then
+    return old;
+  elsif v_enrollment.status in ('paused', 'dropped', 'expired') then
+    perform private.refuse_progress(v_enrollment.status, old.course_id);
+  elsif v_enrollment.expires_at <= now() then
     perform private.refuse_progress('over', old.course_id);
+  elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+  select private.media_seconds(r.type, r.content) into v_seconds
+  from lms.version_blocks b
+  join lms.block_revisions r on r.id = b.revision_id
+  where b.version_id = v_enrollment.version_id and b.block_id = old.block_id;
+  if not found then
+    perform private.refuse_progress('other_version', old.course_id);
+  elsif (new.progress_percentage, new.watched) is distinct from (old.progress_percentage, old.watched) then
+    perform private.refuse_closed_lesson(old.enrollment_id, old.lesson_id);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
   -- What was reached before stands, also after the block became longer.
-  new := private.settle_block(new, coalesce(v_seconds, 0), new.progress_percentage > old.progress_percentage);
+  new := private.settle_block(new, v_seconds, (new.progress_percentage, new.watched) is distinct from (old.progress_percentage, old.watched));
   new.progress_percentage := greatest(old.progress_percentage, new.progress_percentage);
   new.completed_at := coalesce(old.completed_at, new.completed_at);
   return new;
@@ -11383,7 +11476,7 @@ begin
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
     perform private.refuse_progress('hidden', null);
-  elsif v_enrollment.status <> 'completed' and new.progress_percentage > old.progress_percentage then
+  elsif new.progress_percentage > old.progress_percentage then
     perform private.judge_progress(v_enrollment, new);
   end if;
   new.last_accessed_at := now();
@@ -11625,7 +11718,7 @@ begin
     return null;
   end if;
   select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
-  if v_enrollment.status not in ('enrolled', 'in_progress') then
+  if v_enrollment.status not in ('enrolled', 'in_progress', 'completed') then
     return null;
   end if;
   v_evidence := private.lesson_evidence(new.enrollment_id, v_lesson);
@@ -12046,8 +12139,8 @@ declare
   v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
-  -- Once begun, a course is not closed by what its authors ask for later.
-  if v_enrollment.status = 'enrolled' then
+  -- Once begun, a course is not closed by what its authors ask for later. Pausing is no beginning.
+  if v_enrollment.started_at is null then
     select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
     into v_courses
     from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
@@ -12578,6 +12671,25 @@ $$;
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
 
 --
+-- Name: count_taken_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_taken_seats(p_course_id uuid) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select count(*)
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+    and not exists (
+      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
+    )
+$$;
+
+ALTER FUNCTION private.count_taken_seats(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: count_waiting_ahead(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12681,7 +12793,7 @@ ALTER FUNCTION private.create_profile_of_login() OWNER TO postgres;
 --
 
 CREATE FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean) RETURNS lms.enrollments
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
@@ -12690,13 +12802,15 @@ begin
   -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
   select * into v_enrollment
   from lms.enrollments e
-  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
   if not found then
     select * into v_enrollment
     from lms.enrollments e
     where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed'
     order by e.cycle desc
-    limit 1;
+    limit 1
+    for no key update;
   end if;
   if v_enrollment.id is null then
     return null;
@@ -12768,10 +12882,10 @@ begin
     end if;
   end if;
 
+  perform private.hold_course(v_request.course_id);
   perform from lms.memberships m
   where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
   for no key update;
-  perform from lms.courses c where c.id = v_request.course_id for no key update;
   select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
   if v_request.status not in ('pending', 'waiting') then
     perform private.fail(
@@ -12821,10 +12935,7 @@ declare
   v_open integer;
 begin
   perform private.require_course_editor(p_course_id, 'course');
-  select count(*) into v_open
-  from lms.enrollments e
-  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
-    and (e.expires_at is null or e.expires_at > now());
+  v_open := private.count_taken_seats(p_course_id);
   if v_open > 0 then
     perform private.fail(
       'course_in_use', 'People are taking this course.', 409, jsonb_build_object('open_enrollments', v_open),
@@ -13197,60 +13308,6 @@ $$;
 ALTER FUNCTION private.draft_blocks(p_course_id uuid) OWNER TO postgres;
 
 --
--- Name: version_lessons; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.version_lessons (
-    version_id uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    tenant_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    module_id uuid NOT NULL,
-    module_title text NOT NULL,
-    module_description text NOT NULL,
-    module_index integer NOT NULL,
-    lesson_index integer NOT NULL,
-    title text NOT NULL,
-    description text NOT NULL,
-    type text NOT NULL,
-    duration integer,
-    requires_completion boolean NOT NULL,
-    is_preview boolean NOT NULL,
-    objectives text[] NOT NULL,
-    completion_rule text NOT NULL,
-    required_watched_percentage numeric NOT NULL,
-    release_after_days integer,
-    release_on date,
-    prerequisite_ids uuid[] NOT NULL
-);
-
-ALTER TABLE lms.version_lessons OWNER TO postgres;
-
---
--- Name: TABLE version_lessons; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.version_lessons IS 'The lessons of a version as they were when it was published.';
-
---
--- Name: COLUMN version_lessons.module_index; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.version_lessons.module_index IS 'Position of the module, from 0, without gaps.';
-
---
--- Name: COLUMN version_lessons.lesson_index; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.version_lessons.lesson_index IS 'Position within the course, from 0, without gaps.';
-
---
--- Name: COLUMN version_lessons.prerequisite_ids; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.version_lessons.prerequisite_ids IS 'Lessons to complete first. Of a sequential course also the required lesson before it.';
-
---
 -- Name: draft_lessons(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13373,7 +13430,7 @@ begin
       from (
         select v_source.slug as slug, 0 as place
         union all
-        select left(v_source.slug, 90) || '-copy' || case when n > 1 then '-' || n else '' end, n
+        select rtrim(left(v_source.slug, 90), '-') || '-copy' || case when n > 1 then '-' || n else '' end, n
         from generate_series(1, 1000) n
       ) s
       where not exists (select from lms.courses c where c.tenant_id = p_tenant_id and c.slug = s.slug)
@@ -13654,11 +13711,9 @@ begin
     end if;
   end if;
   -- Staff may pass the queue; learners wait for their turn.
-  if v_course.capacity is not null and v_course.capacity <= (
-    select count(*) from lms.enrollments e
-    where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
-      and (e.expires_at is null or e.expires_at > now())
-  ) + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end) then
+  if v_course.capacity is not null and v_course.capacity <= private.count_taken_seats(p_course_id)
+    + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end)
+  then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
 end
@@ -14315,19 +14370,27 @@ COMMENT ON COLUMN lms.course_versions.items_total IS 'Required lessons: what a l
 COMMENT ON COLUMN lms.course_versions.content_hash IS 'SHA-256 over settings, lessons and blocks: equal hashes, equal courses. Publishing an unchanged draft makes no version.';
 
 --
--- Name: freeze_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: freeze_course(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.freeze_course(p_course_id uuid) RETURNS lms.course_versions
+CREATE FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean DEFAULT false) RETURNS lms.course_versions
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
   v_course lms.courses;
+  v_draft private.course_draft;
   v_latest lms.course_versions;
   v_version lms.course_versions;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id for no key update;
+  v_draft := private.read_draft(p_course_id);
+  if p_refuse_faults and cardinality(v_draft.faults) > 0 then
+    perform private.fail('not_publishable', 'The course cannot be published yet.', 409, (
+      select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details))
+      from unnest(v_draft.faults) f
+    ));
+  end if;
   v_latest := private.latest_version(p_course_id);
 
   select encode(sha256(convert_to(concat_ws(
@@ -14335,11 +14398,11 @@ begin
     jsonb_build_array(v_course.title, v_course.description, v_course.language, v_course.is_sequential),
     (
       select jsonb_agg(to_jsonb(l) - array['version_id', 'tenant_id', 'course_id'] order by l.lesson_index)
-      from private.draft_lessons(p_course_id) l
+      from unnest(v_draft.lessons) l
     ),
     (
       select jsonb_agg(to_jsonb(b) order by b.lesson_id, b.order_index)
-      from private.draft_blocks(p_course_id) b
+      from unnest(v_draft.blocks) b
     )
   ), 'UTF8')), 'hex') into v_version.content_hash;
   if v_version.content_hash = v_latest.content_hash then
@@ -14353,7 +14416,7 @@ begin
   select
     v_course.tenant_id, v_course.id, coalesce(v_latest.number, 0) + 1, v_course.version_label, v_course.title,
     v_course.description, v_course.language, v_course.is_sequential,
-    (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion),
+    (select count(*) from unnest(v_draft.lessons) l where l.requires_completion),
     v_version.content_hash, (select auth.uid())
   returning * into v_version;
 
@@ -14366,43 +14429,44 @@ begin
     v_version.id, l.lesson_id, l.tenant_id, l.course_id, l.module_id, l.module_title, l.module_description, l.module_index,
     l.lesson_index, l.title, l.description, l.type, l.duration, l.requires_completion, l.is_preview, l.objectives,
     l.completion_rule, l.required_watched_percentage, l.release_after_days, l.release_on, l.prerequisite_ids
-  from private.draft_lessons(p_course_id) l;
+  from unnest(v_draft.lessons) l;
 
   insert into lms.block_revisions (
     tenant_id, course_id, lesson_id, block_id, content_hash, type, title, content, metadata, is_optional
   )
   select b.tenant_id, b.course_id, b.lesson_id, b.id, d.content_hash, b.type, b.title, b.content, b.metadata, b.is_optional
-  from private.draft_blocks(p_course_id) d
-  join lms.lesson_blocks b on b.id = d.block_id
+  from unnest(v_draft.blocks) d
+  join unnest(v_draft.contents) b on b.id = d.block_id
   on conflict (block_id, content_hash) do nothing;
 
   insert into lms.version_blocks (
     version_id, block_id, tenant_id, course_id, lesson_id, revision_id, order_index, is_preview
   )
   select v_version.id, d.block_id, r.tenant_id, r.course_id, d.lesson_id, r.id, d.order_index, d.is_preview
-  from private.draft_blocks(p_course_id) d
+  from unnest(v_draft.blocks) d
   join lms.block_revisions r on r.block_id = d.block_id and r.content_hash = d.content_hash;
 
-  update lms.lessons l
-  set published_at = now()
-  from lms.version_lessons v
-  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
+  -- Modules before lessons, as whoever puts lessons in order locks them.
   update lms.modules m
   set published_at = now()
   where m.published_at is null and m.course_id = p_course_id
     and exists (select from lms.version_lessons v where v.version_id = v_version.id and v.module_id = m.id);
+  update lms.lessons l
+  set published_at = now()
+  from lms.version_lessons v
+  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
   perform private.index_course(p_course_id);
   return v_version;
 end
 $$;
 
-ALTER FUNCTION private.freeze_course(p_course_id uuid) OWNER TO postgres;
+ALTER FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) OWNER TO postgres;
 
 --
--- Name: FUNCTION freeze_course(p_course_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+-- Name: FUNCTION freeze_course(p_course_id uuid, p_refuse_faults boolean); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.freeze_course(p_course_id uuid) IS 'Makes a version of the draft, or returns the latest one when nothing has changed since. Checks neither caller nor draft.';
+COMMENT ON FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) IS 'Makes a version of the draft, or returns the latest one when nothing has changed since. Does not check its caller, and the draft only when p_refuse_faults.';
 
 --
 -- Name: give_imported_role(private.matched_person, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14525,6 +14589,45 @@ CREATE FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsque
 $$;
 
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
+
+--
+-- Name: hold_course(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_course(p_course_id uuid, p_wait boolean DEFAULT true) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_seats constant bigint := hashtextextended('lyceum seats ' || p_course_id, 0);
+begin
+  if not exists (select from lms.course_versions v where v.course_id = p_course_id) then
+    -- Its first version may have to be made.
+    perform from lms.courses c where c.id = p_course_id for no key update;
+  elsif p_wait then
+    perform from lms.courses c where c.id = p_course_id for share;
+  else
+    perform from lms.courses c where c.id = p_course_id for share skip locked;
+  end if;
+  if not found then
+    return false;
+  elsif not exists (select from lms.courses c where c.id = p_course_id and c.capacity is not null) then
+    return true;
+  elsif p_wait then
+    perform pg_advisory_xact_lock(v_seats);
+    return true;
+  end if;
+  return pg_try_advisory_xact_lock(v_seats);
+end
+$$;
+
+ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION hold_course(p_course_id uuid, p_wait boolean); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
 
 --
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15548,7 +15651,7 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
-    and (p_enrollment.status <> 'enrolled' or not exists (
+    and (p_enrollment.started_at is not null or not exists (
       select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
     ))
   then
@@ -15731,6 +15834,27 @@ end
 $$;
 
 ALTER FUNCTION private.keep_category_tree() OWNER TO postgres;
+
+--
+-- Name: keep_ended_dates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_ended_dates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+    perform private.fail(
+      'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
+      jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_ended_dates() OWNER TO postgres;
 
 --
 -- Name: keep_enrollment_key(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16555,13 +16679,25 @@ begin
   return query
   select l.version_id, l.lesson_id
   from lms.enrollments e
-  join lms.version_lessons l on l.version_id = e.version_id
-  left join lateral private.closed_lessons(e.id) closed on closed.lesson_id = l.lesson_id
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  -- What is closed is asked once for an enrolment, and of those only where anything can be.
+  cross join lateral (
+    select case
+      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+        or exists (
+          select from lms.version_lessons g
+          where g.version_id = e.version_id
+            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+        )
+      then array(select g.lesson_id from private.closed_lessons(e.id) g)
+      else '{}'
+    end as lessons
+  ) closed
+  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()))
-    and closed.lesson_id is null;
+    and e.tenant_id = any (array(select private.joined_tenants()));
 end
 $$;
 
@@ -16886,7 +17022,7 @@ begin
       return new;
     end if;
   else
-    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
   select b.lesson_id, private.media_seconds(r.type, r.content) as seconds into v_block
   from lms.version_blocks b
@@ -16905,7 +17041,13 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
+    -- INV-P4; INV-P6: what was reported before can be reported again.
+    if not exists (
+      select
+      from lms.block_progress p
+      where p.enrollment_id = v_enrollment.id and p.block_id = new.block_id
+        and p.progress_percentage >= new.progress_percentage and p.watched @> new.watched
+    ) then
       perform private.refuse_closed_lesson(v_enrollment.id, v_block.lesson_id);
     end if;
   end if;
@@ -17004,8 +17146,10 @@ CREATE FUNCTION private.place_lesson() RETURNS trigger
 declare
   parent record;
 begin
-  select m.tenant_id, m.course_id into parent from lms.modules m where m.id = new.module_id;
-  if tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
+  select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
+  if parent.deleted_at is not null and new.deleted_at is null then
+    perform private.fail('module_not_found', 'There is no such module.', 404);
+  elsif tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
     perform private.fail(
       'module_of_another_course', 'A lesson can only move between modules of its own course.', 409,
       jsonb_build_object('lesson_id', new.id, 'module_id', new.module_id)
@@ -17194,6 +17338,8 @@ begin
       return new;
     end if;
     new.enrollment_id := v_enrollment.id;
+  else
+    perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
 
   if v_client then
@@ -17201,9 +17347,7 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
-      perform private.judge_progress(v_enrollment, new);
-    end if;
+    perform private.judge_progress(v_enrollment, new);
   end if;
   if new.progress_percentage >= 100 then
     new.completed_at := coalesce(new.completed_at, now());
@@ -17282,6 +17426,8 @@ begin
     raise insufficient_privilege using message = 'Due dates are set by staff.';
   end if;
   select t.is_active into v_is_active from lms.tenants t where t.id = v_path.tenant_id;
+  perform private.hold_course(c.course_id)
+  from unnest(private.open_path_courses(p_path_id, p_user_id)) as c (course_id);
   select * into v_member
   from lms.memberships m
   where m.tenant_id = v_path.tenant_id and m.user_id = p_user_id
@@ -17564,6 +17710,25 @@ $_$;
 ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
+-- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_draft(p_course_id uuid) RETURNS private.course_draft
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select
+    array(select f from private.find_course_faults(p_course_id) f where f.severity = 'fault'),
+    array(select l from private.draft_lessons(p_course_id) l),
+    array(select d from private.draft_blocks(p_course_id) d),
+    array(
+      select b from private.draft_blocks(p_course_id) d join lms.lesson_blocks b on b.id = d.block_id order by b.id
+    )
+$$;
+
+ALTER FUNCTION private.read_draft(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: read_health(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17632,7 +17797,7 @@ begin
     where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id;
     if not found and not v_is_author then
       perform private.refuse_progress('other_version', v_course.course_id);
-    elsif found and not v_lesson.is_preview and v_enrollment.status <> 'completed' and v_enrollment.user_id is not distinct from (select auth.uid()) then
+    elsif found and not v_lesson.is_preview and v_enrollment.user_id is not distinct from (select auth.uid()) then
       perform private.refuse_closed_lesson(v_enrollment.id, p_lesson_id);
     end if;
   elsif not v_is_author then
@@ -17679,7 +17844,15 @@ begin
   select p.status, p.progress_percentage, p.last_position
   into v_content.status, v_content.progress_percentage, v_content.last_position
   from lms.lesson_progress p
-  where p.enrollment_id = v_enrollment.id and p.lesson_id = p_lesson_id;
+  where p.enrollment_id = v_enrollment.id and p.lesson_id = p_lesson_id
+    -- Who answers for the content does not thereby see how far people are.
+    and (
+      p.user_id = (select auth.uid())
+      or not private.is_api_call()
+      or p.tenant_id = any (array(select private.tenants_where('progress.read')))
+      or p.course_id = any (array(select private.staffed_courses()))
+      or v_enrollment.unit_id = any (array(select private.units_where('progress.read')))
+    );
   v_content.status := coalesce(v_content.status, 'not_started');
   v_content.progress_percentage := coalesce(v_content.progress_percentage, 0);
   return v_content;
@@ -18263,10 +18436,10 @@ declare
   v_status text;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id;
+  perform private.hold_course(p_course_id);
   perform from lms.memberships m
   where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id
   for no key update;
-  perform from lms.courses c where c.id = p_course_id for no key update;
 
   select * into v_request
   from lms.enrollment_requests r
@@ -18857,19 +19030,11 @@ CREATE FUNCTION private.set_course_status(p_course_id uuid, p_status text) RETUR
     SET search_path TO ''
     AS $$
 declare
-  v_faults jsonb;
   v_course lms.courses;
 begin
   perform private.require_course_publisher(p_course_id);
   if p_status = 'published' then
-    perform from lms.courses c where c.id = p_course_id for no key update;
-    select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details)) into v_faults
-    from private.find_course_faults(p_course_id) f
-    where f.severity = 'fault';
-    if v_faults is not null then
-      perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
-    end if;
-    perform private.freeze_course(p_course_id);
+    perform private.freeze_course(p_course_id, true);
   end if;
   update lms.courses c
   set status = p_status,
@@ -19035,6 +19200,10 @@ CREATE FUNCTION private.settle_after_lowered_score() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  perform from lms.enrollments e
+  where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
+  order by e.id
+  for no key update;
   update lms.enrollments e
   set items_done = e.items_done
   where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
@@ -19065,6 +19234,7 @@ CREATE TABLE lms.block_progress (
     completed_at timestamp with time zone,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT block_has_a_completion_date_exactly_when_completed CHECK ((((progress_percentage)::numeric >= (100)::numeric) = (completed_at IS NOT NULL))),
+    CONSTRAINT watched_parts_are_few CHECK ((pg_column_size(watched) <= 32768)),
     CONSTRAINT watched_parts_are_seconds CHECK ((watched <@ '{[0,604800)}'::int4multirange))
 )
 WITH (fillfactor='85');
@@ -19111,6 +19281,11 @@ begin
     elsif p_block.progress_percentage between 0 and v_watched then
       p_block.progress_percentage := v_watched;
     end if;
+  elsif p_client and p_block.watched <> '{}' then
+    perform private.fail(
+      'block_without_duration', 'What was watched is kept of video and audio whose duration the author has given.', 409,
+      jsonb_build_object('block_id', p_block.block_id), 'Send progress_percentage instead.'
+    );
   end if;
   p_block.completed_at := case when p_block.progress_percentage >= 100 then coalesce(p_block.completed_at, now()) end;
   return p_block;
@@ -20110,7 +20285,7 @@ CREATE TABLE lms.categories (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT category_description_is_short CHECK ((length(description) <= 5000)),
-    CONSTRAINT category_order_is_not_negative CHECK ((order_index >= 0))
+    CONSTRAINT category_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999)))
 );
 
 ALTER TABLE lms.categories OWNER TO postgres;
@@ -20307,7 +20482,7 @@ CREATE TABLE lms.learning_path_courses (
     order_index integer DEFAULT '-1'::integer NOT NULL,
     is_required boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT path_order_is_not_negative CHECK ((order_index >= 0))
+    CONSTRAINT path_order_is_within_a_million CHECK (((order_index >= 0) AND (order_index <= 999999)))
 );
 
 ALTER TABLE lms.learning_path_courses OWNER TO postgres;
@@ -20915,6 +21090,25 @@ CREATE TABLE private.invitation_tokens (
 );
 
 ALTER TABLE private.invitation_tokens OWNER TO postgres;
+
+--
+-- Name: latest_versions; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.latest_versions AS
+ SELECT v.id
+   FROM lms.course_versions v
+  WHERE (NOT (EXISTS ( SELECT
+           FROM lms.course_versions later
+          WHERE ((later.course_id = v.course_id) AND (later.number > v.number)))));
+
+ALTER TABLE private.latest_versions OWNER TO postgres;
+
+--
+-- Name: VIEW latest_versions; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.latest_versions IS 'The latest version of each course, for the policies on what is shown as a preview.';
 
 --
 -- Name: learner_scopes; Type: VIEW; Schema: private; Owner: postgres
@@ -22936,6 +23130,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: enrollments _120_ended; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _120_ended BEFORE UPDATE OF due_at, expires_at ON lms.enrollments FOR EACH ROW WHEN (((old.due_at IS DISTINCT FROM new.due_at) OR (old.expires_at IS DISTINCT FROM new.expires_at))) EXECUTE FUNCTION private.keep_ended_dates();
 
 --
 -- Name: path_enrollments _150_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25739,7 +25939,9 @@ CREATE POLICY "Public paths are seen by everyone" ON lms.learning_paths FOR SELE
 
 CREATE POLICY "Published content is seen by those it is open to, and by staff" ON lms.version_blocks FOR SELECT TO authenticated USING (((is_preview AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
+  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM private.latest_versions v
+  WHERE (v.id = version_blocks.version_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
     o.lesson_id
    FROM private.my_open_lessons() o(version_id, lesson_id))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
 
@@ -25765,7 +25967,9 @@ CREATE POLICY "Published modules are seen with their public course" ON lms.modul
 
 CREATE POLICY "Published previews are seen with their public course" ON lms.version_blocks FOR SELECT TO anon USING ((is_preview AND (EXISTS ( SELECT
    FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id)))));
+  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM private.latest_versions v
+  WHERE (v.id = version_blocks.version_id)))));
 
 --
 -- Name: review_reports Reports are seen by those who made them and by moderators; Type: POLICY; Schema: lms; Owner: postgres
@@ -26477,6 +26681,70 @@ GRANT USAGE ON SCHEMA public TO postgres;
 GRANT USAGE ON SCHEMA public TO anon;
 GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
+
+--
+-- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_block_content(type text, content jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
+
+--
+-- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.lesson_blocks TO service_role;
+GRANT SELECT ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.type; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: COLUMN lesson_blocks.order_index; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
+
+--
+-- Name: TABLE version_lessons; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.version_lessons TO service_role;
+GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
 
 --
 -- Name: TABLE courses; Type: ACL; Schema: lms; Owner: postgres
@@ -27619,63 +27887,6 @@ GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) T
 GRANT ALL ON FUNCTION lms.request_enrollment(p_course_id uuid, p_message text) TO service_role;
 
 --
--- Name: FUNCTION is_block_content(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_block_content(type text, content jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_block_content(type text, content jsonb) TO service_role;
-
---
--- Name: TABLE lesson_blocks; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.lesson_blocks TO service_role;
-GRANT SELECT ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.lesson_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(lesson_id) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.type; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(type),UPDATE(type) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.title; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(title),UPDATE(title) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.content; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(content),UPDATE(content) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.metadata; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(metadata),UPDATE(metadata) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.is_optional; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(is_optional),UPDATE(is_optional) ON TABLE lms.lesson_blocks TO authenticated;
-
---
--- Name: COLUMN lesson_blocks.order_index; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(order_index),UPDATE(order_index) ON TABLE lms.lesson_blocks TO authenticated;
-
---
 -- Name: FUNCTION restore_block(p_block_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -28336,6 +28547,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_taken_seats(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_taken_seats(p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_waiting_ahead(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -28438,13 +28655,6 @@ GRANT ALL ON FUNCTION private.document_parts(p_course jsonb) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.draft_blocks(p_course_id uuid) FROM PUBLIC;
-
---
--- Name: TABLE version_lessons; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.version_lessons TO service_role;
-GRANT SELECT ON TABLE lms.version_lessons TO authenticated;
 
 --
 -- Name: FUNCTION draft_lessons(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -28651,11 +28861,11 @@ GRANT SELECT ON TABLE lms.course_versions TO service_role;
 GRANT SELECT ON TABLE lms.course_versions TO authenticated;
 
 --
--- Name: FUNCTION freeze_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION freeze_course(p_course_id uuid, p_refuse_faults boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.freeze_course(p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.freeze_course(p_course_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.freeze_course(p_course_id uuid, p_refuse_faults boolean) TO service_role;
 
 --
 -- Name: FUNCTION give_imported_role(p_match private.matched_person, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -28684,6 +28894,12 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_course(p_course_id uuid, p_wait boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -28957,6 +29173,12 @@ REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_category_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_ended_dates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_ended_dates() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_enrollment_key(); Type: ACL; Schema: private; Owner: postgres
@@ -29353,6 +29575,12 @@ GRANT ALL ON FUNCTION private.read_audit_head(p_tenant_id uuid) TO authenticated
 
 REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
+
+--
+-- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_draft(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_health(); Type: ACL; Schema: private; Owner: postgres
@@ -30555,6 +30783,13 @@ GRANT SELECT ON TABLE private.category_scopes TO authenticated;
 --
 
 GRANT SELECT ON TABLE private.enrollment_scopes TO authenticated;
+
+--
+-- Name: TABLE latest_versions; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.latest_versions TO anon;
+GRANT SELECT ON TABLE private.latest_versions TO authenticated;
 
 --
 -- Name: TABLE learner_scopes; Type: ACL; Schema: private; Owner: postgres

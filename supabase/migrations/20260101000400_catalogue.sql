@@ -86,8 +86,13 @@ as $$
       from jsonb_each(case jsonb_typeof(content) when 'object' then content else '{}' end) as part
       where case
         when jsonb_typeof(part.value) = 'null' then false
+        -- A week, a petabyte and any screen: beyond them numbers only break what counts with them.
         when part.key in ('duration', 'file_size', 'height') then
-          jsonb_typeof(part.value) <> 'number' or part.value < '0'
+          jsonb_typeof(part.value) <> 'number' or part.value < '0' or part.value > case part.key
+            when 'duration' then '604800'::jsonb
+            when 'file_size' then '1000000000000000'
+            else '100000'
+          end
         else jsonb_typeof(part.value) <> 'string'
       end
     ),
@@ -203,7 +208,7 @@ create table lms.modules (
     check (key ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and length(key) <= 100),
   title private.title not null,
   description text not null default '' constraint module_description_is_short check (length(description) <= 20000),
-  order_index integer not null default -1 constraint module_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint module_order_is_within_a_million check (order_index between 0 and 999999),
   published_at timestamptz,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
@@ -238,7 +243,7 @@ create table lms.lessons (
   type text not null default 'text' constraint lesson_type_is_known
     check (type in ('text', 'video', 'audio', 'document', 'quiz', 'assignment', 'interactive', 'code_exercise')),
   duration integer constraint lesson_duration_is_not_negative check (duration >= 0),
-  order_index integer not null default -1 constraint lesson_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint lesson_order_is_within_a_million check (order_index between 0 and 999999),
   requires_completion boolean not null default true,
   is_published boolean not null default true,
   is_preview boolean not null default false,
@@ -248,7 +253,7 @@ create table lms.lessons (
   required_watched_percentage private.percentage not null default 90
     constraint required_watched_percentage_is_positive check (required_watched_percentage > 0),
   release_after_days integer constraint release_is_within_10_years check (release_after_days between 0 and 3650),
-  release_on date,
+  release_on date constraint release_is_a_day_of_calendars check (release_on between '1900-01-01' and '9999-12-31'),
   published_at timestamptz,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
@@ -297,7 +302,7 @@ create table lms.lesson_blocks (
   metadata jsonb not null default '{}'
     constraint block_metadata_is_an_object check (jsonb_typeof(metadata) = 'object' and length(metadata::text) <= 20000),
   is_optional boolean not null default false,
-  order_index integer not null default -1 constraint block_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint block_order_is_within_a_million check (order_index between 0 and 999999),
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -382,8 +387,10 @@ as $$
 declare
   parent record;
 begin
-  select m.tenant_id, m.course_id into parent from lms.modules m where m.id = new.module_id;
-  if tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
+  select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
+  if parent.deleted_at is not null and new.deleted_at is null then
+    perform private.fail('module_not_found', 'There is no such module.', 404);
+  elsif tg_op = 'UPDATE' and parent.course_id is distinct from old.course_id then
     perform private.fail(
       'module_of_another_course', 'A lesson can only move between modules of its own course.', 409,
       jsonb_build_object('lesson_id', new.id, 'module_id', new.module_id)

@@ -380,8 +380,29 @@ comment on function private.media_seconds is 'How long a block plays; 0 for what
 -- Freezing
 -- =====================================================================================================
 
+create type private.course_draft as (
+  faults lms.course_finding[], lessons lms.version_lessons[], blocks private.draft_block[], contents lms.lesson_blocks[]
+);
+
+-- INV-C1: one statement, and so one snapshot. What an author changes meanwhile is in the version as a whole or not at all:
+-- it cannot be judged in one state, hashed in a second and frozen in a third.
+create function private.read_draft(p_course_id uuid)
+returns private.course_draft
+language sql
+stable
+set search_path = ''
+as $$
+  select
+    array(select f from private.find_course_faults(p_course_id) f where f.severity = 'fault'),
+    array(select l from private.draft_lessons(p_course_id) l),
+    array(select d from private.draft_blocks(p_course_id) d),
+    array(
+      select b from private.draft_blocks(p_course_id) d join lms.lesson_blocks b on b.id = d.block_id order by b.id
+    )
+$$;
+
 -- The course is locked, so that nobody enrols while the count changes, and two publications make two numbers.
-create function private.freeze_course(p_course_id uuid)
+create function private.freeze_course(p_course_id uuid, p_refuse_faults boolean default false)
 returns lms.course_versions
 language plpgsql
 volatile security definer
@@ -389,10 +410,18 @@ set search_path = ''
 as $$
 declare
   v_course lms.courses;
+  v_draft private.course_draft;
   v_latest lms.course_versions;
   v_version lms.course_versions;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id for no key update;
+  v_draft := private.read_draft(p_course_id);
+  if p_refuse_faults and cardinality(v_draft.faults) > 0 then
+    perform private.fail('not_publishable', 'The course cannot be published yet.', 409, (
+      select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details))
+      from unnest(v_draft.faults) f
+    ));
+  end if;
   v_latest := private.latest_version(p_course_id);
 
   select encode(sha256(convert_to(concat_ws(
@@ -400,11 +429,11 @@ begin
     jsonb_build_array(v_course.title, v_course.description, v_course.language, v_course.is_sequential),
     (
       select jsonb_agg(to_jsonb(l) - array['version_id', 'tenant_id', 'course_id'] order by l.lesson_index)
-      from private.draft_lessons(p_course_id) l
+      from unnest(v_draft.lessons) l
     ),
     (
       select jsonb_agg(to_jsonb(b) order by b.lesson_id, b.order_index)
-      from private.draft_blocks(p_course_id) b
+      from unnest(v_draft.blocks) b
     )
   ), 'UTF8')), 'hex') into v_version.content_hash;
   if v_version.content_hash = v_latest.content_hash then
@@ -418,7 +447,7 @@ begin
   select
     v_course.tenant_id, v_course.id, coalesce(v_latest.number, 0) + 1, v_course.version_label, v_course.title,
     v_course.description, v_course.language, v_course.is_sequential,
-    (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion),
+    (select count(*) from unnest(v_draft.lessons) l where l.requires_completion),
     v_version.content_hash, (select auth.uid())
   returning * into v_version;
 
@@ -431,38 +460,40 @@ begin
     v_version.id, l.lesson_id, l.tenant_id, l.course_id, l.module_id, l.module_title, l.module_description, l.module_index,
     l.lesson_index, l.title, l.description, l.type, l.duration, l.requires_completion, l.is_preview, l.objectives,
     l.completion_rule, l.required_watched_percentage, l.release_after_days, l.release_on, l.prerequisite_ids
-  from private.draft_lessons(p_course_id) l;
+  from unnest(v_draft.lessons) l;
 
   insert into lms.block_revisions (
     tenant_id, course_id, lesson_id, block_id, content_hash, type, title, content, metadata, is_optional
   )
   select b.tenant_id, b.course_id, b.lesson_id, b.id, d.content_hash, b.type, b.title, b.content, b.metadata, b.is_optional
-  from private.draft_blocks(p_course_id) d
-  join lms.lesson_blocks b on b.id = d.block_id
+  from unnest(v_draft.blocks) d
+  join unnest(v_draft.contents) b on b.id = d.block_id
   on conflict (block_id, content_hash) do nothing;
 
   insert into lms.version_blocks (
     version_id, block_id, tenant_id, course_id, lesson_id, revision_id, order_index, is_preview
   )
   select v_version.id, d.block_id, r.tenant_id, r.course_id, d.lesson_id, r.id, d.order_index, d.is_preview
-  from private.draft_blocks(p_course_id) d
+  from unnest(v_draft.blocks) d
   join lms.block_revisions r on r.block_id = d.block_id and r.content_hash = d.content_hash;
 
-  update lms.lessons l
-  set published_at = now()
-  from lms.version_lessons v
-  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
+  -- Modules before lessons, as whoever puts lessons in order locks them.
   update lms.modules m
   set published_at = now()
   where m.published_at is null and m.course_id = p_course_id
     and exists (select from lms.version_lessons v where v.version_id = v_version.id and v.module_id = m.id);
+  update lms.lessons l
+  set published_at = now()
+  from lms.version_lessons v
+  where v.version_id = v_version.id and l.id = v.lesson_id and l.published_at is null;
   perform private.index_course(p_course_id);
   return v_version;
 end
 $$;
 
 comment on function private.freeze_course is
-  'Makes a version of the draft, or returns the latest one when nothing has changed since. Checks neither caller nor draft.';
+  'Makes a version of the draft, or returns the latest one when nothing has changed since. Does not check its caller, and '
+  'the draft only when p_refuse_faults.';
 
 -- =====================================================================================================
 -- Calls
@@ -588,19 +619,11 @@ volatile security definer
 set search_path = ''
 as $$
 declare
-  v_faults jsonb;
   v_course lms.courses;
 begin
   perform private.require_course_publisher(p_course_id);
   if p_status = 'published' then
-    perform from lms.courses c where c.id = p_course_id for no key update;
-    select jsonb_agg(jsonb_build_object('code', f.code, 'message', f.message, 'details', f.details)) into v_faults
-    from private.find_course_faults(p_course_id) f
-    where f.severity = 'fault';
-    if v_faults is not null then
-      perform private.fail('not_publishable', 'The course cannot be published yet.', 409, v_faults);
-    end if;
-    perform private.freeze_course(p_course_id);
+    perform private.freeze_course(p_course_id, true);
   end if;
   update lms.courses c
   set status = p_status,

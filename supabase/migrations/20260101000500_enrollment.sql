@@ -68,7 +68,8 @@ create table lms.enrollments (
   ),
   constraint counters_are_in_range check (
     cycle >= 1 and items_done between 0 and items_total and time_spent_seconds >= 0
-  )
+  ),
+  constraint due_and_expiry_dates_are_finite check (isfinite(due_at) and isfinite(expires_at))
 ) with (fillfactor = 85);
 
 -- INV-E1
@@ -112,6 +113,22 @@ create type lms.eligibility_reason as (code text, message text, details jsonb);
 create type lms.enrollment_eligibility as (eligible boolean, reasons lms.eligibility_reason[]);
 
 comment on type lms.eligibility_reason is 'A stable code, a sentence for people, and machine-readable details.';
+
+-- Who has run out of time, or has left, makes room.
+create function private.count_taken_seats(p_course_id uuid)
+returns integer
+language sql
+stable
+set search_path = ''
+as $$
+  select count(*)
+  from lms.enrollments e
+  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+    and not exists (
+      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
+    )
+$$;
 
 -- INV-E3: every path that enrols asks this one function. `p_self`: the learner enrols on their own, so the
 -- course's rules for that apply; otherwise staff assigns, and only facts stand in the way.
@@ -197,11 +214,9 @@ begin
     end if;
   end if;
   -- Staff may pass the queue; learners wait for their turn.
-  if v_course.capacity is not null and v_course.capacity <= (
-    select count(*) from lms.enrollments e
-    where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
-      and (e.expires_at is null or e.expires_at > now())
-  ) + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end) then
+  if v_course.capacity is not null and v_course.capacity <= private.count_taken_seats(p_course_id)
+    + (case when p_self then private.count_waiting_ahead(p_course_id, p_user_id) else 0 end)
+  then
     return next ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', v_course.capacity))::lms.eligibility_reason;
   end if;
 end
@@ -316,9 +331,44 @@ comment on function lms.check_enrollment_eligibility is
 -- Beginning a cycle
 -- =====================================================================================================
 
--- Everything that a new row gets from the server. Locks in this order: membership, course. The membership queues up
--- a learner's simultaneous requests; the course keeps a publication from slipping in between, and its seats from being
--- counted twice.
+-- INV-E4: whoever gives out seats of a course holds it first, before any membership or enrolment. The row keeps a
+-- publication, and a change of its capacity, from slipping in between. It is shared, so seats that are limited take a lock
+-- of their own: two who shared the row could not both ask for more of it. Whether they are limited is read only then.
+create function private.hold_course(p_course_id uuid, p_wait boolean default true)
+returns boolean
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_seats constant bigint := hashtextextended('lyceum seats ' || p_course_id, 0);
+begin
+  if not exists (select from lms.course_versions v where v.course_id = p_course_id) then
+    -- Its first version may have to be made.
+    perform from lms.courses c where c.id = p_course_id for no key update;
+  elsif p_wait then
+    perform from lms.courses c where c.id = p_course_id for share;
+  else
+    perform from lms.courses c where c.id = p_course_id for share skip locked;
+  end if;
+  if not found then
+    return false;
+  elsif not exists (select from lms.courses c where c.id = p_course_id and c.capacity is not null) then
+    return true;
+  elsif p_wait then
+    perform pg_advisory_xact_lock(v_seats);
+    return true;
+  end if;
+  return pg_try_advisory_xact_lock(v_seats);
+end
+$$;
+
+comment on function private.hold_course is
+  'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without '
+  'p_wait, where somebody else is busy with it.';
+
+-- Everything that a new row gets from the server. Locks in this order: course, membership. The membership queues up a
+-- learner's simultaneous requests.
 create function private.admit_enrollment(new_row lms.enrollments)
 returns lms.enrollments
 language plpgsql
@@ -350,9 +400,9 @@ begin
     new_row.enrolled_at := now();
     new_row.enrolled_by := (select auth.uid());
     new_row.source := case when v_self then 'self' else 'assigned' end;
-
   end if;
 
+  perform private.hold_course(v_course.id);
   if v_course.visibility = 'public' and v_course.status = 'published' and (
     (private.is_api_call() and v_self and v_course.self_enrollment = 'open')
     or private.is_asking(v_course.id, new_row.user_id)
@@ -367,12 +417,6 @@ begin
   where m.tenant_id = v_course.tenant_id and m.user_id = new_row.user_id
   for no key update;
 
-  if v_course.capacity is null and exists (select from lms.course_versions v where v.course_id = v_course.id) then
-    perform from lms.courses c where c.id = v_course.id for share;
-  else
-    perform from lms.courses c where c.id = v_course.id for no key update;
-  end if;
-
   -- The date is the fact: an open cycle that has run out makes room for the next one, whether a job has been by or not.
   update lms.enrollments e
   set status = 'expired', expired_at = e.expires_at
@@ -385,9 +429,10 @@ begin
     if v_reasons is not null then
       perform private.refuse_enrollment(v_reasons);
     end if;
-    -- Leaving and coming back does not lose the date that staff has set; staff itself may set none.
-    if v_self and new_row.due_at is null then
-      select case e.status when 'dropped' then e.due_at end into new_row.due_at
+    -- Leaving and coming back does not lose the dates that staff has set; staff itself may set none.
+    if v_self and new_row.due_at is null and new_row.expires_at is null then
+      select case e.status when 'dropped' then e.due_at end, case when e.status = 'dropped' and e.expires_at > now() then e.expires_at end
+      into new_row.due_at, new_row.expires_at
       from lms.enrollments e
       where e.user_id = new_row.user_id and e.course_id = v_course.id
       order by e.cycle desc
@@ -534,6 +579,28 @@ $$;
 create trigger _150_version before update of version_id on lms.enrollments
   for each row when (old.version_id is distinct from new.version_id)
   execute function private.count_for_version();
+
+-- INV-E1, INV-E4: a cycle that has ended, also by running out of time, is not brought back by another date: its seat may
+-- be somebody else's. Imports may correct history.
+create function private.keep_ended_dates()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+    perform private.fail(
+      'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
+      jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+create trigger _120_ended before update of due_at, expires_at on lms.enrollments
+  for each row when ((old.due_at, old.expires_at) is distinct from (new.due_at, new.expires_at))
+  execute function private.keep_ended_dates();
 
 create function private.keep_enrollment_key()
 returns trigger
@@ -721,7 +788,7 @@ $$;
 
 comment on function lms.change_enrollment is
   'set_enrollment_status, a new due date (p_change_due_at; null takes it away), or both or neither. 404 '
-  'enrollment_not_found; 403 without rights; 409 transition_not_allowed; 422 invalid_status.';
+  'enrollment_not_found; 403 without rights; 409 transition_not_allowed, enrollment_not_open; 422 invalid_status.';
 
 create function lms.set_enrollment_status(p_enrollment_id uuid, p_status text)
 returns lms.enrollments

@@ -118,8 +118,8 @@ declare
   v_courses lms.eligibility_reason;
 begin
   select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
-  -- Once begun, a course is not closed by what its authors ask for later.
-  if v_enrollment.status = 'enrolled' then
+  -- Once begun, a course is not closed by what its authors ask for later. Pausing is no beginning.
+  if v_enrollment.started_at is null then
     select 'prerequisite_unmet', 'Other courses come first.', jsonb_build_object('courses', m.courses)
     into v_courses
     from private.describe_missing_prerequisites(v_enrollment.course_id, v_enrollment.user_id) as m (courses)
@@ -195,11 +195,12 @@ $$;
 -- =====================================================================================================
 
 -- The cycle that a learner's report counts for: the open one, else the latest completed one, where a replay changes
--- nothing. Null where there is none.
+-- nothing. Null where there is none. INV-P6: locked, before any row of progress below it, as whoever judges evidence,
+-- grades or corrects does it: two reports of one learner wait for each other instead of each for the other's rows.
 create function private.cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean)
 returns lms.enrollments
 language plpgsql
-stable security definer
+volatile security definer
 set search_path = ''
 as $$
 declare
@@ -208,13 +209,15 @@ begin
   -- INV-P5: by the unique index of open cycles, which leaves the planner no reason to walk through a long history.
   select * into v_enrollment
   from lms.enrollments e
-  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
   if not found then
     select * into v_enrollment
     from lms.enrollments e
     where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed'
     order by e.cycle desc
-    limit 1;
+    limit 1
+    for no key update;
   end if;
   if v_enrollment.id is null then
     return null;
@@ -274,6 +277,8 @@ begin
       return new;
     end if;
     new.enrollment_id := v_enrollment.id;
+  else
+    perform from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
 
   if v_client then
@@ -281,9 +286,7 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
-      perform private.judge_progress(v_enrollment, new);
-    end if;
+    perform private.judge_progress(v_enrollment, new);
   end if;
   if new.progress_percentage >= 100 then
     new.completed_at := coalesce(new.completed_at, now());
@@ -312,7 +315,7 @@ begin
     perform private.refuse_progress('other_version', p_enrollment.course_id);
   elsif v_lesson.prerequisite_ids = '{}' and v_lesson.release_after_days is null and v_lesson.release_on is null
     and v_lesson.completion_rule = 'manual'
-    and (p_enrollment.status <> 'enrolled' or not exists (
+    and (p_enrollment.started_at is not null or not exists (
       select from lms.course_prerequisites p where p.course_id = p_enrollment.course_id
     ))
   then
@@ -427,7 +430,7 @@ begin
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
     perform private.refuse_progress('hidden', null);
-  elsif v_enrollment.status <> 'completed' and new.progress_percentage > old.progress_percentage then
+  elsif new.progress_percentage > old.progress_percentage then
     perform private.judge_progress(v_enrollment, new);
   end if;
   new.last_accessed_at := now();
@@ -555,7 +558,8 @@ comment on function ops.recount_progress is
 grant execute on function ops.recount_progress to service_role;
 
 -- Asking for less than before completes those who have done everything and now reach it; asking for more takes nothing
--- away. The update changes nothing by itself: it has the enrolments settled.
+-- away. All open ones are locked first: whoever is about to finish by the old score is seen by the next statement. The
+-- update changes nothing by itself: it has the enrolments settled.
 create function private.settle_after_lowered_score()
 returns trigger
 language plpgsql
@@ -563,6 +567,10 @@ security definer
 set search_path = ''
 as $$
 begin
+  perform from lms.enrollments e
+  where e.course_id = new.id and e.status in ('enrolled', 'in_progress')
+  order by e.id
+  for no key update;
   update lms.enrollments e
   set items_done = e.items_done
   where e.course_id = new.id and e.status in ('enrolled', 'in_progress')

@@ -17,7 +17,8 @@ create table lms.block_progress (
   lesson_id uuid not null default '00000000-0000-0000-0000-000000000000',
   user_id uuid not null,
   progress_percentage private.percentage not null default 0,
-  watched int4multirange not null default '{}' constraint watched_parts_are_seconds check (watched <@ '{[0,604800)}'::int4multirange),
+  watched int4multirange not null default '{}' constraint watched_parts_are_seconds check (watched <@ '{[0,604800)}'::int4multirange)
+    constraint watched_parts_are_few check (pg_column_size(watched) <= 32768),
   last_position private.resume_position,
   first_accessed_at timestamptz not null default now(),
   last_accessed_at timestamptz not null default now(),
@@ -119,6 +120,11 @@ begin
     elsif p_block.progress_percentage between 0 and v_watched then
       p_block.progress_percentage := v_watched;
     end if;
+  elsif p_client and p_block.watched <> '{}' then
+    perform private.fail(
+      'block_without_duration', 'What was watched is kept of video and audio whose duration the author has given.', 409,
+      jsonb_build_object('block_id', p_block.block_id), 'Send progress_percentage instead.'
+    );
   end if;
   p_block.completed_at := case when p_block.progress_percentage >= 100 then coalesce(p_block.completed_at, now()) end;
   return p_block;
@@ -158,7 +164,7 @@ begin
       return new;
     end if;
   else
-    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+    select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
   end if;
   select b.lesson_id, private.media_seconds(r.type, r.content) as seconds into v_block
   from lms.version_blocks b
@@ -177,7 +183,13 @@ begin
     new.last_accessed_at := now();
     new.updated_at := now();
     new.completed_at := null;
-    if v_enrollment.status <> 'completed' then
+    -- INV-P4; INV-P6: what was reported before can be reported again.
+    if not exists (
+      select
+      from lms.block_progress p
+      where p.enrollment_id = v_enrollment.id and p.block_id = new.block_id
+        and p.progress_percentage >= new.progress_percentage and p.watched @> new.watched
+    ) then
       perform private.refuse_closed_lesson(v_enrollment.id, v_block.lesson_id);
     end if;
   end if;
@@ -216,7 +228,7 @@ set search_path = ''
 as $$
 declare
   v_seconds integer;
-  v_expires_at timestamptz;
+  v_enrollment lms.enrollments;
 begin
   if (new.enrollment_id, new.block_id, new.user_id) is distinct from (old.enrollment_id, old.block_id, old.user_id) then
     raise insufficient_privilege using message = 'Progress keeps its learner, its block and its enrolment.';
@@ -234,18 +246,33 @@ begin
   then
     return new;
   end if;
-  select e.expires_at, private.media_seconds(r.type, r.content) into v_expires_at, v_seconds
-  from lms.enrollments e
-  left join lms.version_blocks b on b.version_id = e.version_id and b.block_id = old.block_id
-  left join lms.block_revisions r on r.id = b.revision_id
-  where e.id = old.enrollment_id;
-  if v_expires_at <= now() then
+  -- An update by itself has passed no insert trigger, so what holds there is asked here.
+  select * into v_enrollment from lms.enrollments e where e.id = old.enrollment_id;
+  if v_enrollment.status = 'completed' and exists (
+    select from lms.enrollments later
+    where later.user_id = old.user_id and later.course_id = old.course_id and later.cycle > v_enrollment.cycle
+  ) then
+    return old;
+  elsif v_enrollment.status in ('paused', 'dropped', 'expired') then
+    perform private.refuse_progress(v_enrollment.status, old.course_id);
+  elsif v_enrollment.expires_at <= now() then
     perform private.refuse_progress('over', old.course_id);
+  elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
+    perform private.fail('block_not_found', 'There is no such block.', 404);
+  end if;
+  select private.media_seconds(r.type, r.content) into v_seconds
+  from lms.version_blocks b
+  join lms.block_revisions r on r.id = b.revision_id
+  where b.version_id = v_enrollment.version_id and b.block_id = old.block_id;
+  if not found then
+    perform private.refuse_progress('other_version', old.course_id);
+  elsif (new.progress_percentage, new.watched) is distinct from (old.progress_percentage, old.watched) then
+    perform private.refuse_closed_lesson(old.enrollment_id, old.lesson_id);
   end if;
   new.last_accessed_at := now();
   new.updated_at := now();
   -- What was reached before stands, also after the block became longer.
-  new := private.settle_block(new, coalesce(v_seconds, 0), new.progress_percentage > old.progress_percentage);
+  new := private.settle_block(new, v_seconds, (new.progress_percentage, new.watched) is distinct from (old.progress_percentage, old.watched));
   new.progress_percentage := greatest(old.progress_percentage, new.progress_percentage);
   new.completed_at := coalesce(old.completed_at, new.completed_at);
   return new;
@@ -276,7 +303,7 @@ begin
     return null;
   end if;
   select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
-  if v_enrollment.status not in ('enrolled', 'in_progress') then
+  if v_enrollment.status not in ('enrolled', 'in_progress', 'completed') then
     return null;
   end if;
   v_evidence := private.lesson_evidence(new.enrollment_id, v_lesson);
@@ -342,7 +369,7 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_watched constant int4multirange := case when p_watched is null then '{}' else private.parse_watched(p_watched) end;
+  v_watched int4multirange := '{}'::int4multirange;
   v_block lms.block_progress;
   v_receipt lms.block_receipt;
 begin
@@ -351,9 +378,15 @@ begin
       'invalid_percentage', 'The percentage is a number from 0 to 100.', 422,
       jsonb_build_object('field', 'p_progress_percentage')
     );
-  elsif v_watched is null or jsonb_array_length(p_watched) > 10000 then
+  elsif p_watched is not null then
+    -- Counted before it is read: reading costs more than writing.
+    v_watched := case
+      when jsonb_typeof(p_watched) = 'array' and jsonb_array_length(p_watched) <= 2000 then private.parse_watched(p_watched)
+    end;
+  end if;
+  if v_watched is null then
     perform private.fail(
-      'invalid_watched', 'What was watched is a list of [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
+      'invalid_watched', 'What was watched is a list of at most 2000 [from, to] in seconds.', 422, jsonb_build_object('field', 'p_watched')
     );
   end if;
   insert into lms.block_progress as b (user_id, block_id, progress_percentage, watched, last_position)
@@ -378,8 +411,8 @@ $$;
 comment on function lms.record_block_progress is
   'Records how far the caller is in a block, or which seconds of it were played (p_watched = [[0, 30], [60, 90]]), and '
   'returns where block, lesson and course now stand. Nothing goes down; repeating a call changes nothing. 404 '
-  'block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required; 403 '
-  'membership_suspended; 422 invalid_percentage, invalid_watched.';
+  'block_not_found; 409 not_enrolled, enrollment_paused, lesson_locked, lesson_not_in_version, evidence_required, '
+  'block_without_duration; 403 membership_suspended; 422 invalid_percentage, invalid_watched.';
 
 grant execute on function lms.record_block_progress to authenticated, service_role;
 grant execute on function private.parse_watched to authenticated, service_role;

@@ -39,13 +39,25 @@ begin
   return query
   select l.version_id, l.lesson_id
   from lms.enrollments e
-  join lms.version_lessons l on l.version_id = e.version_id
-  left join lateral private.closed_lessons(e.id) closed on closed.lesson_id = l.lesson_id
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  -- What is closed is asked once for an enrolment, and of those only where anything can be.
+  cross join lateral (
+    select case
+      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+        or exists (
+          select from lms.version_lessons g
+          where g.version_id = e.version_id
+            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+        )
+      then array(select g.lesson_id from private.closed_lessons(e.id) g)
+      else '{}'
+    end as lessons
+  ) closed
+  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()))
-    and closed.lesson_id is null;
+    and e.tenant_id = any (array(select private.joined_tenants()));
 end
 $$;
 
@@ -68,14 +80,32 @@ create policy "The lessons of a version are seen with it" on lms.version_lessons
     or tenant_id = any (array(select private.tenants_partly_where('catalog.read')))
   );
 
+-- A preview can be taken back: what an older version showed to everybody is no longer shown. Ids only, and not an
+-- invoker's view: nobody who is shown a preview has to see the versions.
+create view private.latest_versions as
+  select v.id
+  from lms.course_versions v
+  where not exists (select from lms.course_versions later where later.course_id = v.course_id and later.number > v.number);
+
+comment on view private.latest_versions is 'The latest version of each course, for the policies on what is shown as a preview.';
+grant select on private.latest_versions to anon, authenticated;
+
 create policy "Published previews are seen with their public course" on lms.version_blocks
   for select to anon
-  using (is_preview and exists (select from lms.courses c where c.id = course_id));
+  using (
+    is_preview
+    and exists (select from lms.courses c where c.id = course_id)
+    and exists (select from private.latest_versions v where v.id = version_id)
+  );
 
 create policy "Published content is seen by those it is open to, and by staff" on lms.version_blocks
   for select to authenticated
   using (
-    (is_preview and exists (select from lms.courses c where c.id = course_id))
+    (
+      is_preview
+      and exists (select from lms.courses c where c.id = course_id)
+      and exists (select from private.latest_versions v where v.id = version_id)
+    )
     or (version_id, lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)
     or course_id = any (array(select private.staffed_courses()))
     or tenant_id = any (array(select private.tenants_where('catalog.write')))

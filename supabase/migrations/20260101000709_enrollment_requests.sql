@@ -108,9 +108,10 @@ $$;
 
 comment on function private.count_waiting_ahead is 'How many wait for a seat before this person; all who wait, if they do not.';
 
--- INV-O4: who gets in follows from who waits and how many seats are free, not from when somebody left. Memberships and
--- courses that are busy are left to the next run: it holds those of others already. Somebody who may no longer begin loses
--- their place.
+-- INV-O4: who gets in follows from who waits and how many seats are free, not from when somebody left. Courses and
+-- memberships that are busy are left to the next run: it holds those of others already. Who waits by their own wish is
+-- subject to what learners are subject to (price, closing, prerequisites), whom staff has let in only to facts. Somebody who
+-- may no longer begin loses their place; where approval is required since, staff decides.
 create function ops.fill_free_seats()
 returns bigint
 language plpgsql
@@ -124,19 +125,18 @@ declare
   v_done bigint := 0;
 begin
   for v_request in
-    select r.id, r.course_id, r.user_id, r.tenant_id
+    select r.id, r.course_id, r.user_id, r.tenant_id, r.decided_by is null as is_self
     from lms.enrollment_requests r
     join lms.courses c on c.id = r.course_id and c.status = 'published' and c.deleted_at is null
-    where r.status = 'waiting' and (c.capacity is null or c.capacity > (
-      select count(*)
-      from lms.enrollments e
-      where e.course_id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
-        and (e.expires_at is null or e.expires_at > now())
-    ))
+    where r.status = 'waiting' and (c.capacity is null or c.capacity > private.count_taken_seats(c.id))
     order by r.course_id, r.requested_at, r.id
     limit 1000
   loop
     continue when v_request.course_id = any (v_full);
+    if not private.hold_course(v_request.course_id, p_wait => false) then
+      v_full := v_full || v_request.course_id;
+      continue;
+    end if;
     perform from lms.memberships m
     where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
     for no key update skip locked;
@@ -146,20 +146,18 @@ begin
       v_full := v_full || v_request.course_id;
       continue;
     end if;
-    perform from lms.courses c where c.id = v_request.course_id for no key update skip locked;
-    if not found then
-      v_full := v_full || v_request.course_id;
-      continue;
-    end if;
 
     -- It may have been withdrawn since; whoever is doing that now is waited for.
     perform from lms.enrollment_requests r where r.id = v_request.id and r.status = 'waiting' for no key update;
     continue when not found;
 
     select array_agg(o) into v_reasons
-    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, false) o;
+    from private.enrollment_obstacles(v_request.course_id, v_request.user_id, v_request.is_self) o;
     if exists (select from unnest(v_reasons) r where r.code = 'capacity_full') then
       v_full := v_full || v_request.course_id;
+    elsif v_reasons[1].code = 'approval_required' and cardinality(v_reasons) = 1 then
+      update lms.enrollment_requests r set status = 'pending' where r.id = v_request.id;
+      v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
       set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
@@ -181,8 +179,8 @@ comment on function ops.fill_free_seats is
 -- Calls
 -- =====================================================================================================
 
--- Definer, because nobody may write the table; it acts for the caller only. Locks as beginning a cycle does: membership,
--- then course, so that places in the queue are given out one after the other.
+-- Definer, because nobody may write the table; it acts for the caller only. Locks as beginning a cycle does: course, then
+-- membership, so that places in the queue are given out one after the other.
 create function private.request_enrollment_of_caller(p_course_id uuid, p_message text)
 returns lms.enrollment_requests
 language plpgsql
@@ -197,10 +195,10 @@ declare
   v_status text;
 begin
   select * into v_course from lms.courses c where c.id = p_course_id;
+  perform private.hold_course(p_course_id);
   perform from lms.memberships m
   where m.tenant_id = v_course.tenant_id and m.user_id = v_user_id
   for no key update;
-  perform from lms.courses c where c.id = p_course_id for no key update;
 
   select * into v_request
   from lms.enrollment_requests r
@@ -272,10 +270,10 @@ begin
     end if;
   end if;
 
+  perform private.hold_course(v_request.course_id);
   perform from lms.memberships m
   where m.tenant_id = v_request.tenant_id and m.user_id = v_request.user_id
   for no key update;
-  perform from lms.courses c where c.id = v_request.course_id for no key update;
   select * into v_request from lms.enrollment_requests r where r.id = p_request_id for no key update;
   if v_request.status not in ('pending', 'waiting') then
     perform private.fail(

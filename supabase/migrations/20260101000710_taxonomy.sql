@@ -21,7 +21,7 @@ create table lms.categories (
   description text not null default '' constraint category_description_is_short check (length(description) <= 5000),
   icon_url private.web_address,
   color private.color,
-  order_index integer not null default -1 constraint category_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint category_order_is_within_a_million check (order_index between 0 and 999999),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint category_of_its_tenant unique (tenant_id, id),

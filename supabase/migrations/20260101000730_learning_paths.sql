@@ -47,7 +47,7 @@ create table lms.learning_path_courses (
   tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
   path_id uuid not null,
   course_id uuid not null,
-  order_index integer not null default -1 constraint path_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint path_order_is_within_a_million check (order_index between 0 and 999999),
   is_required boolean not null default true,
   created_at timestamptz not null default now(),
   -- With the tenant, or the API does not embed through it.
@@ -794,7 +794,7 @@ grant execute on function private.read_path, lms.get_learning_path to anon, auth
 -- =====================================================================================================
 -- Beginning and going on
 -- =====================================================================================================
--- Locks in this order, here and above: membership, course, path, enrolment, path enrolment. The calls enrol in courses as
+-- Locks in this order, here and above: course, membership, path, enrolment, path enrolment. The calls enrol in courses as
 -- their caller, in the order of the courses' ids, by the same insert as everybody; so all the rules of enrolment hold.
 
 create function private.require_path_right(p_path lms.learning_paths, p_user_id uuid)
@@ -884,6 +884,8 @@ begin
     raise insufficient_privilege using message = 'Due dates are set by staff.';
   end if;
   select t.is_active into v_is_active from lms.tenants t where t.id = v_path.tenant_id;
+  perform private.hold_course(c.course_id)
+  from unnest(private.open_path_courses(p_path_id, p_user_id)) as c (course_id);
   select * into v_member
   from lms.memberships m
   where m.tenant_id = v_path.tenant_id and m.user_id = p_user_id
@@ -1156,8 +1158,8 @@ grant execute on function lms.enroll_in_path, lms.continue_path, lms.leave_path 
 
 -- Whoever has done a course is enrolled in the next one, in the capacity in which they are on the path: by the rules for
 -- learners, or as staff assigned it. What is closed to them is tried again a day later. Courses are gone through in the
--- order of their ids, and whose membership somebody else is working on waits for the next run: so the job, which holds its
--- locks for all of a batch, waits for nobody who might wait for it.
+-- order of their ids, and what somebody else is working on, course or membership, waits for the next run: so the job, which
+-- holds its locks for all of a batch, waits for nobody who might wait for it.
 create function ops.advance_learning_paths(p_batch integer default 500)
 returns integer
 language plpgsql
@@ -1180,6 +1182,11 @@ begin
     where e.id = any (v_due) and e.status in ('enrolled', 'in_progress')
     order by c.course_id, e.user_id
   loop
+    -- As admission does it: seats are counted while the course is held.
+    if not private.hold_course(v_pair.course_id, p_wait => false) then
+      v_busy := v_busy || v_pair.id;
+      continue;
+    end if;
     perform from lms.memberships m
     where m.tenant_id = v_pair.tenant_id and m.user_id = v_pair.user_id
     for no key update skip locked;
@@ -1187,8 +1194,6 @@ begin
       v_busy := v_busy || v_pair.id;
       continue;
     end if;
-    -- As admission does it: seats are counted under the course's lock.
-    perform from lms.courses c where c.id = v_pair.course_id and c.capacity is not null for no key update;
     if exists (
       select from private.enrollment_obstacles(v_pair.course_id, v_pair.user_id, v_pair.source = 'self')
     ) then

@@ -63,10 +63,7 @@ declare
   v_open integer;
 begin
   perform private.require_course_editor(p_course_id, 'course');
-  select count(*) into v_open
-  from lms.enrollments e
-  where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
-    and (e.expires_at is null or e.expires_at > now());
+  v_open := private.count_taken_seats(p_course_id);
   if v_open > 0 then
     perform private.fail(
       'course_in_use', 'People are taking this course.', 409, jsonb_build_object('open_enrollments', v_open),
@@ -422,15 +419,18 @@ declare
   v_kind text;
   v_siblings uuid[];
 begin
-  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits.
+  -- Read and locked as the caller, so that what they may not change is not touched: an appended sibling waits. The course
+  -- first, as publishing does it.
   if exists (select from lms.courses c where c.id = p_parent_id) then
     v_kind := 'module';
     perform from lms.courses c where c.id = p_parent_id for no key update;
   elsif exists (select from lms.modules m where m.id = p_parent_id) then
     v_kind := 'lesson';
+    perform from lms.courses c where c.id = (select m.course_id from lms.modules m where m.id = p_parent_id) for no key update;
     perform from lms.modules m where m.id = p_parent_id for no key update;
   elsif exists (select from lms.lessons l where l.id = p_parent_id) then
     v_kind := 'block';
+    perform from lms.courses c where c.id = (select l.course_id from lms.lessons l where l.id = p_parent_id) for no key update;
     perform from lms.lessons l where l.id = p_parent_id for no key update;
   else
     perform private.fail('parent_not_found', 'There is no such course, module or lesson.', 404);

@@ -56,7 +56,7 @@ begin
       from (
         select v_source.slug as slug, 0 as place
         union all
-        select left(v_source.slug, 90) || '-copy' || case when n > 1 then '-' || n else '' end, n
+        select rtrim(left(v_source.slug, 90), '-') || '-copy' || case when n > 1 then '-' || n else '' end, n
         from generate_series(1, 1000) n
       ) s
       where not exists (select from lms.courses c where c.tenant_id = p_tenant_id and c.slug = s.slug)

@@ -57,15 +57,28 @@ from (values ('user:10'), ('user:50'), ('anon')) as c (caller), (values
 select what, caller, found, median_ms, slowest_ms from bench.result order by place;
 select pg_size_pretty(pg_total_relation_size('private.search_documents')) as documents, pg_size_pretty(pg_relation_size('private.search_documents_by_words')) as index_of_words;
 
--- The statement itself, as the function runs it.
-load 'auto_explain';
-set auto_explain.log_min_duration = 0;
-set auto_explain.log_nested_statements = on;
-set auto_explain.log_analyze = on;
-set auto_explain.log_timing = off;
-set client_min_messages = log;
+-- By index: how often a table was read in whole, of all searches for a word, and how often by index.
 begin;
-select set_config('request.jwt.claims', json_build_object('sub', md5('user:10')::uuid, 'role', 'authenticated')::text, true);
-set local role authenticated;
-select count(*) from lms.search(:'middling') s, unnest(s.results);
-rollback;
+select count(*) as searches
+from (values ('user:10'), ('anon')) as c (caller), (values (:'rare'), (:'middling'), (:'common'), ('course'), ('coursse')) as w (word),
+  lateral bench.measure('again: ' || word, caller, bench.search(word), 1);
+select relname, seq_scan, idx_scan
+from pg_stat_xact_all_tables
+where relname in ('search_documents', 'courses', 'lessons', 'version_lessons') and seq_scan + idx_scan > 0;
+commit;
+
+-- What is found is what the caller sees: results whose course policies hide from them. All must be 0.
+create function bench.unseen(caller text, query text) returns table (results integer, hidden integer)
+language plpgsql as $$
+begin
+  perform set_config('request.jwt.claims', case when caller = 'anon' then '{"role": "anon"}' else json_build_object('sub', md5(caller)::uuid, 'role', 'authenticated')::text end, true);
+  perform set_config('role', case when caller = 'anon' then 'anon' else 'authenticated' end, true);
+  select count(*), count(*) filter (where not exists (select from lms.courses c where c.id = r.course_id)) into results, hidden
+  from lms.search(query, p_limit => 100) s, unnest(s.results) r;
+  perform set_config('role', 'none', true);
+  return next;
+end
+$$;
+select c.caller, w.word, u.results, u.hidden
+from (values ('user:10'), ('user:50'), ('anon')) as c (caller), (values (:'rare'), (:'middling'), (:'common'), ('course'), ('coursse')) as w (word),
+  lateral bench.unseen(caller, word) u;

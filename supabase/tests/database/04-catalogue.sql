@@ -274,7 +274,7 @@ from (values
 ) as cases (field, value, expected);
 select is(tests.error_of(format('update lms.lessons set %I = %L where id = %L', field, value, tests.id('published-public/2'))), expected, format('lessons.%s = %s: %s', field, to_json(left(value, 40)), expected))
 from (values
-  ('type', 'game', '23514 lesson_type_is_known'), ('duration', '-1', '23514 lesson_duration_is_not_negative'), ('order_index', '-1', '23514 lesson_order_is_not_negative'),
+  ('type', 'game', '23514 lesson_type_is_known'), ('duration', '-1', '23514 lesson_duration_is_not_negative'), ('order_index', '-1', '23514 lesson_order_is_within_a_million'),
   ('order_index', null, '23502'), ('title', E'a\nb', '23514 title_is_one_to_300_characters'), ('objectives', (select array_agg(n::text)::text from generate_series(1, 51) as n), '23514 lesson_objectives_are_few')
 ) as cases (field, value, expected);
 

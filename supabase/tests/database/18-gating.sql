@@ -194,7 +194,7 @@ select is(tests.lesson_of('dora', 'safety/3'), 'in_progress 74.75', 'just below 
 select is(tests.report('dora', 'v2', 'null', '[[249, 250]]'), 'none', 'one second more');
 select is(tests.lesson_of('dora', 'safety/3'), 'completed 100', 'INV-P3: three quarters were asked for');
 select is(tests.report('dora', 'v3', '30'), 'none', 'of a video of unknown length, the client says how far');
-select is(tests.report('dora', 'v3', '30', '[[-5, 10]]'), '23514 watched_parts_are_seconds', '... in seconds that there are');
+select is(tests.report('dora', 'v3', '30', '[[-5, 10]]'), '409 block_without_duration', '... not in seconds');
 
 -- Who, where, and what clients cannot write.
 select is(tests.report(who, block, '10'), expected, format('%s reports on %s: %s', who, block, expected))

@@ -11,6 +11,7 @@ select tests.member('paul', 'press', 'instructor'), tests.person('gus');
 select tests.course('safety', 'works', 'ines'), tests.course('novel', 'press', 'paul');
 select tests.enrollment('dora', 'safety');
 insert into lms.lesson_progress (lesson_id, user_id, progress_percentage) values (tests.id('safety/1'), tests.id('dora'), 20);
+insert into lms.block_progress (block_id, user_id) select b.id, tests.id('dora') from lms.lesson_blocks b where b.lesson_id = tests.id('safety/1');
 insert into lms.cohorts (id, tenant_id, name) values (tests.id('cohort'), tests.id('works'), 'Spring');
 insert into lms.invitations (id, tenant_id, email, role_id, expires_at)
 values (tests.id('invitation'), tests.id('works'), 'new@example.com', tests.role_id('works', 'learner'), now() + interval '1 day');
@@ -87,12 +88,17 @@ from (values
   ('version_label_is_short', 'update lms.courses set version_label = repeat(''x'', 51)'),
   ('course_staff_part_is_known', 'update lms.course_staff set part = ''guru'''),
   ('module_description_is_short', 'update lms.modules set description = repeat(''x'', 20001)'),
-  ('module_order_is_not_negative', 'update lms.modules set order_index = -1'),
+  ('module_order_is_within_a_million', 'update lms.modules set order_index = -1'),
+  ('module_order_is_within_a_million', 'update lms.modules set order_index = 1000000'),
+  ('release_is_a_day_of_calendars', 'update lms.lessons set release_on = ''1899-12-31'''),
+  ('watched_parts_are_seconds', 'update lms.block_progress set watched = ''{[-5,10)}'''),
+  ('watched_parts_are_few', 'update lms.block_progress set watched = (select range_agg(int4range(n * 2, n * 2 + 1)) from generate_series(1, 9000) n)'),
+  ('due_and_expiry_dates_are_finite', 'update lms.enrollments set expires_at = ''-infinity'''),
   ('lesson_description_is_short', 'update lms.lessons set description = repeat(''x'', 20001)'),
   ('block_content_has_the_shape_of_its_type', 'update lms.lesson_blocks set content = ''{"html": "x"}'''),
   ('block_metadata_is_an_object', 'update lms.lesson_blocks set metadata = ''[]'''),
   ('block_metadata_is_an_object', 'update lms.lesson_blocks set metadata = jsonb_build_object(''x'', repeat(''x'', 20000))'),
-  ('block_order_is_not_negative', 'update lms.lesson_blocks set order_index = -1'),
+  ('block_order_is_within_a_million', 'update lms.lesson_blocks set order_index = -1'),
   ('enrollment_source_is_known', 'update lms.enrollments set source = ''magic'''),
   ('has_a_completion_date_exactly_when_completed', 'update lms.lesson_progress set completed_at = now()'),
   ('has_a_completion_date_exactly_when_completed', 'update lms.lesson_progress set progress_percentage = 100, completed_at = null'),

@@ -1914,3 +1914,264 @@ async fn who_withdraws_while_a_seat_is_filled_is_not_enrolled() -> Result<()> {
     );
     Ok(())
 }
+
+/// INV-P6: a learner's devices and their teacher report on rows of one enrolment in every order; none of them is told
+/// that it stood in another's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_p6_simultaneous_reports_of_one_learner_never_lock_each_other_out() -> Result<()> {
+    let course = Course::new(4).await?;
+    let database = sandbox().database().await?;
+    database
+        .batch_execute(&format!(
+            "insert into lms.lesson_blocks (lesson_id, type, content)
+             select id, 'video', '{{\"url\": \"https://example.com/v\", \"duration\": 100000}}' from lms.lessons
+             where id = '{0}';
+             update lms.lessons set completion_rule = 'watched' where id = '{0}';
+             select private.freeze_course('{1}')",
+            course.lessons[0], course.id
+        ))
+        .await?;
+    let video: Uuid = database
+        .query_one(
+            "select id from lms.lesson_blocks where course_id = $1",
+            &[&course.id],
+        )
+        .await?
+        .get(0);
+    let teacher = sandbox()
+        .new_person(&format!("{}@races.example", Uuid::new_v4().simple()))
+        .await?;
+    join_tenant(course.tenant, &teacher, Some("tenant_admin")).await?;
+    let learner = course.learner().await?;
+    let enrollment = course.enroll(&learner).await?["id"].clone();
+
+    let batch = |first: usize, second: usize, seconds: usize| {
+        json!([
+            { "user_id": learner.id, "lesson_id": course.lessons[first], "progress_percentage": 10, "time_spent_seconds": seconds },
+            { "user_id": learner.id, "lesson_id": course.lessons[second], "progress_percentage": 10, "time_spent_seconds": seconds }
+        ])
+    };
+    let upsert = [
+        ("prefer", "resolution=merge-duplicates"),
+        ("content-profile", "lms"),
+    ];
+    let path = "/rest/v1/lesson_progress?on_conflict=enrollment_id,lesson_id";
+    for race in 1..=RACES {
+        let seconds = json!({ "p_lesson_id": course.lessons[0], "p_progress_percentage": 0, "p_time_spent_seconds": race });
+        let watched = json!({ "p_block_id": video, "p_watched": [[race * 20, race * 20 + 10]] });
+        let advanced = json!({ "p_lesson_id": course.lessons[1], "p_progress_percentage": 0, "p_time_spent_seconds": race });
+        let corrected = json!({
+            "p_enrollment_id": enrollment, "p_lesson_id": course.lessons[1], "p_progress_percentage": race % 99,
+            "p_reason": "Looked at together"
+        });
+        let (forth, back) = (batch(2, 3, 2 * race), batch(3, 2, 2 * race + 1));
+        let answers = tokio::try_join!(
+            learner.rpc("record_progress", &seconds),
+            learner.rpc("record_block_progress", &watched),
+            learner.rpc("record_progress", &advanced),
+            teacher.rpc("correct_progress", &corrected),
+            learner.call(reqwest::Method::POST, path, &upsert, Some(&forth)),
+            learner.call(reqwest::Method::POST, path, &upsert, Some(&back)),
+        )?;
+        let answers = [
+            answers.0, answers.1, answers.2, answers.3, answers.4, answers.5,
+        ];
+        for answer in &answers {
+            assert!(answer.status.is_success(), "race {race}: {answer:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A list of people enrolled by staff, and some of them at that moment by themselves: each is enrolled once, and whoever comes
+/// second is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_enrolled_as_a_list_and_by_themselves_do_not_lock_up() -> Result<()> {
+    let course = Course::new(1).await?;
+    let database = sandbox().database().await?;
+    let learners = try_join_all((0..8).map(|_| course.learner())).await?;
+    let list: Vec<Value> = learners
+        .iter()
+        .map(|learner| json!({ "user_id": learner.id, "course_id": course.id }))
+        .collect();
+    let list = Value::from(list);
+    let arguments = json!({ "p_course_id": course.id });
+    for race in 0..RACES {
+        // Half of the races with seats to count.
+        let capacity = (race % 2 == 0).then_some(1000);
+        database
+            .execute(
+                "update lms.courses set capacity = $2 where id = $1",
+                &[&course.id, &capacity],
+            )
+            .await?;
+        let (listed, alone) = tokio::join!(
+            course.instructor.post("/rest/v1/enrollments", &list),
+            join_all(
+                learners
+                    .iter()
+                    .rev()
+                    .take(4)
+                    .map(|learner| learner.rpc("enroll", &arguments))
+            ),
+        );
+        let alone: Vec<_> = alone.into_iter().collect::<Result<_>>()?;
+        for answer in alone.iter().chain([&listed?]) {
+            assert!(
+                answer.status.is_success() || answer.code() == "not_eligible",
+                "race {race}: {answer:?}"
+            );
+        }
+        let open: i64 = database
+            .query_one(
+                "select count(*) from lms.enrollments where course_id = $1 and status = 'enrolled'",
+                &[&course.id],
+            )
+            .await?
+            .get(0);
+        assert!((1..=8).contains(&open), "race {race}: {open}");
+        database
+            .execute("update lms.enrollments set status = 'dropped' where course_id = $1 and status = 'enrolled'", &[&course.id])
+            .await?;
+    }
+    Ok(())
+}
+
+/// INV-E4: a limit that is introduced while people are on their way in holds for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_e4_seats_that_are_limited_meanwhile_are_counted() -> Result<()> {
+    let course = Course::new(1).await?;
+    let learners = try_join_all((0..3).map(|_| course.learner())).await?;
+    let slow = Slow::begin(&course.instructor).await?;
+    slow.run(&format!(
+        "update lms.courses set capacity = 1 where id = '{}'",
+        course.id
+    ))
+    .await?;
+    let id = course.id;
+    let answers = std::sync::Arc::new(tokio::sync::Mutex::new(Vec::new()));
+    let kept = answers.clone();
+    while_open(slow, async move {
+        let arguments = json!({ "p_course_id": id });
+        let all = join_all(
+            learners
+                .iter()
+                .map(|learner| learner.rpc("enroll", &arguments)),
+        )
+        .await;
+        let mut all: Vec<Answer> = all.into_iter().collect::<Result<_>>()?;
+        let last = all.pop().expect("there are three");
+        kept.lock().await.extend(all);
+        kept.lock().await.push(last.clone());
+        Ok(last)
+    })
+    .await?;
+    let answers = answers.lock().await;
+    let admitted = answers
+        .iter()
+        .filter(|answer| answer.status.is_success())
+        .count();
+    assert_eq!(admitted, 1, "{answers:?}");
+    Ok(())
+}
+
+/// INV-P2: who has done everything and reaches the score is completed, also when the score was lowered at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_p2_a_score_lowered_during_a_completion_completes() -> Result<()> {
+    let course = Course::new(1).await?;
+    let database = sandbox().database().await?;
+    let arguments = json!({ "p_lesson_id": course.lessons[0] });
+    let path = format!("/rest/v1/courses?id=eq.{}", course.id);
+    let lowered = json!({ "required_score": 0 });
+    for race in 0..RACES {
+        let learner = course.learner().await?;
+        course.enroll(&learner).await?;
+        database
+            .execute(
+                "update lms.courses set required_score = 80 where id = $1",
+                &[&course.id],
+            )
+            .await?;
+        let (done, lower) = tokio::try_join!(
+            learner.rpc("complete_lesson", &arguments),
+            course.instructor.patch(&path, &lowered),
+        )?;
+        assert!(
+            done.status.is_success() && lower.status.is_success(),
+            "race {race}: {done:?} {lower:?}"
+        );
+        let status: String = database
+            .query_one(
+                "select status from lms.enrollments where user_id = $1",
+                &[&learner.id],
+            )
+            .await?
+            .get(0);
+        assert_eq!(status, "completed", "race {race}");
+    }
+    Ok(())
+}
+
+/// INV-C1: what an author changes while the course is published is in the version as a whole or not at all; and putting
+/// lessons in order meanwhile is no deadlock.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_c1_a_draft_edited_while_it_is_published_makes_whole_versions() -> Result<()> {
+    let course = Course::new(3).await?;
+    let database = sandbox().database().await?;
+    database
+        .execute(
+            "insert into lms.lesson_blocks (lesson_id, type, content)
+             select id, 'markdown', '{\"markdown\": \"0\"}' from lms.lessons where course_id = $1",
+            &[&course.id],
+        )
+        .await?;
+    let module: Uuid = database
+        .query_one(
+            "select id from lms.modules where course_id = $1",
+            &[&course.id],
+        )
+        .await?
+        .get(0);
+    let publish = json!({ "p_course_id": course.id });
+    let blocks = format!("/rest/v1/lesson_blocks?course_id=eq.{}", course.id);
+    let mut ids = course.lessons.clone();
+    for race in 1..=RACES {
+        // As if for the first time.
+        database
+            .batch_execute(&format!(
+                "update lms.lessons set published_at = null, title = title where course_id = '{0}';
+                 update lms.modules set published_at = null, description = '{race}' where course_id = '{0}'",
+                course.id
+            ))
+            .await?;
+        ids.rotate_left(1);
+        let edit = json!({ "content": { "markdown": race.to_string() } });
+        let order = json!({ "p_parent_id": module, "p_ids": ids });
+        let answers = tokio::try_join!(
+            course.instructor.rpc("publish_course", &publish),
+            course.instructor.patch(&blocks, &edit),
+            course.instructor.rpc("reorder", &order),
+        )?;
+        for answer in [&answers.0, &answers.1, &answers.2] {
+            assert!(answer.status.is_success(), "race {race}: {answer:?}");
+        }
+        let texts: Vec<String> = database
+            .query(
+                "select distinct r.content ->> 'markdown'
+                 from lms.version_lessons l
+                 left join lms.version_blocks b on b.version_id = l.version_id and b.lesson_id = l.lesson_id
+                 left join lms.block_revisions r on r.id = b.revision_id
+                 where l.version_id = (private.latest_version($1)).id",
+                &[&course.id],
+            )
+            .await?
+            .iter()
+            .map(|row| row.get::<_, Option<String>>(0).unwrap_or_default())
+            .collect();
+        assert!(
+            texts == [race.to_string()] || texts == [(race - 1).to_string()],
+            "race {race}: {texts:?}"
+        );
+    }
+    Ok(())
+}

@@ -545,6 +545,11 @@ async fn tokens_of_ones_own_making_open_nothing() -> Result<()> {
         400
     );
     assert_eq!(put(&new, &for_upload).await?, 200, "the good one was good");
+    assert_eq!(
+        get(&new, &for_upload).await?,
+        400,
+        "a token to write is none to read"
+    );
     Ok(())
 }
 
@@ -852,23 +857,24 @@ async fn files_handed_in_are_for_their_learner_and_graders_and_stay_as_they_were
 async fn no_upload_slips_past_the_count_or_the_handing_in() -> Result<()> {
     let _turn = TURN.lock().await;
     let ruth = demo("ruth@ironworks").await?;
-    let attempt = Attempt::of(&ruth).await?;
-    let uploads = (0..20).map(|n| {
-        let (ruth, place) = (ruth.clone(), format!("{}/{n}.pdf", attempt.folder));
-        async move { upload(&ruth, Method::POST, &place, b"x").await }
-    });
-    let codes: Vec<u16> = join_all(uploads).await.into_iter().collect::<Result<_>>()?;
-    let taken = codes.iter().filter(|code| **code == 200).count();
-    assert_eq!(taken, 2, "{codes:?}");
-    assert!(
-        codes.iter().all(|code| matches!(code, 200 | 403)),
-        "{codes:?}"
-    );
-
     let rounds: usize = std::env::var("LYCEUM_RACES")
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(30);
+    for _ in 0..rounds.min(20) {
+        let attempt = Attempt::of(&ruth).await?;
+        let uploads = (0..20).map(|n| {
+            let (ruth, place) = (ruth.clone(), format!("{}/{n}.pdf", attempt.folder));
+            async move { upload(&ruth, Method::POST, &place, b"x").await }
+        });
+        let codes: Vec<u16> = join_all(uploads).await.into_iter().collect::<Result<_>>()?;
+        let taken = codes.iter().filter(|code| **code == 200).count();
+        assert_eq!(taken, 2, "{codes:?}");
+        assert!(
+            codes.iter().all(|code| matches!(code, 200 | 403)),
+            "{codes:?}"
+        );
+    }
     let database = sandbox().database().await?;
     for round in 0..rounds.min(200) {
         let attempt = Attempt::of(&ruth).await?;

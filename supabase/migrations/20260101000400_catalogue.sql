@@ -249,7 +249,7 @@ create table lms.lessons (
   is_preview boolean not null default false,
   objectives text[] not null default '{}' constraint lesson_objectives_are_few check (cardinality(objectives) <= 50),
   completion_rule text not null default 'manual'
-    constraint completion_rule_is_known check (completion_rule in ('manual', 'all_blocks', 'watched')),
+    constraint completion_rule_is_known check (completion_rule in ('manual', 'all_blocks', 'watched', 'assessment')),
   required_watched_percentage private.percentage not null default 90
     constraint required_watched_percentage_is_positive check (required_watched_percentage > 0),
   release_after_days integer constraint release_is_within_10_years check (release_after_days between 0 and 3650),
@@ -283,7 +283,8 @@ comment on column lms.lessons.is_published is 'Part of the next version. Learner
 comment on column lms.lessons.published_at is 'When it first became part of a version; until then only authors see it.';
 comment on column lms.lessons.completion_rule is
   'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when '
-  'required_watched_percentage of its video and audio was played. By the last two it completes by evidence only.';
+  'required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where '
+  'none is mandatory, are passed. By the last three it completes by evidence only.';
 comment on column lms.lessons.release_after_days is
   'Opens so many days after enrolment, at the beginning of that day in the tenant''s time zone.';
 comment on column lms.lessons.release_on is 'Opens on this day, at its beginning in the tenant''s time zone.';

@@ -33,9 +33,9 @@ comment on table lms.course_versions is
   'A published state of a course, frozen. Enrolments are pinned to one; later versions change nothing for them unless '
   'migrate_enrollments moves them.';
 comment on column lms.course_versions.number is 'Counts up from 1 within the course.';
-comment on column lms.course_versions.items_total is 'Required lessons: what a learner has to finish.';
+comment on column lms.course_versions.items_total is 'Required lessons and mandatory assessments: what a learner has to finish.';
 comment on column lms.course_versions.content_hash is
-  'SHA-256 over settings, lessons and blocks: equal hashes, equal courses. Publishing an unchanged draft makes no version.';
+  'SHA-256 over settings, lessons, blocks and assessments: equal hashes, equal courses. Publishing an unchanged draft makes no version.';
 
 create table lms.version_lessons (
   version_id uuid not null,
@@ -271,13 +271,14 @@ begin
   if v_version.id is not null then
     return v_version.items_total;
   end if;
-  return (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion);
+  return (select count(*) from private.draft_lessons(p_course_id) l where l.requires_completion)
+    + (select count(*) from private.draft_assessments(p_course_id) a where a.is_mandatory);
 end
 $$;
 
 comment on function private.count_course_items is
-  'How many items somebody who enrols now has to finish: the required lessons of the latest version (INV-P2), before the '
-  'first one those of the draft.';
+  'How many items somebody who enrols now has to finish: the required lessons and mandatory assessments of the latest '
+  'version (INV-P2), before the first one those of the draft.';
 
 -- =====================================================================================================
 -- What stands in the way of publishing
@@ -294,9 +295,12 @@ stable
 set search_path = ''
 as $$
 begin
-  if not exists (select from private.draft_lessons(p_course_id) l where l.requires_completion) then
+  if not exists (select from private.draft_lessons(p_course_id) l where l.requires_completion)
+    and not exists (select from private.draft_assessments(p_course_id) a where a.is_mandatory)
+  then
     return next (
-      'fault', 'no_required_lesson', 'The course has no published lesson that requires completion.', null
+      'fault', 'no_required_lesson',
+      'The course has no published lesson that requires completion, and no mandatory assessment.', null
     )::lms.course_finding;
   end if;
 
@@ -344,6 +348,8 @@ begin
       and private.media_seconds(b.type, b.content) > 0
   );
 
+  return query select * from private.find_assessment_faults(p_course_id);
+
   return query
   select
     'warning', 'lesson_without_content', format('"%s" has no content.', l.title), jsonb_build_object('lesson_id', l.lesson_id)
@@ -381,24 +387,32 @@ comment on function private.media_seconds is 'How long a block plays; 0 for what
 -- =====================================================================================================
 
 create type private.course_draft as (
-  faults lms.course_finding[], lessons lms.version_lessons[], blocks private.draft_block[], contents lms.lesson_blocks[]
+  faults lms.course_finding[], lessons lms.version_lessons[], blocks private.draft_block[], contents lms.lesson_blocks[],
+  assessments jsonb
 );
 
 -- INV-C1: one statement, and so one snapshot. What an author changes meanwhile is in the version as a whole or not at all:
 -- it cannot be judged in one state, hashed in a second and frozen in a third.
 create function private.read_draft(p_course_id uuid)
 returns private.course_draft
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  v_draft private.course_draft;
+begin
   select
     array(select f from private.find_course_faults(p_course_id) f where f.severity = 'fault'),
     array(select l from private.draft_lessons(p_course_id) l),
     array(select d from private.draft_blocks(p_course_id) d),
     array(
       select b from private.draft_blocks(p_course_id) d join lms.lesson_blocks b on b.id = d.block_id order by b.id
-    )
+    ),
+    private.read_draft_assessments(p_course_id)
+  into v_draft;
+  return v_draft;
+end
 $$;
 
 -- The course is locked, so that nobody enrols while the count changes, and two publications make two numbers.
@@ -434,7 +448,8 @@ begin
     (
       select jsonb_agg(to_jsonb(b) order by b.lesson_id, b.order_index)
       from unnest(v_draft.blocks) b
-    )
+    ),
+    v_draft.assessments ->> 'hash'
   ), 'UTF8')), 'hex') into v_version.content_hash;
   if v_version.content_hash = v_latest.content_hash then
     return v_latest;
@@ -447,7 +462,7 @@ begin
   select
     v_course.tenant_id, v_course.id, coalesce(v_latest.number, 0) + 1, v_course.version_label, v_course.title,
     v_course.description, v_course.language, v_course.is_sequential,
-    (select count(*) from unnest(v_draft.lessons) l where l.requires_completion),
+    (select count(*) from unnest(v_draft.lessons) l where l.requires_completion) + (v_draft.assessments ->> 'items')::integer,
     v_version.content_hash, (select auth.uid())
   returning * into v_version;
 
@@ -476,6 +491,8 @@ begin
   select v_version.id, d.block_id, r.tenant_id, r.course_id, d.lesson_id, r.id, d.order_index, d.is_preview
   from unnest(v_draft.blocks) d
   join lms.block_revisions r on r.block_id = d.block_id and r.content_hash = d.content_hash;
+
+  perform private.freeze_assessments(v_version, v_draft.assessments);
 
   -- Modules before lessons, as whoever puts lessons in order locks them.
   update lms.modules m

@@ -97,7 +97,7 @@ comment on column lms.enrollments.cycle is 'The 1st, 2nd... time the same learne
 comment on column lms.enrollments.unit_id is 'Org unit at the time: an open enrolment moves along with the person, a finished one stays.';
 comment on column lms.enrollments.version_id is
   'The version of the course that this cycle is about: the latest one at its beginning, until migrate_enrollments moves it.';
-comment on column lms.enrollments.items_total is 'Required lessons of the version.';
+comment on column lms.enrollments.items_total is 'Required lessons and mandatory assessments of the version.';
 comment on column lms.enrollments.progress_percentage is 'trunc(100 * items_done / items_total, 2); 0 when there is nothing to do.';
 comment on column lms.enrollments.enrolled_at is 'Server time; what a client sends is overruled.';
 comment on column lms.enrollments.current_lesson_id is 'The lesson last worked on.';
@@ -572,6 +572,7 @@ begin
   from lms.lesson_progress p
   join lms.version_lessons l on l.version_id = new.version_id and l.lesson_id = p.lesson_id
   where p.enrollment_id = old.id and p.completed_at is not null and l.requires_completion;
+  new.items_done := new.items_done + private.count_assessments_done(old.id, new.version_id);
   return new;
 end
 $$;

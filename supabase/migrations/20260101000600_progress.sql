@@ -339,10 +339,13 @@ begin
       'evidence_required',
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
+        when 'assessment' then 'This lesson completes when its assessments are passed.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
-      'Record its blocks: record_block_progress.'
+      case v_lesson.completion_rule
+        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+      end
     );
   end if;
 end
@@ -514,12 +517,21 @@ declare
   v_corrected bigint;
 begin
   with facts as (
-    select p.enrollment_id, count(*) as items_done
-    from lms.lesson_progress p
-    join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
-    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id and l.requires_completion
-    where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
-    group by p.enrollment_id
+    select done.enrollment_id, count(*) as items_done
+    from (
+      select p.enrollment_id
+      from lms.lesson_progress p
+      join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+      join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id and l.requires_completion
+      where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
+      union all
+      select p.enrollment_id
+      from lms.assessment_progress p
+      join lms.enrollments e on e.id = p.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+      join lms.version_assessments a on a.version_id = e.version_id and a.assessment_id = p.assessment_id and a.is_mandatory
+      where p.completed_at is not null and (p_course_id is null or e.course_id = p_course_id)
+    ) done
+    group by done.enrollment_id
   )
   select array_agg(e.id) into v_ids
   from lms.enrollments e
@@ -540,7 +552,7 @@ begin
         from lms.lesson_progress p
         join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p.lesson_id
         where p.enrollment_id = e.id and p.completed_at is not null and l.requires_completion
-      ) as items_done
+      ) + private.count_assessments_done(e.id, e.version_id) as items_done
     from lms.enrollments e
     join lms.course_versions v on v.id = e.version_id
     where e.id = any (v_ids)
@@ -553,8 +565,8 @@ end
 $$;
 
 comment on function ops.recount_progress is
-  'Counts the open enrolments, or those of one course, again from lesson_progress and their versions; returns how many '
-  'differed.';
+  'Counts the open enrolments, or those of one course, again from lesson_progress, assessment_progress and their versions; '
+  'returns how many differed.';
 grant execute on function ops.recount_progress to service_role;
 
 -- Asking for less than before completes those who have done everything and now reach it; asking for more takes nothing

@@ -68,7 +68,18 @@ declare
   v_done numeric;
   v_percentage numeric;
 begin
-  if p_lesson.completion_rule = 'watched' then
+  if p_lesson.completion_rule = 'assessment' then
+    -- The mandatory ones; where there are none, all of them.
+    select count(*), count(p.passed_at) into v_total, v_done
+    from lms.version_assessments a
+    left join lms.assessment_progress p on p.enrollment_id = p_enrollment_id and p.assessment_id = a.assessment_id
+    where a.version_id = p_lesson.version_id and a.lesson_id = p_lesson.lesson_id
+      and (a.is_mandatory or not exists (
+        select from lms.version_assessments m
+        where m.version_id = a.version_id and m.lesson_id = a.lesson_id and m.is_mandatory
+      ));
+    return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+  elsif p_lesson.completion_rule = 'watched' then
     select
       sum(private.media_seconds(r.type, r.content)),
       sum(private.watched_seconds(

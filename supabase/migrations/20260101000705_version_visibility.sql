@@ -201,6 +201,7 @@ begin
     from lms.lesson_progress p
     join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
     where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+    v_preview.items_done_after := v_preview.items_done_after + private.count_assessments_done(p_enrollment.id, p_target.id);
   end if;
   v_preview.percentage_after := case
     when v_preview.items_total_after = 0 then 0

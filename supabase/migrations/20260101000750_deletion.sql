@@ -432,8 +432,12 @@ begin
     v_kind := 'block';
     perform from lms.courses c where c.id = (select l.course_id from lms.lessons l where l.id = p_parent_id) for no key update;
     perform from lms.lessons l where l.id = p_parent_id for no key update;
+  elsif exists (select from lms.assessments a where a.id = p_parent_id) then
+    v_kind := 'question';
+    perform from lms.courses c where c.id = (select a.course_id from lms.assessments a where a.id = p_parent_id) for no key update;
+    perform from lms.assessments a where a.id = p_parent_id for no key update;
   else
-    perform private.fail('parent_not_found', 'There is no such course, module or lesson.', 404);
+    perform private.fail('parent_not_found', 'There is no such course, module, lesson or assessment.', 404);
   end if;
   if not found then
     raise insufficient_privilege using message = 'Reordering takes being staff of the course, or catalog.write.';
@@ -442,6 +446,7 @@ begin
   v_siblings := case v_kind
     when 'module' then array(select m.id from lms.modules m where m.course_id = p_parent_id)
     when 'lesson' then array(select l.id from lms.lessons l where l.module_id = p_parent_id)
+    when 'question' then array(select q.id from lms.questions q where q.assessment_id = p_parent_id)
     else array(select b.id from lms.lesson_blocks b where b.lesson_id = p_parent_id)
   end;
   if p_ids is null or cardinality(p_ids) <> cardinality(v_siblings)
@@ -466,6 +471,10 @@ begin
       update lms.lessons l set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
       where l.id = p.id and l.order_index <> p.place - 1;
+    when 'question' then
+      update lms.questions q set order_index = p.place - 1
+      from unnest(p_ids) with ordinality as p (id, place)
+      where q.id = p.id and q.order_index <> p.place - 1;
     else
       update lms.lesson_blocks b set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
@@ -475,7 +484,8 @@ end
 $$;
 
 comment on function lms.reorder is
-  'Puts the modules of a course, the lessons of a module or the blocks of a lesson (p_parent_id) into the order of p_ids, '
+  'Puts the modules of a course, the lessons of a module, the blocks of a lesson or the questions of an assessment '
+  '(p_parent_id) into the order of p_ids, '
   'which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds '
   'catalog.write; 409 order_out_of_date {missing, unknown}.';
 

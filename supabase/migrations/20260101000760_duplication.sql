@@ -104,16 +104,65 @@ begin
 
   -- Skills are the tenant's: elsewhere those of the same key are taken, and added where there is none.
   insert into lms.skills (tenant_id, key, name, description)
-  select distinct p_tenant_id, s.key, s.name, s.description
-  from lms.lesson_skills k
-  join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
-  join lms.skills s on s.id = k.skill_id
-  where k.course_id = p_course_id
+  select p_tenant_id, s.key, s.name, s.description
+  from lms.skills s
+  where exists (
+    select
+    from lms.lesson_skills k
+    join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
+    where k.skill_id = s.id and k.course_id = p_course_id
+  ) or exists (
+    select
+    from lms.question_skills k
+    join lms.questions q on q.id = k.question_id and q.deleted_at is null
+    where k.skill_id = s.id and k.course_id = p_course_id
+  )
   on conflict (tenant_id, key) do nothing;
   insert into lms.lesson_skills (lesson_id, skill_id, part, mastery_threshold)
   select l.id, s.id, k.part, k.mastery_threshold
   from lms.lesson_skills k
   join lms.lessons l on l.id = private.copied_id(v_copy.id, k.lesson_id)
+  join lms.skills original on original.id = k.skill_id
+  join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
+  where k.course_id = p_course_id;
+
+  insert into lms.assessments (
+    id, course_id, lesson_id, key, kind, title, instructions, is_published, is_mandatory, weight, passing_percentage,
+    max_attempts, cooldown_minutes, time_limit_minutes, shuffle_questions, shuffle_options, grading_method, answers_shown,
+    holds_grades, ai_generated, sources, order_index
+  )
+  select
+    private.copied_id(v_copy.id, a.id), v_copy.id, l.id, a.key, a.kind, a.title, a.instructions, a.is_published,
+    a.is_mandatory, a.weight, a.passing_percentage, a.max_attempts, a.cooldown_minutes, a.time_limit_minutes,
+    a.shuffle_questions, a.shuffle_options, a.grading_method, a.answers_shown, a.holds_grades, a.ai_generated, a.sources,
+    a.order_index
+  from lms.assessments a
+  left join lms.lessons l on l.id = private.copied_id(v_copy.id, a.lesson_id)
+  where a.course_id = p_course_id and a.deleted_at is null and (a.lesson_id is null or l.id is not null);
+  insert into lms.assessment_sections (id, assessment_id, key, title, draw_count, order_index)
+  select private.copied_id(v_copy.id, s.id), a.id, s.key, s.title, s.draw_count, s.order_index
+  from lms.assessment_sections s
+  join lms.assessments a on a.id = private.copied_id(v_copy.id, s.assessment_id)
+  where s.course_id = p_course_id and s.deleted_at is null;
+  insert into lms.questions (
+    id, assessment_id, section_id, question_key, type, prompt, content, points, scoring, order_index
+  )
+  select
+    private.copied_id(v_copy.id, q.id), a.id, s.id, q.question_key, q.type, q.prompt, q.content, q.points, q.scoring,
+    q.order_index
+  from lms.questions q
+  join lms.assessments a on a.id = private.copied_id(v_copy.id, q.assessment_id)
+  left join lms.assessment_sections s on s.id = private.copied_id(v_copy.id, q.section_id)
+  where q.course_id = p_course_id and q.deleted_at is null;
+  insert into private.answer_keys (question_id, tenant_id, course_id, key, explanation, updated_by)
+  select q.id, q.tenant_id, q.course_id, k.key, k.explanation, (select auth.uid())
+  from private.answer_keys k
+  join lms.questions q on q.id = private.copied_id(v_copy.id, k.question_id)
+  where k.course_id = p_course_id;
+  insert into lms.question_skills (question_id, skill_id)
+  select q.id, s.id
+  from lms.question_skills k
+  join lms.questions q on q.id = private.copied_id(v_copy.id, k.question_id)
   join lms.skills original on original.id = k.skill_id
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
@@ -148,7 +197,7 @@ end
 $$;
 
 comment on function lms.duplicate_course is
-  'Copies the draft of a course, blocks included, into a new draft of the same or another tenant; the caller becomes its '
+  'Copies the draft of a course, blocks, assessments and keys included, into a new draft of the same or another tenant; the caller becomes its '
   'instructor. Within a tenant it keeps categories and tags. Takes being staff of the course, or catalog.write, and catalog.author where the copy goes. Without p_slug the '
   'old one is used, or one with -copy. 404 course_not_found; 403; 23505 course_slug_is_taken.';
 

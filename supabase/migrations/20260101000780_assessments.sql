@@ -43,13 +43,14 @@ create table lms.assessments (
   holds_grades boolean not null default false,
   ai_generated boolean not null default false,
   sources jsonb not null default '[]'
-    constraint sources_are_a_list check (jsonb_typeof(sources) = 'array' and length(sources::text) <= 20000),
-  order_index integer not null default -1 constraint assessment_order_is_not_negative check (order_index >= 0),
+    constraint sources_are_a_list check (jsonb_typeof(sources) = 'array' and pg_column_size(sources) <= 20000),
+  order_index integer not null default -1 constraint assessment_order_is_within_a_million check (order_index between 0 and 999999),
   published_at timestamptz,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint assessment_opens_before_it_closes check (opens_at < closes_at),
+  constraint assessment_window_is_finite check (isfinite(opens_at) and isfinite(closes_at)),
   constraint assessment_of_its_course unique (tenant_id, course_id, id),
   -- Among deleted ones too, as for lessons: a part that comes back in an import is found again, with its history.
   constraint assessment_key_is_taken unique (course_id, key),
@@ -99,7 +100,7 @@ create table lms.assessment_sections (
   key text not null default '' constraint section_key_is_short check (key ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]*$' and length(key) <= 200),
   title private.title not null,
   draw_count integer constraint draw_count_is_positive check (draw_count > 0),
-  order_index integer not null default -1 constraint section_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint section_order_is_within_a_million check (order_index between 0 and 999999),
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -129,11 +130,11 @@ create table lms.questions (
   )),
   prompt text not null constraint prompt_is_1_to_20000_characters check (prompt ~ '\S' and length(prompt) <= 20000),
   content jsonb not null default '{}'
-    constraint question_content_is_an_object check (jsonb_typeof(content) = 'object' and length(content::text) <= 100000),
+    constraint question_content_is_an_object check (jsonb_typeof(content) = 'object' and pg_column_size(content) <= 200000),
   points numeric(8, 2) not null default 1 constraint points_are_positive check (points > 0 and points < 'Infinity'),
   scoring text not null default 'all_or_nothing'
     constraint scoring_is_known check (scoring in ('all_or_nothing', 'partial', 'partial_negative')),
-  order_index integer not null default -1 constraint question_order_is_not_negative check (order_index >= 0),
+  order_index integer not null default -1 constraint question_order_is_within_a_million check (order_index between 0 and 999999),
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -186,7 +187,7 @@ create table private.answer_keys (
   question_id uuid primary key,
   tenant_id uuid not null,
   course_id uuid not null,
-  key jsonb not null constraint answer_key_is_an_object check (jsonb_typeof(key) = 'object' and length(key::text) <= 100000),
+  key jsonb not null constraint answer_key_is_an_object check (jsonb_typeof(key) = 'object' and pg_column_size(key) <= 200000),
   explanation text not null default '' constraint answer_explanation_is_short check (length(explanation) <= 20000),
   updated_at timestamptz not null default now(),
   updated_by uuid,
@@ -361,6 +362,7 @@ create table lms.accommodations (
   revoked_at timestamptz,
   revoked_by uuid,
   constraint accommodation_opens_before_it_closes check (opens_at < closes_at),
+  constraint accommodation_dates_are_finite check (isfinite(opens_at) and isfinite(closes_at)),
   constraint accommodation_is_of_a_member foreign key (tenant_id, user_id) references lms.memberships (tenant_id, user_id),
   constraint accommodation_is_in_a_course_of_the_same_tenant foreign key (tenant_id, course_id)
     references lms.courses (tenant_id, id),
@@ -383,6 +385,8 @@ create trigger _100_timestamps before update on lms.assessments
 create trigger _100_timestamps before update on lms.assessment_sections
   for each row execute function private.touch_updated_at();
 create trigger _100_timestamps before update on lms.questions
+  for each row execute function private.touch_updated_at();
+create trigger _100_timestamps before update on private.answer_keys
   for each row execute function private.touch_updated_at();
 
 -- =====================================================================================================
@@ -491,35 +495,6 @@ $$;
 
 create trigger _200_place before insert on lms.question_skills
   for each row execute function private.place_question_skill();
-
--- A publication reads the draft in several statements. It holds the course; whoever changes an assessment waits for it,
--- and it for them: what was checked is what is frozen. Authors do not wait for each other.
-create function private.change_with_course()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  if tg_op = 'DELETE' then
-    perform from lms.courses c where c.id = old.course_id for share;
-    return old;
-  end if;
-  perform from lms.courses c where c.id = new.course_id for share;
-  return new;
-end
-$$;
-
-create trigger _250_with_course before insert or update or delete on lms.assessments
-  for each row execute function private.change_with_course();
-create trigger _250_with_course before insert or update or delete on lms.assessment_sections
-  for each row execute function private.change_with_course();
-create trigger _250_with_course before insert or update or delete on lms.questions
-  for each row execute function private.change_with_course();
-create trigger _250_with_course before insert or update or delete on lms.question_skills
-  for each row execute function private.change_with_course();
-create trigger _250_with_course before insert or update or delete on private.answer_keys
-  for each row execute function private.change_with_course();
 
 -- =====================================================================================================
 -- Who sees them
@@ -759,6 +734,808 @@ grant insert (question_id, skill_id) on lms.question_skills to authenticated;
 
 grant execute on function private.my_open_assessments to authenticated, service_role;
 
--- AUTHORING
+-- =====================================================================================================
+-- The draft, as it would be published
+-- =====================================================================================================
+
+-- The only place that says of which assessments a course consists, and in which order.
+create function private.draft_assessments(p_course_id uuid)
+returns setof lms.version_assessments
+language sql
+stable
+set search_path = ''
+as $$
+  select
+    null::uuid, a.id, a.tenant_id, a.course_id, a.lesson_id, a.key, a.kind, a.title::text, a.instructions, a.is_mandatory,
+    -- A survey is handed in, not graded.
+    case a.kind when 'survey' then 0 else a.weight end,
+    a.passing_percentage::numeric, a.grading_method,
+    (row_number() over (order by l.lesson_index nulls last, a.order_index, a.id) - 1)::integer
+  from lms.assessments a
+  left join private.draft_lessons(p_course_id) l on l.lesson_id = a.lesson_id
+  where a.course_id = p_course_id and a.is_published and a.deleted_at is null
+    and (a.lesson_id is null or l.lesson_id is not null)
+  order by 14
+$$;
+
+-- An author writes items in the order that is right, and pairs beside each other: as published they stand in an order that
+-- says nothing, since learners see the revision itself (INV-A1).
+create function private.scrambled_content(p_question_id uuid, p_type text, p_content jsonb)
+returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+  select case
+    when list.name is null or jsonb_typeof(p_content -> list.name) <> 'array' then p_content
+    else p_content || jsonb_build_object(list.name, (
+      select coalesce(jsonb_agg(part.item order by md5(p_question_id::text || part.item::text), part.place), '[]')
+      from jsonb_array_elements(p_content -> list.name) with ordinality as part (item, place)
+    ))
+  end
+  from (select case p_type when 'ordering' then 'items' when 'matching' then 'choices' end as name) list
+$$;
+
+create type private.draft_question as (
+  question_id uuid, tenant_id uuid, course_id uuid, assessment_id uuid, question_key text, type text, prompt text, content jsonb,
+  points numeric, scoring text, skill_ids uuid[], key jsonb, explanation text, content_hash text,
+  section_id uuid, section_key text, section_title text, draw_count integer, order_index integer
+);
+
+-- A keyed hash, because it goes over the key as well: a learner reads it beside the question, and could otherwise try which
+-- of four answers makes it (INV-A1).
+create function private.question_hash(p_question jsonb)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return audit.hash_personal('lms.question_revisions', p_question) ->> 'hash';
+end
+$$;
+
+create function private.draft_questions(p_course_id uuid)
+returns setof private.draft_question
+language sql
+stable
+set search_path = ''
+as $$
+  select
+    q.id, q.tenant_id, q.course_id, q.assessment_id, q.question_key, q.type, q.prompt, q.content, q.points, q.scoring, q.skill_ids,
+    q.key, q.explanation,
+    private.question_hash(jsonb_build_array(
+      q.question_key, q.type, q.prompt, q.content, q.points, q.scoring, q.skill_ids, q.key, q.explanation
+    )),
+    q.section_id, q.section_key, q.section_title, q.draw_count,
+    (row_number() over (
+      partition by q.assessment_id order by q.section_index nulls first, q.section_id, q.order_index, q.id
+    ) - 1)::integer
+  from (
+    select
+      q.*, private.scrambled_content(q.id, q.type, q.content) as scrambled,
+      array(select k.skill_id from lms.question_skills k where k.question_id = q.id order by k.skill_id) as skill_ids,
+      k.key, k.explanation, s.key as section_key, s.title::text as section_title, s.draw_count, s.order_index as section_index
+    from lms.questions q
+    left join lms.assessment_sections s on s.id = q.section_id and s.deleted_at is null
+    left join private.answer_keys k on k.question_id = q.id
+    where q.course_id = p_course_id and q.deleted_at is null
+  ) as r
+  cross join lateral (
+    select
+      r.id, r.tenant_id, r.course_id, r.assessment_id, r.question_key, r.type, r.prompt, r.scrambled as content, r.points,
+      r.scoring, r.skill_ids, r.key, r.explanation, case when r.section_key is not null then r.section_id end as section_id,
+      r.section_key, r.section_title, r.draw_count, r.section_index, r.order_index
+  ) as q
+  where q.assessment_id in (select a.assessment_id from private.draft_assessments(p_course_id) a)
+  order by q.assessment_id, 19
+$$;
+
+-- As one value, which the publication reads together with lessons and blocks.
+create function private.read_draft_assessments(p_course_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'assessments', d.assessments, 'questions', d.questions, 'items', d.items,
+    -- Nothing where there is nothing, so that courses without assessments keep their hash.
+    'hash', case when d.assessments <> '[]' then (d.assessments || (
+      select coalesce(jsonb_agg(q.value - array['key', 'explanation']), '[]') from jsonb_array_elements(d.questions) as q
+    ))::text end
+  )
+  from (
+    select
+      (select coalesce(jsonb_agg(to_jsonb(a) order by a.order_index), '[]') from private.draft_assessments(p_course_id) a)
+        as assessments,
+      (
+        select coalesce(jsonb_agg(to_jsonb(q) order by q.assessment_id, q.order_index), '[]')
+        from private.draft_questions(p_course_id) q
+      ) as questions,
+      (select count(*) from private.draft_assessments(p_course_id) a where a.is_mandatory) as items
+  ) d
+$$;
+
+-- =====================================================================================================
+-- What stands in the way of publishing
+-- =====================================================================================================
+
+create function private.asks_for_key(p_kind text, p_type text)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select p_kind <> 'survey' and p_type not in ('essay', 'file_upload')
+$$;
+
+create function private.find_assessment_faults(p_course_id uuid)
+returns setof lms.course_finding
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_course lms.courses;
+  v_settings jsonb;
+begin
+  select * into v_course from lms.courses c where c.id = p_course_id;
+  select t.settings into v_settings from lms.tenants t where t.id = v_course.tenant_id;
+
+  return query
+  select
+    'fault', 'assessment_without_questions', format('"%s" asks nothing.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id)
+  from private.draft_assessments(p_course_id) a
+  where not exists (
+    select from lms.questions q where q.assessment_id = a.assessment_id and q.deleted_at is null
+  );
+
+  return query
+  select
+    'fault', 'question_without_key', format('A question of "%s" has no key.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.key is null and private.asks_for_key(a.kind, q.type);
+
+  -- Codes only: what is wrong with a key must not say what it is.
+  return query
+  select
+    'fault', 'question_invalid', format('A question of "%s" cannot be asked as it is.', a.title),
+    jsonb_build_object(
+      'assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key, 'faults', to_jsonb(found.codes)
+    )
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  cross join lateral (
+    select array(
+      select private.question_faults(q.type, q.content, q.scoring)
+      union
+      select private.key_faults(q.type, q.content, q.key) where q.key is not null
+      order by 1
+    ) as codes
+  ) found
+  where cardinality(found.codes) > 0;
+
+  return query
+  select
+    'fault', 'draw_count_too_high',
+    format('"%s" draws %s questions and has %s.', q.section_title, q.draw_count, count(*)),
+    jsonb_build_object(
+      'assessment_id', q.assessment_id, 'section_id', q.section_id, 'draw_count', q.draw_count, 'questions', count(*)
+    )
+  from private.draft_questions(p_course_id) q
+  group by q.assessment_id, q.section_id, q.section_title, q.draw_count
+  having q.draw_count > count(*);
+
+  return query
+  select
+    'fault', 'lesson_rule_without_assessment',
+    format('"%s" is completed by its assessments, and has none.', l.title), jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule = 'assessment' and not exists (
+    select from private.draft_assessments(p_course_id) a where a.lesson_id = l.lesson_id
+  );
+
+  if v_course.required_score > 0 and not exists (
+    select from private.draft_assessments(p_course_id) a where a.weight > 0
+  ) then
+    return next (
+      'fault', 'required_score_unreachable',
+      'The course asks for a final grade, and has no assessment that makes one.',
+      jsonb_build_object('required_score', v_course.required_score)
+    )::lms.course_finding;
+  end if;
+
+  if v_settings -> 'assessment_per_lesson' = 'true' then
+    return query
+    select
+      'fault', 'lesson_without_assessment', format('"%s" has no mandatory assessment, which the organisation asks for.', l.title),
+      jsonb_build_object('lesson_id', l.lesson_id)
+    from private.draft_lessons(p_course_id) l
+    where l.requires_completion and not exists (
+      select from private.draft_assessments(p_course_id) a where a.lesson_id = l.lesson_id and a.is_mandatory
+    );
+  end if;
+  if v_settings -> 'final_assessment' = 'true' and not exists (
+    select from private.draft_assessments(p_course_id) a where a.lesson_id is null and a.is_mandatory
+  ) then
+    return next (
+      'fault', 'no_final_assessment',
+      'The course has no mandatory assessment of its own, which the organisation asks for.', null
+    )::lms.course_finding;
+  end if;
+
+  return query
+  select
+    'warning', 'ids_tell_the_order', format('The ids of what is to be put in order in "%s" tell the order.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.type = 'ordering' and jsonb_typeof(q.key -> 'order') = 'array' and q.key -> 'order' = (
+    select jsonb_agg(item.id order by item.id collate "C")
+    from jsonb_array_elements_text(q.key -> 'order') as item (id)
+  );
+end
+$$;
+
+-- =====================================================================================================
+-- Freezing
+-- =====================================================================================================
+
+create function private.freeze_assessments(p_version lms.course_versions, p_draft jsonb)
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  insert into lms.version_assessments (
+    version_id, assessment_id, tenant_id, course_id, lesson_id, key, kind, title, instructions, is_mandatory, weight,
+    passing_percentage, grading_method, order_index
+  )
+  select
+    p_version.id, a.assessment_id, a.tenant_id, a.course_id, a.lesson_id, a.key, a.kind, a.title, a.instructions,
+    a.is_mandatory, a.weight, a.passing_percentage, a.grading_method, a.order_index
+  from jsonb_populate_recordset(null::lms.version_assessments, p_draft -> 'assessments') a;
+
+  insert into lms.question_revisions (
+    tenant_id, course_id, assessment_id, question_id, question_key, content_hash, type, prompt, content, points, scoring, skill_ids
+  )
+  select
+    q.tenant_id, q.course_id, q.assessment_id, q.question_id, q.question_key, q.content_hash, q.type, q.prompt, q.content,
+    q.points, q.scoring, q.skill_ids
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  on conflict (question_id, content_hash) do nothing;
+
+  -- The key is part of what makes a revision: a new one begins with it, and one that is used again has it already.
+  insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation, reason, created_by)
+  select q.tenant_id, q.course_id, r.id, 1, q.key, q.explanation, 'published', (select auth.uid())
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
+  where q.key is not null
+  on conflict (revision_id, number) do nothing;
+
+  insert into lms.version_questions (
+    version_id, question_id, tenant_id, course_id, assessment_id, revision_id, section_id, section_key, section_title,
+    draw_count, order_index
+  )
+  select
+    p_version.id, q.question_id, q.tenant_id, q.course_id, q.assessment_id, r.id, q.section_id, q.section_key,
+    q.section_title, q.draw_count, q.order_index
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash;
+
+  update lms.assessments a
+  set published_at = now()
+  from lms.version_assessments v
+  where v.version_id = p_version.id and a.id = v.assessment_id and a.published_at is null;
+end
+$$;
+
+-- =====================================================================================================
+-- Keys
+-- =====================================================================================================
+
+create type lms.answer_key as (question_id uuid, key jsonb, explanation text, updated_at timestamptz);
+comment on type lms.answer_key is
+  'key by type: single {correct: id}; multiple {correct: [ids]}; true_false {correct: boolean}; short_answer {accepted: '
+  '[{text, fraction?}], case_sensitive?, keep_diacritics?, keep_punctuation?}; numeric {value, tolerance?, tolerance_kind?, '
+  'units?, unit_required?}; matching {pairs: {prompt: choice}}; ordering {order: [ids]}; essay and file_upload {rubric?, '
+  'model_answer?}.';
+
+-- Definer, because nobody reads keys; so it checks its caller.
+create function private.require_key_author(p_question_id uuid)
+returns lms.questions
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_question lms.questions;
+begin
+  select q.* into v_question
+  from lms.questions q
+  join lms.courses c on c.id = q.course_id and c.deleted_at is null
+  where q.id = p_question_id and q.deleted_at is null and (
+    not private.is_api_call()
+    or q.course_id = any (array(select private.staffed_courses()))
+    or q.tenant_id = any (array(select private.tenants_where('catalog.write')))
+  );
+  if not found then
+    perform private.fail('question_not_found', 'There is no such question.', 404);
+  end if;
+  return v_question;
+end
+$$;
+
+create function private.write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text)
+returns lms.answer_key
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_question constant lms.questions := private.require_key_author(p_question_id);
+  v_faults text[];
+  v_key lms.answer_key;
+begin
+  v_faults := case
+    when p_key is null or jsonb_typeof(p_key) <> 'object' then array['not_an_object']
+    when pg_column_size(p_key) > 200000 then array['too_long']
+    else array(select private.key_faults(v_question.type, v_question.content, p_key))
+  end;
+  if cardinality(v_faults) > 0 then
+    perform private.fail(
+      'invalid_key', 'This is not a key to this question.', 422,
+      jsonb_build_object('field', 'p_key', 'type', v_question.type, 'faults', to_jsonb(v_faults))
+    );
+  elsif p_explanation is null or length(p_explanation) > 20000 then
+    perform private.fail(
+      'invalid_explanation', 'An explanation has at most 20000 characters.', 422, jsonb_build_object('field', 'p_explanation')
+    );
+  end if;
+  insert into private.answer_keys as k (question_id, tenant_id, course_id, key, explanation, updated_at, updated_by)
+  values (v_question.id, v_question.tenant_id, v_question.course_id, p_key, p_explanation, now(), (select auth.uid()))
+  on conflict (question_id) do update
+  set key = excluded.key, explanation = excluded.explanation, updated_at = now(), updated_by = excluded.updated_by
+  returning k.question_id, k.key, k.explanation, k.updated_at into v_key;
+  return v_key;
+end
+$$;
+
+create function private.read_answer_key(p_question_id uuid)
+returns lms.answer_key
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_question constant lms.questions := private.require_key_author(p_question_id);
+  v_key lms.answer_key;
+begin
+  select k.question_id, k.key, k.explanation, k.updated_at into v_key
+  from private.answer_keys k
+  where k.question_id = v_question.id;
+  v_key.question_id := v_question.id;
+  return v_key;
+end
+$$;
+
+create function lms.set_answer_key(p_question_id uuid, p_key jsonb, p_explanation text default '')
+returns lms.answer_key
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return private.write_answer_key(p_question_id, p_key, p_explanation);
+end
+$$;
+
+comment on function lms.set_answer_key is
+  'Sets the key to a question of the draft, and what is explained once answers are shown; with the next version it holds for '
+  'learners (correct_answer_key changes that of published ones). For staff of the course and catalog.write; for everybody '
+  'else there is no such question. 404 question_not_found; 422 invalid_key {faults}, invalid_explanation.';
+
+create function lms.get_answer_key(p_question_id uuid)
+returns lms.answer_key
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.read_answer_key(p_question_id);
+end
+$$;
+
+comment on function lms.get_answer_key is
+  'The key to a question of the draft; key null: it has none yet. For those who may set it. 404 question_not_found.';
+
+-- =====================================================================================================
+-- Taking away and bringing back
+-- =====================================================================================================
+-- As lessons: rows are marked. What hangs below goes and comes back with it: it bears the same instant.
+
+create function private.delete_assessment_part(p_kind text, p_id uuid)
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_course_id uuid;
+  v_at constant timestamptz := clock_timestamp();
+begin
+  v_course_id := case p_kind
+    when 'assessment' then (select a.course_id from lms.assessments a where a.id = p_id)
+    when 'section' then (select s.course_id from lms.assessment_sections s where s.id = p_id)
+    else (select q.course_id from lms.questions q where q.id = p_id)
+  end;
+  perform private.require_course_editor(v_course_id, p_kind);
+  update lms.assessments a set deleted_at = v_at where p_kind = 'assessment' and a.id = p_id and a.deleted_at is null;
+  update lms.assessment_sections s
+  set deleted_at = v_at
+  where s.deleted_at is null
+    and case p_kind when 'assessment' then s.assessment_id = p_id when 'section' then s.id = p_id else false end;
+  update lms.questions q
+  set deleted_at = v_at
+  where q.deleted_at is null and q.course_id = v_course_id and case p_kind
+    when 'assessment' then q.assessment_id = p_id
+    when 'section' then q.section_id = p_id
+    else q.id = p_id
+  end;
+end
+$$;
+
+create function private.restore_assessment_part(p_kind text, p_id uuid)
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_part record;
+begin
+  if p_kind = 'assessment' then
+    select a.course_id, a.deleted_at, coalesce(c.deleted_at, l.deleted_at) is not null as is_below_deleted into v_part
+    from lms.assessments a
+    join lms.courses c on c.id = a.course_id
+    left join lms.lessons l on l.id = a.lesson_id
+    where a.id = p_id;
+  elsif p_kind = 'section' then
+    select s.course_id, s.deleted_at, coalesce(c.deleted_at, a.deleted_at) is not null as is_below_deleted into v_part
+    from lms.assessment_sections s
+    join lms.assessments a on a.id = s.assessment_id
+    join lms.courses c on c.id = s.course_id
+    where s.id = p_id;
+  else
+    select q.course_id, q.deleted_at, coalesce(c.deleted_at, a.deleted_at, s.deleted_at) is not null as is_below_deleted
+    into v_part
+    from lms.questions q
+    join lms.assessments a on a.id = q.assessment_id
+    join lms.courses c on c.id = q.course_id
+    left join lms.assessment_sections s on s.id = q.section_id
+    where q.id = p_id;
+  end if;
+  perform private.require_course_restorer(v_part.course_id, p_kind);
+  if v_part.is_below_deleted then
+    perform private.fail(
+      'parent_deleted', format('What this %s belongs to is deleted.', p_kind), 409, jsonb_build_object('id', p_id),
+      'Restore that first.'
+    );
+  end if;
+
+  -- Its place may have been taken since: then it goes last. The constraint is deferred, so that several that come back at
+  -- once may pass through a place that one of them is about to take.
+  update lms.assessments a
+  set deleted_at = null,
+      order_index = case
+        when exists (
+          select from lms.assessments o
+          where coalesce(o.lesson_id, o.course_id) = coalesce(a.lesson_id, a.course_id) and o.order_index = a.order_index
+            and o.deleted_at is null
+        ) then (
+          select max(o.order_index) + 1 from lms.assessments o
+          where coalesce(o.lesson_id, o.course_id) = coalesce(a.lesson_id, a.course_id) and o.deleted_at is null
+        )
+        else a.order_index
+      end
+  where p_kind = 'assessment' and a.id = p_id and a.deleted_at is not null;
+  update lms.assessment_sections s
+  set deleted_at = null,
+      order_index = case
+        when exists (
+          select from lms.assessment_sections o
+          where o.assessment_id = s.assessment_id and o.order_index = s.order_index and o.deleted_at is null
+        ) then (
+          select max(o.order_index) + 1 from lms.assessment_sections o
+          where o.assessment_id = s.assessment_id and o.deleted_at is null
+        )
+        else s.order_index
+      end
+  where s.deleted_at = v_part.deleted_at
+    and case p_kind when 'assessment' then s.assessment_id = p_id when 'section' then s.id = p_id else false end;
+  -- Several may come back, each to a place of its own: after those that are there, in their old order.
+  update lms.questions q
+  set deleted_at = null,
+      order_index = case when back.is_taken then back.last + back.place else q.order_index end
+  from (
+    select
+      r.id, row_number() over (partition by r.assessment_id order by r.order_index, r.id) as place,
+      exists (
+        select from lms.questions o
+        where o.assessment_id = r.assessment_id and o.order_index = r.order_index and o.deleted_at is null
+      ) as is_taken,
+      greatest(
+        (select max(o.order_index) from lms.questions o where o.assessment_id = r.assessment_id and o.deleted_at is null),
+        max(r.order_index) over (partition by r.assessment_id)
+      ) as last
+    from lms.questions r
+    where r.deleted_at = v_part.deleted_at and r.course_id = v_part.course_id and case p_kind
+      when 'assessment' then r.assessment_id = p_id
+      when 'section' then r.section_id = p_id
+      else r.id = p_id
+    end
+  ) back
+  where q.id = back.id;
+end
+$$;
+
+create function lms.delete_assessment(p_assessment_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.assessments a where a.id = p_assessment_id) then
+    perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
+  end if;
+  perform private.delete_assessment_part('assessment', p_assessment_id);
+end
+$$;
+
+comment on function lms.delete_assessment is
+  'Takes an assessment with its sections and questions out of the draft; published versions keep it, and so do attempts. '
+  'restore_assessment brings all of it back. 404 assessment_not_found; 403 when the caller is neither staff of the course '
+  'nor holds catalog.write.';
+
+create function lms.delete_assessment_section(p_section_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.assessment_sections s where s.id = p_section_id) then
+    perform private.fail('section_not_found', 'There is no such section.', 404);
+  end if;
+  perform private.delete_assessment_part('section', p_section_id);
+end
+$$;
+
+comment on function lms.delete_assessment_section is
+  'Takes a section and its questions out of the draft; published versions keep them. 404 section_not_found.';
+
+create function lms.delete_question(p_question_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.questions q where q.id = p_question_id) then
+    perform private.fail('question_not_found', 'There is no such question.', 404);
+  end if;
+  perform private.delete_assessment_part('question', p_question_id);
+end
+$$;
+
+comment on function lms.delete_question is
+  'Takes a question out of the draft; published versions keep it. 404 question_not_found.';
+
+create function lms.restore_assessment(p_assessment_id uuid)
+returns lms.assessments
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_assessment lms.assessments;
+begin
+  perform private.restore_assessment_part('assessment', p_assessment_id);
+  select * into v_assessment from lms.assessments a where a.id = p_assessment_id;
+  return v_assessment;
+end
+$$;
+
+comment on function lms.restore_assessment is
+  'Brings back an assessment with what was deleted together with it, in its old place or, if that is taken, last. 404 '
+  'assessment_not_found; 409 parent_deleted.';
+
+create function lms.restore_assessment_section(p_section_id uuid)
+returns lms.assessment_sections
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_section lms.assessment_sections;
+begin
+  perform private.restore_assessment_part('section', p_section_id);
+  select * into v_section from lms.assessment_sections s where s.id = p_section_id;
+  return v_section;
+end
+$$;
+
+comment on function lms.restore_assessment_section is
+  'As restore_assessment, for a section. 404 section_not_found; 409 parent_deleted.';
+
+create function lms.restore_question(p_question_id uuid)
+returns lms.questions
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_question lms.questions;
+begin
+  perform private.restore_assessment_part('question', p_question_id);
+  select * into v_question from lms.questions q where q.id = p_question_id;
+  return v_question;
+end
+$$;
+
+comment on function lms.restore_question is 'As restore_assessment, for a question. 404 question_not_found; 409 parent_deleted.';
+
+-- =====================================================================================================
+-- Granting accommodations
+-- =====================================================================================================
+
+-- Definer, because nobody may write the table; so it checks its caller. Time that is granted while an attempt is open is
+-- time in that attempt.
+create function private.grant_accommodation_to(p_accommodation lms.accommodations)
+returns lms.accommodations
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_member lms.memberships;
+  v_granted lms.accommodations;
+begin
+  select c.tenant_id into p_accommodation.tenant_id from lms.courses c where c.id = p_accommodation.course_id;
+  select * into v_member
+  from lms.memberships m
+  where m.tenant_id = p_accommodation.tenant_id and m.user_id = p_accommodation.user_id;
+  if private.is_api_call() then
+    if not coalesce(
+      p_accommodation.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+        or v_member.unit_id = any (array(select private.units_where('assessments.grade'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Granting this takes assessments.grade in the learner''s unit.';
+    elsif p_accommodation.user_id = (select auth.uid()) then
+      perform private.fail('own_accommodation', 'Nobody grants themselves more than others have.', 403);
+    end if;
+  end if;
+  if v_member.id is null or v_member.status = 'ended' then
+    perform private.fail('person_not_found', 'The organisation has no such member.', 404);
+  elsif p_accommodation.assessment_id is not null and not exists (
+    select from lms.assessments a where a.id = p_accommodation.assessment_id and a.course_id = p_accommodation.course_id
+  ) then
+    perform private.fail('assessment_not_found', 'There is no such assessment.', 404);
+  end if;
+  insert into lms.accommodations (
+    tenant_id, course_id, user_id, assessment_id, extra_time_percentage, extra_attempts, opens_at, closes_at, reason, granted_by
+  )
+  values (
+    p_accommodation.tenant_id, p_accommodation.course_id, p_accommodation.user_id, p_accommodation.assessment_id,
+    p_accommodation.extra_time_percentage, p_accommodation.extra_attempts, p_accommodation.opens_at,
+    p_accommodation.closes_at, p_accommodation.reason, (select auth.uid())
+  )
+  returning * into v_granted;
+  perform private.extend_open_attempts(v_granted);
+  return v_granted;
+end
+$$;
+
+create function lms.grant_accommodation(
+  p_user_id uuid,
+  p_course_id uuid,
+  p_assessment_id uuid default null,
+  p_extra_time_percentage integer default 0,
+  p_extra_attempts integer default 0,
+  p_opens_at timestamptz default null,
+  p_closes_at timestamptz default null,
+  p_reason text default ''
+)
+returns lms.accommodations
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_accommodation lms.accommodations;
+begin
+  perform private.require_course(p_course_id);
+  v_accommodation.user_id := p_user_id;
+  v_accommodation.course_id := p_course_id;
+  v_accommodation.assessment_id := p_assessment_id;
+  v_accommodation.extra_time_percentage := coalesce(p_extra_time_percentage, 0);
+  v_accommodation.extra_attempts := coalesce(p_extra_attempts, 0);
+  v_accommodation.opens_at := p_opens_at;
+  v_accommodation.closes_at := p_closes_at;
+  v_accommodation.reason := coalesce(p_reason, '');
+  return private.grant_accommodation_to(v_accommodation);
+end
+$$;
+
+comment on function lms.grant_accommodation is
+  'Grants a learner more time, more attempts or other dates, in one assessment or (p_assessment_id null) all of a course; an '
+  'open attempt gains the time at once. Takes assessments.grade in the learner''s scope, and is nobody''s for themselves. '
+  '404 course_not_found, assessment_not_found, person_not_found; 403 own_accommodation, 42501; 23514 out of range.';
+
+create function private.revoke_accommodation_of(p_accommodation_id uuid)
+returns lms.accommodations
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_accommodation lms.accommodations;
+begin
+  select * into v_accommodation from lms.accommodations a where a.id = p_accommodation_id for no key update;
+  if private.is_api_call() then
+    if not coalesce(
+      v_accommodation.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+        or exists (
+          select from lms.memberships m
+          where m.tenant_id = v_accommodation.tenant_id and m.user_id = v_accommodation.user_id
+            and m.unit_id = any (array(select private.units_where('assessments.grade')))
+        ),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Revoking this takes assessments.grade in the learner''s unit.';
+    end if;
+  end if;
+  update lms.accommodations a
+  set revoked_at = now(), revoked_by = (select auth.uid())
+  where a.id = p_accommodation_id and a.revoked_at is null;
+  select * into v_accommodation from lms.accommodations a where a.id = p_accommodation_id;
+  return v_accommodation;
+end
+$$;
+
+create function lms.revoke_accommodation(p_accommodation_id uuid)
+returns lms.accommodations
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.accommodations a where a.id = p_accommodation_id) then
+    perform private.fail('accommodation_not_found', 'There is no such accommodation.', 404);
+  end if;
+  return private.revoke_accommodation_of(p_accommodation_id);
+end
+$$;
+
+comment on function lms.revoke_accommodation is
+  'Takes an accommodation back for attempts that start from now on. 404 accommodation_not_found; 403 without the right to '
+  'grant it.';
+
+grant execute on function
+  private.write_answer_key, private.read_answer_key, private.delete_assessment_part,
+  private.restore_assessment_part, private.grant_accommodation_to, private.revoke_accommodation_of
+to authenticated, service_role;
+grant execute on function
+  lms.set_answer_key, lms.get_answer_key, lms.delete_assessment, lms.delete_assessment_section, lms.delete_question,
+  lms.restore_assessment, lms.restore_assessment_section, lms.restore_question, lms.grant_accommodation,
+  lms.revoke_accommodation
+to authenticated, service_role;
 
 notify pgrst, 'reload schema';

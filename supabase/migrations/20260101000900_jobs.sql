@@ -308,6 +308,10 @@ grant execute on function ops.forget_idempotency_keys, ops.trim_run_history to s
 
 select
   ops.register_job(
+    'close-expired-attempts', '* * * * *', 'ops.close_expired_attempts', interval '30 minutes',
+    'Attempts whose time has run out are handed in with what was saved by then.'
+  ),
+  ops.register_job(
     'fill-free-seats', '* * * * *', 'ops.fill_free_seats', interval '30 minutes',
     'Those who wait for a seat are enrolled, in order, when there is one.'
   ),

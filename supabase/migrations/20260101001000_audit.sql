@@ -671,7 +671,38 @@ select
     corrections => 'new.progress_percentage < old.progress_percentage or new.completed_at <> old.completed_at'
   ),
   audit.watch('lms.block_progress', corrections => 'new.progress_percentage < old.progress_percentage'),
-  audit.watch('lms.progress_corrections', personal => '{reason}');
+  audit.watch('lms.progress_corrections', personal => '{reason}'),
+  audit.watch('lms.assessments', ignored => '{published_at}'),
+  audit.watch('lms.assessment_sections'),
+  audit.watch('lms.questions'),
+  audit.watch('lms.question_skills'),
+  -- INV-A1: who reads the audit trail reads no keys.
+  audit.watch('private.answer_keys', secret => '{key, explanation}'),
+  audit.watch('private.key_revisions', secret => '{key, explanation}', corrections => 'true'),
+  audit.watch('lms.version_assessments', corrections => 'true'),
+  audit.watch('lms.question_revisions', corrections => 'true'),
+  audit.watch('lms.version_questions', corrections => 'true'),
+  audit.watch('lms.accommodations', personal => '{reason}'),
+  -- Starting and handing in are what the rows say themselves; what else happens to an attempt is recorded.
+  audit.watch(
+    'lms.assessment_attempts',
+    corrections => 'new.started_at <> old.started_at or new.deadline_at is distinct from old.deadline_at '
+      'or new.submitted_at <> old.submitted_at or (new.status = ''in_progress'' and old.status <> ''in_progress'')'
+  ),
+  audit.watch('lms.attempt_questions', corrections => 'true'),
+  audit.watch('private.attempt_keys', corrections => 'true'),
+  -- Clients save all the time; nobody else does.
+  audit.watch('lms.attempt_answers', personal => '{response}', corrections => 'not private.is_api_call()'),
+  -- INV-A4: what a grade was changed to, by whom and when.
+  audit.watch('lms.answer_scores', personal => '{feedback}', secret => '{explanation}', corrections => 'true'),
+  audit.watch('lms.attempt_scores', corrections => 'true'),
+  audit.watch('lms.grade_overrides', personal => '{reason}'),
+  audit.watch('lms.grading_assignments'),
+  audit.watch(
+    'lms.assessment_progress',
+    corrections => 'new.percentage < old.percentage or new.passed_at <> old.passed_at '
+      'or new.completed_at <> old.completed_at or (old.completed_at is not null and new.completed_at is null)'
+  );
 
 select ops.register_job(
   'make-audit-partitions', '41 2 * * *', 'ops.make_audit_partitions', interval '3 days',

@@ -40,6 +40,7 @@ select is_empty(
   $$ select c.oid::regclass from tests.relations c where c.relkind in ('v', 'm') and not coalesce(c.reloptions @> '{security_invoker=true}', false)
      -- Ids only, for policies; their comments say why.
      and c.oid not in ('private.learner_scopes'::regclass, 'private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass)
+     and c.oid <> 'private.attempt_scopes'::regclass
      and c.oid not in ('private.category_scopes'::regclass, 'private.latest_versions'::regclass) $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
@@ -79,6 +80,10 @@ select set_eq(
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
     'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
     'anon private.latest_versions SELECT', 'authenticated private.latest_versions SELECT',
+    -- Assessments, and attempts at them.
+    'authenticated lms.assessments SELECT', 'authenticated lms.assessment_sections SELECT', 'authenticated lms.questions SELECT', 'authenticated lms.question_skills SELECT', 'authenticated lms.version_assessments SELECT', 'authenticated lms.question_revisions SELECT', 'authenticated lms.version_questions SELECT', 'authenticated lms.accommodations SELECT',
+    'authenticated lms.assessment_attempts SELECT', 'authenticated lms.attempt_questions SELECT', 'authenticated lms.attempt_answers SELECT', 'authenticated lms.answer_scores SELECT', 'authenticated lms.attempt_scores SELECT', 'authenticated lms.grade_overrides SELECT', 'authenticated lms.grading_assignments SELECT', 'authenticated lms.assessment_progress SELECT',
+    'authenticated lms.question_skills DELETE', 'authenticated private.attempt_scopes SELECT',
     'authenticated private.learner_scopes SELECT', 'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -130,6 +135,13 @@ select set_eq(
     'authenticated lms.lessons UPDATE completion_rule description duration is_preview is_published key module_id objectives order_index release_after_days release_on required_watched_percentage requires_completion title type',
     'authenticated lms.lesson_blocks INSERT content is_optional lesson_id metadata order_index title type',
     'authenticated lms.lesson_blocks UPDATE content is_optional metadata order_index title type',
+    'authenticated lms.assessments INSERT ai_generated answers_shown closes_at cooldown_minutes course_id grading_method holds_grades instructions is_mandatory is_published key kind lesson_id max_attempts opens_at order_index passing_percentage shuffle_options shuffle_questions sources time_limit_minutes title weight',
+    'authenticated lms.assessments UPDATE ai_generated answers_shown closes_at cooldown_minutes grading_method holds_grades instructions is_mandatory is_published key kind lesson_id max_attempts opens_at order_index passing_percentage shuffle_options shuffle_questions sources time_limit_minutes title weight',
+    'authenticated lms.assessment_sections INSERT assessment_id draw_count key order_index title',
+    'authenticated lms.assessment_sections UPDATE draw_count key order_index title',
+    'authenticated lms.questions INSERT assessment_id content order_index points prompt question_key scoring section_id type',
+    'authenticated lms.questions UPDATE content order_index points prompt question_key scoring section_id type',
+    'authenticated lms.question_skills INSERT question_id skill_id',
     'authenticated lms.enrollments INSERT course_id due_at enrolled_at expires_at user_id',
     'authenticated lms.enrollments UPDATE due_at expires_at',
     'authenticated lms.lesson_progress INSERT completed_at last_position lesson_id progress_percentage time_spent_seconds updated_at user_id',
@@ -191,6 +203,11 @@ select set_eq(
     'lms.request_enrollment(uuid,text)', 'lms.decide_enrollment_request(uuid,boolean,text)', 'lms.withdraw_enrollment_request(uuid)', 'lms.change_enrollment(uuid,text,timestamp with time zone,boolean)',
     'lms.delete_course(uuid)', 'lms.delete_module(uuid)', 'lms.delete_lesson(uuid)', 'lms.delete_block(uuid)', 'lms.restore_course(uuid)', 'lms.restore_module(uuid)', 'lms.restore_lesson(uuid)',
     'lms.restore_block(uuid)', 'lms.get_deleted_items(uuid,integer,uuid)', 'lms.reorder(uuid,uuid[])', 'lms.duplicate_course(uuid,uuid,text,text)',
+    'lms.set_answer_key(uuid,jsonb,text)', 'lms.get_answer_key(uuid)',
+    'lms.delete_assessment(uuid)', 'lms.delete_assessment_section(uuid)', 'lms.delete_question(uuid)',
+    'lms.restore_assessment(uuid)', 'lms.restore_assessment_section(uuid)', 'lms.restore_question(uuid)',
+    'lms.grant_accommodation(uuid,uuid,uuid,integer,integer,timestamp with time zone,timestamp with time zone,text)', 'lms.revoke_accommodation(uuid)',
+    'lms.start_attempt(uuid)', 'lms.get_attempt(uuid)', 'lms.save_answers(uuid,jsonb)', 'lms.submit_attempt(uuid,jsonb)',
     'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
   ],
   'people signed in can call exactly these functions'
@@ -239,6 +256,12 @@ select set_eq(
     'private.refresh_invitations(private.matched_person,uuid)', 'private.add_imported_person(private.matched_person,uuid,boolean,lms.people_import_result)',
     'private.apply_person(private.matched_person,uuid,boolean)', 'private.end_missing_person(lms.people_import_result)',
     'private.find_missing_people(uuid,lms.people_import_result[])', 'private.apply_people(uuid,jsonb,integer,boolean)',
+    'private.my_open_assessments()', 'private.my_shown_attempts()',
+    'private.write_answer_key(uuid,jsonb,text)', 'private.read_answer_key(uuid)',
+    'private.delete_assessment_part(text,uuid)', 'private.restore_assessment_part(text,uuid)',
+    'private.grant_accommodation_to(lms.accommodations)', 'private.revoke_accommodation_of(uuid)',
+    'private.begin_attempt(uuid)', 'private.takes_assessment(uuid)', 'private.ordered_content(text,jsonb,text[])',
+    'private.save_answers_of_caller(uuid,jsonb)', 'private.submit_attempt_of_caller(uuid,jsonb)',
     'private.read_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)', 'private.read_audit_head(uuid)'
   ],
   'what runs as somebody signed in reaches exactly these helpers'

@@ -92,6 +92,10 @@ select set_eq(
     'lms.cohort_members', 'private.platform_admins', 'public.profiles', 'public.profile_private', 'lms.courses', 'lms.course_staff', 'lms.modules', 'lms.lessons',
     'lms.lesson_blocks', 'lms.enrollments', 'lms.lesson_progress',
     'lms.skills', 'lms.lesson_skills',
+    'lms.assessments', 'lms.assessment_sections', 'lms.questions', 'lms.question_skills', 'private.answer_keys', 'private.key_revisions',
+    'lms.version_assessments', 'lms.question_revisions', 'lms.version_questions', 'lms.accommodations',
+    'lms.assessment_attempts', 'lms.attempt_questions', 'private.attempt_keys', 'lms.attempt_answers', 'lms.answer_scores', 'lms.attempt_scores',
+    'lms.grade_overrides', 'lms.grading_assignments', 'lms.assessment_progress',
     'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
   ],
   'exactly these tables are watched'

@@ -28,9 +28,10 @@ begin
   from lms.assessment_attempts t
   join lms.attempt_questions q on q.attempt_id = t.id
   join lms.question_revisions r on r.id = q.revision_id and r.type = 'file_upload'
+  join lms.enrollments e on e.id = t.enrollment_id and e.status in ('enrolled', 'in_progress', 'completed')
   where t.user_id = (select auth.uid()) and t.status = 'in_progress'
-    and (t.deadline_at is null or t.deadline_at > now())
-    and t.course_id = any (array(select private.enrolled_courses()));
+    and coalesce(private.attempt_end(t) > now(), true)
+    and t.tenant_id = any (array(select private.joined_tenants()));
 end
 $$;
 
@@ -122,8 +123,7 @@ begin
     where t.id = v_path[2]::uuid and t.tenant_id::text = v_path[1]
     for share;
   end if;
-  v_is_open := v_attempt.status = 'in_progress'
-    and (v_attempt.deadline_at is null or v_attempt.deadline_at > clock_timestamp());
+  v_is_open := v_attempt.status = 'in_progress' and coalesce(private.attempt_end(v_attempt) > now(), true);
 
   if tg_op = 'DELETE' then
     -- Who erases a person or clears orphans is no client.
@@ -156,8 +156,8 @@ begin
     raise exception using errcode = '42501', message = 'Files are handed in to a question of an open attempt.';
   end if;
 
-  -- Without a limit of its own a question takes ten: a learner must not fill the disk.
-  v_limit := coalesce((v_question.content ->> 'max_files')::numeric, 10);
+  -- As many as an answer names where the question does not say: a learner must not fill the disk.
+  v_limit := coalesce((v_question.content ->> 'max_files')::numeric, 20);
   if (
     select count(*)
     from storage.objects o
@@ -225,8 +225,10 @@ begin
   );
   if v_missing is not null then
     perform private.fail(
-      'file_not_handed_in', 'An answer names files that were not uploaded to its question.', 400,
-      jsonb_build_object('question_id', new.question_id, 'files', v_missing),
+      'invalid_answers', 'An answer names files that were not uploaded to its question; nothing was saved.', 422,
+      jsonb_build_array(jsonb_build_object(
+        'question_id', new.question_id, 'faults', jsonb_build_array('file_not_handed_in'), 'files', to_jsonb(v_missing)
+      )),
       'Upload them to the bucket hand-ins first, at {tenant_id}/{attempt_id}/{question_id}/{name}.'
     );
   end if;

@@ -111,8 +111,8 @@ select is(tests.error_of(format(
   'hand-ins', tests.path('dora', 'report', 't.pdf')
 )), '42501', '... or replaced by an upsert');
 select tests.as_owner();
-insert into storage.objects (bucket_id, name, metadata) select 'hand-ins', tests.path('otto', 'photos', n || '.png'), '{}' from generate_series(1, 10) as n;
-select is(tests.try('otto', tests.upload(tests.path('otto', 'photos', '11.png'))), '42501', 'a question without a limit takes ten');
+insert into storage.objects (bucket_id, name, metadata) select 'hand-ins', tests.path('otto', 'photos', n || '.png'), '{}' from generate_series(1, 20) as n;
+select is(tests.try('otto', tests.upload(tests.path('otto', 'photos', '21.png'))), '42501', 'a question without a limit takes twenty');
 
 -- =====================================================================================================
 -- Who sees them
@@ -123,7 +123,7 @@ insert into storage.buckets (id, name) values ('other', 'other');
 insert into storage.objects (bucket_id, name) values ('other', 'a'), ('other', 'x/not-a-uuid/y'), ('other', tests.path('dora', 'report', 'r.pdf'));
 select is(tests.sees_as(who, 'storage.objects'), seen, format('%s sees %s files', who, seen))
 from (values
-  ('dora', '3'), ('otto', '10'), ('ines', '13'), ('gina', '13'), ('nora', '3'), ('sara', '10'), ('boss', '13'),
+  ('dora', '3'), ('otto', '20'), ('ines', '23'), ('gina', '23'), ('nora', '3'), ('sara', '20'), ('boss', '23'),
   ('ivan', '0'), ('petra', '0'), ('noah', '0'), ('quinn', '0'), ('anonymous', '0')
 ) as cases (who, seen);
 select is(tests.try(who, tests.remove(tests.path('dora', 'photos', 'p.png'))), '0', 'nobody else takes a file back: ' || who)
@@ -133,6 +133,10 @@ update lms.memberships set status = 'suspended' where user_id = tests.id('dora')
 select is(tests.sees_as('dora', 'storage.objects'), '0', 'a suspended learner sees no file');
 select is(tests.try('dora', tests.upload(tests.path('dora', 'photos', 'q.png'))), '42501', '... and hands in none');
 select is(tests.try('dora', tests.remove(tests.path('dora', 'photos', 'p.png'))), '0', '... and takes none back');
+rollback to leaves;
+update lms.enrollments set status = 'paused' where id = tests.id('dora takes safety');
+select is(tests.try('dora', tests.upload(tests.path('dora', 'photos', 'q.png'))), '42501', 'a paused enrolment hands in nothing');
+select is(tests.sees_as('dora', 'storage.objects'), '3', '... and still sees it');
 rollback to leaves;
 
 -- =====================================================================================================
@@ -156,7 +160,7 @@ select tests.as('dora');
 select is(tests.save('report', array[tests.path('dora', 'report', 'r.pdf')]), 'none', 'an answer names files of its question');
 select is(tests.save('report', '{}'), 'none', '... or none');
 select is(tests.save('words', array['anything']), 'none', 'what other questions are answered is their matter');
-select is(tests.save('report', array[tests.path('dora', 'report', 'r.pdf'), path]), '400 file_not_handed_in', 'refused: ' || what)
+select is(tests.save('report', array[tests.path('dora', 'report', 'r.pdf'), path]), '422 invalid_answers', 'refused: ' || what)
 from (values
   ('a file that is not there', tests.path('dora', 'report', 'x.pdf')), ('a file of another question', tests.path('dora', 'photos', 'p.png')),
   ('a file of another learner', tests.path('otto', 'photos', '1.png')), ('no path at all', 'r.pdf')
@@ -186,6 +190,9 @@ $$;
 savepoint open;
 update lms.assessment_attempts set deadline_at = now() - interval '1 minute' where id = tests.id('dora tries exam');
 select tests.assert_closed('after the deadline');
+rollback to open;
+update lms.enrollments set expires_at = now() - interval '1 minute' where id = tests.id('dora takes safety');
+select tests.assert_closed('after the enrolment ran out');
 rollback to open;
 update lms.assessment_attempts set status = 'submitted', submitted_at = now(), closed_by = 'learner' where id = tests.id('dora tries exam');
 select tests.assert_closed('handed in');

@@ -94,6 +94,9 @@ select is(tests.try('dora', tests.upload(tests.path('dora', 'report', 'R.PDF')))
 select is(tests.try('dora', tests.upload(tests.path('dora', 'report', 'r.tar.gz'))), '1', '... nor of how many dots there are');
 select is(tests.try('dora', tests.upload(tests.path('dora', 'report', 'r.pdf'), 1001)), '42501', 'a question bounds the size');
 select is(tests.try('dora', tests.upload(tests.path('dora', 'report', 'r.pdf'), 10, 'elsewhere')), '42501', 'other buckets have rules of their own, here none');
+select is(tests.try('service', tests.upload(tests.path('dora', 'report', 'r.pdf', 'press'))), '42501', 'not even the service role puts a file under another tenant');
+select is(tests.try('service', tests.upload(tests.path('dora', 'words', 'r.pdf'))), '42501', '... or to a question that asks for none');
+select is(tests.try('service', tests.upload(tests.path('dora', 'report', 'r.pdf'))), '1', '... but where it belongs it may');
 select is(tests.try(who, tests.upload(tests.path('dora', 'report', 'r.pdf'))), '42501', 'nobody hands in for a learner: ' || who)
 from unnest(array['otto', 'boss', 'ines', 'gina', 'petra', 'noah', 'quinn', 'anonymous']) as who;
 
@@ -121,6 +124,10 @@ select is(tests.try('otto', tests.upload(tests.path('otto', 'photos', '21.png'))
 -- A bucket whose names are no paths of ours must not break the policies.
 insert into storage.buckets (id, name) values ('other', 'other');
 insert into storage.objects (bucket_id, name) values ('other', 'a'), ('other', 'x/not-a-uuid/y'), ('other', tests.path('dora', 'report', 'r.pdf'));
+-- Nor is a name that some restore put under the wrong tenant.
+set local session_replication_role = replica;
+insert into storage.objects (bucket_id, name) values ('hand-ins', tests.path('dora', 'report', 'r.pdf', 'press')), ('hand-ins', 'lost'), ('hand-ins', 'a/no-uuid/b/c');
+set local session_replication_role = origin;
 select is(tests.sees_as(who, 'storage.objects'), seen, format('%s sees %s files', who, seen))
 from (values
   ('dora', '3'), ('otto', '20'), ('ines', '23'), ('gina', '23'), ('nora', '3'), ('sara', '20'), ('boss', '23'),

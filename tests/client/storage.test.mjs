@@ -1,4 +1,5 @@
-// The storage stand-in as an unmodified supabase-js meets it: buckets, uploads, downloads, signed URLs, lists, moves.
+// The storage stand-in as an unmodified supabase-js meets it: buckets, uploads, downloads, signed URLs, lists, moves; and
+// files that are handed in.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -14,7 +15,7 @@ let service
 let lena
 let sam
 before(async () => {
-  stack = await startSandbox()
+  stack = await startSandbox({ seed: true })
   service = stack.client(stack.SERVICE_ROLE_KEY).storage
   ok(await service.createBucket('notes', { fileSizeLimit: 100_000, allowedMimeTypes: ['text/*', 'image/png'] }))
   ok(await service.createBucket('pictures', { public: true }))
@@ -402,5 +403,69 @@ describe('lists, moves, copies and removals', () => {
 
   test('SQL alone does not remove an object: its bytes would stay', () => {
     assert.throws(() => sql(`delete from storage.objects where bucket_id = 'notes'`), /Direct deletion/)
+  })
+})
+
+describe('files that are handed in', () => {
+  const IRONWORKS = 'a0000000-0000-4000-8000-000000000001'
+  const demo = async (name) => {
+    const client = stack.client()
+    ok(await client.auth.signInWithPassword({ email: `${name}.example`, password: 'lyceum-demo' }))
+    return { lms: client.schema('lms'), files: client.storage.from('hand-ins') }
+  }
+
+  test('go with an attempt from its learner to its graders, and stay', async () => {
+    const [ines, mia, noah, petra] = await Promise.all(['ines@ironworks', 'mia@ironworks', 'noah@ironworks', 'petra@fieldnotes'].map(demo))
+    const course = ok(await ines.lms.from('courses').insert({ tenant_id: IRONWORKS, slug: 'reports', title: 'Reports' }).select().single())
+    const module = ok(await ines.lms.from('modules').insert({ course_id: course.id, title: 'One' }).select().single())
+    const lesson = ok(await ines.lms.from('lessons').insert({ module_id: module.id, title: 'How to' }).select().single())
+    ok(await ines.lms.from('lesson_blocks').insert({ lesson_id: lesson.id, type: 'markdown', content: { markdown: 'Write.' } }))
+    const assessment = ok(await ines.lms.from('assessments')
+      .insert({ course_id: course.id, title: 'A report', kind: 'assignment' }).select().single())
+    const question = ok(await ines.lms.from('questions').insert({
+      assessment_id: assessment.id, type: 'file_upload', prompt: 'Hand it in.', content: { max_files: 2, extensions: ['pdf'] }, points: 10
+    }).select().single())
+    ok(await ines.lms.rpc('set_answer_key', { p_question_id: question.id, p_key: {} }))
+    ok(await ines.lms.rpc('publish_course', { p_course_id: course.id }))
+    ok(await mia.lms.rpc('enroll', { p_course_id: course.id }))
+
+    const attempt = ok(await mia.lms.rpc('start_attempt', { p_assessment_id: assessment.id }))
+    const { tenant_id } = ok(await mia.lms.from('assessment_attempts').select('tenant_id').eq('id', attempt.id).single())
+    const folder = `${tenant_id}/${attempt.id}/${question.id}`
+    const path = `${folder}/my report.pdf`
+    const pdf = new Blob(['%PDF-1.7'], { type: 'application/pdf' })
+    const answer = (...files) => mia.lms.rpc('save_answers', { p_attempt_id: attempt.id, p_answers: { [question.id]: { files } } })
+
+    const early = await answer(path)
+    assert.deepEqual([early.status, early.error.code], [422, 'invalid_answers'])
+    assert.deepEqual(JSON.parse(early.error.details)[0].faults, ['file_not_handed_in'])
+    ok(await mia.files.upload(path, pdf))
+    fails(await mia.files.upload(path, pdf, { upsert: true }), '403')
+    fails(await mia.files.upload(`${folder}/report.exe`, pdf), '403', /files that end in: pdf/)
+    ok(await mia.files.upload(`${folder}/draft.pdf`, pdf))
+    fails(await mia.files.upload(`${folder}/third.pdf`, pdf), '403', /2 files at most/)
+    assert.equal(ok(await answer(path)).saved, 1)
+    fails(await mia.files.remove([path]), '403', /take it out of the answer/)
+    assert.equal(ok(await mia.files.remove([`${folder}/draft.pdf`])).length, 1)
+    assert.deepEqual(ok(await mia.files.list(folder)).map(({ name }) => name), ['my report.pdf'])
+    const late = ok(await mia.files.createSignedUploadUrl(`${folder}/late.pdf`))
+
+    assert.equal(ok(await mia.lms.rpc('submit_attempt', { p_attempt_id: attempt.id })).status, 'submitted')
+    fails(await mia.files.upload(`${folder}/better.pdf`, pdf), '403')
+    fails(await mia.files.uploadToSignedUrl(`${folder}/late.pdf`, late.token, pdf), '403')
+    assert.deepEqual(ok(await mia.files.remove([path])), [])
+    fails(await mia.files.move(path, `${folder}/other.pdf`), '403')
+
+    const given = ok(await ines.lms.from('attempt_answers').select('response').eq('attempt_id', attempt.id).single())
+    const { signedUrl } = ok(await ines.files.createSignedUrl(given.response.files[0], 60, { download: true }))
+    const file = await get(signedUrl)
+    assert.equal(await file.text(), '%PDF-1.7')
+    assert.match(file.headers.get('content-disposition'), /my report\.pdf/)
+    assert.equal(await text(await mia.files.download(path)), '%PDF-1.7')
+    for (const stranger of [noah, petra]) {
+      fails(await stranger.files.download(path), '404')
+      fails(await stranger.files.createSignedUrl(path, 60), '404')
+      assert.deepEqual(ok(await stranger.files.list(folder)), [])
+    }
   })
 })

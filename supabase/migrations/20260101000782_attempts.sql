@@ -567,9 +567,20 @@ begin
       'closed', 'The assessment has closed.', jsonb_build_object('closes_at', v_conduct.closes_at)
     )::lms.eligibility_reason;
   end if;
+  -- Who drops a course and takes it up again has not begun anew: those cycles count together.
   select count(*), max(t.submitted_at) + make_interval(mins => p_assessment.cooldown_minutes) into v_attempts, v_free_at
   from lms.assessment_attempts t
-  where t.enrollment_id = p_enrollment.id and t.assessment_id = p_assessment.id;
+  where t.user_id = p_enrollment.user_id and t.assessment_id = p_assessment.id
+    and t.enrollment_id in (
+      select e.id
+      from lms.enrollments e
+      where e.user_id = p_enrollment.user_id and e.course_id = p_enrollment.course_id and e.cycle > coalesce((
+        select max(ended.cycle)
+        from lms.enrollments ended
+        where ended.user_id = p_enrollment.user_id and ended.course_id = p_enrollment.course_id
+          and ended.cycle < p_enrollment.cycle and ended.status <> 'dropped'
+      ), 0)
+    );
   if v_attempts >= v_conduct.max_attempts then
     return next (
       'max_attempts_reached', 'All attempts are used up.', jsonb_build_object('max_attempts', v_conduct.max_attempts)

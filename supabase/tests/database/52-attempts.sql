@@ -92,6 +92,12 @@ create function tests.tried(who text, assessment text, times integer, ago interv
   select e.tenant_id, e.course_id, e.user_id, e.id, e.version_id, tests.id(assessment), n, 'graded', now() - ago - interval '1 minute', now() - ago, 'learner'
   from lms.enrollments e, generate_series(1, times) n where e.user_id = tests.id(who) and e.course_id = tests.id('safety')
 $$;
+create function tests.again(who text, ends text) returns void language plpgsql as $$
+begin
+  update lms.enrollments set status = ends where user_id = tests.id(who);
+  insert into lms.enrollments (course_id, user_id) values (tests.id('safety'), tests.id(who));
+end
+$$;
 savepoint clean;
 
 -- =====================================================================================================
@@ -151,7 +157,11 @@ from (values
   ('select tests.tried(''dora'', ''quiz'', 1); update lms.assessments set cooldown_minutes = 10', 'cooldown'),
   ('select tests.tried(''dora'', ''quiz'', 1, interval ''11 minutes''); update lms.assessments set cooldown_minutes = 10', 'started'),
   ('select tests.tried(''dora'', ''quiz'', 2); update lms.assessments set max_attempts = 2, opens_at = now() + interval ''1 minute''', 'max_attempts_reached not_open_yet'),
-  ('update lms.enrollments set items_done = items_total, status = ''in_progress''', 'course_completed')
+  ('update lms.enrollments set items_done = items_total, status = ''in_progress''', 'course_completed'),
+  -- Dropping a course and taking it up again gives no attempts back; a new cycle after a finished one does.
+  ('select tests.tried(''dora'', ''quiz'', 2), tests.again(''dora'', ''dropped''); update lms.assessments set max_attempts = 2', 'max_attempts_reached'),
+  ('select tests.tried(''dora'', ''quiz'', 1), tests.again(''dora'', ''dropped''); update lms.assessments set cooldown_minutes = 10', 'cooldown'),
+  ('select tests.tried(''dora'', ''quiz'', 2), tests.again(''dora'', ''expired''); update lms.assessments set max_attempts = 2', 'started')
 ) as cases (change, expected);
 
 -- The lesson of an assessment has to be open.
@@ -363,6 +373,32 @@ select cmp_ok((select count(distinct question_id) from lms.attempt_questions), '
 select cmp_ok((select count(distinct option_order) from lms.attempt_questions where option_order <> '{}'), '>', 5::bigint, 'in other orders');
 select is((select count(*) from lms.assessment_attempts t where (select count(*) from lms.attempt_questions q where q.attempt_id = t.id) <> 4), 0::bigint, 'and always as many');
 select is((select array_agg(distinct max_points) from lms.attempt_scores), array[4.00], 'worth the same');
+rollback to clean;
+
+-- =====================================================================================================
+-- The outline
+-- =====================================================================================================
+
+create function tests.outline(who text) returns text language plpgsql as $$
+declare
+  v_text text;
+begin
+  perform tests.be(who);
+  select
+    (select string_agg(concat_ws(' ', l.title, (select string_agg(concat_ws(' ', a.title, a.attempts_count, a.percentage), '+' order by a.order_index) from unnest(l.assessments) a)), ', ' order by l.order_index)
+     from unnest(o.modules) m, unnest(m.lessons) l)
+    || '; ' || coalesce((select string_agg(concat_ws(' ', a.title, a.attempts_count, a.percentage), '+' order by a.order_index) from unnest(o.assessments) a), '')
+  into v_text
+  from lms.get_course_outline(tests.id('safety')) o;
+  perform tests.as_owner();
+  return v_text;
+end
+$$;
+select tests.start('dora', 'quiz'), tests.submit('dora', 'quiz', tests.answers('q1', '"b"'));
+select is(tests.outline(who), expected, format('%s sees in the outline: %s', who, expected))
+from (values
+  ('dora', 'Lesson 1 Quiz 1 75.00, Lesson 2; Exam 0+Pool 0'), ('sid', 'Lesson 1 Quiz 0, Lesson 2; Exam 0+Pool 0'), ('ines', 'Lesson 1 Quiz 0, Lesson 2; Exam 0+Pool 0'), ('eve', 'Lesson 1, Lesson 2; '), ('hanna', 'Lesson 1, Lesson 2; ')
+) as cases (who, expected);
 rollback to clean;
 
 -- =====================================================================================================

@@ -1,4 +1,5 @@
-// A throw-away stack for one test file: its own database, PostgREST, auth, gateway and, if asked for, functions.
+// A throw-away stack for one test file: its own database, PostgREST, auth, storage, gateway and, if asked for,
+// functions.
 //
 //   const sandbox = await startSandbox({ seed: true })
 //   const client = sandbox.client()                       // supabase-js with the anon key
@@ -6,7 +7,7 @@
 //   after(() => sandbox.stop())
 //
 // The object carries everything that `lyceum sandbox` prints: API_URL, FUNCTIONS_URL, DB_URL, ADMIN_DB_URL, ANON_KEY,
-// SERVICE_ROLE_KEY, PUBLISHABLE_KEY, SECRET_KEY, JWT_SECRET, MAIL_DIR, LOG_DIR.
+// SERVICE_ROLE_KEY, PUBLISHABLE_KEY, SECRET_KEY, JWT_SECRET, MAIL_DIR, STORAGE_DIR, LOG_DIR.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

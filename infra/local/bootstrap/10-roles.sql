@@ -28,6 +28,8 @@ $$;
 
 grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
+-- The storage service acts with the role of the caller's token, so that policies on storage.objects decide.
+grant authenticator to supabase_storage_admin;
 grant pg_monitor, pg_signal_backend, pg_read_all_data, pg_checkpoint to postgres;
 
 -- What supautils lets `postgres` do on a hosted project: policies on storage.objects, a pre-request function,

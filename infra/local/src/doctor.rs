@@ -159,6 +159,7 @@ async fn parts(stack: &Stack, report: &mut Report) -> Result<bool> {
         "/rest/v1/",
         "/auth/v1/health",
         "/auth/v1/.well-known/jwks.json",
+        "/storage/v1/health",
     ] {
         let answer = probe::get(&format!("{}{path}", addresses.api_url), &key).await;
         match answer {

@@ -1,7 +1,7 @@
 //! The local stack of Lyceum: a Supabase project's parts on one machine, for development and tests.
 //!
-//! PostgreSQL, PostgREST, the Supabase CLI and the Lambda emulator are the real programs. The gateway and the auth
-//! stand-in are ours; they listen on loopback only and are no part of what is deployed.
+//! PostgreSQL, PostgREST, the Supabase CLI and the Lambda emulator are the real programs. The gateway and the
+//! stand-ins for auth and storage are ours; they listen on loopback only and are no part of what is deployed.
 
 pub mod auth;
 pub mod bench;
@@ -21,4 +21,5 @@ pub mod process;
 pub mod sandbox;
 pub mod snapshot;
 pub mod stack;
+pub mod storage;
 pub mod supervisor;

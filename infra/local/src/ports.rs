@@ -30,6 +30,9 @@ pub struct Ports {
     pub rest_admin: u16,
     /// The auth stand-in.
     pub auth: u16,
+    /// The storage stand-in.
+    #[serde(default)]
+    pub storage: u16,
     /// The Lambda emulator.
     pub functions: u16,
 }
@@ -46,6 +49,7 @@ impl Ports {
             rest: 0,
             rest_admin: 0,
             auth: 0,
+            storage: 0,
             functions: 0,
         };
         ports.choose_internal()?;
@@ -63,6 +67,7 @@ impl Ports {
             rest: 0,
             rest_admin: 0,
             auth: 0,
+            storage: 0,
             functions: 0,
         };
         ports.choose_internal()?;
@@ -74,6 +79,7 @@ impl Ports {
             &mut self.rest,
             &mut self.rest_admin,
             &mut self.auth,
+            &mut self.storage,
             &mut self.functions,
         ] {
             *port = free()?;
@@ -90,9 +96,11 @@ impl Ports {
             &mut self.rest,
             &mut self.rest_admin,
             &mut self.auth,
+            &mut self.storage,
             &mut self.functions,
         ] {
-            if !is_free(*port) {
+            // A stack that last ran before a part existed has no port for it.
+            if *port == 0 || !is_free(*port) {
                 *port = free()?;
             }
         }

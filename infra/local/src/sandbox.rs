@@ -1,6 +1,6 @@
 //! A throw-away copy of the stack on a database of its own, for one test file.
 //!
-//! The test cluster is shared and starts when the first sandbox needs it; PostgREST, auth, gateway and functions are
+//! The test cluster is shared and starts when the first sandbox needs it; PostgREST, auth, storage, gateway and functions are
 //! each sandbox's own.
 
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ use crate::postgres::template::{self, Content};
 use crate::postgrest;
 use crate::process;
 use crate::stack::{Addresses, Stack, TEST};
+use crate::storage::{self, StorageConfig};
 
 /// How long a part may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -146,7 +147,7 @@ pub async fn run(root: &Path, options: Options) -> Result<()> {
     outcome.and(dropped)
 }
 
-/// Auth stand-in and gateway run in this process: what they have to say goes into a log beside those of the other parts,
+/// The stand-ins and the gateway run in this process: what they have to say goes into a log beside those of the other parts,
 /// and what the gateway warns of also to whoever started the sandbox, because logs of a sandbox that ended well are deleted.
 fn keep_log(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
@@ -232,10 +233,13 @@ impl Running {
         let mut ports = Ports::all_free(cluster.port)?;
         let gateway_listener = gateway::bind_loopback(([127, 0, 0, 1], 0).into()).await?;
         let auth_listener = gateway::bind_loopback(([127, 0, 0, 1], 0).into()).await?;
+        let storage_listener = gateway::bind_loopback(([127, 0, 0, 1], 0).into()).await?;
         ports.gateway = gateway_listener.local_addr()?.port();
         ports.auth = auth_listener.local_addr()?.port();
+        ports.storage = storage_listener.local_addr()?.port();
         let mut addresses = stack.addresses(&ports, database)?;
         addresses.mail_dir = folder.join("mail");
+        addresses.storage_dir = folder.join("storage");
 
         let mut children = vec![
             start_postgrest(
@@ -272,6 +276,12 @@ impl Running {
                 eprintln!("lyceum sandbox: the auth stand-in ended: {error:#}");
             }
         });
+        let storage_router = storage::router(storage_config(&addresses)).await?;
+        let storage_server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(storage_listener, storage_router).await {
+                eprintln!("lyceum sandbox: the storage stand-in ended: {error:#}");
+            }
+        });
         let config = GatewayConfig {
             upstream_timeout: PATIENCE * 2,
             ..gateway_config(
@@ -288,7 +298,7 @@ impl Running {
         Ok(Self {
             addresses,
             _children: children,
-            servers: vec![auth_server, gateway_server],
+            servers: vec![auth_server, storage_server, gateway_server],
         })
     }
 }
@@ -370,6 +380,17 @@ pub fn auth_config(addresses: &Addresses) -> AuthConfig {
     }
 }
 
+/// How the storage stand-in runs for a stack with these addresses.
+#[must_use]
+pub fn storage_config(addresses: &Addresses) -> StorageConfig {
+    StorageConfig {
+        database_url: addresses.storage_db_url.clone(),
+        keys: addresses.keys.clone(),
+        api_url: addresses.api_url.clone(),
+        folder: addresses.storage_dir.clone(),
+    }
+}
+
 /// How the gateway runs for a stack with these ports and functions.
 pub fn gateway_config(
     ports: &Ports,
@@ -379,6 +400,7 @@ pub fn gateway_config(
     GatewayConfig {
         rest_port: ports.rest,
         auth_port: ports.auth,
+        storage_port: ports.storage,
         functions_port: ports.functions,
         functions: functions.collect(),
         keys: addresses.keys.clone(),

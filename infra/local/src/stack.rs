@@ -37,7 +37,7 @@ pub struct Stack {
     pub root: PathBuf,
     /// Its name, [`DEFAULT`] or another.
     pub name: String,
-    /// Its folder in the checkout's `.lyceum`: keys, ports, logs, mail, state.
+    /// Its folder in the checkout's `.lyceum`: keys, ports, logs, mail, stored files, state.
     pub dir: PathBuf,
     /// The folder of what runs unprivileged: the cluster, its socket, copies of programs. It is `dir` wherever the
     /// service account can get there.
@@ -132,6 +132,12 @@ impl Stack {
         self.dir.join("mail")
     }
 
+    /// Where the storage stand-in keeps its files.
+    #[must_use]
+    pub fn storage_dir(&self) -> PathBuf {
+        self.dir.join("storage")
+    }
+
     /// Copies of programs for an account that cannot reach the originals.
     #[must_use]
     pub fn bin_dir(&self) -> PathBuf {
@@ -185,7 +191,9 @@ impl Stack {
             admin_db_url: database_url("supabase_admin")?,
             authenticator_db_url: database_url("authenticator")?,
             auth_db_url: database_url("supabase_auth_admin")?,
+            storage_db_url: database_url("supabase_storage_admin")?,
             mail_dir: self.mail_dir(),
+            storage_dir: self.storage_dir(),
             keys: self.keys.clone(),
             api_url,
         })
@@ -224,8 +232,12 @@ pub struct Addresses {
     pub authenticator_db_url: String,
     /// As the auth stand-in's role.
     pub auth_db_url: String,
+    /// As the storage stand-in's role.
+    pub storage_db_url: String,
     /// Where the auth stand-in leaves mails.
     pub mail_dir: PathBuf,
+    /// Where the storage stand-in keeps its files.
+    pub storage_dir: PathBuf,
     /// The keys.
     pub keys: Keys,
 }
@@ -246,6 +258,7 @@ impl Addresses {
             ("SUPABASE_URL", api.clone()),
             ("REST_URL", format!("{api}/rest/v1")),
             ("AUTH_URL", self.issuer()),
+            ("STORAGE_URL", format!("{api}/storage/v1")),
             ("FUNCTIONS_URL", format!("{api}/functions/v1")),
             ("JWKS_URL", format!("{api}/auth/v1/.well-known/jwks.json")),
             ("DB_URL", self.db_url.clone()),
@@ -255,6 +268,7 @@ impl Addresses {
             ("SECRET_KEY", self.keys.secret_key.clone()),
             ("JWT_SECRET", self.keys.jwt_secret.clone()),
             ("MAIL_DIR", self.mail_dir.display().to_string()),
+            ("STORAGE_DIR", self.storage_dir.display().to_string()),
         ]
     }
 

@@ -35,7 +35,7 @@ struct Stack {
     keys: Keys,
 }
 
-/// A gateway whose three parts are one dummy that tells what it received.
+/// A gateway whose four parts are one dummy that tells what it received.
 async fn start() -> Stack {
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = upstream.local_addr().unwrap().port();
@@ -55,6 +55,7 @@ async fn start_with(port: u16, upstream_timeout: Duration) -> Stack {
     let config = GatewayConfig {
         rest_port: port,
         auth_port: port,
+        storage_port: port,
         functions_port: port,
         functions: BTreeSet::from(["enrollment".to_owned()]),
         keys: keys.clone(),
@@ -251,12 +252,56 @@ async fn paths_are_those_that_the_parts_expect() {
     for (path, status) in [
         ("/functions/v1/unknown", StatusCode::NOT_FOUND),
         ("/rest/v10/", StatusCode::NOT_FOUND),
-        ("/storage/v1/object/a", StatusCode::NOT_IMPLEMENTED),
         ("/realtime/v1/websocket", StatusCode::NOT_IMPLEMENTED),
         ("/", StatusCode::OK),
     ] {
         assert_eq!(stack.get(path, &key).await.status, status, "{path}");
     }
+}
+
+/// What carries its own right, or needs none, is open; everything else of storage needs a key or a token.
+#[tokio::test]
+async fn links_to_stored_files_are_open() {
+    let stack = start().await;
+    let ask = async |method: Method, path: &str| {
+        stack
+            .send(method, path, &[], Empty::new().boxed())
+            .await
+            .status
+    };
+    for (method, path) in [
+        (Method::GET, "/storage/v1/object/public/b/a"),
+        (Method::HEAD, "/storage/v1/object/public/b/a"),
+        (Method::GET, "/storage/v1/object/info/public/b/a"),
+        (Method::GET, "/storage/v1/object/sign/b/a?token=x"),
+        (Method::PUT, "/storage/v1/object/upload/sign/b/a?token=x"),
+    ] {
+        let status = ask(method.clone(), path).await;
+        assert_eq!(status, StatusCode::OK, "{method} {path}");
+    }
+    for (method, path) in [
+        (Method::POST, "/storage/v1/object/public/b/a"),
+        (Method::POST, "/storage/v1/object/sign/b/a"),
+        (Method::POST, "/storage/v1/object/upload/sign/b/a"),
+        (Method::GET, "/storage/v1/object/b/a"),
+        (Method::GET, "/storage/v1/object/publicity/a"),
+        (Method::PUT, "/storage/v1/object/b/a"),
+        (Method::DELETE, "/storage/v1/object/public/b/a"),
+        (Method::GET, "/storage/v1/bucket"),
+        (Method::POST, "/storage/v1/object/list/b"),
+    ] {
+        let status = ask(method.clone(), path).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}");
+    }
+    let key = stack.keys.secret_key.clone();
+    let answer = stack
+        .get("/storage/v1/object/b/a%2F..%2Fc", &[("apikey", &key)])
+        .await;
+    assert_eq!(answer.body["path"], "/object/b/a%2F..%2Fc", "as it came");
+    assert_eq!(
+        answer.body["headers"]["authorization"],
+        format!("Bearer {}", stack.keys.service_role_key)
+    );
 }
 
 #[tokio::test]

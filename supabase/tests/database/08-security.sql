@@ -249,6 +249,7 @@ select set_eq(
     'private.is_map_of_web_addresses(jsonb)', 'private.is_safe_html(text)', 'private.is_time_zone(text)', 'private.is_web_address(text)', 'private.my_courses()', 'private.my_tenants()',
     'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.require_course_publisher(uuid)', 'private.check_course_for_caller(uuid)',
     'private.diff_versions(uuid,integer,integer)', 'private.migration_target(uuid,text,integer)', 'private.preview_migration_of(lms.enrollments,lms.course_versions,text)',
+    'private.my_open_hand_ins()',
     'private.move_enrollments(lms.course_versions,text,integer)', 'private.parse_watched(jsonb)', 'private.correct_progress_of(uuid,uuid,numeric,text)', 'private.my_versions()', 'private.my_open_lessons()',
     'private.grant_entitlement_to(billing.entitlements)', 'private.revoke_entitlement_of(uuid,text)', 'private.request_enrollment_of_caller(uuid,text)', 'private.decide_request(uuid,boolean,text)',
     'private.withdraw_request_of_caller(uuid)', 'private.delete_course_of(uuid)', 'private.restore_course_of(uuid)', 'private.delete_part(text,uuid)', 'private.restore_part(text,uuid)',

@@ -50,7 +50,7 @@ pub struct Sandbox {
     http: Client,
     // Closing its standard input ends the sandbox; the system does that when this process ends, however it ends.
     _stdin: ChildStdin,
-    _child: Child,
+    child: Child,
 }
 
 /// What a sandbox consists of.
@@ -103,7 +103,7 @@ impl Sandbox {
             addresses: serde_json::from_str(&line)?,
             http: http_client(),
             _stdin: stdin,
-            _child: child,
+            child,
         })
     }
 
@@ -116,6 +116,12 @@ impl Sandbox {
         self.addresses[name]
             .as_str()
             .unwrap_or_else(|| panic!("the sandbox prints no {name}"))
+    }
+
+    /// The process in which its gateway and its stand-ins run.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// A connection to the database as the role that owns the project's objects.

@@ -101,6 +101,7 @@ async fn without_a_key_the_gateway_answers_nothing() -> Result<()> {
         "/rest/v1/courses",
         "/auth/v1/user",
         "/functions/v1/enrollment",
+        "/storage/v1/object/notes/x",
         "/rest/v1/rpc/get_dashboard",
     ] {
         for key in [None, Some("wrong"), Some("sb_secret_wrong")] {
@@ -113,15 +114,16 @@ async fn without_a_key_the_gateway_answers_nothing() -> Result<()> {
             assert_refused(path, &answer);
         }
     }
-    for path in ["/realtime/v1/websocket", "/storage/v1/object/x"] {
-        let answer = answer(
-            client
-                .get(format!("{}{path}", sandbox().address("API_URL")))
-                .header("apikey", sandbox().address("ANON_KEY")),
-        )
-        .await?;
-        assert_eq!(answer.status, 501, "{path}: {answer:?}");
-    }
+    let answer = answer(
+        client
+            .get(format!(
+                "{}/realtime/v1/websocket",
+                sandbox().address("API_URL")
+            ))
+            .header("apikey", sandbox().address("ANON_KEY")),
+    )
+    .await?;
+    assert_eq!(answer.status, 501, "{answer:?}");
     Ok(())
 }
 

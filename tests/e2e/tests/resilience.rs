@@ -266,7 +266,7 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
 
     let parts = Stack::parts();
     let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
-    for expected in ["postgres", "postgrest", "auth", "gateway"] {
+    for expected in ["postgres", "postgrest", "auth", "storage", "gateway"] {
         assert!(names.contains(&expected), "{expected} is a part: {names:?}");
     }
     for (name, pid) in &parts {

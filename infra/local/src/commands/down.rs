@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::files::Lock;
 use crate::output;
@@ -40,7 +40,7 @@ pub fn run(stack: &Stack, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// Stops the stack and deletes its cluster.
+/// Stops the stack and deletes its cluster and its stored files.
 pub fn erase(stack: &Stack) -> Result<()> {
     let _lock = Lock::take(
         &stack.dir.join("up.lock"),
@@ -48,7 +48,13 @@ pub fn erase(stack: &Stack) -> Result<()> {
         PATIENCE,
     )?;
     supervisor::stop(stack);
-    Cluster::of(stack, programs::find()?, 0, Durability::Full).delete()
+    Cluster::of(stack, programs::find()?, 0, Durability::Full).delete()?;
+    let files = stack.storage_dir();
+    if files.exists() {
+        std::fs::remove_dir_all(&files)
+            .with_context(|| format!("cannot delete {}", files.display()))?;
+    }
+    Ok(())
 }
 
 fn all_names(stack: &Stack) -> Vec<String> {

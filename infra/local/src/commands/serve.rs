@@ -8,14 +8,17 @@ use crate::auth;
 use crate::functions;
 use crate::gateway;
 use crate::postgres::cluster::MAIN_DATABASE;
-use crate::sandbox::{auth_config, gateway_config};
+use crate::sandbox::{auth_config, gateway_config, storage_config};
 use crate::stack::Stack;
+use crate::storage;
 
 /// The parts that are ours.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub enum Part {
     /// The stand-in for Supabase Auth.
     Auth,
+    /// The stand-in for Supabase Storage.
+    Storage,
     /// The one public port.
     Gateway,
 }
@@ -36,6 +39,12 @@ pub async fn run(stack: &Stack, part: Part) -> Result<()> {
             let listener =
                 gateway::bind_loopback(SocketAddr::from(([127, 0, 0, 1], ports.auth))).await?;
             let router = auth::router(auth_config(&addresses)).await?;
+            axum::serve(listener, router).await?;
+        }
+        Part::Storage => {
+            let listener =
+                gateway::bind_loopback(SocketAddr::from(([127, 0, 0, 1], ports.storage))).await?;
+            let router = storage::router(storage_config(&addresses)).await?;
             axum::serve(listener, router).await?;
         }
         Part::Gateway => {

@@ -115,6 +115,11 @@ async fn prepare(stack: &Stack, cluster: &Cluster) -> Result<()> {
             say("making roles and schemas as a Supabase project has them");
             cluster.ensure_roles().await?;
         }
+        if roles_exist && !database::has_storage(cluster, MAIN_DATABASE).await? {
+            say("adding the schema of storage, which this database was made without");
+            cluster.ensure_roles().await?;
+            database::add_storage(cluster, &stack.root, MAIN_DATABASE).await?;
+        }
         database::bootstrap(cluster, &stack.root, MAIN_DATABASE).await?
     };
     let pending = database::pending_migrations(cluster, &stack.root, MAIN_DATABASE).await?;
@@ -182,7 +187,7 @@ async fn wait_for_parts(stack: &Stack, ports: &Ports, told: u32) -> Result<()> {
             silent.retain(|name, _| !answered.contains(name));
             if !silent.is_empty() {
                 if !announced {
-                    say("starting gateway, PostgREST, auth and functions");
+                    say("starting gateway, PostgREST, auth, storage and functions");
                     announced = true;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -206,6 +211,7 @@ pub fn probes(stack: &Stack, addresses: &Addresses) -> Result<Vec<(String, Strin
         ("gateway".to_owned(), format!("{api}/")),
         ("postgrest".to_owned(), format!("{api}/rest/v1/")),
         ("auth".to_owned(), format!("{api}/auth/v1/health")),
+        ("storage".to_owned(), format!("{api}/storage/v1/health")),
     ];
     for function in functions::list(&stack.root)? {
         probes.push((

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use http::Method;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,6 +37,8 @@ pub struct GatewayConfig {
     pub rest_port: u16,
     /// Port of the auth stand-in.
     pub auth_port: u16,
+    /// Port of the storage stand-in.
+    pub storage_port: u16,
     /// Port of the Lambda emulator.
     pub functions_port: u16,
     /// The functions that exist.
@@ -79,11 +80,7 @@ impl Gateway {
         let mut response = if cors::is_preflight(&request) {
             cors::preflight(request.headers())
         } else {
-            match routes::find(
-                request.method() == Method::GET,
-                request.uri().path(),
-                &self.config,
-            ) {
+            match routes::find(request.method(), request.uri().path(), &self.config) {
                 Ok(route) => match self.access.admit(&route, &mut request) {
                     Ok(()) => self.proxy.forward(&route, peer, &id, request).await,
                     Err(denial) => self.proxy.refuse(denial, request),

@@ -12,6 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::json;
 
 use super::body::{self, Body, Bounded, Refusal};
 use super::reply::{self, Reply};
@@ -98,7 +99,7 @@ impl Proxy {
             return self.refuse(too_long(), request);
         }
         if announced_length(request.headers()).is_some_and(|length| length > route.body_limit) {
-            return self.refuse(refused(Refusal::TooLarge(route.body_limit)), request);
+            return self.refuse(refused(route, Refusal::TooLarge(route.body_limit)), request);
         }
         let Some(target) = target(route, request.uri()) else {
             return self.refuse(
@@ -121,7 +122,7 @@ impl Proxy {
         );
         let answer = tokio::time::timeout(self.timeout, self.ask(request)).await;
         if let Some(refusal) = refusal.get() {
-            return refused(*refusal).into_response();
+            return refused(route, *refusal).into_response();
         }
         match answer {
             Ok(Ok(response)) => {
@@ -178,8 +179,16 @@ fn join_preferences(headers: &mut HeaderMap) {
     }
 }
 
-fn refused(refusal: Refusal) -> Reply {
+fn refused(route: &Route, refusal: Refusal) -> Reply {
     match refusal {
+        // In the words of the part, whose clients read these fields.
+        Refusal::TooLarge(_) if route.prefix == "/storage/v1" => Reply::json(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            json!({
+                "statusCode": "413", "code": "EntityTooLarge", "error": "Payload too large",
+                "message": "The object exceeded the maximum allowed size",
+            }),
+        ),
         Refusal::TooLarge(limit) => Reply::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             &format!("The request body is larger than {limit} bytes."),

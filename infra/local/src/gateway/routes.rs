@@ -1,10 +1,11 @@
 //! Which part answers a path.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::GatewayConfig;
 use super::reply::Reply;
+use crate::storage::LARGEST_OBJECT;
 
 /// A mebibyte.
 const MIB: u64 = 1024 * 1024;
@@ -48,7 +49,7 @@ const OPEN_AUTH_PATHS: [&str; 4] = [
 ];
 
 /// Finds the route of a path, or the answer for a path that has none.
-pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, Reply> {
+pub fn find(method: &Method, path: &str, config: &GatewayConfig) -> Result<Route, Reply> {
     if let Some(rest) = below(path, "/rest/v1") {
         return Ok(Route {
             part: "PostgREST",
@@ -75,35 +76,57 @@ pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, R
     if let Some(rest) = below(path, "/functions/v1") {
         return function(&rest, config);
     }
-    for (prefix, sentence) in [
-        (
-            "/storage/v1",
-            "This local stack has no storage yet. Use a hosted project or `supabase start` for it.",
-        ),
-        (
-            "/realtime/v1",
-            "This local stack has no realtime server: poll instead, or use a hosted project.",
-        ),
-    ] {
-        if below(path, prefix).is_some() {
-            return Err(Reply::new(StatusCode::NOT_IMPLEMENTED, sentence));
-        }
+    if let Some(rest) = below(path, "/storage/v1") {
+        let guard = if is_open_storage(method, &rest) {
+            Guard::Open
+        } else {
+            Guard::KeyOrToken
+        };
+        return Ok(Route {
+            part: "the storage stand-in",
+            port: config.storage_port,
+            path: rest,
+            prefix: "/storage/v1",
+            guard,
+            // Room for the largest object in a form; what a bucket takes, storage decides.
+            body_limit: LARGEST_OBJECT + MIB,
+            text_only: false,
+        });
     }
-    if path == "/" && is_get {
+    if below(path, "/realtime/v1").is_some() {
+        return Err(Reply::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "This local stack has no realtime server: poll instead, or use a hosted project.",
+        ));
+    }
+    if path == "/" && method == Method::GET {
         return Err(Reply::json(
             StatusCode::OK,
             json!({
                 "name": "Lyceum, local stack",
                 "rest": "/rest/v1/",
                 "auth": "/auth/v1/",
+                "storage": "/storage/v1/",
                 "functions": config.functions.iter().map(|name| format!("/functions/v1/{name}")).collect::<Vec<_>>(),
             }),
         ));
     }
     Err(
         Reply::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
-            .hint("The routes are /rest/v1, /auth/v1 and /functions/v1."),
+            .hint("The routes are /rest/v1, /auth/v1, /storage/v1 and /functions/v1."),
     )
+}
+
+/// Paths of storage that carry their own right, or need none: browsers open them from links.
+fn is_open_storage(method: &Method, path: &str) -> bool {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+    match *method {
+        Method::GET | Method::HEAD => {
+            begins(&["/object/public/", "/object/sign/", "/object/info/public/"])
+        }
+        Method::PUT => begins(&["/object/upload/sign/"]),
+        _ => false,
+    }
 }
 
 fn function(rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {

@@ -67,6 +67,30 @@ pub async fn is_bootstrapped(cluster: &Cluster, database: &str) -> Result<bool> 
         .get(0))
 }
 
+/// Whether a database has the tables of storage; one that an earlier bootstrap made has not.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn has_storage(cluster: &Cluster, database: &str) -> Result<bool> {
+    let client = connect(&cluster.url("supabase_admin", database)?).await?;
+    Ok(client
+        .query_one("select to_regclass('storage.objects') is not null", &[])
+        .await?
+        .get(0))
+}
+
+/// Runs the part of the bootstrap that makes the tables of storage, all or nothing.
+///
+/// # Errors
+/// When a statement of it fails.
+pub async fn add_storage(cluster: &Cluster, root: &Path, database: &str) -> Result<()> {
+    let script = root.join("infra/local/bootstrap/40-storage.sql");
+    cluster
+        .run_script("supabase_admin", database, &[script], None)
+        .await
+        .context("the bootstrap of storage failed")
+}
+
 /// Runs the bootstrap on an empty database, all or nothing. Returns whether there was something to do.
 ///
 /// # Errors

@@ -191,6 +191,7 @@ select set_eq(
     'lms.enroll_in_path(uuid,uuid,timestamp with time zone)', 'lms.continue_path(uuid)', 'lms.leave_path(uuid,uuid)',
     'lms.reply_to_review(uuid,text)', 'lms.report_review(uuid,text)', 'lms.moderate_review(uuid,text,text)',
     'lms.import_course(uuid,jsonb,boolean)', 'lms.export_course(uuid)',
+    'lms.import_assessments(uuid,jsonb,boolean)', 'lms.export_assessments(uuid)',
     'lms.archive_course(uuid)', 'lms.check_enrollment_eligibility(uuid,uuid)', 'lms.complete_lesson(uuid)', 'lms.enroll(uuid,uuid,timestamp with time zone,text)',
     'lms.get_course_outline(uuid)', 'lms.get_course_progress(uuid,uuid)', 'lms.get_dashboard()', 'lms.get_lesson(uuid,uuid)', 'lms.get_user_courses(uuid,integer,uuid)',
     'lms.invite(uuid,text,text,uuid,boolean,text,text,text,text)', 'lms.get_invitation(text)', 'lms.accept_invitation(text)', 'lms.revoke_invitation(uuid)', 'lms.leave_tenant(uuid)',
@@ -260,6 +261,7 @@ select set_eq(
     'private.delete_assessment_part(text,uuid)', 'private.restore_assessment_part(text,uuid)',
     'private.grant_accommodation_to(lms.accommodations)', 'private.revoke_accommodation_of(uuid)',
     'private.begin_attempt(uuid)', 'private.takes_assessment(uuid)', 'private.ordered_content(text,jsonb,text[])',
+    'private.apply_bank(uuid,jsonb)', 'private.read_bank(uuid)',
     'private.save_answers_of_caller(uuid,jsonb)', 'private.submit_attempt_of_caller(uuid,jsonb)',
     'private.read_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)', 'private.read_audit_head(uuid)'
   ],

@@ -129,7 +129,181 @@ isOneToOne: false
           }
         },"lms": {
           Tables: {
-            "assignable_roles": {
+            "accommodations": {
+                  Row: {
+                    "assessment_id": string | null,"closes_at": string | null,"course_id": string,"extra_attempts": number,"extra_time_percentage": number,"granted_at": string,"granted_by": string | null,"id": string,"opens_at": string | null,"reason": string,"revoked_at": string | null,"revoked_by": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id"?: string | null,"closes_at"?: string | null,"course_id": string,"extra_attempts"?: number,"extra_time_percentage"?: number,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"opens_at"?: string | null,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string | null,"closes_at"?: string | null,"course_id"?: string,"extra_attempts"?: number,"extra_time_percentage"?: number,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"opens_at"?: string | null,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "accommodation_is_in_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "accommodation_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "accommodation_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "accommodation_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"answer_scores": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"explanation": Json | null,"feedback": string | null,"graded_at": string | null,"graded_by": string | null,"is_correct": boolean | null,"points": number | null,"question_id": string,"source": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"explanation"?: Json | null,"feedback"?: string | null,"graded_at"?: string | null,"graded_by"?: string | null,"is_correct"?: boolean | null,"points"?: number | null,"question_id": string,"source"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"explanation"?: Json | null,"feedback"?: string | null,"graded_at"?: string | null,"graded_by"?: string | null,"is_correct"?: boolean | null,"points"?: number | null,"question_id"?: string,"source"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "score_is_of_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    },{
+      foreignKeyName: "score_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_attempts": {
+                  Row: {
+                    "assessment_id": string,"closed_by": string | null,"course_id": string,"deadline_at": string | null,"enrollment_id": string,"id": string,"number": number,"started_at": string,"status": string,"submitted_at": string | null,"tenant_id": string,"user_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"closed_by"?: string | null,"course_id": string,"deadline_at"?: string | null,"enrollment_id": string,"id"?: string,"number": number,"started_at"?: string,"status"?: string,"submitted_at"?: string | null,"tenant_id": string,"user_id": string,"version_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"closed_by"?: string | null,"course_id"?: string,"deadline_at"?: string | null,"enrollment_id"?: string,"id"?: string,"number"?: number,"started_at"?: string,"status"?: string,"submitted_at"?: string | null,"tenant_id"?: string,"user_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_is_at_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "attempt_is_at_an_assessment_of_the_version"
+      columns: ["tenant_id","course_id","version_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "version_assessments"
+      referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
+    },{
+      foreignKeyName: "attempt_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "attempt_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_progress": {
+                  Row: {
+                    "assessment_id": string,"attempts_count": number,"completed_at": string | null,"course_id": string,"enrollment_id": string,"passed_at": string | null,"percentage": number | null,"tenant_id": string,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"attempts_count"?: number,"completed_at"?: string | null,"course_id": string,"enrollment_id": string,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id": string,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"attempts_count"?: number,"completed_at"?: string | null,"course_id"?: string,"enrollment_id"?: string,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assessment_progress_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "assessment_progress_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_sections": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"created_at": string,"deleted_at": string | null,"draw_count": number | null,"id": string,"key": string,"order_index": number,"tenant_id": string,"title": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"draw_count"?: number | null,"id"?: string,"key"?: string,"order_index"?: number,"tenant_id"?: string,"title": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"draw_count"?: number | null,"id"?: string,"key"?: string,"order_index"?: number,"tenant_id"?: string,"title"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "section_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"assessments": {
+                  Row: {
+                    "ai_generated": boolean,"answers_shown": string,"closes_at": string | null,"cooldown_minutes": number,"course_id": string,"created_at": string,"deleted_at": string | null,"grading_method": string,"holds_grades": boolean,"id": string,"instructions": string,"is_mandatory": boolean,"is_published": boolean,"key": string,"kind": string,"lesson_id": string | null,"max_attempts": number | null,"opens_at": string | null,"order_index": number,"passing_percentage": number | null,"published_at": string | null,"shuffle_options": boolean,"shuffle_questions": boolean,"sources": NonNullable<Json>,"tenant_id": string,"time_limit_minutes": number | null,"title": string,"updated_at": string,"weight": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "ai_generated"?: boolean,"answers_shown"?: string,"closes_at"?: string | null,"cooldown_minutes"?: number,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"grading_method"?: string,"holds_grades"?: boolean,"id"?: string,"instructions"?: string,"is_mandatory"?: boolean,"is_published"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"max_attempts"?: number | null,"opens_at"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"published_at"?: string | null,"shuffle_options"?: boolean,"shuffle_questions"?: boolean,"sources"?: NonNullable<Json>,"tenant_id"?: string,"time_limit_minutes"?: number | null,"title": string,"updated_at"?: string,"weight"?: number
+                  }
+                  Update: {
+                    "ai_generated"?: boolean,"answers_shown"?: string,"closes_at"?: string | null,"cooldown_minutes"?: number,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"grading_method"?: string,"holds_grades"?: boolean,"id"?: string,"instructions"?: string,"is_mandatory"?: boolean,"is_published"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"max_attempts"?: number | null,"opens_at"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"published_at"?: string | null,"shuffle_options"?: boolean,"shuffle_questions"?: boolean,"sources"?: NonNullable<Json>,"tenant_id"?: string,"time_limit_minutes"?: number | null,"title"?: string,"updated_at"?: string,"weight"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assessment_is_of_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assessment_is_of_a_lesson_of_the_same_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"assignable_roles": {
                   Row: {
                     "assignable_role_id": string,"role_id": string,"tenant_id": string
                   }
@@ -153,6 +327,78 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "roles"
       referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"attempt_answers": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"question_id": string,"response": NonNullable<Json>,"saved_at": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"question_id": string,"response": NonNullable<Json>,"saved_at"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"question_id"?: string,"response"?: NonNullable<Json>,"saved_at"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "answer_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "answer_is_to_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    }
+                  ]
+                },"attempt_questions": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"option_order": (string)[],"points": number,"position": number,"question_id": string,"revision_id": string,"section_title": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"option_order"?: (string)[],"points": number,"position": number,"question_id": string,"revision_id": string,"section_title"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"option_order"?: (string)[],"points"?: number,"position"?: number,"question_id"?: string,"revision_id"?: string,"section_title"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_question_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "question_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "attempt_question_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"attempt_scores": {
+                  Row: {
+                    "assessment_id": string,"attempt_id": string,"course_id": string,"enrollment_id": string,"graded_at": string,"max_points": number,"passed": boolean,"percentage": number,"points": number,"released_at": string | null,"source": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"attempt_id": string,"course_id": string,"enrollment_id": string,"graded_at"?: string,"max_points": number,"passed": boolean,"percentage": number,"points": number,"released_at"?: string | null,"source"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"attempt_id"?: string,"course_id"?: string,"enrollment_id"?: string,"graded_at"?: string,"max_points"?: number,"passed"?: boolean,"percentage"?: number,"points"?: number,"released_at"?: string | null,"source"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_score_is_of_an_attempt_of_the_enrollment"
+      columns: ["attempt_id","tenant_id","course_id","user_id","enrollment_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id","enrollment_id","assessment_id"]
     }
                   ]
                 },"block_progress": {
@@ -555,6 +801,64 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"grade_overrides": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"id": string,"new_percentage": number,"old_percentage": number | null,"overridden_at": string,"overridden_by": string | null,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"id"?: string,"new_percentage": number,"old_percentage"?: number | null,"overridden_at"?: string,"overridden_by"?: string | null,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"id"?: string,"new_percentage"?: number,"old_percentage"?: number | null,"overridden_at"?: string,"overridden_by"?: string | null,"reason"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "override_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"grading_assignments": {
+                  Row: {
+                    "assigned_at": string,"assigned_by": string | null,"attempt_id": string,"course_id": string,"grader_id": string,"question_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assigned_at"?: string,"assigned_by"?: string | null,"attempt_id": string,"course_id": string,"grader_id": string,"question_id": string,"tenant_id": string
+                  }
+                  Update: {
+                    "assigned_at"?: string,"assigned_by"?: string | null,"attempt_id"?: string,"course_id"?: string,"grader_id"?: string,"question_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignment_is_in_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_is_of_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    },{
+      foreignKeyName: "grader_is_a_member"
+      columns: ["tenant_id","grader_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "grader_is_a_person"
+      columns: ["grader_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"invitations": {
                   Row: {
                     "accepted_at": string | null,"accepted_by": string | null,"created_at": string,"email": string,"employee_number": string | null,"expires_at": string,"first_name": string,"id": string,"invited_by": string | null,"job_title": string | null,"last_name": string,"limited_to_unit": boolean,"revoked_at": string | null,"role_id": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
@@ -933,6 +1237,78 @@ isOneToOne: false
       referencedColumns: ["id","tenant_id","course_id","user_id"]
     }
                   ]
+                },"question_revisions": {
+                  Row: {
+                    "assessment_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at": string,"id": string,"points": number,"prompt": string,"question_id": string,"question_key": string,"scoring": string,"skill_ids": (string)[],"tenant_id": string,"type": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at"?: string,"id"?: string,"points": number,"prompt": string,"question_id": string,"question_key": string,"scoring": string,"skill_ids": (string)[],"tenant_id": string,"type": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"content"?: NonNullable<Json>,"content_hash"?: string,"course_id"?: string,"created_at"?: string,"id"?: string,"points"?: number,"prompt"?: string,"question_id"?: string,"question_key"?: string,"scoring"?: string,"skill_ids"?: (string)[],"tenant_id"?: string,"type"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_revision_is_of_a_question_of_the_course"
+      columns: ["tenant_id","course_id","question_id"]
+isOneToOne: false
+      referencedRelation: "questions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"question_skills": {
+                  Row: {
+                    "course_id": string,"created_at": string,"question_id": string,"skill_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string,"created_at"?: string,"question_id": string,"skill_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"question_id"?: string,"skill_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_with_skill_is_of_the_course"
+      columns: ["tenant_id","course_id","question_id"]
+isOneToOne: false
+      referencedRelation: "questions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "skill_of_question_is_of_the_same_tenant"
+      columns: ["tenant_id","skill_id"]
+isOneToOne: false
+      referencedRelation: "skills"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"questions": {
+                  Row: {
+                    "assessment_id": string,"content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"order_index": number,"points": number,"prompt": string,"question_key": string,"scoring": string,"section_id": string | null,"tenant_id": string,"type": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"order_index"?: number,"points"?: number,"prompt": string,"question_key"?: string,"scoring"?: string,"section_id"?: string | null,"tenant_id"?: string,"type": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"order_index"?: number,"points"?: number,"prompt"?: string,"question_key"?: string,"scoring"?: string,"section_id"?: string | null,"tenant_id"?: string,"type"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_is_of_a_section_of_the_assessment"
+      columns: ["tenant_id","course_id","assessment_id","section_id"]
+isOneToOne: false
+      referencedRelation: "assessment_sections"
+      referencedColumns: ["tenant_id","course_id","assessment_id","id"]
+    },{
+      foreignKeyName: "question_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"review_reports": {
                   Row: {
                     "closed_at": string | null,"closed_by": string | null,"created_at": string,"id": string,"outcome": string | null,"outcome_note": string | null,"reason": string,"review_id": string,"tenant_id": string,"user_id": string
@@ -1091,6 +1467,38 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"version_assessments": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id": string | null,"order_index": number,"passing_percentage": number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id"?: string | null,"order_index": number,"passing_percentage"?: number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"grading_method"?: string,"instructions"?: string,"is_mandatory"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"tenant_id"?: string,"title"?: string,"version_id"?: string,"weight"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_assessment_is_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_assessment_is_of_a_lesson_of_the_version"
+      columns: ["tenant_id","course_id","version_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "version_lessons"
+      referencedColumns: ["tenant_id","course_id","version_id","lesson_id"]
+    },{
+      foreignKeyName: "version_assessment_is_of_a_version_of_the_course"
+      columns: ["tenant_id","course_id","version_id"]
+isOneToOne: false
+      referencedRelation: "course_versions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"version_blocks": {
                   Row: {
                     "block_id": string,"course_id": string,"is_preview": boolean,"lesson_id": string,"order_index": number,"revision_id": string,"tenant_id": string,"version_id": string
@@ -1141,6 +1549,32 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "course_versions"
       referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"version_questions": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"draw_count": number | null,"order_index": number,"question_id": string,"revision_id": string,"section_id": string | null,"section_key": string | null,"section_title": string | null,"tenant_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id": string,"draw_count"?: number | null,"order_index": number,"question_id": string,"revision_id": string,"section_id"?: string | null,"section_key"?: string | null,"section_title"?: string | null,"tenant_id": string,"version_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"draw_count"?: number | null,"order_index"?: number,"question_id"?: string,"revision_id"?: string,"section_id"?: string | null,"section_key"?: string | null,"section_title"?: string | null,"tenant_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_question_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "question_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_question_is_of_an_assessment_of_the_version"
+      columns: ["tenant_id","course_id","version_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "version_assessments"
+      referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
     }
                   ]
                 }
@@ -1358,6 +1792,12 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"delete_assessment":
+{ Args: { "p_assessment_id": string }; Returns: undefined
+                           },
+"delete_assessment_section":
+{ Args: { "p_section_id": string }; Returns: undefined
+                           },
 "delete_block":
 { Args: { "p_block_id": string }; Returns: undefined
                            },
@@ -1393,6 +1833,9 @@ isOneToOne: false
                            },
 "delete_module":
 { Args: { "p_module_id": string }; Returns: undefined
+                           },
+"delete_question":
+{ Args: { "p_question_id": string }; Returns: undefined
                            },
 "duplicate_course":
 { Args: { "p_course_id": string,"p_slug"?: string,"p_tenant_id"?: string,"p_title"?: string }; Returns: {
@@ -1485,6 +1928,22 @@ isOneToOne: false
 "export_course":
 { Args: { "p_course_id": string }; Returns: Json
                            },
+"get_answer_key":
+{ Args: { "p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["answer_key"]
+                          SetofOptions: {
+        from: "*"
+        to: "answer_key"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"get_attempt":
+{ Args: { "p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_view"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_view"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_audit_heads":
 { Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
                           SetofOptions: {
@@ -1604,6 +2063,29 @@ isOneToOne: false
         to: "version_change"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"grant_accommodation":
+{ Args: { "p_assessment_id"?: string,"p_closes_at"?: string,"p_course_id": string,"p_extra_attempts"?: number,"p_extra_time_percentage"?: number,"p_opens_at"?: string,"p_reason"?: string,"p_user_id": string }; Returns: {
+              "assessment_id": string | null,
+"closes_at": string | null,
+"course_id": string,
+"extra_attempts": number,
+"extra_time_percentage": number,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"opens_at": string | null,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "accommodations"
+        isOneToOne: true
+        isSetofReturn: false
       } },
 "import_course":
 { Args: { "p_course": Json,"p_dry_run"?: boolean,"p_tenant_id": string }; Returns: Json
@@ -1858,6 +2340,64 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"restore_assessment":
+{ Args: { "p_assessment_id": string }; Returns: {
+              "ai_generated": boolean,
+"answers_shown": string,
+"closes_at": string | null,
+"cooldown_minutes": number,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"grading_method": string,
+"holds_grades": boolean,
+"id": string,
+"instructions": string,
+"is_mandatory": boolean,
+"is_published": boolean,
+"key": string,
+"kind": string,
+"lesson_id": string | null,
+"max_attempts": number | null,
+"opens_at": string | null,
+"order_index": number,
+"passing_percentage": number | null,
+"published_at": string | null,
+"shuffle_options": boolean,
+"shuffle_questions": boolean,
+"sources": NonNullable<Json>,
+"tenant_id": string,
+"time_limit_minutes": number | null,
+"title": string,
+"updated_at": string,
+"weight": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assessments"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_assessment_section":
+{ Args: { "p_section_id": string }; Returns: {
+              "assessment_id": string,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"draw_count": number | null,
+"id": string,
+"key": string,
+"order_index": number,
+"tenant_id": string,
+"title": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assessment_sections"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "restore_block":
 { Args: { "p_block_id": string }; Returns: {
               "content": NonNullable<Json>,
@@ -1999,6 +2539,53 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"restore_question":
+{ Args: { "p_question_id": string }; Returns: {
+              "assessment_id": string,
+"content": NonNullable<Json>,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"id": string,
+"order_index": number,
+"points": number,
+"prompt": string,
+"question_key": string,
+"scoring": string,
+"section_id": string | null,
+"tenant_id": string,
+"type": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "questions"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"revoke_accommodation":
+{ Args: { "p_accommodation_id": string }; Returns: {
+              "assessment_id": string | null,
+"closes_at": string | null,
+"course_id": string,
+"extra_attempts": number,
+"extra_time_percentage": number,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"opens_at": string | null,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "accommodations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "revoke_invitation":
 { Args: { "p_invitation_id": string }; Returns: {
               "accepted_at": string | null,
@@ -2025,11 +2612,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"save_answers":
+{ Args: { "p_answers": Json,"p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["answers_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "answers_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "search":
 { Args: { "p_category_id"?: string,"p_cursor"?: string,"p_difficulty"?: string,"p_kind"?: string,"p_language"?: string,"p_limit"?: number,"p_query": string,"p_tag"?: string,"p_tenant_id"?: string }; Returns: Database["lms"]['CompositeTypes']["search_page"]
                           SetofOptions: {
         from: "*"
         to: "search_page"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"set_answer_key":
+{ Args: { "p_explanation"?: string,"p_key": Json,"p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["answer_key"]
+                          SetofOptions: {
+        from: "*"
+        to: "answer_key"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2074,6 +2677,22 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "tenant_overview"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"start_attempt":
+{ Args: { "p_assessment_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_view"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_view"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"submit_attempt":
+{ Args: { "p_answers"?: Json,"p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_receipt"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2150,7 +2769,17 @@ isOneToOne: false
             [_ in never]: never
           }
           CompositeTypes: {
-            "audit_entry": {
+            "answer_key": {
+                        "question_id": string | null,"key": Json | null,"explanation": string | null,"updated_at": string | null
+                      },"answers_receipt": {
+                        "attempt_id": string | null,"status": string | null,"saved": number | null,"deadline_at": string | null,"server_time": string | null
+                      },"attempt_question_view": {
+                        "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"saved_at": string | null
+                      },"attempt_receipt": {
+                        "attempt_id": string | null,"assessment_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"closed_by": string | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null
+                      },"attempt_view": {
+                        "id": string | null,"assessment_id": string | null,"enrollment_id": string | null,"user_id": string | null,"title": string | null,"kind": string | null,"instructions": string | null,"number": number | null,"status": string | null,"started_at": string | null,"deadline_at": string | null,"submitted_at": string | null,"closed_by": string | null,"server_time": string | null,"questions": (Database["lms"]['CompositeTypes']["attempt_question_view"])[] | null
+                      },"audit_entry": {
                         "id": number | null,"recorded_at": string | null,"table_name": string | null,"row_id": string | null,"operation": string | null,"changes": Json | null,"actor_id": string | null,"actor_role": string | null,"via": string | null,"address": string | null,"client": string | null,"request_id": string | null
                       },"audit_head": {
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
@@ -2161,7 +2790,7 @@ isOneToOne: false
                       },"course_finding": {
                         "severity": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"course_outline": {
-                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
+                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null,"assessments": (Database["lms"]['CompositeTypes']["outline_assessment"])[] | null
                       },"course_progress": {
                         "percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"enrollment_id": string | null,"status": string | null
                       },"dashboard": {
@@ -2202,8 +2831,10 @@ isOneToOne: false
                         "moved": number | null,"kept": number | null,"completed": number | null,"gained": number | null,"lost": number | null,"remaining": number | null
                       },"my_access": {
                         "user_id": string | null,"is_platform_admin": boolean | null,"tenants": (Database["lms"]['CompositeTypes']["tenant_access"])[] | null
+                      },"outline_assessment": {
+                        "id": string | null,"title": string | null,"kind": string | null,"order_index": number | null,"is_mandatory": boolean | null,"attempts_count": number | null,"percentage": number | null,"passed_at": string | null,"completed_at": string | null
                       },"outline_lesson": {
-                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null,"assessments": (Database["lms"]['CompositeTypes']["outline_assessment"])[] | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
                       },"path_course": {

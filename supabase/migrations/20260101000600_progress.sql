@@ -250,7 +250,12 @@ declare
   v_lesson record;
   v_enrollment lms.enrollments;
 begin
-  if v_client and new.user_id is distinct from auth.uid() then
+  -- No client names the enrolment: what does, is the database itself.
+  if v_client and new.enrollment_id <> '00000000-0000-0000-0000-000000000000'
+    and private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+  then
+    v_client := false;
+  elsif v_client and new.user_id is distinct from auth.uid() then
     if not private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage) then
       raise insufficient_privilege using message = 'Progress is recorded by the learner.';
     end if;
@@ -329,6 +334,11 @@ begin
     -- INV-P6
     return;
   end if;
+  if v_lesson.completion_rule = 'assessment'
+    and private.follows_from_scores(p_enrollment.id, p_progress.lesson_id, p_progress.progress_percentage)
+  then
+    return;
+  end if;
   perform private.refuse_closed_lesson(p_enrollment.id, p_progress.lesson_id);
 
   if v_lesson.completion_rule <> 'manual'
@@ -388,8 +398,10 @@ begin
     raise insufficient_privilege using message = 'Progress keeps its learner, its lesson and its enrolment.';
   end if;
   if not private.is_api_call() or (
-    old.user_id is distinct from auth.uid()
-    and private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    old.user_id is distinct from auth.uid() and (
+      private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
+      or private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    )
   ) then
     -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
     -- a condition of the trigger there would cost every client.
@@ -429,7 +441,9 @@ begin
     where later.user_id = old.user_id and later.course_id = old.course_id and later.cycle > v_enrollment.cycle
   ) then
     return old;
-  elsif v_enrollment.expires_at <= now() then
+  elsif v_enrollment.expires_at <= now()
+    and not private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+  then
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
     perform private.refuse_progress('hidden', null);
@@ -473,8 +487,8 @@ begin
   end if;
 
   select e.status into v_status from lms.enrollments e where e.id = new.enrollment_id for no key update;
-  if v_status in ('paused', 'dropped', 'expired') and private.is_api_call() then
-    -- It may have been left since the row was placed.
+  if v_status in ('paused', 'dropped', 'expired') and private.is_api_call() and new.user_id = (select auth.uid()) then
+    -- It may have been left since the row was placed. What others give (graders, by scores) is counted there as well.
     perform private.refuse_progress(v_status, new.course_id);
   end if;
 
@@ -514,6 +528,7 @@ set search_path = ''
 as $$
 declare
   v_ids uuid[];
+  v_settled constant bigint := private.recount_assessments(p_course_id);
   v_corrected bigint;
 begin
   with facts as (
@@ -560,13 +575,13 @@ begin
   where e.id = c.id and e.status in ('enrolled', 'in_progress', 'paused')
     and (e.items_total, e.items_done) is distinct from (c.items_total, c.items_done::integer);
   get diagnostics v_corrected = row_count;
-  return v_corrected;
+  return v_settled + v_corrected;
 end
 $$;
 
 comment on function ops.recount_progress is
-  'Counts the open enrolments, or those of one course, again from lesson_progress, assessment_progress and their versions; '
-  'returns how many differed.';
+  'Counts the standings in assessments again from attempts and scores, then the open enrolments from lesson_progress, '
+  'assessment_progress and their versions, all or those of one course; returns how many differed.';
 grant execute on function ops.recount_progress to service_role;
 
 -- Asking for less than before completes those who have done everything and now reach it; asking for more takes nothing

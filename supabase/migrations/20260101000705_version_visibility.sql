@@ -182,6 +182,7 @@ set search_path = ''
 as $$
 declare
   v_preview lms.migration_preview;
+  v_grade numeric := p_enrollment.final_grade;
 begin
   select v.number into v_preview.from_version from lms.course_versions v where v.id = p_enrollment.version_id;
   v_preview.enrollment_id := p_enrollment.id;
@@ -202,6 +203,11 @@ begin
     join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
     where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
     v_preview.items_done_after := v_preview.items_done_after + private.count_assessments_done(p_enrollment.id, p_target.id);
+    if exists (
+      select from lms.version_assessments a where a.version_id in (p_enrollment.version_id, p_target.id) and a.weight > 0
+    ) then
+      v_grade := private.weighted_grade(p_enrollment.id, p_target.id, true);
+    end if;
   end if;
   v_preview.percentage_after := case
     when v_preview.items_total_after = 0 then 0
@@ -209,7 +215,7 @@ begin
   end;
   v_preview.completes := v_preview.moves and p_enrollment.status <> 'paused'
     and v_preview.items_total_after > 0 and v_preview.items_done_after >= v_preview.items_total_after
-    and coalesce(p_enrollment.final_grade, 0) >= (select c.required_score from lms.courses c where c.id = p_target.course_id);
+    and coalesce(v_grade, 0) >= (select c.required_score from lms.courses c where c.id = p_target.course_id);
   return v_preview;
 end
 $$;

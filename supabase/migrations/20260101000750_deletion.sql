@@ -436,8 +436,16 @@ begin
     v_kind := 'question';
     perform from lms.courses c where c.id = (select a.course_id from lms.assessments a where a.id = p_parent_id) for no key update;
     perform from lms.assessments a where a.id = p_parent_id for no key update;
+  elsif exists (select from lms.learning_paths p where p.id = p_parent_id) then
+    v_kind := 'course';
+    perform from lms.learning_paths p where p.id = p_parent_id for no key update;
+  elsif exists (select from lms.categories k where coalesce(k.parent_id, k.tenant_id) = p_parent_id) then
+    v_kind := 'category';
+    perform from lms.categories k where coalesce(k.parent_id, k.tenant_id) = p_parent_id order by k.id for no key update;
   else
-    perform private.fail('parent_not_found', 'There is no such course, module, lesson or assessment.', 404);
+    perform private.fail(
+      'parent_not_found', 'There is no such course, module, lesson, assessment or learning path, nor categories below it.', 404
+    );
   end if;
   if not found then
     raise insufficient_privilege using message = 'Reordering takes being staff of the course, or catalog.write.';
@@ -447,13 +455,15 @@ begin
     when 'module' then array(select m.id from lms.modules m where m.course_id = p_parent_id)
     when 'lesson' then array(select l.id from lms.lessons l where l.module_id = p_parent_id)
     when 'question' then array(select q.id from lms.questions q where q.assessment_id = p_parent_id)
+    when 'course' then array(select c.course_id from lms.learning_path_courses c where c.path_id = p_parent_id)
+    when 'category' then array(select k.id from lms.categories k where coalesce(k.parent_id, k.tenant_id) = p_parent_id)
     else array(select b.id from lms.lesson_blocks b where b.lesson_id = p_parent_id)
   end;
   if p_ids is null or cardinality(p_ids) <> cardinality(v_siblings)
     or not (p_ids <@ v_siblings and v_siblings <@ p_ids)
   then
     perform private.fail(
-      'order_out_of_date', format('The list is not that of the %ss as they are now.', v_kind), 409,
+      'order_out_of_date', format('The list is not that of the %s as they are now.', case v_kind when 'category' then 'categories' else v_kind || 's' end), 409,
       jsonb_build_object(
         'missing', to_jsonb(array(select s from unnest(v_siblings) s where s <> all (coalesce(p_ids, '{}')))),
         'unknown', to_jsonb(array(select i from unnest(p_ids) i where i <> all (v_siblings)))
@@ -475,6 +485,14 @@ begin
       update lms.questions q set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
       where q.id = p.id and q.order_index <> p.place - 1;
+    when 'course' then
+      update lms.learning_path_courses c set order_index = p.place - 1
+      from unnest(p_ids) with ordinality as p (id, place)
+      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> p.place - 1;
+    when 'category' then
+      update lms.categories k set order_index = p.place - 1
+      from unnest(p_ids) with ordinality as p (id, place)
+      where k.id = p.id and k.order_index <> p.place - 1;
     else
       update lms.lesson_blocks b set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
@@ -484,9 +502,9 @@ end
 $$;
 
 comment on function lms.reorder is
-  'Puts the modules of a course, the lessons of a module, the blocks of a lesson or the questions of an assessment '
-  '(p_parent_id) into the order of p_ids, '
-  'which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds '
+  'Puts the modules of a course, the lessons of a module, the blocks of a lesson, the questions of an assessment, '
+  'the courses of a learning path, the categories below a category, or those at the top of a tenant (p_parent_id) into the order of p_ids, which lists all of '
+  'them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds '
   'catalog.write; 409 order_out_of_date {missing, unknown}.';
 
 grant execute on function

@@ -10,6 +10,17 @@ set statement_timeout = '60s';
 -- Outline of a course
 -- =====================================================================================================
 
+create type lms.outline_assessment as (
+  id uuid,
+  title text,
+  kind text,
+  order_index integer,
+  is_mandatory boolean,
+  attempts_count integer,
+  percentage numeric,
+  passed_at timestamptz,
+  completed_at timestamptz
+);
 create type lms.outline_lesson as (
   id uuid,
   title text,
@@ -22,7 +33,8 @@ create type lms.outline_lesson as (
   status text,
   progress_percentage numeric,
   completed_at timestamptz,
-  obstacles lms.eligibility_reason[]
+  obstacles lms.eligibility_reason[],
+  assessments lms.outline_assessment[]
 );
 create type lms.outline_module as (
   id uuid, title text, description text, order_index integer, lessons lms.outline_lesson[]
@@ -36,11 +48,13 @@ create type lms.course_outline as (
   percentage numeric,
   completed_lessons integer,
   total_lessons integer,
-  modules lms.outline_module[]
+  modules lms.outline_module[],
+  assessments lms.outline_assessment[]
 );
 
 comment on type lms.course_outline is
-  'Modules and lessons of a course in order, each lesson with the caller''s progress and what keeps it closed to them.';
+  'Modules and lessons of a course in order, each lesson with the caller''s progress, what keeps it closed to them, and the '
+  'assessments that are open to them; those of the course as a whole beside the modules.';
 
 -- Definer, because the latest version is readable by those enrolled in it only; the caller has seen the course.
 create function private.version_outline(p_course_id uuid, p_version_id uuid)
@@ -98,6 +112,22 @@ begin
       = any (array(select private.tenants_partly_where('catalog.read')))
   ) then
     select coalesce(array_agg(
+      (a.id, a.title, a.kind, a.order_index, a.is_mandatory, 0, null, null, null)::lms.outline_assessment order by a.order_index
+    ), '{}')
+    into v_outline.assessments
+    from lms.assessments a
+    where a.course_id = p_course_id and a.lesson_id is null;
+    with tests as (
+      select
+        a.lesson_id,
+        array_agg(
+          (a.id, a.title, a.kind, a.order_index, a.is_mandatory, 0, null, null, null)::lms.outline_assessment order by a.order_index
+        ) as list
+      from lms.assessments a
+      where a.course_id = p_course_id
+      group by a.lesson_id
+    )
+    select coalesce(array_agg(
       (m.id, m.title, m.description, m.order_index, lessons.list)::lms.outline_module order by m.order_index
     ), '{}')
     into v_outline.modules
@@ -106,28 +136,43 @@ begin
       select coalesce(
         array_agg((
           l.id, l.title, l.type, l.duration, l.order_index, l.requires_completion, l.is_published, l.is_preview,
-          'not_started', 0, null, '{}'
+          'not_started', 0, null, '{}', coalesce(t.list, '{}')
         )::lms.outline_lesson order by l.order_index),
         '{}'
       ) as list
       from lms.lessons l
+      left join tests t on t.lesson_id = l.id
       where l.module_id = m.id
     ) lessons
     where m.course_id = p_course_id;
     return v_outline;
   end if;
 
-  with lessons as (
+  -- Read as the caller: an assessment is listed once its lesson is open to them.
+  with tests as (
+    select
+      a.lesson_id,
+      array_agg((
+        a.assessment_id, a.title, a.kind, a.order_index, a.is_mandatory, coalesce(p.attempts_count, 0), p.percentage,
+        p.passed_at, p.completed_at
+      )::lms.outline_assessment order by a.order_index) as list
+    from lms.version_assessments a
+    left join lms.assessment_progress p
+      on p.enrollment_id = v_outline.enrollment_id and p.assessment_id = a.assessment_id
+    where a.version_id = v_version_id
+    group by a.lesson_id
+  ), lessons as (
     select
       l.module_id, l.module_title, l.module_description, l.module_index, l.lesson_index,
       (
         l.lesson_id, l.title, l.type, l.duration, l.lesson_index, l.requires_completion, true, l.is_preview,
         coalesce(p.status, 'not_started'), coalesce(p.progress_percentage, 0), p.completed_at,
-        coalesce(g.obstacles, '{}')
+        coalesce(g.obstacles, '{}'), coalesce(t.list, '{}')
       )::lms.outline_lesson as item
     from private.version_outline(p_course_id, v_version_id) l
     left join lms.lesson_progress p on p.enrollment_id = v_outline.enrollment_id and p.lesson_id = l.lesson_id
     left join private.closed_lessons_of_caller(v_outline.enrollment_id) g on g.lesson_id = l.lesson_id
+    left join tests t on t.lesson_id = l.lesson_id
   ), modules as (
     select
       (
@@ -137,7 +182,10 @@ begin
     from lessons l
     group by l.module_id, l.module_title, l.module_description, l.module_index
   )
-  select coalesce(array_agg(m.item order by m.module_index), '{}') into v_outline.modules
+  select
+    coalesce(array_agg(m.item order by m.module_index), '{}'),
+    coalesce((select t.list from tests t where t.lesson_id is null), '{}')
+  into v_outline.modules, v_outline.assessments
   from modules m;
   return v_outline;
 end
@@ -146,7 +194,7 @@ $$;
 comment on function lms.get_course_outline is
   'Structure of a course and the caller''s progress in its latest cycle, in one call: of the version that they take; for '
   'others of the latest version, for staff and those who see drafts of the draft. Each lesson says what keeps it closed '
-  '(obstacles, empty when it is open). 404 course_not_found.';
+  '(obstacles, empty when it is open), and what is asked in it, with the standing of the caller. 404 course_not_found.';
 
 -- =====================================================================================================
 -- Content of a lesson

@@ -175,5 +175,37 @@ select is(tests.try('ines', 'delete from lms.lesson_notes'), '0', 'nobody else r
 update lms.memberships set status = 'suspended' where user_id = tests.id('dora');
 select is(tests.sees_as('dora', 'lms.lesson_notes'), '0', 'INV-T4: a suspended member does not read their notes');
 
+-- The courses of a path, and categories below another one and at the top.
+insert into lms.learning_paths (id, tenant_id, slug, title) values (tests.id('plan'), tests.id('works'), 'plan', 'Plan');
+insert into lms.learning_path_courses (path_id, course_id) select tests.id('plan'), c.id from lms.courses c where c.tenant_id = tests.id('works') and c.deleted_at is null order by c.slug limit 2;
+insert into lms.categories (id, tenant_id, parent_id, slug, name)
+values (tests.id('top'), tests.id('works'), null, 'top', 'Top'), (tests.id('other'), tests.id('works'), null, 'other', 'Other'), (tests.id('a'), tests.id('works'), tests.id('top'), 'a', 'A'), (tests.id('b'), tests.id('works'), tests.id('top'), 'b', 'B');
+create function tests.listed(parent text) returns uuid[] language sql as $$
+  select array_agg(s.id order by s.order_index)
+  from (
+    select c.course_id as id, c.order_index from lms.learning_path_courses c where c.path_id = tests.id(parent)
+    union all
+    select k.id, k.order_index from lms.categories k where coalesce(k.parent_id, k.tenant_id) = tests.id(parent)
+  ) s
+$$;
+create function tests.turned(parent text) returns uuid[] language sql as $$
+  select array_agg(u.id order by u.place desc) from unnest(tests.listed(parent)) with ordinality as u (id, place)
+$$;
+create function tests.turn(who text, parent text) returns text language plpgsql as $$
+declare
+  v_turned constant uuid[] := tests.turned(parent);
+  v_result text;
+begin
+  v_result := tests.do(who, format('select lms.reorder(%L, %L::uuid[])', tests.id(parent), v_turned));
+  return v_result || case when tests.listed(parent) = v_turned then ', turned' else '' end;
+end
+$$;
+select is(tests.turn(who, parent), expected, format('%s turns round what is in %s: %s', who, parent, expected))
+from (values
+  ('boss', 'plan', 'none, turned'), ('boss', 'top', 'none, turned'), ('boss', 'works', 'none, turned'),
+  ('dora', 'plan', '404 parent_not_found'), ('dora', 'top', '404 parent_not_found'), ('petra', 'top', '404 parent_not_found')
+) as cases (who, parent, expected);
+select is(tests.try('boss', format('select lms.reorder(%L, array[%L]::uuid[])', tests.id('top'), tests.id('a'))), '409 order_out_of_date', 'all of them');
+
 select * from finish();
 rollback;

@@ -366,6 +366,32 @@ select is((select array_agg(distinct max_points) from lms.attempt_scores), array
 rollback to clean;
 
 -- =====================================================================================================
+-- The outline
+-- =====================================================================================================
+
+create function tests.outline(who text) returns text language plpgsql as $$
+declare
+  v_text text;
+begin
+  perform tests.be(who);
+  select
+    (select string_agg(concat_ws(' ', l.title, (select string_agg(concat_ws(' ', a.title, a.attempts_count, a.percentage), '+' order by a.order_index) from unnest(l.assessments) a)), ', ' order by l.order_index)
+     from unnest(o.modules) m, unnest(m.lessons) l)
+    || '; ' || coalesce((select string_agg(concat_ws(' ', a.title, a.attempts_count, a.percentage), '+' order by a.order_index) from unnest(o.assessments) a), '')
+  into v_text
+  from lms.get_course_outline(tests.id('safety')) o;
+  perform tests.as_owner();
+  return v_text;
+end
+$$;
+select tests.start('dora', 'quiz'), tests.submit('dora', 'quiz', tests.answers('q1', '"b"'));
+select is(tests.outline(who), expected, format('%s sees in the outline: %s', who, expected))
+from (values
+  ('dora', 'Lesson 1 Quiz 1 75.00, Lesson 2; Exam 0+Pool 0'), ('sid', 'Lesson 1 Quiz 0, Lesson 2; Exam 0+Pool 0'), ('ines', 'Lesson 1 Quiz 0, Lesson 2; Exam 0+Pool 0'), ('eve', 'Lesson 1, Lesson 2; '), ('hanna', 'Lesson 1, Lesson 2; ')
+) as cases (who, expected);
+rollback to clean;
+
+-- =====================================================================================================
 -- Who sees attempts
 -- =====================================================================================================
 

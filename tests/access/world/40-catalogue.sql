@@ -70,15 +70,3 @@ select
   world.id('courses.' || name), world.id(case tenant when 'home' then 'courses.open' else 'courses.abroad_public' end)
 from world.courses
 where name not in ('open', 'restricted', 'abroad_public');
-
--- What is or was published has a version.
-do $$
-begin
-  perform private.freeze_course(world.id('courses.' || name)) from world.courses where status <> 'draft';
-end
-$$;
-
-insert into world.names (name, id)
-select 'versions.' || c.name, v.id
-from world.courses c
-join lms.course_versions v on v.course_id = world.id('courses.' || c.name);

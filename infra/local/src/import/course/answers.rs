@@ -215,6 +215,7 @@ impl Term {
             }
             letters.push((letter, power));
         }
+        // With four there would be more spellings than a key takes.
         (1..=3).contains(&letters.len()).then(|| Self {
             sign,
             number: number.to_owned(),
@@ -233,13 +234,17 @@ impl Term {
                         format!("{letter}{raise}{power}")
                     }
                 });
-                let number = Some(self.number.clone()).filter(|number| !number.is_empty());
-                let parts: Vec<_> = number.into_iter().chain(factors).collect();
+                let factors: Vec<_> = factors.collect();
                 for between in ["", " ", "*", " * "] {
-                    push(
-                        &mut spellings,
-                        format!("{}{}", self.sign, parts.join(between)),
-                    );
+                    let letters = factors.join(between);
+                    for first in ["", " ", "*", " * "] {
+                        let number = if self.number.is_empty() {
+                            String::new()
+                        } else {
+                            format!("{}{first}", self.number)
+                        };
+                        push(&mut spellings, format!("{}{number}{letters}", self.sign));
+                    }
                 }
             }
         }
@@ -340,8 +345,14 @@ mod tests {
             panic!("this is one term");
         };
         assert_eq!(reason, &SPELLING);
-        assert_eq!(spellings.len(), 16);
-        for spelling in ["8r^2s^5", "8 r^2 s^5", "8*s^5*r^2", "8 * r**2 * s**5"] {
+        assert_eq!(spellings.len(), 64);
+        for spelling in [
+            "8r^2s^5",
+            "8r^2 s^5",
+            "8 r^2 s^5",
+            "8*s^5*r^2",
+            "8 * r**2 * s**5",
+        ] {
             assert!(spellings.contains(&spelling.to_owned()), "{spelling}");
         }
         for (answer, first) in [

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
@@ -192,6 +193,20 @@ impl Learner {
                 &[&claims],
             )
             .await?;
+        Ok(())
+    }
+
+    /// Runs a call that answers with one row.
+    pub(crate) async fn run(
+        &self,
+        database: &mut Client,
+        statement: &str,
+        arguments: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
+        let transaction = database.transaction().await?;
+        self.call(&transaction).await?;
+        transaction.query_one(statement, arguments).await?;
+        transaction.commit().await?;
         Ok(())
     }
 

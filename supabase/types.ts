@@ -1580,7 +1580,33 @@ isOneToOne: false
                 }
           }
           Views: {
-            "people": {
+            "assessment_results": {
+                  Row: {
+                    "assessment_id": string,"attempts_count": number,"completed_at": string | null,"course_id": string,"enrollment_id": string,"passed_at": string | null,"percentage": number | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "assessment_id"?: string | null,"attempts_count"?: number | null,"completed_at"?: string | null,"course_id"?: string | null,"enrollment_id"?: string | null,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string | null,"user_id"?: string | null
+                         }
+                        Update: {
+                           "assessment_id"?: string | null,"attempts_count"?: number | null,"completed_at"?: string | null,"course_id"?: string | null,"enrollment_id"?: string | null,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string | null,"user_id"?: string | null
+                         }
+                        Relationships: [
+                    {
+      foreignKeyName: "assessment_progress_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "assessment_progress_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"people": {
                   Row: {
                     "avatar_url": string | null,"display_name": string,"id": string
                   }
@@ -1619,6 +1645,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"allocate_grading":
+{ Args: { "p_assessment_id": string,"p_grader_ids": (string)[],"p_reallocate"?: boolean }; Returns: number
+                           },
 "archive_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -1752,6 +1781,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "path_standing"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"correct_answer_key":
+{ Args: { "p_explanation": string,"p_key": Json,"p_question_id": string,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["key_correction"]
+                          SetofOptions: {
+        from: "*"
+        to: "key_correction"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1944,6 +1981,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_attempt_review":
+{ Args: { "p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_review"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_review"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_audit_heads":
 { Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
                           SetofOptions: {
@@ -1994,6 +2039,30 @@ isOneToOne: false
         to: "deleted_item"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"get_gradebook":
+{ Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["gradebook_row"][]
+                          SetofOptions: {
+        from: "*"
+        to: "gradebook_row"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_grading_queue":
+{ Args: { "p_after_attempt_id"?: string,"p_after_question_id"?: string,"p_assessment_id"?: string,"p_course_id"?: string,"p_is_mine"?: boolean,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["queued_answer"][]
+                          SetofOptions: {
+        from: "*"
+        to: "queued_answer"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_grading_task":
+{ Args: { "p_attempt_id": string,"p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["grading_task"]
+                          SetofOptions: {
+        from: "*"
+        to: "grading_task"
+        isOneToOne: true
+        isSetofReturn: false
       } },
 "get_health":
 { Args: Record<PropertyKey, never>; Returns: Database["lms"]['CompositeTypes']["job_health"][]
@@ -2063,6 +2132,27 @@ isOneToOne: false
         to: "version_change"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"grade_answer":
+{ Args: { "p_attempt_id": string,"p_feedback"?: string,"p_points"?: number,"p_question_id": string,"p_rubric"?: Json }; Returns: {
+              "attempt_id": string,
+"course_id": string,
+"explanation": Json | null,
+"feedback": string | null,
+"graded_at": string | null,
+"graded_by": string | null,
+"is_correct": boolean | null,
+"points": number | null,
+"question_id": string,
+"source": string,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "answer_scores"
+        isOneToOne: true
+        isSetofReturn: false
       } },
 "grant_accommodation":
 { Args: { "p_assessment_id"?: string,"p_closes_at"?: string,"p_course_id": string,"p_extra_attempts"?: number,"p_extra_time_percentage"?: number,"p_opens_at"?: string,"p_reason"?: string,"p_user_id": string }; Returns: {
@@ -2182,11 +2272,41 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"override_grade":
+{ Args: { "p_attempt_id": string,"p_percentage": number,"p_reason": string }; Returns: {
+              "assessment_id": string,
+"attempt_id": string,
+"course_id": string,
+"enrollment_id": string,
+"graded_at": string,
+"max_points": number,
+"passed": boolean,
+"percentage": number,
+"points": number,
+"released_at": string | null,
+"source": string,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_scores"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "preview_enrollment_migration":
 { Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_preview"][]
                           SetofOptions: {
         from: "*"
         to: "migration_preview"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"preview_regrade":
+{ Args: { "p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["regrade_preview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "regrade_preview"
         isOneToOne: false
         isSetofReturn: true
       } },
@@ -2271,6 +2391,22 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "progress_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"regrade":
+{ Args: { "p_question_id": string,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["regrade_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "regrade_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"release_grades":
+{ Args: { "p_assessment_id": string,"p_attempt_ids"?: (string)[] }; Returns: Database["lms"]['CompositeTypes']["release_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "release_receipt"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2771,12 +2907,16 @@ isOneToOne: false
           CompositeTypes: {
             "answer_key": {
                         "question_id": string | null,"key": Json | null,"explanation": string | null,"updated_at": string | null
+                      },"answer_review": {
+                        "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"max_points": number | null,"response": Json | null,"points": number | null,"is_correct": boolean | null,"source": string | null,"explanation": Json | null,"feedback": string | null,"key": Json | null,"key_explanation": string | null
                       },"answers_receipt": {
                         "attempt_id": string | null,"status": string | null,"saved": number | null,"deadline_at": string | null,"server_time": string | null
                       },"attempt_question_view": {
                         "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"saved_at": string | null
                       },"attempt_receipt": {
                         "attempt_id": string | null,"assessment_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"closed_by": string | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null
+                      },"attempt_review": {
+                        "attempt_id": string | null,"assessment_id": string | null,"user_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"answers_shown": string | null,"is_shown": boolean | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null,"answers": (Database["lms"]['CompositeTypes']["answer_review"])[] | null
                       },"attempt_view": {
                         "id": string | null,"assessment_id": string | null,"enrollment_id": string | null,"user_id": string | null,"title": string | null,"kind": string | null,"instructions": string | null,"number": number | null,"status": string | null,"started_at": string | null,"deadline_at": string | null,"submitted_at": string | null,"closed_by": string | null,"server_time": string | null,"questions": (Database["lms"]['CompositeTypes']["attempt_question_view"])[] | null
                       },"audit_entry": {
@@ -2809,6 +2949,12 @@ isOneToOne: false
                         "code": string | null,"message": string | null,"details": Json | null
                       },"enrollment_eligibility": {
                         "eligible": boolean | null,"reasons": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                      },"gradebook_entry": {
+                        "assessment_id": string | null,"title": string | null,"weight": number | null,"is_mandatory": boolean | null,"percentage": number | null,"attempts_count": number | null,"passed_at": string | null
+                      },"gradebook_row": {
+                        "enrollment_id": string | null,"user_id": string | null,"display_name": string | null,"version_id": string | null,"status": string | null,"progress_percentage": number | null,"final_grade": number | null,"entries": (Database["lms"]['CompositeTypes']["gradebook_entry"])[] | null
+                      },"grading_task": {
+                        "attempt_id": string | null,"question_id": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"key": Json | null,"key_explanation": string | null,"key_number": number | null,"key_reason": string | null,"given": number | null,"source": string | null,"explanation": Json | null,"feedback": string | null,"graded_by": string | null,"graded_at": string | null
                       },"held_permission": {
                         "permission": string | null,"is_tenant_wide": boolean | null,"unit_ids": (string)[] | null
                       },"held_role": {
@@ -2819,6 +2965,8 @@ isOneToOne: false
                         "invitation_id": string | null,"tenant_id": string | null,"email": string | null,"role_id": string | null,"unit_id": string | null,"expires_at": string | null,"token": string | null
                       },"job_health": {
                         "job": string | null,"description": string | null,"schedule": string | null,"longest_gap": string | null,"is_overdue": boolean | null,"last_started_at": string | null,"last_status": string | null,"last_rows_done": number | null,"last_succeeded_at": string | null,"last_failed_at": string | null,"last_error": string | null
+                      },"key_correction": {
+                        "question_id": string | null,"revisions": number | null,"attempts": number | null
                       },"lesson_content": {
                         "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"version": number | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
                       },"lesson_content_block": {
@@ -2845,6 +2993,14 @@ isOneToOne: false
                         "line": number | null,"action": string | null,"employee_number": string | null,"email": string | null,"membership_id": string | null,"invitation_id": string | null,"token": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"progress_receipt": {
                         "enrollment_id": string | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null
+                      },"queued_answer": {
+                        "attempt_id": string | null,"question_id": string | null,"course_id": string | null,"assessment_id": string | null,"assessment_title": string | null,"user_id": string | null,"display_name": string | null,"number": number | null,"type": string | null,"prompt": string | null,"points": number | null,"submitted_at": string | null,"grader_id": string | null
+                      },"regrade_preview": {
+                        "attempt_id": string | null,"user_id": string | null,"status": string | null,"old_points": number | null,"new_points": number | null,"old_percentage": number | null,"new_percentage": number | null,"old_passed": boolean | null,"new_passed": boolean | null,"is_overridden": boolean | null
+                      },"regrade_receipt": {
+                        "regraded": number | null,"changed": number | null,"remaining": number | null
+                      },"release_receipt": {
+                        "released": number | null,"remaining": number | null
                       },"search_facet": {
                         "id": string | null,"key": string | null,"name": string | null,"count": number | null
                       },"search_facets": {
@@ -2858,7 +3014,7 @@ isOneToOne: false
                       },"tenant_overview": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
                       },"version_change": {
-                        "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null
+                        "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null,"assessment_id": string | null,"question_id": string | null
                       }
           }
         },"media": {

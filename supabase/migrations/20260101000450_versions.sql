@@ -656,11 +656,12 @@ $$;
 -- =====================================================================================================
 
 create type lms.version_change as (
-  kind text, change text, module_id uuid, lesson_id uuid, block_id uuid, title text, details jsonb
+  kind text, change text, module_id uuid, lesson_id uuid, block_id uuid, title text, details jsonb, assessment_id uuid,
+  question_id uuid
 );
 comment on type lms.version_change is
-  'kind: course, module, lesson or block. change: added, removed, changed or moved. details: {field: {from, to}} of what '
-  'changed; of blocks the hashes of their revisions.';
+  'kind: course, module, lesson, block, assessment or question. change: added, removed, changed or moved. details: {field: '
+  '{from, to}} of what changed; of blocks and questions the hashes of their revisions.';
 
 create function private.version_lessons_of(p_course_id uuid, p_number integer)
 returns setof lms.version_lessons
@@ -747,7 +748,9 @@ begin
     from sides f, sides t
     where f.side = 'from' and t.side = 'to'
   )
-  select 'course', 'changed', null::uuid, null::uuid, null::uuid, f.title::text, f.changed from fields f where f.changed is not null;
+  select 'course', 'changed', null::uuid, null::uuid, null::uuid, f.title::text, f.changed, null::uuid, null::uuid
+  from fields f
+  where f.changed is not null;
 
   return query
   with f as (
@@ -769,7 +772,8 @@ begin
     case
       when f.module_id is not null and t.module_id is not null then
         private.changed_fields(to_jsonb(f) - 'module_id', to_jsonb(t) - 'module_id')
-    end
+    end,
+    null::uuid, null::uuid
   from f
   full join t on t.module_id = f.module_id
   where (f.*) is distinct from (t.*)
@@ -803,7 +807,8 @@ begin
       else 'moved'
     end,
     c.module_id, coalesce(c.is_now, c.was), null::uuid, c.title,
-    case when c.was is not null and c.is_now is not null then coalesce(c.changed || coalesce(c.moved, '{}'), c.moved) end
+    case when c.was is not null and c.is_now is not null then coalesce(c.changed || coalesce(c.moved, '{}'), c.moved) end,
+    null::uuid, null::uuid
   from compared c
   where c.was is null or c.is_now is null or c.changed is not null or c.moved is not null
   order by c.place, 4;
@@ -828,13 +833,16 @@ begin
         private.changed_fields(
           to_jsonb(f) - array['block_id', 'is_preview'], to_jsonb(t) - array['block_id', 'is_preview']
         )
-    end
+    end,
+    null::uuid, null::uuid
   from f
   full join t on t.block_id = f.block_id
   left join private.version_lessons_of(p_course_id, p_from) was on was.lesson_id = f.lesson_id
   left join private.version_lessons_of(p_course_id, p_to) now on now.lesson_id = t.lesson_id
   where (f.lesson_id, f.order_index, f.content_hash) is distinct from (t.lesson_id, t.order_index, t.content_hash)
   order by coalesce(now.lesson_index, was.lesson_index), coalesce(t.order_index, f.order_index), 5;
+
+  return query select * from private.diff_assessments(p_course_id, p_from, p_to);
 end
 $$;
 

@@ -195,7 +195,7 @@ begin
       order_index = case
         when exists (
           select from lms.modules s where s.course_id = m.course_id and s.order_index = m.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
         else m.order_index
       end
   where p_kind = 'module' and m.id = p_id and m.deleted_at is not null;
@@ -204,7 +204,7 @@ begin
       order_index = case
         when exists (
           select from lms.lessons s where s.module_id = l.module_id and s.order_index = l.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
         else l.order_index
       end
   where l.deleted_at = v_part.deleted_at
@@ -214,7 +214,7 @@ begin
       order_index = case
         when exists (
           select from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.order_index = b.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
         else b.order_index
       end
   where b.deleted_at = v_part.deleted_at and b.course_id = v_part.course_id and case p_kind
@@ -335,7 +335,8 @@ comment on function lms.restore_block is 'As restore_module, for a block. 404 bl
 -- =====================================================================================================
 
 create type lms.deleted_item as (kind text, id uuid, course_id uuid, title text, deleted_at timestamptz);
-comment on type lms.deleted_item is 'kind: course, module, lesson or block; what was deleted with it is not listed apart.';
+comment on type lms.deleted_item is
+  'kind: course, module, lesson, block, assessment, section or question; what was deleted with it is not listed apart.';
 
 -- Definer, because nobody sees what is deleted; so it answers for courses that the caller may restore.
 create function private.list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid)
@@ -376,6 +377,24 @@ begin
     join mine c on c.id = b.course_id and c.deleted_at is null
     join lms.lessons l on l.id = b.lesson_id and l.deleted_at is null
     where b.deleted_at is not null
+    union all
+    select 'assessment', a.id, a.course_id, a.title::text, a.deleted_at
+    from lms.assessments a
+    join mine c on c.id = a.course_id and c.deleted_at is null
+    where a.deleted_at is not null
+    union all
+    select 'section', s.id, s.course_id, s.title::text, s.deleted_at
+    from lms.assessment_sections s
+    join mine c on c.id = s.course_id and c.deleted_at is null
+    join lms.assessments a on a.id = s.assessment_id and a.deleted_at is null
+    where s.deleted_at is not null
+    union all
+    select 'question', q.id, q.course_id, left(q.prompt, 300), q.deleted_at
+    from lms.questions q
+    join mine c on c.id = q.course_id and c.deleted_at is null
+    join lms.assessments a on a.id = q.assessment_id and a.deleted_at is null
+    left join lms.assessment_sections s on s.id = q.section_id
+    where q.deleted_at is not null and s.deleted_at is null
   )
   select i.kind, i.id, i.course_id, i.title, i.deleted_at
   from items i
@@ -486,9 +505,15 @@ begin
       from unnest(p_ids) with ordinality as p (id, place)
       where q.id = p.id and q.order_index <> p.place - 1;
     when 'course' then
-      update lms.learning_path_courses c set order_index = p.place - 1
+      -- In the places that they have: a course that was deleted keeps its own, unseen.
+      update lms.learning_path_courses c set order_index = s.order_index
       from unnest(p_ids) with ordinality as p (id, place)
-      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> p.place - 1;
+      join (
+        select k.order_index, row_number() over (order by k.order_index) as place
+        from lms.learning_path_courses k
+        where k.path_id = p_parent_id
+      ) s on s.place = p.place
+      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> s.order_index;
     when 'category' then
       update lms.categories k set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)

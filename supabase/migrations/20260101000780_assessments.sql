@@ -78,7 +78,8 @@ comment on column lms.assessments.is_published is 'Part of the next version.';
 comment on column lms.assessments.is_mandatory is 'Counts towards the course''s percentage, as a required lesson does.';
 comment on column lms.assessments.weight is 'Its share in the final grade, among the weights of all; 0: none.';
 comment on column lms.assessments.passing_percentage is 'Null: handing it in is enough.';
-comment on column lms.assessments.max_attempts is 'Null: any number.';
+comment on column lms.assessments.max_attempts is
+  'In one cycle, together with cycles dropped before it; null: any number.';
 comment on column lms.assessments.cooldown_minutes is 'To wait between handing in and starting again.';
 comment on column lms.assessments.time_limit_minutes is
   'From the start of an attempt; the server''s clock decides. Null: no limit but closes_at.';
@@ -401,6 +402,13 @@ set search_path = ''
 as $$
 begin
   -- A lesson or course that does not exist, or not together, is left to the foreign keys.
+  if new.lesson_id is not null and new.deleted_at is null
+    and exists (select from lms.lessons l where l.id = new.lesson_id and l.deleted_at is not null)
+  then
+    perform private.fail('lesson_not_found', 'There is no such lesson.', 404);
+  elsif tg_op = 'UPDATE' then
+    return new;
+  end if;
   if new.lesson_id is not null and new.course_id = '00000000-0000-0000-0000-000000000000' then
     select l.course_id into new.course_id from lms.lessons l where l.id = new.lesson_id;
     new.course_id := coalesce(new.course_id, '00000000-0000-0000-0000-000000000000');
@@ -428,6 +436,8 @@ $$;
 
 create trigger _200_place before insert on lms.assessments
   for each row execute function private.place_assessment();
+create trigger _200_place_moved before update of lesson_id on lms.assessments
+  for each row when (new.lesson_id is distinct from old.lesson_id) execute function private.place_assessment();
 
 create function private.place_in_assessment()
 returns trigger
@@ -511,12 +521,17 @@ begin
   return query
   select v.version_id, v.assessment_id
   from lms.enrollments e
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
   join lms.version_assessments v on v.version_id = e.version_id
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.joined_tenants()))
-    and (v.lesson_id is null or (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o))
+    and case
+      when v.lesson_id is not null then
+        (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)
+      else e.started_at is not null or private.describe_missing_prerequisites(e.course_id, e.user_id) is null
+    end
   union
   -- What somebody has taken, they may name, also after they have left.
   select a.version_id, a.assessment_id
@@ -1033,6 +1048,120 @@ begin
   set published_at = now()
   from lms.version_assessments v
   where v.version_id = p_version.id and a.id = v.assessment_id and a.published_at is null;
+end
+$$;
+
+-- =====================================================================================================
+-- What changed
+-- =====================================================================================================
+
+create function private.version_assessments_of(p_course_id uuid, p_number integer)
+returns setof lms.version_assessments
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_number is null then
+    return query select * from private.draft_assessments(p_course_id);
+  else
+    return query
+    select a.*
+    from lms.course_versions v
+    join lms.version_assessments a on a.version_id = v.id
+    where v.course_id = p_course_id and v.number = p_number;
+  end if;
+end
+$$;
+
+create type private.placed_question as (
+  question_id uuid, assessment_id uuid, content_hash text, section_key text, section_title text, draw_count integer,
+  order_index integer
+);
+
+create function private.version_questions_of(p_course_id uuid, p_number integer)
+returns setof private.placed_question
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_number is null then
+    return query
+    select q.question_id, q.assessment_id, q.content_hash, q.section_key, q.section_title, q.draw_count, q.order_index
+    from private.draft_questions(p_course_id) q;
+  else
+    return query
+    select q.question_id, q.assessment_id, r.content_hash, q.section_key, q.section_title, q.draw_count, q.order_index
+    from lms.course_versions v
+    join lms.version_questions q on q.version_id = v.id
+    join lms.question_revisions r on r.id = q.revision_id
+    where v.course_id = p_course_id and v.number = p_number;
+  end if;
+end
+$$;
+
+-- The part of get_version_diff that is about assessments. Of a question only that it changed: a key is part of the hash and
+-- of nothing else here.
+create function private.diff_assessments(p_course_id uuid, p_from integer, p_to integer)
+returns setof lms.version_change
+language plpgsql
+stable security definer
+rows 50
+set search_path = ''
+as $$
+declare
+  v_places constant text[] := array['version_id', 'assessment_id', 'tenant_id', 'course_id', 'lesson_id', 'order_index'];
+begin
+  return query
+  with compared as (
+    select
+      f.assessment_id as was, t.assessment_id as is_now, coalesce(t.lesson_id, f.lesson_id) as lesson_id,
+      coalesce(t.title, f.title) as title, coalesce(t.order_index, f.order_index) as place,
+      private.changed_fields(to_jsonb(f) - v_places, to_jsonb(t) - v_places) as changed,
+      private.changed_fields(
+        jsonb_build_object('lesson_id', f.lesson_id, 'order_index', f.order_index),
+        jsonb_build_object('lesson_id', t.lesson_id, 'order_index', t.order_index)
+      ) as moved
+    from private.version_assessments_of(p_course_id, p_from) f
+    full join private.version_assessments_of(p_course_id, p_to) t on t.assessment_id = f.assessment_id
+  )
+  select
+    'assessment',
+    case
+      when c.was is null then 'added'
+      when c.is_now is null then 'removed'
+      when c.changed is not null then 'changed'
+      else 'moved'
+    end,
+    null::uuid, c.lesson_id, null::uuid, c.title,
+    case when c.was is not null and c.is_now is not null then coalesce(c.changed || coalesce(c.moved, '{}'), c.moved) end,
+    coalesce(c.is_now, c.was), null::uuid
+  from compared c
+  where c.was is null or c.is_now is null or c.changed is not null or c.moved is not null
+  order by c.place, 8;
+
+  return query
+  select
+    'question',
+    case
+      when f.question_id is null then 'added'
+      when t.question_id is null then 'removed'
+      when f.content_hash <> t.content_hash then 'changed'
+      else 'moved'
+    end,
+    null::uuid, null::uuid, null::uuid, null::text,
+    case
+      when f.question_id is not null and t.question_id is not null then
+        private.changed_fields(to_jsonb(f) - 'question_id', to_jsonb(t) - 'question_id')
+    end,
+    coalesce(t.assessment_id, f.assessment_id), coalesce(t.question_id, f.question_id)
+  from private.version_questions_of(p_course_id, p_from) f
+  full join private.version_questions_of(p_course_id, p_to) t on t.question_id = f.question_id
+  left join private.version_assessments_of(p_course_id, p_from) was on was.assessment_id = f.assessment_id
+  left join private.version_assessments_of(p_course_id, p_to) now on now.assessment_id = t.assessment_id
+  where (f.*) is distinct from (t.*)
+  order by coalesce(now.order_index, was.order_index), coalesce(t.order_index, f.order_index), 9;
 end
 $$;
 

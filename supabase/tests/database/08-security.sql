@@ -83,7 +83,7 @@ select set_eq(
     -- Assessments, and attempts at them.
     'authenticated lms.assessments SELECT', 'authenticated lms.assessment_sections SELECT', 'authenticated lms.questions SELECT', 'authenticated lms.question_skills SELECT', 'authenticated lms.version_assessments SELECT', 'authenticated lms.question_revisions SELECT', 'authenticated lms.version_questions SELECT', 'authenticated lms.accommodations SELECT',
     'authenticated lms.assessment_attempts SELECT', 'authenticated lms.attempt_questions SELECT', 'authenticated lms.attempt_answers SELECT', 'authenticated lms.answer_scores SELECT', 'authenticated lms.attempt_scores SELECT', 'authenticated lms.grade_overrides SELECT', 'authenticated lms.grading_assignments SELECT', 'authenticated lms.assessment_progress SELECT',
-    'authenticated lms.question_skills DELETE', 'authenticated private.attempt_scopes SELECT',
+    'authenticated lms.question_skills DELETE', 'authenticated private.attempt_scopes SELECT', 'authenticated lms.assessment_results SELECT',
     'authenticated private.learner_scopes SELECT', 'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -208,7 +208,10 @@ select set_eq(
     'lms.delete_assessment(uuid)', 'lms.delete_assessment_section(uuid)', 'lms.delete_question(uuid)',
     'lms.restore_assessment(uuid)', 'lms.restore_assessment_section(uuid)', 'lms.restore_question(uuid)',
     'lms.grant_accommodation(uuid,uuid,uuid,integer,integer,timestamp with time zone,timestamp with time zone,text)', 'lms.revoke_accommodation(uuid)',
-    'lms.start_attempt(uuid)', 'lms.get_attempt(uuid)', 'lms.save_answers(uuid,jsonb)', 'lms.submit_attempt(uuid,jsonb)',
+    'lms.start_attempt(uuid)', 'lms.get_attempt(uuid)', 'lms.save_answers(uuid,jsonb)', 'lms.submit_attempt(uuid,jsonb)', 'lms.get_attempt_review(uuid)',
+    'lms.get_grading_queue(uuid,uuid,boolean,integer,uuid,uuid)', 'lms.get_grading_task(uuid,uuid)', 'lms.allocate_grading(uuid,uuid[],boolean)',
+    'lms.grade_answer(uuid,uuid,numeric,text,jsonb)', 'lms.override_grade(uuid,numeric,text)', 'lms.release_grades(uuid,uuid[])',
+    'lms.correct_answer_key(uuid,jsonb,text,text)', 'lms.preview_regrade(uuid)', 'lms.regrade(uuid,text)', 'lms.get_gradebook(uuid,integer,uuid)',
     'lms.publish_course(uuid)', 'lms.record_progress(uuid,numeric,integer,jsonb)', 'lms.set_enrollment_status(uuid,text)'
   ],
   'people signed in can call exactly these functions'
@@ -233,7 +236,7 @@ select set_eq(
     'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
     'private.check_search(text,uuid,text,uuid,text,text,text)',
     'private.set_review_reply(uuid,text)', 'private.file_review_report(uuid,text)', 'private.set_review_status(uuid,text,text)',
-    'private.apply_course_document(uuid,jsonb)', 'private.find_document_faults(jsonb)', 'private.document_parts(jsonb)', 'private.document_fields()',
+    'private.apply_course_document(uuid,jsonb)', 'private.is_day(text)', 'private.find_document_faults(jsonb)', 'private.document_parts(jsonb)', 'private.document_fields()',
     'private.is_document_value(text,jsonb)',
     'private.admit_enrollment(lms.enrollments)', 'private.change_enrollment_status(uuid,text)', 'private.check_request()', 'private.claim_idempotency_key(text,text,jsonb)', 'private.closed_tenants()',
     'private.count_course_items(uuid)', 'private.enrolled_courses()', 'private.enrollment_obstacles_for_caller(uuid,uuid)', 'private.fail(text,text,integer,jsonb,text)',
@@ -263,6 +266,10 @@ select set_eq(
     'private.begin_attempt(uuid)', 'private.takes_assessment(uuid)', 'private.ordered_content(text,jsonb,text[])',
     'private.apply_bank(uuid,jsonb)', 'private.read_bank(uuid)',
     'private.save_answers_of_caller(uuid,jsonb)', 'private.submit_attempt_of_caller(uuid,jsonb)',
+    'private.save_answers_of_caller(uuid,jsonb)', 'private.submit_attempt_of_caller(uuid,jsonb)', 'private.review_attempt(uuid)',
+    'private.require_attempt(uuid)', 'private.require_published_assessment(uuid)', 'private.read_grading_task(uuid,uuid)', 'private.allocate_grading_of(uuid,uuid[],boolean)',
+    'private.grade_answer_of(uuid,uuid,numeric,text,jsonb)', 'private.override_grade_of(uuid,numeric,text)', 'private.release_grades_of(uuid,uuid[])',
+    'private.correct_key_of(uuid,jsonb,text,text)', 'private.preview_regrade_of(uuid)', 'private.regrade_of(uuid,text)',
     'private.read_audit_trail(uuid,text,text,uuid,timestamp with time zone,timestamp with time zone,bigint,integer)', 'private.read_audit_head(uuid)'
   ],
   'what runs as somebody signed in reaches exactly these helpers'
@@ -275,9 +282,9 @@ select is_empty(
   $$ select p.oid::regprocedure from tests.functions p where p.nspname = 'private' and p.prosecdef and p.proretset and has_function_privilege('authenticated', p.oid, 'execute')
      and exists (select from unnest(p.proargtypes) as t where t in ('uuid'::regtype, 'uuid[]'::regtype)) 
      -- Answer for oneself and for people whom one may enrol; for administrators of the platform; with audit.read; for those who publish the course (two);
-     -- for courses that one may restore; for own enrolments; and the titles of a version, asked by get_course_outline once it has seen the course.
+     -- for courses that one may restore; for own enrolments; for authors of a key; and the titles of a version, asked by get_course_outline once it has seen the course.
      and p.proname not in (
-       'enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline'
+       'enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline', 'preview_regrade_of'
      ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'
 );

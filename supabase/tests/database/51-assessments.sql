@@ -196,6 +196,30 @@ from (values
   ('select tests.section(''pool'', ''quiz'', 1), tests.put_in_section(''q1'', ''pool'')', 'version 3, 4 revisions, 3 keys'),
   ('update lms.assessments set deleted_at = now() where key = ''quiz''', 'version 3, 4 revisions, 3 keys')
 ) as cases (change, expected);
+-- What a change makes of the draft, as the diff between the version and the draft tells it.
+create function tests.diff_after(change text) returns text language plpgsql as $$
+declare
+  v_text text;
+begin
+  begin
+    execute change;
+    perform tests.as('ines');
+    select string_agg(concat_ws(' ', d.kind, d.change, d.title, (select string_agg(k, '+' order by k) from jsonb_object_keys(d.details) as k)), ', ') into v_text
+    from lms.get_version_diff(tests.id('safety'), 2) as d;
+    raise exception using errcode = 'UNDO2';
+  exception when sqlstate 'UNDO2' then
+    return coalesce(v_text, 'nothing');
+  end;
+end
+$$;
+select is(tests.diff_after(change), expected, format('%s: %s', change, expected))
+from (values
+  ('select', 'nothing'), ('update lms.assessments set weight = 2 where key = ''quiz''', 'assessment changed Quiz weight'), ('update lms.assessments set max_attempts = 2', 'nothing'),
+  ('update lms.assessments set is_published = false where key = ''exam''', 'assessment removed Exam, question removed, question removed'),
+  ('update lms.questions set prompt = ''P'' where question_key = ''q1''', 'question changed content_hash'), ('update private.answer_keys set key = ''{"correct": false}'' where question_id = tests.id(''q2'')', 'question changed content_hash'),
+  ('update lms.questions set order_index = 5 where question_key = ''q1''', 'question moved order_index, question moved order_index'), ('select tests.question(''q7'', ''exam'', ''essay'')', 'question added'),
+  ('update lms.assessments set order_index = 9 where key = ''exam''; update lms.assessments set lesson_id = null where key = ''quiz''', 'assessment moved Quiz lesson_id')
+) as cases (change, expected);
 select is(tests.error_of(statement), '42501', format('INV-C1: %s is refused to the service', statement))
 from unnest(array[
   'update lms.version_assessments set title = ''T''', 'delete from lms.version_assessments', 'update lms.version_questions set order_index = 9', 'delete from lms.version_questions',
@@ -294,6 +318,21 @@ from (values
 select is(tests.by('ines', format('select lms.delete_question(%L)', tests.id('q1'))), 'none', 'a question goes');
 select is(tests.by('ines', format('select lms.delete_assessment(%L)', tests.id('quiz'))), 'none', 'an assessment goes');
 select is(tests.left_of('safety'), 'exam q3q4', 'with what hangs below');
+create function tests.gone(who text) returns text language plpgsql as $$
+declare
+  v_text text;
+begin
+  perform tests.be(who);
+  select string_agg(d.kind || ' ' || d.title, ', ' order by d.kind, d.title) into v_text from lms.get_deleted_items(tests.id('works')) d;
+  perform tests.as_owner();
+  return v_text;
+end
+$$;
+select is(tests.gone('ines'), 'assessment Quiz', 'it is listed, and what went with it is not');
+select is(tests.gone('dora'), null, 'to those who may restore it');
+update lms.lessons set deleted_at = now() where id = tests.id('safety/3');
+select is(tests.by('ines', format($f$insert into lms.assessments (lesson_id, title) values (%L, 'New')$f$, tests.id('safety/3'))), '404 lesson_not_found', 'nothing is added to a lesson that is gone');
+select is(tests.by('ines', format('update lms.assessments set lesson_id = %L where id = %L', tests.id('safety/3'), tests.id('exam'))), '404 lesson_not_found', 'nor moved there');
 select is(tests.by('ines', format('select lms.restore_question(%L)', tests.id('q2'))), '409 parent_deleted', 'nothing comes back alone');
 select is(tests.by('ines', format('select lms.restore_assessment(%L)', tests.id('quiz'))), 'none', 'it comes back');
 select is(tests.left_of('safety'), 'examquiz part q2q3q4', 'with what was deleted with it, and not what was before');

@@ -159,6 +159,31 @@ ALTER TYPE lms.answer_key OWNER TO postgres;
 COMMENT ON TYPE lms.answer_key IS 'key by type: single {correct: id}; multiple {correct: [ids]}; true_false {correct: boolean}; short_answer {accepted: [{text, fraction?}], case_sensitive?, keep_diacritics?, keep_punctuation?}; numeric {value, tolerance?, tolerance_kind?, units?, unit_required?}; matching {pairs: {prompt: choice}}; ordering {order: [ids]}; essay and file_upload {rubric?, model_answer?}.';
 
 --
+-- Name: answer_review; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.answer_review AS (
+	question_id uuid,
+	question_key text,
+	"position" integer,
+	section_title text,
+	type text,
+	prompt text,
+	content jsonb,
+	max_points numeric,
+	response jsonb,
+	points numeric,
+	is_correct boolean,
+	source text,
+	explanation jsonb,
+	feedback text,
+	key jsonb,
+	key_explanation text
+);
+
+ALTER TYPE lms.answer_review OWNER TO postgres;
+
+--
 -- Name: answers_receipt; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -222,6 +247,35 @@ ALTER TYPE lms.attempt_receipt OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.attempt_receipt IS 'What became of an attempt. Points, percentage and passed are null while something waits for a grader or is held back.';
+
+--
+-- Name: attempt_review; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.attempt_review AS (
+	attempt_id uuid,
+	assessment_id uuid,
+	user_id uuid,
+	number integer,
+	status text,
+	submitted_at timestamp with time zone,
+	answers_shown text,
+	is_shown boolean,
+	points numeric,
+	max_points numeric,
+	percentage numeric,
+	passed boolean,
+	released_at timestamp with time zone,
+	answers lms.answer_review[]
+);
+
+ALTER TYPE lms.attempt_review OWNER TO postgres;
+
+--
+-- Name: TYPE attempt_review; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.attempt_review IS 'An attempt looked back on. is_shown: whether the caller may see what was right; if not, points, is_correct, source, explanation, feedback, key and key_explanation of the answers are null.';
 
 --
 -- Name: attempt_view; Type: TYPE; Schema: lms; Owner: postgres
@@ -11508,6 +11562,27 @@ ALTER FUNCTION lms.get_attempt(p_attempt_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_attempt(p_attempt_id uuid) IS 'An attempt with its questions, in the order and with the options of this attempt, and the answers saved so far; for its learner, staff of the course and graders. Keys are in none of it. 404 attempt_not_found.';
 
 --
+-- Name: get_attempt_review(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_attempt_review(p_attempt_id uuid) RETURNS lms.attempt_review
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.review_attempt(p_attempt_id);
+end
+$$;
+
+ALTER FUNCTION lms.get_attempt_review(p_attempt_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_attempt_review(p_attempt_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) IS 'An attempt looked back on: questions, answers, points, and what was right, by the key it was graded against. For its learner as far as the assessment''s answers_shown allows (is_shown), for staff of the course and graders all of it. 404 attempt_not_found.';
+
+--
 -- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -16359,52 +16434,6 @@ $$;
 ALTER FUNCTION private.check_added_member() OWNER TO postgres;
 
 --
--- Name: check_answer_files(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_answer_files() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_missing text[];
-begin
-  -- Imports put answers in place before their files.
-  if not private.is_api_call() or jsonb_typeof(new.response -> 'files') is distinct from 'array' then
-    return new;
-  end if;
-  if not exists (
-    select
-    from lms.attempt_questions q
-    join lms.question_revisions r on r.id = q.revision_id and r.type = 'file_upload'
-    where q.attempt_id = new.attempt_id and q.question_id = new.question_id
-  ) then
-    return new;
-  end if;
-  select array_agg(f) into v_missing
-  from jsonb_array_elements_text(new.response -> 'files') as f
-  where not exists (
-    select
-    from storage.objects o
-    where o.bucket_id = 'hand-ins' and o.name = f
-      and starts_with(f, format('%s/%s/%s/', new.tenant_id, new.attempt_id, new.question_id))
-  );
-  if v_missing is not null then
-    perform private.fail(
-      'invalid_answers', 'An answer names files that were not uploaded to its question; nothing was saved.', 422,
-      jsonb_build_array(jsonb_build_object(
-        'question_id', new.question_id, 'faults', jsonb_build_array('file_not_handed_in'), 'files', to_jsonb(v_missing)
-      )),
-      'Upload them to the bucket hand-ins first, at {tenant_id}/{attempt_id}/{question_id}/{name}.'
-    );
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_answer_files() OWNER TO postgres;
-
---
 -- Name: check_assignable_role(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17169,10 +17198,13 @@ begin
     v_correction.revisions := v_correction.revisions + 1;
   end loop;
   -- The draft too, or the next version would bring the mistake back.
-  update private.answer_keys k
-  set key = p_key, explanation = p_explanation, updated_at = now(), updated_by = (select auth.uid())
-  where k.question_id = p_question_id and k.key = v_published.key
-    and not exists (select from private.key_faults(v_question.type, v_question.content, p_key));
+  if not exists (select from private.key_faults(v_question.type, v_question.content, p_key)) then
+    insert into private.answer_keys as k (question_id, tenant_id, course_id, key, explanation, updated_at, updated_by)
+    values (p_question_id, v_question.tenant_id, v_question.course_id, p_key, p_explanation, now(), (select auth.uid()))
+    on conflict (question_id) do update
+    set key = excluded.key, explanation = excluded.explanation, updated_at = now(), updated_by = excluded.updated_by
+    where k.key = v_published.key;
+  end if;
   select count(*) into v_correction.attempts from private.outdated_attempts(p_question_id);
   return v_correction;
 end
@@ -20432,115 +20464,6 @@ $$;
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
 
 --
--- Name: guard_hand_in(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.guard_hand_in() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-declare
-  v_path text[];
-  v_attempt lms.assessment_attempts;
-  v_question record;
-  v_is_open boolean;
-  v_limit numeric;
-begin
-  if tg_op = 'UPDATE' then
-    if 'hand-ins' in (old.bucket_id, new.bucket_id)
-      and (old.bucket_id, old.name, old.version, old.metadata) is distinct from (new.bucket_id, new.name, new.version, new.metadata)
-    then
-      raise exception using errcode = '42501', message = 'A file that was handed in is not changed or moved: hand in another one.';
-    end if;
-    return new;
-  end if;
-  -- Not path_tokens: generated columns are computed after BEFORE triggers.
-  if tg_op = 'INSERT' then
-    if new.bucket_id is distinct from 'hand-ins' then
-      return new;
-    end if;
-    v_path := string_to_array(new.name, '/');
-  else
-    if old.bucket_id is distinct from 'hand-ins' then
-      return old;
-    end if;
-    v_path := string_to_array(old.name, '/');
-  end if;
-
-  if cardinality(v_path) = 4
-    and v_path[2] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and v_path[3] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-  then
-    select t.* into v_attempt
-    from lms.assessment_attempts t
-    where t.id = v_path[2]::uuid and t.tenant_id::text = v_path[1]
-    for share;
-  end if;
-  v_is_open := v_attempt.status = 'in_progress' and coalesce(private.attempt_end(v_attempt) > now(), true);
-
-  if tg_op = 'DELETE' then
-    -- Who erases a person or clears orphans is no client.
-    if not private.is_api_call() then
-      return old;
-    end if;
-    if not coalesce(v_is_open, false) then
-      raise exception using errcode = '42501', message = 'The attempt is over: its files stay as they were handed in.';
-    end if;
-    if exists (
-      select
-      from lms.attempt_answers a
-      where a.attempt_id = v_attempt.id and a.question_id = v_path[3]::uuid and a.response -> 'files' ? old.name
-    ) then
-      raise exception using errcode = '42501', message = 'The saved answer names this file: take it out of the answer first.';
-    end if;
-    return old;
-  end if;
-
-  if not coalesce(v_is_open, false) then
-    raise exception using errcode = '42501', message = 'Files are handed in to a question of an open attempt.';
-  end if;
-  -- One upload to a question after the other, so that none slips past the count.
-  select r.content, r.type into v_question
-  from lms.attempt_questions q
-  join lms.question_revisions r on r.id = q.revision_id
-  where q.attempt_id = v_attempt.id and q.question_id = v_path[3]::uuid and q.tenant_id = v_attempt.tenant_id
-  for no key update of q;
-  if v_question.type is distinct from 'file_upload' then
-    raise exception using errcode = '42501', message = 'Files are handed in to a question of an open attempt.';
-  end if;
-
-  -- As many as an answer names where the question does not say: a learner must not fill the disk.
-  v_limit := coalesce((v_question.content ->> 'max_files')::numeric, 20);
-  if (
-    select count(*)
-    from storage.objects o
-    where o.bucket_id = 'hand-ins' and starts_with(o.name, array_to_string(v_path[1:3], '/') || '/')
-  ) >= v_limit then
-    raise exception using errcode = '42501', message = format('This question takes %s files at most.', v_limit);
-  end if;
-  v_limit := (v_question.content ->> 'max_bytes')::numeric;
-  -- Unknown while the service asks for permission before it reads the file; known when it writes the row.
-  if (new.metadata ->> 'size')::numeric > v_limit then
-    raise exception using errcode = '42501', message = format('A file of this question has %s bytes at most.', v_limit);
-  end if;
-  if jsonb_typeof(v_question.content -> 'extensions') = 'array'
-    and not exists (
-      select
-      from jsonb_array_elements_text(v_question.content -> 'extensions') as e
-      where right(lower(v_path[4]), length(e) + 1) = '.' || lower(e)
-    )
-  then
-    raise exception using errcode = '42501', message = format(
-      'This question takes files that end in: %s.',
-      (select string_agg(e, ', ') from jsonb_array_elements_text(v_question.content -> 'extensions') as e)
-    );
-  end if;
-  return new;
-end
-$_$;
-
-ALTER FUNCTION private.guard_hand_in() OWNER TO postgres;
-
---
 -- Name: has_entitlement(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23076,35 +22999,6 @@ ALTER FUNCTION private.my_open_assessments() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_open_assessments() IS 'Assessments that the caller may take, as far as lessons go that must come first, and those that they have taken.';
 
 --
--- Name: my_open_hand_ins(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.my_open_hand_ins() RETURNS SETOF text
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select format('%s/%s/%s', t.tenant_id, t.id, q.question_id)
-  from lms.assessment_attempts t
-  join lms.attempt_questions q on q.attempt_id = t.id
-  join lms.question_revisions r on r.id = q.revision_id and r.type = 'file_upload'
-  join lms.enrollments e on e.id = t.enrollment_id and e.status in ('enrolled', 'in_progress', 'completed')
-  where t.user_id = (select auth.uid()) and t.status = 'in_progress'
-    and coalesce(private.attempt_end(t) > now(), true)
-    and t.tenant_id = any (array(select private.joined_tenants()));
-end
-$$;
-
-ALTER FUNCTION private.my_open_hand_ins() OWNER TO postgres;
-
---
--- Name: FUNCTION my_open_hand_ins(); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.my_open_hand_ins() IS 'Folders of the bucket hand-ins, one for each question of an open attempt of the caller that asks for files.';
-
---
 -- Name: my_open_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23540,10 +23434,10 @@ begin
   select t.id, t.enrollment_id, latest.id
   from lms.question_revisions r
   cross join lateral private.current_key(r.id) as latest
-  join private.key_revisions older on older.revision_id = r.id and older.number < latest.number
-  join private.attempt_keys p on p.tenant_id = older.tenant_id and p.key_revision_id = older.id and p.question_id = p_question_id
-  join lms.assessment_attempts t on t.id = p.attempt_id
-  where r.question_id = p_question_id;
+  join lms.attempt_questions q on q.tenant_id = r.tenant_id and q.course_id = r.course_id and q.revision_id = r.id
+  join lms.assessment_attempts t on t.id = q.attempt_id
+  left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+  where r.question_id = p_question_id and latest.id is not null and p.key_revision_id is distinct from latest.id;
 end
 $$;
 
@@ -25643,10 +25537,9 @@ declare
 begin
   perform private.require_key_corrector(p_question_id);
   for v_outdated in
-    select o.attempt_id, o.enrollment_id, p.key_revision_id as old_key_revision_id, t.course_id, t.user_id
+    select o.attempt_id, o.enrollment_id, t.user_id
     from private.outdated_attempts(p_question_id) o
     join lms.assessment_attempts t on t.id = o.attempt_id
-    join private.attempt_keys p on p.attempt_id = o.attempt_id and p.question_id = p_question_id
     -- In the order of enrolments, as whoever locks several does.
     order by o.enrollment_id, o.attempt_id
   loop
@@ -25660,14 +25553,15 @@ begin
     perform from lms.assessment_attempts t where t.id = v_outdated.attempt_id for no key update;
     -- By what holds now, under the lock: another regrade may have been faster, or the key corrected again.
     select latest.* into v_key
-    from private.attempt_keys p
-    join private.key_revisions k on k.id = p.key_revision_id
-    cross join lateral private.current_key(k.revision_id) as latest
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id and latest.id <> p.key_revision_id;
+    from lms.attempt_questions q
+    cross join lateral private.current_key(q.revision_id) as latest
+    left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+    where q.attempt_id = v_outdated.attempt_id and q.question_id = p_question_id
+      and p.key_revision_id is distinct from latest.id;
     continue when not found;
-    update private.attempt_keys p
-    set key_revision_id = v_key.id
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id;
+    insert into private.attempt_keys as p (attempt_id, question_id, tenant_id, key_revision_id)
+    values (v_outdated.attempt_id, p_question_id, v_key.tenant_id, v_key.id)
+    on conflict (attempt_id, question_id) do update set key_revision_id = excluded.key_revision_id;
     v_receipt.regraded := v_receipt.regraded + 1;
 
     v_grading := private.grade_again(v_outdated.attempt_id, p_question_id, v_key.id);
@@ -26492,6 +26386,77 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: review_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_attempt(p_attempt_id uuid) RETURNS lms.attempt_review
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_attempt lms.assessment_attempts;
+  v_grades boolean;
+  v_own boolean;
+  v_review lms.attempt_review;
+begin
+  select * into v_attempt from lms.assessment_attempts t where t.id = p_attempt_id;
+  v_own := coalesce(
+    v_attempt.user_id = (select auth.uid()) and v_attempt.tenant_id <> all (array(select private.closed_tenants())), false
+  );
+  v_grades := not private.is_api_call() or coalesce(
+    v_attempt.course_id = any (array(select private.staffed_courses()))
+      or v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or exists (
+        select from private.enrollment_scopes e
+        where e.id = v_attempt.enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
+      ),
+    false
+  );
+  if v_attempt.id is null or not (v_own or v_grades) then
+    perform private.fail('attempt_not_found', 'There is no such attempt.', 404);
+  end if;
+
+  v_review.attempt_id := v_attempt.id;
+  v_review.assessment_id := v_attempt.assessment_id;
+  v_review.user_id := v_attempt.user_id;
+  v_review.number := v_attempt.number;
+  v_review.status := v_attempt.status;
+  v_review.submitted_at := v_attempt.submitted_at;
+  select a.answers_shown into v_review.answers_shown from lms.assessments a where a.id = v_attempt.assessment_id;
+  v_review.is_shown := v_grades or p_attempt_id in (select s from private.my_shown_attempts() s);
+  select s.points, s.max_points, s.percentage, s.passed, s.released_at
+  into v_review.points, v_review.max_points, v_review.percentage, v_review.passed, v_review.released_at
+  from lms.attempt_scores s
+  where s.attempt_id = p_attempt_id and (v_grades or s.released_at is not null);
+
+  select coalesce(array_agg(
+    (
+      q.question_id, r.question_key, q.position, q.section_title, r.type, r.prompt,
+      private.ordered_content(r.type, r.content, q.option_order), q.points, n.response,
+      case when v_review.is_shown then s.points end, case when v_review.is_shown then s.is_correct end,
+      case when v_review.is_shown then s.source end, case when v_review.is_shown then s.explanation end,
+      case when v_review.is_shown then s.feedback end, case when v_review.is_shown then k.key end,
+      case when v_review.is_shown then k.explanation end
+    )::lms.answer_review
+    order by q.position
+  ), '{}')
+  into v_review.answers
+  from lms.attempt_questions q
+  join lms.question_revisions r on r.id = q.revision_id
+  left join lms.attempt_answers n on n.attempt_id = q.attempt_id and n.question_id = q.question_id
+  left join lms.answer_scores s on s.attempt_id = q.attempt_id and s.question_id = q.question_id
+  left join private.attempt_keys a on a.attempt_id = q.attempt_id and a.question_id = q.question_id
+  left join private.key_revisions k on k.id = a.key_revision_id
+  where q.attempt_id = p_attempt_id
+    -- What was asked is content: for learners as long as they are enrolled.
+    and (v_grades or q.course_id = any (array(select private.enrolled_courses())));
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
 
 --
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31221,6 +31186,12 @@ CREATE INDEX attempt_scores_by_user ON lms.attempt_scores USING btree (user_id);
 CREATE INDEX attempts_by_assessment ON lms.assessment_attempts USING btree (tenant_id, course_id, assessment_id, id);
 
 --
+-- Name: attempts_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_course ON lms.assessment_attempts USING btree (course_id, id);
+
+--
 -- Name: attempts_by_deadline; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -32671,12 +32642,6 @@ CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.block_progress FOR EACH ROW EXE
 --
 
 CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.lesson_progress FOR EACH ROW EXECUTE FUNCTION private.advance_progress();
-
---
--- Name: attempt_answers _300_files_exist; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _300_files_exist BEFORE INSERT OR UPDATE OF response ON lms.attempt_answers FOR EACH ROW EXECUTE FUNCTION private.check_answer_files();
 
 --
 -- Name: version_assessments _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -38007,6 +37972,14 @@ GRANT ALL ON FUNCTION lms.get_attempt(p_attempt_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_attempt(p_attempt_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION get_attempt_review(p_attempt_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -39245,12 +39218,6 @@ REVOKE ALL ON FUNCTION private.changed_fields(p_from jsonb, p_to jsonb) FROM PUB
 REVOKE ALL ON FUNCTION private.check_added_member() FROM PUBLIC;
 
 --
--- Name: FUNCTION check_answer_files(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_answer_files() FROM PUBLIC;
-
---
 -- Name: FUNCTION check_assignable_role(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -39963,12 +39930,6 @@ GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
 
 --
--- Name: FUNCTION guard_hand_in(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.guard_hand_in() FROM PUBLIC;
-
---
 -- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40526,14 +40487,6 @@ GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 REVOKE ALL ON FUNCTION private.my_open_assessments() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_open_assessments() TO authenticated;
 GRANT ALL ON FUNCTION private.my_open_assessments() TO service_role;
-
---
--- Name: FUNCTION my_open_hand_ins(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.my_open_hand_ins() FROM PUBLIC;
-GRANT ALL ON FUNCTION private.my_open_hand_ins() TO authenticated;
-GRANT ALL ON FUNCTION private.my_open_hand_ins() TO service_role;
 
 --
 -- Name: FUNCTION my_open_lessons(); Type: ACL; Schema: private; Owner: postgres
@@ -41213,6 +41166,14 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION review_attempt(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres

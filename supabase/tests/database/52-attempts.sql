@@ -172,6 +172,15 @@ select is(tests.start('dora', 'quiz'), 'lesson_locked', 'an assessment of a less
 select is(tests.start('dora', 'exam'), 'started', 'one of the course does not wait for lessons');
 rollback to clean;
 
+-- What other courses come first for comes first for assessments, too.
+insert into lms.course_prerequisites (course_id, prerequisite_course_id) values (tests.id('safety'), tests.id('other'));
+select is(tests.start('dora', 'exam'), 'prerequisite_unmet', 'an assessment of the course waits for other courses');
+select is(tests.start('dora', 'quiz'), 'lesson_locked', 'and so does one of a lesson');
+select is(tests.sees_as('dora', 'lms.assessments'), '0', 'until then it is not seen');
+update lms.enrollments set status = 'in_progress' where user_id = tests.id('dora');
+select is(tests.start('dora', 'exam'), 'started', 'a course that was begun is not closed by what is asked for later');
+rollback to clean;
+
 -- =====================================================================================================
 -- Saving
 -- =====================================================================================================

@@ -134,6 +134,10 @@ async fn rows(database: &Client, tenant: &str) -> Result<Vec<String>> {
         "lesson_skills",
         "tags",
         "course_tags",
+        "assessments",
+        "assessment_sections",
+        "questions",
+        "question_skills",
     ] {
         let found = database
             .query(
@@ -285,16 +289,44 @@ async fn the_courses_of_oatutor_come_in_with_their_known_faults() -> Result<()> 
     assert_eq!(
         findings(&summary),
         counts(&[
+            ("answer_by_spelling", 70),
+            ("answer_is_a_product", 70),
+            ("answer_is_a_quotient", 28),
+            ("answer_is_a_sum", 42),
+            ("answer_malformed", 1),
+            ("answer_with_root", 13),
+            ("form_not_checked", 20),
+            ("list_by_spelling", 14),
             ("nameless_skill", 2),
             ("no_licence", 1),
             ("no_source", 3),
+            ("picture_missing", 23),
+            ("repeated_choice", 4),
             ("repeated_lesson_id", 57),
             ("skill_spelt_twice", spelt_twice(&dir)?),
+            ("skills_of_two_lessons", 13),
+            ("steps_asked_alone", 111),
             ("wrong_language", 1),
         ])
     );
-    assert!(summary.contains("problems (600)"), "{summary}");
-    assert!(summary.contains("TextBox (580)"), "{summary}");
+    let left_out: u64 = findings(&summary)
+        .iter()
+        .filter(|(code, _)| {
+            [
+                "answer_is_",
+                "answer_malformed",
+                "answer_with_root",
+                "picture_missing",
+            ]
+            .iter()
+            .any(|begin| code.starts_with(begin))
+        })
+        .map(|(_, count)| count)
+        .sum();
+    let (types, skilled, values) = bank(&database).await?;
+    let expected = bank_of_file(&dir, left_out)?;
+    assert_eq!((types, skilled), (expected.0, expected.1));
+    assert_eq!(values, expected.2);
     let found = database
         .query_one(
             "select count(distinct c.id), count(*), count(*) filter (where c.language = 'sv'),
@@ -311,6 +343,10 @@ async fn the_courses_of_oatutor_come_in_with_their_known_faults() -> Result<()> 
     let before = rows(&database, "algebra").await?;
     let again = here.import("oatutor", &dir)?;
     assert_eq!(again.matches("unchanged  ").count(), 18, "{again}");
+    assert!(
+        again.contains("assessed   openstax-elementary-algebra; unchanged\n"),
+        "{again}"
+    );
     assert_eq!(rows(&database, "algebra").await?, before);
 
     let scratch = Scratch::new("oatutor")?;
@@ -323,6 +359,90 @@ async fn the_courses_of_oatutor_come_in_with_their_known_faults() -> Result<()> 
         assert_eq!(files(&folder)?, files(&copy)?);
     }
     Ok(())
+}
+
+/// How many questions there are by type, those with a skill, and the keys of numbers.
+type BankCounts = (BTreeMap<String, u64>, u64, BTreeMap<String, String>);
+
+async fn bank(database: &Client) -> Result<BankCounts> {
+    let rows = database
+        .query(
+            "select q.question_key, q.type, k.key ->> 'value',
+               exists (select from lms.question_skills s where s.question_id = q.id)
+             from lms.questions q
+             join private.answer_keys k on k.question_id = q.id
+             join lms.courses c on c.id = q.course_id and c.slug = 'openstax-elementary-algebra'
+             join lms.tenants t on t.id = c.tenant_id and t.slug = 'algebra'",
+            &[],
+        )
+        .await?;
+    let (mut types, mut skilled, mut values) = (BTreeMap::new(), 0, BTreeMap::new());
+    for row in &rows {
+        *types.entry(row.get(1)).or_insert(0) += 1;
+        skilled += u64::from(row.get::<_, bool>(3));
+        if let Some(value) = row.get::<_, Option<String>>(2) {
+            values.insert(row.get(0), value);
+        }
+    }
+    Ok((types, skilled, values))
+}
+
+/// The same, counted from the file by other means than the import's: what is a number by itself is one, and all that is
+/// neither imported nor a choice was reported.
+fn bank_of_file(dir: &Path, left_out: u64) -> Result<BankCounts> {
+    let unpacked = Command::new("gzip")
+        .arg("-dc")
+        .arg(dir.join("problems.json.gz"))
+        .output()?;
+    let file: Value = serde_json::from_slice(&unpacked.stdout)?;
+    let (mut steps, mut singles, mut values) = (0, 0, BTreeMap::new());
+    for problem in file["problems"].as_array().into_iter().flatten() {
+        for step in problem["steps"].as_array().into_iter().flatten() {
+            steps += 1;
+            let shown = format!(
+                "{}{}{}",
+                problem["body"], step["stepTitle"], step["stepBody"]
+            );
+            if shown.contains("##") {
+                continue;
+            }
+            if step["problemType"] == "MultipleChoice" {
+                singles += 1;
+                continue;
+            }
+            let answer = step["stepAnswer"][0].as_str().unwrap_or_default();
+            let answer = answer.replace("$$", "");
+            let value = if answer.parse::<f64>().is_ok() {
+                answer
+            } else {
+                let plain = answer.replace("\\left(", "").replace("\\right)", "");
+                let parts: Result<Vec<i64>, _> = plain
+                    .trim_start_matches("\\frac{")
+                    .trim_end_matches('}')
+                    .split("}{")
+                    .map(str::parse)
+                    .collect();
+                match parts.unwrap_or_default()[..] {
+                    [top, bottom] if plain.starts_with("\\frac{") => {
+                        format!("{}/{}", top * bottom.signum(), bottom.abs())
+                    }
+                    _ => continue,
+                }
+            };
+            let id = step["id"].as_str().unwrap_or_default().to_owned();
+            values.insert(id, value);
+        }
+    }
+    let numbers = values.len() as u64;
+    let types = BTreeMap::from([
+        ("numeric".to_owned(), numbers),
+        (
+            "short_answer".to_owned(),
+            steps - left_out - singles - numbers,
+        ),
+        ("single".to_owned(), singles),
+    ]);
+    Ok((types, steps - left_out, values))
 }
 
 /// How often a lesson names a skill by other signs than it was first named by.

@@ -91,10 +91,39 @@ async fn progress_equals_the_files_after_an_interruption_and_again() -> Result<(
         0
     );
 
-    assert!(
-        summary.contains("not imported: assessments (42), results (18,368)"),
-        "{summary}"
-    );
+    // Each mark, and the weighted mark of each learner.
+    let (marks, grades) = marks_of_files(&dir)?;
+    assert_eq!(marks.len(), 18_368);
+    assert_eq!(marks_of_database(&database).await?, marks);
+    let found = grades_of_database(&database).await?;
+    let differences: Vec<_> = grades
+        .iter()
+        .filter(|(key, grade)| found.get(*key) != Some(grade))
+        .take(5)
+        .collect();
+    assert!(differences.is_empty(), "the files say {differences:#?}");
+    assert_eq!(found.len(), grades.len());
+    assert!(grades.values().any(|grade| grade != "0.00"));
+    for (reason, expected) in [
+        (
+            "no_score",
+            rows(&dir, "studentAssessment")?
+                .iter()
+                .filter(|row| row[4].is_empty())
+                .count(),
+        ),
+        (
+            "banked",
+            rows(&dir, "studentAssessment")?
+                .iter()
+                .filter(|row| row[3] == "1")
+                .count(),
+        ),
+    ] {
+        let lines = listed(&summary)?;
+        let found = lines.iter().filter(|line| line["reason"] == reason).count();
+        assert_eq!((reason, found), (reason, expected));
+    }
     let late: Vec<_> = listed(&summary)?
         .into_iter()
         .filter(|line| line["reason"] == "visit_after_unregistration")
@@ -174,6 +203,30 @@ async fn odd_rows_are_kept_where_possible_and_always_listed() -> Result<()> {
     }
     let expected = BTreeMap::from(
         [
+            ("flagged banked", vec!["studentAssessment:3"]),
+            ("flagged due_date_unknown", vec!["assessments:3"]),
+            (
+                "flagged late",
+                vec!["studentAssessment:4", "studentAssessment:6"],
+            ),
+            (
+                "flagged no_score",
+                vec!["studentAssessment:6", "studentAssessment:12"],
+            ),
+            (
+                "flagged result_after_unregistration",
+                vec!["studentAssessment:4"],
+            ),
+            (
+                "repaired submission_date_unusable",
+                vec!["studentAssessment:5", "studentAssessment:12"],
+            ),
+            (
+                "skipped absurd_number",
+                vec!["assessments:7", "studentAssessment:7"],
+            ),
+            ("skipped result_not_registered", vec!["studentAssessment:8"]),
+            ("skipped unknown_assessment", vec!["studentAssessment:9"]),
             (
                 "flagged completed_and_unregistered",
                 vec!["studentRegistration:3"],
@@ -226,12 +279,18 @@ async fn odd_rows_are_kept_where_possible_and_always_listed() -> Result<()> {
             ("skipped absurd_length", vec!["courses:7"]),
             (
                 "skipped duplicate",
-                vec!["courses:5", "vle:6", "studentRegistration:8"],
+                vec![
+                    "courses:5",
+                    "assessments:4",
+                    "vle:6",
+                    "studentRegistration:8",
+                    "studentAssessment:10",
+                ],
             ),
-            ("skipped malformed_code", vec!["courses:6"]),
+            ("skipped malformed_code", vec!["courses:6", "assessments:5"]),
             ("skipped missing_value", vec!["studentRegistration:12"]),
             ("skipped no_registration", vec!["studentInfo:9"]),
-            ("skipped not_a_number", vec!["vle:8"]),
+            ("skipped not_a_number", vec!["vle:8", "assessments:6"]),
             ("skipped not_registered", vec!["lesson_progress_all:13"]),
             (
                 "skipped site_of_another_course",
@@ -239,7 +298,7 @@ async fn odd_rows_are_kept_where_possible_and_always_listed() -> Result<()> {
             ),
             (
                 "skipped unknown_course",
-                vec!["vle:7", "studentRegistration:11"],
+                vec!["vle:7", "studentRegistration:11", "assessments:8"],
             ),
             ("skipped unknown_site", vec!["lesson_progress_all:12"]),
             ("skipped wrong_number_of_columns", vec!["vle:9"]),
@@ -256,7 +315,7 @@ async fn odd_rows_are_kept_where_possible_and_always_listed() -> Result<()> {
     let rows = database
         .query(
             "select concat_ws(' ', c.slug, replace(split_part(p.email, '@', 1), 'student-', ''), e.status,
-               e.progress_percentage, e.enrolled_at::date, coalesce(e.completed_at, e.dropped_at)::date)
+               e.progress_percentage, e.enrolled_at::date, coalesce(e.completed_at, e.dropped_at)::date, 'grade ' || e.final_grade)
              from lms.enrollments e
              join lms.courses c on c.id = e.course_id
              join public.profile_private p on p.profile_id = e.user_id
@@ -268,12 +327,12 @@ async fn odd_rows_are_kept_where_possible_and_always_listed() -> Result<()> {
     assert_eq!(
         found,
         [
-            "aaa-2013b 10 completed 100.00 2013-01-27 2013-02-04",
-            "aaa-2013b 11 completed 100.00 2013-01-27 2013-02-04",
-            "aaa-2013b 12 completed 100.00 2013-02-02 2013-02-03",
-            "aaa-2013b 13 dropped 50.00 2013-01-25 2013-03-03",
+            "aaa-2013b 10 completed 100.00 2013-01-27 2013-02-04 grade 50.00",
+            "aaa-2013b 11 completed 100.00 2013-01-27 2013-02-04 grade 32.00",
+            "aaa-2013b 12 completed 100.00 2013-02-02 2013-02-03 grade 15.99",
+            "aaa-2013b 13 dropped 50.00 2013-01-25 2013-03-03 grade 0.00",
             "aaa-2013b 14 dropped 50.00 2013-02-01 2013-02-11",
-            "aaa-2013b 15 enrolled 0.00 2013-02-01",
+            "aaa-2013b 15 enrolled 0.00 2013-02-01 grade 0.00",
             "aaa-2013b 16 dropped 0.00 2013-02-06 2013-02-03",
             "aaa-2013j 10 enrolled 0.00 2013-10-01",
             "bbb-2014j 10 completed 100.00 2014-09-28 2014-10-03",
@@ -469,6 +528,33 @@ fn write_odd_files(folder: &Folder) -> Result<&'static str> {
          AAA,2013B,88,1,1,1,1,1\n\
          AAA,2013B,10,1,99999,1,1,1\n\
          BBB,2014J,10,4,2,2,1,1\n",
+    )?;
+    folder.write(
+        "assessments",
+        "code_module,code_presentation,id_assessment,assessment_type,date,weight\n\
+         AAA,2013B,100,TMA,20,40\n\
+         AAA,2013B,101,Exam,,60.0\n\
+         AAA,2013B,100,CMA,20,10\n\
+         AAA,2013B,102,Riddle,20,10\n\
+         AAA,2013B,103,CMA,20,-1\n\
+         AAA,2013B,104,CMA,20,1000.5\n\
+         ZZZ,2013B,105,CMA,20,10\n\
+         BBB,2014J,106,CMA,20,0\n",
+    )?;
+    folder.write(
+        "studentAssessment",
+        "id_assessment,id_student,date_submitted,is_banked,score\n\
+         100,10,20,0,75.5\n\
+         101,10,-1,1,33\n\
+         100,11,21,0,80\n\
+         100,12,,0,39.99\n\
+         100,13,25,0,\n\
+         100,14,5,0,101\n\
+         100,88,5,0,50\n\
+         105,10,5,0,50\n\
+         100,10,5,0,50\n\
+         106,10,2,0,0\n\
+         101,15,99999,0,?\n",
     )?;
     Ok(registrations)
 }
@@ -673,6 +759,109 @@ fn standings_of_files(dir: &Path) -> Result<Standings> {
         standings.insert(key, standing);
     }
     Ok(standings)
+}
+
+/// By course, student and assessment: the score as written, the day, and whether it was carried over.
+type Marks = BTreeMap<(String, String, String), (Option<String>, NaiveDate, bool)>;
+/// By course and student.
+type Grades = BTreeMap<(String, String), String>;
+
+/// All marks, and of each registration what its learner got, weighted: what was not handed in, or has no score, is 0.
+fn marks_of_files(dir: &Path) -> Result<(Marks, Grades)> {
+    let mut courses = BTreeMap::new();
+    // In hundredths, so that nothing is rounded on the way.
+    let mut weights: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for row in rows(dir, "assessments")? {
+        let [module, presentation, number, _, _, weight] = row.as_slice() else {
+            anyhow::bail!("a short row: {row:?}")
+        };
+        let slug = format!("{module}-{presentation}").to_lowercase();
+        let weight = weight.strip_suffix(".0").unwrap_or(weight).parse()?;
+        weights
+            .entry(slug.clone())
+            .or_default()
+            .insert(number.clone(), weight);
+        courses.insert(number.clone(), (slug, presentation.clone()));
+    }
+    let mut marks = Marks::new();
+    for row in rows(dir, "studentAssessment")? {
+        let [number, student, submitted, banked, score] = row.as_slice() else {
+            anyhow::bail!("a short row: {row:?}")
+        };
+        let (slug, presentation) = courses.get(number).context("an unknown assessment")?;
+        let score = Some(score.clone()).filter(|score| !score.is_empty());
+        marks.insert(
+            (slug.clone(), student.clone(), number.clone()),
+            (score, day(presentation, submitted)?, banked == "1"),
+        );
+    }
+    let mut grades = Grades::new();
+    for row in rows(dir, "studentRegistration")? {
+        let [module, presentation, student, ..] = row.as_slice() else {
+            anyhow::bail!("a short row: {row:?}")
+        };
+        let slug = format!("{module}-{presentation}").to_lowercase();
+        let (mut earned, mut possible) = (0, 0);
+        let mut counts = false;
+        for (number, weight) in &weights[&slug] {
+            possible += weight;
+            let key = (slug.clone(), student.clone(), number.clone());
+            if let Some((score, ..)) = marks.get(&key) {
+                counts |= *weight > 0;
+                earned += weight * score.as_deref().unwrap_or("0").parse::<u64>()?;
+            }
+        }
+        // Until something that counts is handed in there is no grade.
+        if counts {
+            let hundredths = earned * 100 / possible;
+            let grade = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            grades.insert((slug, student.clone()), grade);
+        }
+    }
+    Ok((marks, grades))
+}
+
+async fn marks_of_database(database: &Client) -> Result<Marks> {
+    let rows = database
+        .query(
+            "select c.slug::text, substring(u.email from 'student-([0-9]+)@'), split_part(a.key, '-', 2),
+               s.percentage::text, t.submitted_at::date, coalesce((n.explanation ->> 'is_banked')::boolean, false),
+               (t.status = 'graded') = (s.attempt_id is not null) and n.points is not distinct from s.points
+             from lms.assessment_attempts t
+             join lms.courses c on c.id = t.course_id
+             join auth.users u on u.id = t.user_id
+             join lms.assessments a on a.id = t.assessment_id
+             join lms.answer_scores n on n.attempt_id = t.id
+             left join lms.attempt_scores s on s.attempt_id = t.id",
+            &[],
+        )
+        .await?;
+    let mut marks = Marks::new();
+    for row in rows {
+        assert!(row.get::<_, bool>(6), "graded exactly when it has a score");
+        marks.insert(
+            (row.get(0), row.get(1), row.get(2)),
+            (row.get(3), row.get(4), row.get(5)),
+        );
+    }
+    Ok(marks)
+}
+
+async fn grades_of_database(database: &Client) -> Result<Grades> {
+    let rows = database
+        .query(
+            "select c.slug::text, substring(u.email from 'student-([0-9]+)@'), e.final_grade::text
+             from lms.enrollments e
+             join lms.courses c on c.id = e.course_id
+             join auth.users u on u.id = e.user_id
+             where e.final_grade is not null",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| ((row.get(0), row.get(1)), row.get(2)))
+        .collect())
 }
 
 async fn standings_of_database(database: &Client) -> Result<Standings> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use crate::import::course::{self, CourseArgs, Place, Target};
+use crate::import::course::{self, CourseArgs, Place, QtiArgs, Target};
 use crate::import::feed::{self, PeopleArgs};
 use crate::import::oulad::{self, OuladArgs};
 use crate::output;
@@ -25,8 +25,11 @@ pub enum Source {
     Course(CourseArgs),
     /// An Exercism track, from its config.json.
     Exercism(CourseArgs),
-    /// The courses of OATutor, from a folder with coursePlans.json, skillModel.json and problems.json.gz.
+    /// The courses of OATutor and the questions to them, from a folder with coursePlans.json, skillModel.json and
+    /// problems.json.gz.
     Oatutor(CourseArgs),
+    /// Questions and tests of QTI 3 into a course that is there. The same again changes nothing.
+    Qti(QtiArgs),
 }
 
 /// Imports, and prints what was done.
@@ -35,6 +38,13 @@ pub async fn run(stack: &Stack, source: Source) -> Result<ExitCode> {
         Source::Course(args) => import_courses(stack, course::Source::Course, args).await,
         Source::Exercism(args) => import_courses(stack, course::Source::Exercism, args).await,
         Source::Oatutor(args) => import_courses(stack, course::Source::Oatutor, args).await,
+        Source::Qti(args) => {
+            let imported = async {
+                let place = place(stack, args.target.clone()).await?;
+                course::run_qti(&args, place, &report_dir(stack)).await
+            };
+            Ok(told(imported.await))
+        }
         Source::Oulad(args) => import_oulad(stack, args).await,
         Source::People(args) => Ok(import_people(stack, args).await.unwrap_or_else(|error| {
             eprintln!("lyceum: {error:#}");
@@ -125,7 +135,12 @@ async fn import_courses(
         )
         .await
     };
-    Ok(match imported.await {
+    Ok(told(imported.await))
+}
+
+/// Prints what was done.
+fn told(imported: Result<course::Report>) -> ExitCode {
+    match imported {
         Ok(report) => {
             output::line(&report);
             if report.failed() == 0 {
@@ -138,7 +153,7 @@ async fn import_courses(
             eprintln!("lyceum: {error:#}");
             ExitCode::from(2)
         }
-    })
+    }
 }
 
 /// Where courses are, and who asks: somebody of the local stack, or the owner of a token elsewhere.

@@ -3,6 +3,8 @@
 //! Files are read and checked as a whole first; then each course is one call of `lms.import_course`, made by a person and
 //! with their rights, which takes all of the course or nothing.
 
+mod answers;
+mod bank;
 mod disk;
 mod document;
 mod exercism;
@@ -10,6 +12,7 @@ mod faults;
 mod folder;
 mod lesson_file;
 mod oatutor;
+mod qti;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,7 @@ use super::api::{Api, send};
 use super::findings::{Findings, Remark, Tally};
 use super::{Action, Reason};
 use crate::files::write_public;
+use bank::Bank;
 use faults::Fault;
 use source::{Curriculum, Located, reason};
 
@@ -88,6 +92,25 @@ pub struct CourseArgs {
     /// Slug of the course, where the source has another one.
     #[arg(long, value_name = "SLUG")]
     pub course: Option<String>,
+    /// Only tell what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What `lyceum import qti` takes on the command line.
+#[derive(Debug, Clone, Args)]
+pub struct QtiArgs {
+    /// An item or a test (.xml), a folder of them, or a package (.zip).
+    pub path: PathBuf,
+    /// Slug of the course that gets the assessments.
+    #[arg(long, value_name = "SLUG")]
+    pub course: String,
+    /// Key of the lesson that they belong to; left out: the course as a whole.
+    #[arg(long, value_name = "KEY")]
+    pub lesson: Option<String>,
+    /// Where the course is.
+    #[command(flatten)]
+    pub target: Target,
     /// Only tell what would be done.
     #[arg(long)]
     pub dry_run: bool,
@@ -160,6 +183,29 @@ impl Place {
         })
     }
 
+    /// Id of a course, as the person sees it.
+    async fn course_id(&self, slug: &str) -> Result<String> {
+        let request = self
+            .api
+            .request(Method::GET, "/rest/v1/courses", PATIENCE)
+            .query(&[
+                ("select", "id"),
+                ("tenant_id", &format!("eq.{}", self.tenant_id)),
+                ("slug", &format!("eq.{slug}")),
+            ])
+            .header("accept-profile", "lms");
+        let (status, answer) = send(request)
+            .await
+            .with_context(|| format!("{} cannot be reached", self.url))?;
+        if !status.is_success() {
+            bail!("{}", refusal(status, &answer));
+        }
+        Ok(answer[0]["id"]
+            .as_str()
+            .with_context(|| format!("there is no course {slug} for you in {}", self.tenant))?
+            .to_owned())
+    }
+
     async fn call(&self, function: &str, arguments: &Value) -> Result<(StatusCode, Value)> {
         let request = self
             .api
@@ -180,8 +226,19 @@ impl Place {
 pub struct Outcome {
     /// Its slug.
     pub slug: String,
-    /// What `lms.import_course` answers, or why it was not imported.
-    pub answer: Result<Value, String>,
+    /// What `lms.import_course` answers, or why it was not imported; none where no course was to be imported.
+    pub answer: Option<Result<Value, String>>,
+    /// The same of its assessments and `lms.import_assessments`, where the source has some.
+    pub assessments: Option<Result<Value, String>>,
+}
+
+impl Outcome {
+    fn has_failed(&self) -> bool {
+        [&self.answer, &self.assessments]
+            .into_iter()
+            .flatten()
+            .any(Result::is_err)
+    }
 }
 
 /// What an import did; its `Display` is the summary for the terminal.
@@ -205,7 +262,7 @@ impl Report {
     pub fn failed(&self) -> usize {
         self.outcomes
             .iter()
-            .filter(|outcome| outcome.answer.is_err())
+            .filter(|outcome| outcome.has_failed())
             .count()
     }
 }
@@ -237,6 +294,9 @@ pub async fn run(
         let [course] = &mut curriculum.courses[..] else {
             bail!("there is more than one course here, so --course cannot name it");
         };
+        for (of, _) in &mut curriculum.banks {
+            of.clone_from(&slug);
+        }
         course.slug = slug;
     }
     let mut findings = Findings::begin(report_dir, source.name())?;
@@ -245,6 +305,7 @@ pub async fn run(
     }
     let mut outcomes = Vec::new();
     for course in &curriculum.courses {
+        let bank = curriculum.banks.iter().find(|(of, _)| *of == course.slug);
         let arguments =
             json!({ "p_tenant_id": place.tenant_id, "p_course": course, "p_dry_run": dry_run });
         let (status, answer) = place.call("import_course", &arguments).await?;
@@ -263,9 +324,19 @@ pub async fn run(
         } else {
             Err(refusal_of_course(&files, status, &answer))
         };
+        let mut assessments = None;
+        if let (Some((_, bank)), Ok(answer)) = (bank, &answer) {
+            assessments = if dry_run && answer["course"] != "unchanged" {
+                // Its lessons are not there yet, so that it cannot be told what the database would say.
+                Some(Ok(json!({})))
+            } else {
+                Some(import_bank(&place, &course.slug, bank, dry_run).await?)
+            };
+        }
         outcomes.push(Outcome {
             slug: course.slug.clone(),
-            answer,
+            answer: Some(answer),
+            assessments,
         });
     }
     let (report_file, findings) = findings.finish()?;
@@ -275,6 +346,62 @@ pub async fn run(
         findings,
         not_imported: curriculum.not_imported,
         report_file,
+    })
+}
+
+/// Reads QTI content, and imports it into a course that is there. Running it again changes nothing.
+///
+/// # Errors
+/// Content that cannot be read, or a course that the person does not see; nothing is written.
+pub async fn run_qti(args: &QtiArgs, place: Place, report_dir: &Path) -> Result<Report> {
+    let package = qti::package::Package::read(&args.path)?;
+    let name = args
+        .path
+        .canonicalize()
+        .ok()
+        .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .unwrap_or_default();
+    let mut content = qti::read(&name, &package)?;
+    for assessment in &mut content.bank.assessments {
+        assessment.lesson.clone_from(&args.lesson);
+    }
+    let mut findings = Findings::begin(report_dir, "qti")?;
+    for Located { file, line, remark } in &content.remarks {
+        findings.add(file, *line, remark, None)?;
+    }
+    let assessments = if content.bank.assessments.is_empty() {
+        Err("nothing of it can be imported".to_owned())
+    } else {
+        import_bank(&place, &args.course, &content.bank, args.dry_run).await?
+    };
+    let (report_file, findings) = findings.finish()?;
+    Ok(Report {
+        dry_run: args.dry_run,
+        outcomes: vec![Outcome {
+            slug: args.course.clone(),
+            answer: None,
+            assessments: Some(assessments),
+        }],
+        findings,
+        not_imported: content.not_imported,
+        report_file,
+    })
+}
+
+/// Imports the assessments of a course: what the database answers, or why it does not take them.
+async fn import_bank(
+    place: &Place,
+    slug: &str,
+    bank: &Bank,
+    dry_run: bool,
+) -> Result<Result<Value, String>> {
+    let course_id = place.course_id(slug).await?;
+    let arguments = json!({ "p_course_id": course_id, "p_document": bank, "p_dry_run": dry_run });
+    let (status, answer) = place.call("import_assessments", &arguments).await?;
+    Ok(if status.is_success() {
+        Ok(answer)
+    } else {
+        Err(refusal_of_course(&BTreeMap::new(), status, &answer))
     })
 }
 
@@ -315,12 +442,12 @@ fn read(source: Source, path: &Path, slug: Option<&str>) -> Result<Checked> {
                     .others
                     .into_iter()
                     .map(|path| Located {
-                        file: ".",
+                        file: ".".into(),
                         line: 0,
                         remark: Remark::new(&NOT_MARKDOWN, path),
                     })
                     .collect(),
-                not_imported: Vec::new(),
+                ..Curriculum::default()
             }
         }
         Source::Course => {
@@ -400,7 +527,11 @@ fn refusal_of_course(
     let faults: Option<Vec<Value>> = answer["details"]
         .as_str()
         .and_then(|details| serde_json::from_str(details).ok());
-    let Some(faults) = faults.filter(|_| answer["code"] == "course_not_importable") else {
+    let Some(faults) = faults.filter(|_| {
+        ["course_not_importable", "assessments_not_importable"]
+            .iter()
+            .any(|code| answer["code"] == *code)
+    }) else {
         return refusal(status, answer);
     };
     let lines: Vec<String> = faults
@@ -442,22 +573,7 @@ pub const NOT_EXPORTED: &str = "people, status and versions, price, capacity and
 /// # Errors
 /// When there is no such course for this person, or it cannot be written.
 pub async fn export(place: &Place, slug: &str, form: Option<Form>, out: &Path) -> Result<()> {
-    let request = place
-        .api
-        .request(Method::GET, "/rest/v1/courses", PATIENCE)
-        .query(&[
-            ("select", "id"),
-            ("tenant_id", &format!("eq.{}", place.tenant_id)),
-            ("slug", &format!("eq.{slug}")),
-        ])
-        .header("accept-profile", "lms");
-    let (status, answer) = send(request).await?;
-    if !status.is_success() {
-        bail!("{}", refusal(status, &answer));
-    }
-    let id = answer[0]["id"]
-        .as_str()
-        .with_context(|| format!("there is no course {slug} for you in {}", place.tenant))?;
+    let id = place.course_id(slug).await?;
     let (status, answer) = place
         .call("export_course", &json!({ "p_course_id": id }))
         .await?;
@@ -478,11 +594,23 @@ pub async fn export(place: &Place, slug: &str, form: Option<Form>, out: &Path) -
     }
 }
 
+/// What happened to a part: `2 created, 1 removed`; none when nothing did.
+fn counts(part: &Value) -> Option<String> {
+    let counts: Vec<_> = ["created", "updated", "removed"]
+        .iter()
+        .filter_map(|what| Some((what, part[what].as_u64()?)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    (!counts.is_empty()).then(|| counts.join(", "))
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for outcome in &self.outcomes {
             match &outcome.answer {
-                Ok(answer) => {
+                None => {}
+                Some(Ok(answer)) => {
                     write!(
                         out,
                         "{:<10} {}",
@@ -497,19 +625,41 @@ impl fmt::Display for Report {
                         "skills",
                         "tags",
                     ] {
-                        let counts: Vec<_> = ["created", "updated", "removed"]
-                            .iter()
-                            .filter_map(|what| Some((what, answer[part][what].as_u64()?)))
-                            .filter(|(_, count)| *count > 0)
-                            .map(|(what, count)| format!("{count} {what}"))
-                            .collect();
-                        if !counts.is_empty() {
-                            write!(out, "; {part}: {}", counts.join(", "))?;
+                        if let Some(counts) = counts(&answer[part]) {
+                            write!(out, "; {part}: {counts}")?;
                         }
                     }
                     writeln!(out)?;
                 }
-                Err(why) => writeln!(out, "failed     {}: {why}", outcome.slug)?,
+                Some(Err(why)) => writeln!(out, "failed     {}: {why}", outcome.slug)?,
+            }
+            match &outcome.assessments {
+                None => {}
+                Some(Ok(answer)) => {
+                    let parts = [
+                        "assessments",
+                        "sections",
+                        "questions",
+                        "answer_keys",
+                        "skills",
+                    ];
+                    let parts: String = parts
+                        .iter()
+                        .filter_map(|part| Some((part, counts(&answer[part])?)))
+                        .map(|(part, counts)| format!("; {}: {counts}", part.replace('_', " ")))
+                        .collect();
+                    let what = if answer["assessments"].is_null() {
+                        "not checked; the course comes first"
+                    } else if parts.is_empty() {
+                        "unchanged"
+                    } else {
+                        parts.trim_start_matches("; ")
+                    };
+                    writeln!(out, "assessed   {}; {what}", outcome.slug)?;
+                }
+                Some(Err(why)) => {
+                    writeln!(out, "failed     assessments of {}: {why}", outcome.slug)?;
+                }
             }
         }
         if self.dry_run {

@@ -2,7 +2,7 @@
 //! Analytics dataset, Sci. Data 4:170171, doi 10.1038/sdata.2017.171).
 //!
 //! A module becomes a tenant, a presentation a course, an activity type a module, a site a required lesson, a
-//! registration an enrolment, and the first visit of a site the completion of its lesson.
+//! registration an enrolment, the first visit of a site the completion of its lesson, and a result a graded attempt.
 
 mod check;
 mod reasons;
@@ -80,7 +80,7 @@ pub async fn run(options: Options) -> Result<Report> {
     let mut findings = Findings::begin(&options.report_dir, "oulad")?;
     let mut written = Written::default();
 
-    let (courses, not_imported) = files
+    let courses = files
         .stage(&client, &mut findings)
         .await
         .context("nothing was written")?;
@@ -100,7 +100,6 @@ pub async fn run(options: Options) -> Result<Report> {
         written,
         courses,
         findings,
-        not_imported,
         report_file,
     })
 }

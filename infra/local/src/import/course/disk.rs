@@ -128,7 +128,12 @@ pub(super) fn read_text(path: &Path, most: u64) -> Result<Result<String, Refusal
     if bytes.len() as u64 > most {
         return Ok(Err(Refusal::TooLarge(most)));
     }
-    Ok(match String::from_utf8(bytes) {
+    Ok(text_of(bytes))
+}
+
+/// Bytes as text, without a byte order mark, with line breaks as they are here.
+pub(super) fn text_of(bytes: Vec<u8>) -> Result<String, Refusal> {
+    match String::from_utf8(bytes) {
         Ok(text) => Ok(as_here(&text)),
         Err(error) => {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -136,7 +141,7 @@ pub(super) fn read_text(path: &Path, most: u64) -> Result<Result<String, Refusal
                 valid.iter().filter(|byte| **byte == b'\n').count() + 1,
             ))
         }
-    })
+    }
 }
 
 fn as_here(text: &str) -> String {

@@ -1,14 +1,19 @@
 //! What reading a curriculum of another make gives: courses, and all that was not taken as it stands.
 
+use std::borrow::Cow;
+
 use crate::import::findings::Remark;
 use crate::import::{Action, Reason};
 
+use super::bank::Bank;
 use super::document::Course;
 
 /// Courses from elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Curriculum {
     pub courses: Vec<Course>,
+    /// Assessments, with the slugs of their courses.
+    pub banks: Vec<(String, Bank)>,
     pub remarks: Vec<Located>,
     /// What the source holds and the courses do not, with how many of it.
     pub not_imported: Vec<(String, u64)>,
@@ -17,7 +22,7 @@ pub(super) struct Curriculum {
 /// A remark and the line of the file that it is about; 0 where there is none.
 #[derive(Debug)]
 pub(super) struct Located {
-    pub file: &'static str,
+    pub file: Cow<'static, str>,
     pub line: u64,
     pub remark: Remark,
 }
@@ -55,7 +60,7 @@ impl<'a> Lines<'a> {
             .nth(nth)
             .map(|(place, _)| place);
         Located {
-            file: self.file,
+            file: Cow::Borrowed(self.file),
             line: place.map_or(0, |place| {
                 self.text[..place].matches('\n').count() as u64 + 1
             }),

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, GenericClient};
 use crate::import::findings::{Findings, Reason, Remark};
 
 use super::reasons;
-use super::stage::{REGISTRATIONS, SITES, STUDENTS, VISITS};
+use super::stage::{REGISTRATIONS, RESULTS, SITES, STUDENTS, VISITS};
 
 /// A statement that returns (line, detail, enrolment or null) of the rows that it is about.
 struct Check {
@@ -192,6 +192,50 @@ static CHECKS: &[Check] = &[
             where r.unregistered_on is not null
             order by r.line",
     },
+    Check {
+        file: RESULTS,
+        reason: &reasons::DUPLICATE,
+        sql: "
+            with ranked as (
+              select line, first_value(line) over (partition by id order by line) as kept from import_result
+            ), gone as (
+              delete from import_result s using ranked r
+              where s.line = r.line and r.kept < r.line
+              returning s.line, 'the result is in line ' || r.kept as detail, s.label
+            )
+            select * from gone order by label, line",
+    },
+    Check {
+        file: RESULTS,
+        reason: &reasons::RESULT_NOT_REGISTERED,
+        sql: "
+            with gone as (
+              delete from import_result s
+              where not exists (select from import_registration r where r.id = s.enrollment_id)
+              returning s.line, 'assessment ' || s.number as detail, s.label
+            )
+            select * from gone order by label, line",
+    },
+    Check {
+        file: RESULTS,
+        reason: &reasons::LATE,
+        sql: "
+            select s.line, 'handed in on ' || s.submitted_on || ', due on ' || a.due_on, s.label
+            from import_result s
+            join import_assessment a on a.id = s.assessment_id
+            where s.submitted_on > a.due_on
+            order by s.label, s.line",
+    },
+    Check {
+        file: RESULTS,
+        reason: &reasons::RESULT_AFTER_UNREGISTRATION,
+        sql: "
+            select s.line, 'handed in on ' || s.submitted_on || ', unregistered on ' || r.unregistered_on, s.label
+            from import_result s
+            join import_registration r on r.id = s.enrollment_id
+            where s.submitted_on > r.unregistered_on
+            order by s.label, s.line",
+    },
 ];
 
 /// About how many visits are written in one transaction.
@@ -209,7 +253,7 @@ pub(super) async fn check(client: &Client, findings: &mut Findings) -> Result<()
             "create temporary table import_enrollment as
              select r.*, v.first_visit_on, coalesce(v.early_visits, 0) as early_visits,
                coalesce(r.registered_on, least(c.starts_on, v.first_visit_on, r.unregistered_on)) as enrolled_on,
-               (sum(coalesce(v.visits, 0) + 1) over (order by r.line) / {VISITS_PER_BATCH})::integer as batch
+               (sum(coalesce(v.visits, 0) + coalesce(m.results, 0) + 1) over (order by r.line) / {VISITS_PER_BATCH})::integer as batch
              from import_registration r
              join import_course c on c.id = r.course_id
              left join (
@@ -218,9 +262,11 @@ pub(super) async fn check(client: &Client, findings: &mut Findings) -> Result<()
                from import_visit v
                join import_registration r on r.id = v.enrollment_id
                group by v.enrollment_id
-             ) v on v.enrollment_id = r.id;
+             ) v on v.enrollment_id = r.id
+             left join (select enrollment_id, count(*) as results from import_result group by 1) m on m.enrollment_id = r.id;
              create index on import_enrollment (batch);
              create index on import_visit (enrollment_id);
+             create index on import_result (enrollment_id);
              analyze import_enrollment;
              analyze import_visit"
         ))

@@ -62,6 +62,27 @@ pub(super) static ENROLLED_OTHERWISE: Reason = reason(
     "person has an open enrolment in the course that is not an import's",
 );
 
+pub(super) static ABSURD_NUMBER: Reason = reason(
+    Skipped,
+    "absurd_number",
+    "weight is above 1000, or score above 100",
+);
+pub(super) static UNKNOWN_ASSESSMENT: Reason = reason(
+    Skipped,
+    "unknown_assessment",
+    "assessment was not imported from assessments.csv.gz",
+);
+pub(super) static RESULT_NOT_REGISTERED: Reason = reason(
+    Skipped,
+    "result_not_registered",
+    "result of a student without an imported registration",
+);
+pub(super) static ASSESSMENT_NOT_IN_VERSION: Reason = reason(
+    Skipped,
+    "assessment_not_in_version",
+    "course was published without the assessment, by an earlier import or by hand",
+);
+
 pub(super) static WEEK_LEFT_OUT: Reason = reason(
     Repaired,
     "week_left_out",
@@ -88,6 +109,33 @@ pub(super) static COMPLETED_BEFORE_REGISTRATION: Reason = reason(
     "everything was done before the registration; enrolled from the first visit",
 );
 
+pub(super) static SUBMISSION_DATE_UNUSABLE: Reason = reason(
+    Repaired,
+    "submission_date_unusable",
+    "day of handing in is unknown; the due date is taken, or the start of the presentation",
+);
+
+pub(super) static DUE_DATE_UNKNOWN: Reason = reason(
+    Flagged,
+    "due_date_unknown",
+    "assessment without a usable date; it does not close",
+);
+pub(super) static NO_SCORE: Reason = reason(
+    Flagged,
+    "no_score",
+    "result without a score; handed in, and waits for a grader",
+);
+pub(super) static BANKED: Reason = reason(
+    Flagged,
+    "banked",
+    "result carried over from an earlier presentation; counts, and says so",
+);
+pub(super) static LATE: Reason = reason(Flagged, "late", "handed in after the due date; counts");
+pub(super) static RESULT_AFTER_UNREGISTRATION: Reason = reason(
+    Flagged,
+    "result_after_unregistration",
+    "handed in after the unregistration; counted",
+);
 pub(super) static VISIT_BEFORE_REGISTRATION: Reason = reason(
     Flagged,
     "visit_before_registration",

@@ -58,6 +58,29 @@ pub struct Visit {
     pub last_on: NaiveDate,
 }
 
+/// An assessment of a presentation.
+#[derive(Debug, PartialEq)]
+pub struct Assessment {
+    pub number: u64,
+    /// `TMA`, `CMA` or `Exam`, as the file has it.
+    pub kind: String,
+    /// As the file has it, checked to be a number from 0 to 1000 with at most two decimals.
+    pub weight: String,
+    /// The last day on which it is handed in.
+    pub due_on: Option<NaiveDate>,
+}
+
+/// What a student got for an assessment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub student: u64,
+    pub submitted_on: Option<NaiveDate>,
+    /// Carried over from an earlier presentation.
+    pub is_banked: bool,
+    /// As the file has it, checked to be a number from 0 to 100 with at most two decimals.
+    pub score: Option<String>,
+}
+
 /// A row and the remarks on what had to be changed in it.
 pub type Parsed<T> = Result<(T, Vec<Remark>), Remark>;
 
@@ -313,6 +336,116 @@ impl Visit {
     }
 }
 
+/// Kinds of assessments, and what they are in Lyceum.
+pub const ASSESSMENT_KINDS: [(&str, &str); 3] =
+    [("TMA", "assignment"), ("CMA", "quiz"), ("Exam", "exam")];
+
+impl Assessment {
+    /// Reads a row of the assessments' file.
+    pub fn parse(fields: Fields<'_>, course: &Presentation) -> Parsed<Self> {
+        let number = assessment_number(fields)?;
+        let kind = fields.text("assessment_type")?;
+        if ASSESSMENT_KINDS.iter().all(|(known, _)| *known != kind) {
+            return Err(Remark::new(
+                &reasons::BAD_CODE,
+                format!("assessment_type is «{}»", kind.escape_debug()),
+            ));
+        }
+        let weight = decimal(fields, "weight", 1000.0)?;
+        let mut remarks = Vec::new();
+        let due_on = course
+            .optional_date(fields, "date")
+            .unwrap_or_else(|detail| {
+                remarks.push(Remark::new(&reasons::DUE_DATE_UNKNOWN, detail));
+                None
+            });
+        if due_on.is_none() && remarks.is_empty() {
+            remarks.push(Remark::new(&reasons::DUE_DATE_UNKNOWN, "date is empty"));
+        }
+        Ok((
+            Self {
+                number,
+                kind: kind.to_owned(),
+                weight,
+                due_on,
+            },
+            remarks,
+        ))
+    }
+
+    /// Key of the assessment in its course.
+    pub fn key(&self) -> String {
+        format!("{}-{}", self.kind.to_ascii_lowercase(), self.number)
+    }
+
+    /// Its title.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.kind, self.number)
+    }
+}
+
+impl Mark {
+    /// Reads a row of the results' file.
+    pub fn parse(fields: Fields<'_>, course: &Presentation) -> Parsed<Self> {
+        let student = student_number(fields)?;
+        let mut remarks = Vec::new();
+        let submitted_on = course
+            .optional_date(fields, "date_submitted")
+            .unwrap_or_else(|detail| {
+                remarks.push(Remark::new(&reasons::SUBMISSION_DATE_UNUSABLE, detail));
+                None
+            });
+        if submitted_on.is_none() && remarks.is_empty() {
+            remarks.push(Remark::new(
+                &reasons::SUBMISSION_DATE_UNUSABLE,
+                "date_submitted is empty",
+            ));
+        }
+        let score = if fields.optional("score").is_some() {
+            Some(decimal(fields, "score", 100.0)?)
+        } else {
+            remarks.push(Remark::new(&reasons::NO_SCORE, "score is empty"));
+            None
+        };
+        let is_banked = fields.optional("is_banked") == Some("1");
+        if is_banked {
+            remarks.push(Remark::new(&reasons::BANKED, "is_banked is 1"));
+        }
+        Ok((
+            Self {
+                student,
+                submitted_on,
+                is_banked,
+                score,
+            },
+            remarks,
+        ))
+    }
+}
+
+/// A number from 0 that goes into a `numeric` column as it is written.
+fn decimal(fields: Fields<'_>, column: &str, most: f64) -> Result<String, Remark> {
+    let text = fields.text(column)?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_decimal = match text.split_once('.') {
+        Some((whole, rest)) => digits(whole) && digits(rest) && rest.len() <= 2,
+        None => digits(text),
+    };
+    if !is_decimal {
+        return Err(Remark::new(
+            &crate::import::csv_file::NOT_A_NUMBER,
+            format!("{column} is «{}»", text.escape_debug()),
+        ));
+    }
+    if !text.parse::<f64>().is_ok_and(|number| number <= most) {
+        return Err(Remark::new(
+            &reasons::ABSURD_NUMBER,
+            format!("{column} is {text}"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// Keys go into `bigint` columns.
 fn key(fields: Fields<'_>, column: &str) -> Result<u64, Remark> {
     let number: u64 = fields.number(column)?;
@@ -327,6 +460,10 @@ fn key(fields: Fields<'_>, column: &str) -> Result<u64, Remark> {
 
 fn student_number(fields: Fields<'_>) -> Result<u64, Remark> {
     key(fields, "id_student")
+}
+
+pub fn assessment_number(fields: Fields<'_>) -> Result<u64, Remark> {
+    key(fields, "id_assessment")
 }
 
 fn site_number(fields: Fields<'_>) -> Result<u64, Remark> {
@@ -509,6 +646,62 @@ mod tests {
             &reasons::ABSURD_DAY
         );
         assert_eq!(parse("7,9,,1").unwrap_err().reason, &MISSING_VALUE);
+    }
+
+    #[test]
+    fn assessments_have_a_known_kind_and_a_weight() {
+        const HEADER: &[&str] = &["id_assessment", "assessment_type", "date", "weight"];
+        let parse = |row| with_row(HEADER, row, |fields| Assessment::parse(fields, &course()));
+        let (assessment, remarks) = parse("1752,TMA,19,12.5").unwrap();
+        assert_eq!(assessment.due_on, Some(date("2013-10-20")));
+        assert_eq!(
+            (assessment.key().as_str(), assessment.weight.as_str()),
+            ("tma-1752", "12.5")
+        );
+        assert!(remarks.is_empty());
+        let (exam, remarks) = parse("1757,Exam,,100.0").unwrap();
+        assert_eq!((exam.due_on, remarks.len()), (None, 1));
+        assert_eq!(remarks[0].reason, &reasons::DUE_DATE_UNKNOWN);
+        for (row, reason) in [
+            ("1,Riddle,1,10", &reasons::BAD_CODE),
+            ("1,TMA,1,-10", &NOT_A_NUMBER),
+            ("1,TMA,1,NaN", &NOT_A_NUMBER),
+            ("1,TMA,1,1e3", &NOT_A_NUMBER),
+            ("1,TMA,1,1000.01", &reasons::ABSURD_NUMBER),
+            ("1,TMA,1,", &MISSING_VALUE),
+        ] {
+            assert_eq!(parse(row).unwrap_err().reason, reason, "{row}");
+        }
+    }
+
+    #[test]
+    fn marks_may_lack_a_score_and_be_banked() {
+        const HEADER: &[&str] = &["id_student", "date_submitted", "is_banked", "score"];
+        let parse = |row| with_row(HEADER, row, |fields| Mark::parse(fields, &course()));
+        let (mark, remarks) = parse("7,18,0,78").unwrap();
+        assert_eq!(
+            mark,
+            Mark {
+                student: 7,
+                submitted_on: Some(date("2013-10-19")),
+                is_banked: false,
+                score: Some("78".to_owned())
+            }
+        );
+        assert!(remarks.is_empty());
+        let (mark, remarks) = parse("7,-1,1,?").unwrap();
+        assert!(mark.is_banked && mark.score.is_none());
+        let reasons: Vec<_> = remarks.iter().map(|remark| remark.reason.code).collect();
+        assert_eq!(reasons, ["no_score", "banked"]);
+        assert_eq!(
+            parse("7,,0,5").unwrap().1[0].reason,
+            &reasons::SUBMISSION_DATE_UNUSABLE
+        );
+        assert_eq!(
+            parse("7,1,0,100.5").unwrap_err().reason,
+            &reasons::ABSURD_NUMBER
+        );
+        assert_eq!(parse("7,1,0,-1").unwrap_err().reason, &NOT_A_NUMBER);
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub struct Report {
     pub courses: Vec<Course>,
     /// Rows that were not taken as they stand, by reason; skipped ones first.
     pub findings: Vec<(&'static Reason, Tally)>,
-    /// What the files hold and this import leaves out, with the number of rows.
-    pub not_imported: Vec<(&'static str, u64)>,
     /// The list of those rows, one JSON object a line: `{file, line, reason, action, detail, enrollment}`.
     pub report_file: PathBuf,
 }
@@ -42,6 +40,10 @@ pub struct Written {
     pub enrollments: u64,
     /// Visits added: completed lessons.
     pub visits: u64,
+    /// Assessments added.
+    pub assessments: u64,
+    /// Results added: attempts that were handed in.
+    pub results: u64,
     /// Enrolments set to dropped.
     pub dropped: u64,
 }
@@ -63,6 +65,8 @@ pub struct Course {
     pub dropped: i64,
     /// Visits of these enrolments.
     pub visits: i64,
+    /// Assessments handed in by these enrolments.
+    pub results: i64,
     /// Mean of their progress, 0 to 100; 0 without enrolments.
     pub average_percentage: f64,
 }
@@ -73,13 +77,16 @@ pub(super) async fn summarize(client: &Client) -> Result<Vec<Course>> {
         .query(
             "select c.tenant_slug, c.slug, private.count_course_items(c.id)::bigint, count(e.id),
                count(*) filter (where e.status = 'completed'), count(*) filter (where e.status = 'dropped'),
-               coalesce(sum(p.visits), 0)::bigint, coalesce(avg(e.progress_percentage), 0)::double precision
+               coalesce(sum(p.visits), 0)::bigint, coalesce(sum(r.results), 0)::bigint, coalesce(avg(e.progress_percentage), 0)::double precision
              from import_course c
              left join import_enrollment i on i.course_id = c.id
              left join lms.enrollments e on e.id = i.id
              left join lateral (
                select count(*) as visits from lms.lesson_progress p where p.enrollment_id = e.id
              ) p on true
+             left join lateral (
+               select count(*) as results from lms.assessment_attempts t where t.enrollment_id = e.id
+             ) r on true
              group by c.tenant_slug, c.slug, c.id, c.starts_on
              order by c.tenant_slug, c.starts_on",
             &[],
@@ -96,7 +103,8 @@ pub(super) async fn summarize(client: &Client) -> Result<Vec<Course>> {
             completed: row.get(4),
             dropped: row.get(5),
             visits: row.get(6),
-            average_percentage: row.get(7),
+            results: row.get(7),
+            average_percentage: row.get(8),
         })
         .collect())
 }
@@ -105,7 +113,7 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{:<12} {:<12} {:>8} {:>11} {:>10} {:>8} {:>9} {:>10}",
+            "{:<12} {:<12} {:>8} {:>11} {:>10} {:>8} {:>9} {:>9} {:>10}",
             "tenant",
             "course",
             "lessons",
@@ -113,12 +121,13 @@ impl fmt::Display for Report {
             "completed",
             "dropped",
             "visits",
+            "results",
             "average %"
         )?;
         for course in &self.courses {
             writeln!(
                 out,
-                "{:<12} {:<12} {:>8} {:>11} {:>10} {:>8} {:>9} {:>10.2}",
+                "{:<12} {:<12} {:>8} {:>11} {:>10} {:>8} {:>9} {:>9} {:>10.2}",
                 course.tenant,
                 course.course,
                 course.lessons,
@@ -126,19 +135,12 @@ impl fmt::Display for Report {
                 thousands(course.completed.unsigned_abs()),
                 thousands(course.dropped.unsigned_abs()),
                 thousands(course.visits.unsigned_abs()),
+                thousands(course.results.unsigned_abs()),
                 course.average_percentage
             )?;
         }
         writeln!(out)?;
         self.written.fmt(out)?;
-        if !self.not_imported.is_empty() {
-            let parts: Vec<_> = self
-                .not_imported
-                .iter()
-                .map(|(what, rows)| format!("{what} ({})", thousands(*rows)))
-                .collect();
-            writeln!(out, "not imported: {}", parts.join(", "))?;
-        }
         if self.findings.is_empty() {
             return writeln!(out, "every row was taken as it stands");
         }
@@ -181,6 +183,8 @@ impl fmt::Display for Written {
             (self.lessons, "lessons"),
             (self.enrollments, "enrolments"),
             (self.visits, "visits"),
+            (self.assessments, "assessments"),
+            (self.results, "results"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)

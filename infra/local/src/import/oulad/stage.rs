@@ -1,8 +1,10 @@
 //! From the files into temporary tables: nothing lasting is written here.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use tokio_postgres::Client;
 
@@ -13,7 +15,8 @@ use crate::import::progress;
 
 use super::reasons;
 use super::records::{
-    Presentation, Registration, Site, Student, Visit, presentation_of, student_id,
+    ASSESSMENT_KINDS, Assessment, Mark, Presentation, Registration, Site, Student, Visit,
+    assessment_number, presentation_of, student_id,
 };
 
 pub(super) const COURSES: &str = "courses.csv.gz";
@@ -21,8 +24,8 @@ pub(super) const SITES: &str = "vle.csv.gz";
 pub(super) const STUDENTS: &str = "studentInfo.csv.gz";
 pub(super) const REGISTRATIONS: &str = "studentRegistration.csv.gz";
 pub(super) const VISITS: &str = "lesson_progress_all.csv.gz";
-const ASSESSMENTS: &str = "assessments.csv.gz";
-const RESULTS: &str = "studentAssessment.csv.gz";
+pub(super) const ASSESSMENTS: &str = "assessments.csv.gz";
+pub(super) const RESULTS: &str = "studentAssessment.csv.gz";
 
 const TABLES: &str = "
     create temporary table import_course (
@@ -41,6 +44,14 @@ const TABLES: &str = "
     create temporary table import_visit (
       line bigint, enrollment_id uuid, lesson_id uuid, label text, id_site bigint, first_on date, last_on date
     );
+    create temporary table import_assessment (
+      line bigint, id uuid primary key, question_id uuid, course_id uuid, number bigint, key text, kind text, title text,
+      weight numeric, due_on date
+    );
+    create temporary table import_result (
+      line bigint, id uuid, enrollment_id uuid, assessment_id uuid, label text, number bigint, submitted_on date,
+      is_banked boolean, score numeric
+    );
 ";
 
 /// The files of a folder, opened, with the right first row.
@@ -50,8 +61,9 @@ pub(super) struct Files {
     students: CsvFile,
     registrations: CsvFile,
     visits: CsvFile,
-    /// What is there and not imported, with what it is called.
-    left_out: Vec<(&'static str, CsvFile)>,
+    /// These two may be missing.
+    assessments: Option<CsvFile>,
+    results: Option<CsvFile>,
     bar: ProgressBar,
 }
 
@@ -135,59 +147,55 @@ impl Files {
                 "clicks",
             ],
         )?;
-        let mut left_out = Vec::new();
-        if dir.join(ASSESSMENTS).exists() {
-            let header = &[
+        let optional = |name: &'static str, header: &'static [&'static str]| {
+            dir.join(name)
+                .exists()
+                .then(|| open(name, header))
+                .transpose()
+        };
+        let assessments = optional(
+            ASSESSMENTS,
+            &[
                 "code_module",
                 "code_presentation",
                 "id_assessment",
                 "assessment_type",
                 "date",
                 "weight",
-            ];
-            left_out.push(("assessments", open(ASSESSMENTS, header)?));
-        }
-        if dir.join(RESULTS).exists() {
-            let header = &[
+            ],
+        )?;
+        let results = optional(
+            RESULTS,
+            &[
                 "id_assessment",
                 "id_student",
                 "date_submitted",
                 "is_banked",
                 "score",
-            ];
-            left_out.push(("results", open(RESULTS, header)?));
-        }
+            ],
+        )?;
         Ok(Self {
             courses,
             sites,
             students,
             registrations,
             visits,
-            left_out,
+            assessments,
+            results,
             bar,
         })
     }
 
-    /// Reads every file to its end, so that one that is cut short is noticed before anything is written: the courses,
-    /// and how many rows of what are not imported.
+    /// Reads every file to its end, so that one that is cut short is noticed before anything is written: the courses.
     pub async fn stage(
         mut self,
         client: &Client,
         findings: &mut Findings,
-    ) -> Result<(Vec<Presentation>, Vec<(&'static str, u64)>)> {
+    ) -> Result<Vec<Presentation>> {
         client
             .batch_execute(TABLES)
             .await
             .context("temporary tables cannot be made")?;
-        let mut left_out = Vec::new();
-        for (what, mut file) in self.left_out {
-            let mut rows = 0;
-            while file.read()?.is_some() {
-                rows += 1;
-            }
-            left_out.push((what, rows));
-        }
-
         let courses = read_courses(&mut self.courses, findings)?;
         if courses.is_empty() {
             bail!(
@@ -267,11 +275,35 @@ impl Files {
             },
         )
         .await?;
+        let mut of_assessments = HashMap::new();
+        if let Some(file) = self.assessments {
+            of_assessments = stage_assessments(client, findings, file, &courses).await?;
+        }
+        if let Some(file) = self.results {
+            load(client, "import_result", file, findings, |fields, row| {
+                let number = assessment_number(fields)?;
+                let (course, due_on) = of_assessments.get(&number).copied().ok_or_else(|| {
+                    Remark::new(&reasons::UNKNOWN_ASSESSMENT, format!("assessment {number}"))
+                })?;
+                let course: &Presentation = course;
+                let (mark, remarks) = Mark::parse(fields, course)?;
+                row.plain(course.part_id("result", format!("{number}/{}", mark.student)))
+                    .plain(course.part_id("registration", mark.student))
+                    .plain(course.part_id("assessment", number))
+                    .text(&label(course, mark.student))
+                    .plain(number)
+                    .plain(mark.submitted_on.or(due_on).unwrap_or(course.starts_on))
+                    .plain(mark.is_banked)
+                    .optional(mark.score.as_deref());
+                Ok(remarks)
+            })
+            .await?;
+        }
         self.bar.finish_and_clear();
         client
-            .batch_execute("analyze import_site; analyze import_student; analyze import_registration; analyze import_visit")
+            .batch_execute("analyze import_result; analyze import_site; analyze import_student; analyze import_registration; analyze import_visit")
             .await?;
-        Ok((courses, left_out))
+        Ok(courses)
     }
 }
 
@@ -323,6 +355,62 @@ async fn stage_courses(client: &Client, courses: &[Presentation]) -> Result<()> 
     }
     copy.finish().await?;
     Ok(())
+}
+
+/// Copies the assessments. They are kept in memory as well, since results name them alone: the course of each, and when it
+/// is due. The first of a number stands.
+async fn stage_assessments<'a>(
+    client: &Client,
+    findings: &mut Findings,
+    mut file: CsvFile,
+    courses: &'a [Presentation],
+) -> Result<HashMap<u64, (&'a Presentation, Option<NaiveDate>)>> {
+    let mut found = HashMap::new();
+    let mut copy = Copy::begin(client, "import_assessment").await?;
+    while let Some(line) = file.read()? {
+        let number = line.number;
+        let parsed = line.fields.and_then(|fields| {
+            let course = presentation_of(courses, fields)?;
+            let (assessment, remarks) = Assessment::parse(fields, course)?;
+            if found.contains_key(&assessment.number) {
+                return Err(Remark::new(
+                    &reasons::DUPLICATE,
+                    format!("assessment {}", assessment.number),
+                ));
+            }
+            Ok((course, assessment, remarks))
+        });
+        let (course, assessment, remarks) = match parsed {
+            Ok(parsed) => parsed,
+            Err(remark) => {
+                findings.add(ASSESSMENTS, number, &remark, None)?;
+                continue;
+            }
+        };
+        for remark in &remarks {
+            findings.add(ASSESSMENTS, number, remark, None)?;
+        }
+        let kind = ASSESSMENT_KINDS
+            .iter()
+            .find(|(known, _)| *known == assessment.kind)
+            .map_or("assignment", |(_, kind)| kind);
+        let row = copy.tuples();
+        row.plain(number)
+            .plain(course.part_id("assessment", assessment.number))
+            .plain(course.part_id("question", assessment.number))
+            .plain(course.id())
+            .plain(assessment.number)
+            .text(&assessment.key())
+            .plain(kind)
+            .text(&assessment.title())
+            .plain(&assessment.weight)
+            .optional(assessment.due_on);
+        row.end();
+        found.insert(assessment.number, (course, assessment.due_on));
+        copy.send_if_many().await?;
+    }
+    copy.finish().await?;
+    Ok(found)
 }
 
 /// Id of the neutral person in charge of a module's courses.

@@ -13,7 +13,7 @@ use super::check::record;
 use super::reasons;
 use super::records::Presentation;
 use super::report::Written;
-use super::stage::{REGISTRATIONS, instructor_id};
+use super::stage::{REGISTRATIONS, RESULTS, instructor_id};
 
 /// Makes the logins that are missing.
 pub(super) async fn write_people(
@@ -196,6 +196,36 @@ pub(super) async fn write_catalog(client: &mut Client, written: &mut Written) ->
          order by s.module_id, s.week_from nulls first, s.id_site",
     )
     .await?;
+    // Of courses that are not published yet: what was published stays as it is.
+    const NEW_COURSE: &str =
+        "not exists (select from lms.course_versions v where v.course_id = i.course_id)";
+    written.assessments = add(
+        &transaction,
+        "assessments",
+        &format!(
+            "insert into lms.assessments (
+               id, course_id, key, kind, title, is_mandatory, weight, passing_percentage, max_attempts, closes_at, answers_shown
+             )
+             select i.id, i.course_id, i.key, i.kind, i.title, false, i.weight, 40, 1,
+               (i.due_on + 1)::timestamp at time zone 'UTC', 'after_submit'
+             from import_assessment i
+             where {NEW_COURSE} and not exists (select from lms.assessments a where a.id = i.id)
+             order by i.course_id, i.due_on nulls last, i.number"
+        ),
+    )
+    .await?;
+    add(
+        &transaction,
+        "questions",
+        &format!(
+            "insert into lms.questions (id, assessment_id, question_key, type, prompt, points)
+             select i.question_id, i.id, i.key, 'essay',
+               i.title || E'\n\nWhat was asked and handed in is not part of the dataset; the mark is.', 100
+             from import_assessment i
+             where {NEW_COURSE} and not exists (select from lms.questions q where q.id = i.question_id)"
+        ),
+    )
+    .await?;
     // Frozen before anybody is enrolled, so that all of a presentation take the same version.
     add(
         &transaction,
@@ -303,6 +333,7 @@ pub(super) async fn write_visits(
             )
             .await
             .context("the visits could not be written")?;
+        written.results += write_results(&transaction, batch).await?;
         written.dropped += transaction
             .execute(
                 "update lms.enrollments e
@@ -331,6 +362,20 @@ pub(super) async fn write_visits(
     record(
         client,
         findings,
+        RESULTS,
+        &reasons::ASSESSMENT_NOT_IN_VERSION,
+        "select i.line, 'assessment ' || i.number, i.label
+         from import_result i
+         where not exists (
+           select from lms.assessment_attempts t
+           where t.enrollment_id = i.enrollment_id and t.assessment_id = i.assessment_id
+         )
+         order by i.label, i.line",
+    )
+    .await?;
+    record(
+        client,
+        findings,
         REGISTRATIONS,
         &reasons::COMPLETED_AND_UNREGISTERED,
         "select i.line, 'completed on ' || e.completed_at::date || ', unregistered on ' || i.unregistered_on, i.label
@@ -340,6 +385,84 @@ pub(super) async fn write_visits(
          order by i.line",
     )
     .await
+}
+
+/// The marks of a batch of enrolments, as attempts that were handed in and graded: the learner's standing follows from them
+/// as from any other attempt.
+async fn write_results(transaction: &Transaction<'_>, batch: i32) -> Result<u64> {
+    transaction
+        .execute("create temporary table if not exists import_new_result (id uuid, enrollment_id uuid, assessment_id uuid)", &[])
+        .await?;
+    transaction
+        .execute("truncate import_new_result", &[])
+        .await?;
+    let added = transaction
+        .execute(
+            "with added as (
+               insert into lms.assessment_attempts (
+                 id, tenant_id, course_id, user_id, enrollment_id, version_id, assessment_id, number, status, started_at,
+                 submitted_at, closed_by
+               )
+               select i.id, e.tenant_id, e.course_id, e.user_id, e.id, e.version_id, i.assessment_id, 1,
+                 case when i.score is null then 'submitted' else 'graded' end,
+                 i.submitted_on::timestamp at time zone 'UTC', i.submitted_on::timestamp at time zone 'UTC', 'learner'
+               from import_enrollment b
+               join import_result i on i.enrollment_id = b.id
+               join lms.enrollments e on e.id = b.id
+               join lms.version_assessments a on a.version_id = e.version_id and a.assessment_id = i.assessment_id
+               where b.batch = $1 and not exists (
+                 select from lms.assessment_attempts t
+                 where t.enrollment_id = e.id and t.assessment_id = i.assessment_id
+               )
+               returning id, enrollment_id, assessment_id
+             )
+             insert into import_new_result select * from added",
+            &[&batch],
+        )
+        .await
+        .context("the results could not be written")?;
+    if added == 0 {
+        return Ok(0);
+    }
+    for sql in [
+        "insert into lms.attempt_questions (
+           attempt_id, question_id, tenant_id, course_id, user_id, revision_id, position, points
+         )
+         select t.id, q.question_id, t.tenant_id, t.course_id, t.user_id, q.revision_id, 0, r.points
+         from import_new_result n
+         join lms.assessment_attempts t on t.id = n.id
+         join lms.version_questions q on q.version_id = t.version_id and q.assessment_id = t.assessment_id
+         join lms.question_revisions r on r.id = q.revision_id",
+        "insert into lms.answer_scores (
+           attempt_id, question_id, tenant_id, course_id, user_id, points, source, explanation, graded_at
+         )
+         select t.id, q.question_id, t.tenant_id, t.course_id, t.user_id, i.score, 'grader',
+           jsonb_build_object('source', 'oulad', 'is_banked', i.is_banked, 'is_late', coalesce(i.submitted_on > a.due_on, false)),
+           case when i.score is not null then t.submitted_at end
+         from import_new_result n
+         join lms.assessment_attempts t on t.id = n.id
+         join lms.attempt_questions q on q.attempt_id = t.id
+         join import_result i on i.id = t.id
+         join import_assessment a on a.id = t.assessment_id",
+        "insert into lms.attempt_scores (
+           attempt_id, tenant_id, course_id, user_id, enrollment_id, assessment_id, points, max_points, percentage, passed,
+           released_at, source, graded_at
+         )
+         select t.id, t.tenant_id, t.course_id, t.user_id, t.enrollment_id, t.assessment_id, i.score, 100, i.score,
+           i.score >= a.passing_percentage, t.submitted_at, 'grader', t.submitted_at
+         from import_new_result n
+         join lms.assessment_attempts t on t.id = n.id
+         join import_result i on i.id = t.id and i.score is not null
+         join lms.version_assessments a on a.version_id = t.version_id and a.assessment_id = t.assessment_id",
+        "select private.settle_assessment(n.enrollment_id, n.assessment_id)
+         from (select * from import_new_result order by enrollment_id, assessment_id) n",
+    ] {
+        transaction
+            .execute(sql, &[])
+            .await
+            .context("the results could not be written")?;
+    }
+    Ok(added)
 }
 
 async fn add(transaction: &Transaction<'_>, what: &str, sql: &str) -> Result<u64> {

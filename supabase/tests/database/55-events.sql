@@ -196,6 +196,13 @@ select is(tests.try('dora', statement), answer, answer || ': ' || left(statement
   (format('insert into analytics.question_events (course_id, section_key, question_key, is_correct) values (%L, ''s'', ''q'', null)', tests.id('safety')), '1')
 ) as c (statement, answer);
 
+select is(tests.error_of(statement), answer, answer) from (values
+  (format('insert into analytics.event_types (tenant_id, event_type) values (%L, ''wave'')', tests.id('nowhere')), '23503 event_type_belongs_to_a_tenant'),
+  (format('insert into analytics.event_types (tenant_id, event_type, description) values (%L, ''wave'', repeat(''x'', 501))', tests.id('works')), '23514 event_type_description_is_short'),
+  (format('insert into analytics.question_events (user_id, course_id, section_key, question_key, source) values (%L, %L, ''s'', ''q'', ''oracle'')', tests.id('dora'), tests.id('safety')), '23514 event_source_is_known'),
+  (format('insert into analytics.activity_events (user_id, course_id, enrollment_id, event_type) values (%L, %L, %L, ''wave'')', tests.id('dora'), tests.id('safety'), tests.id('dora takes safety')), '422 unknown_event_type')
+) as c (statement, answer);
+
 -- =====================================================================================================
 -- The service and imports
 -- =====================================================================================================
@@ -239,6 +246,8 @@ insert into lms.question_revisions (id, tenant_id, course_id, assessment_id, que
 select tests.id('revision of ' || q.question_key), q.tenant_id, q.course_id, q.assessment_id, q.id, q.question_key, 'x', q.type, q.prompt, q.content, 1, 'all_or_nothing', '{}' from lms.questions q where q.assessment_id = tests.id('quiz');
 insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation)
 select r.tenant_id, r.course_id, r.id, 1, '{"correct": true}', '' from lms.question_revisions r where r.question_key in ('q-yes', 'q-no', 'q-left');
+insert into lms.questions (id, assessment_id, question_key, type, prompt) values (tests.id('draft question'), tests.id('quiz'), 'q-draft', 'true_false', 'Is it?');
+insert into private.answer_keys (question_id, tenant_id, course_id, key) select q.id, q.tenant_id, q.course_id, '{"correct": true}' from lms.questions q where q.question_key = 'q-draft';
 create function tests.attempt(name text, number integer) returns uuid language plpgsql as $$
 declare v_id uuid := tests.id(name || ' attempt ' || number);
 begin
@@ -269,10 +278,10 @@ update lms.assessment_attempts set status = 'graded' where id = tests.id('dora a
 select is((select count(*) from analytics.question_events where source = 'server'), 3::bigint, '... once: grading and grading again emit nothing');
 
 select tests.as('dora');
-insert into analytics.question_events (course_id, section_key, question_key, is_correct) select tests.id('safety'), 's', k, true from unnest(array['q-yes', 'q-essay', 'q-survey', 'q-own']) k;
+insert into analytics.question_events (course_id, section_key, question_key, is_correct) select tests.id('safety'), 's', k, true from unnest(array['q-yes', 'q-essay', 'q-survey', 'q-own', 'q-draft']) k;
 select results_eq(
-  $$ select question_key::text, attempt_index, is_counted from analytics.question_events where source = 'client' and question_key in ('q-yes', 'q-essay', 'q-survey', 'q-own') order by 1 $$,
-  $$ values ('q-essay', 2, true), ('q-own', 1, true), ('q-survey', 1, true), ('q-yes', 2, false) $$, 'INV-A4: a claim about a question that has a key counts for nothing'
+  $$ select question_key::text, attempt_index, is_counted from analytics.question_events where source = 'client' and question_key in ('q-yes', 'q-essay', 'q-survey', 'q-own', 'q-draft') order by 1 $$,
+  $$ values ('q-draft', 1, true), ('q-essay', 2, true), ('q-own', 1, true), ('q-survey', 1, true), ('q-yes', 2, false) $$, 'INV-A4: a claim about a published question that has a key counts for nothing; of drafts nothing is told'
 );
 -- INV-A1: before the score is released, the events say nothing of it either.
 select is(tests.sees('analytics.question_events', 'source = ''server'''), '0', 'INV-A1: its learner does not read from events what is not shown yet');

@@ -14933,34 +14933,6 @@ $$;
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
 
 --
--- Name: has_answer_key(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.has_answer_key(p_course_id uuid, p_question_key text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return exists (
-    select
-    from lms.questions q
-    where q.course_id = p_course_id and q.question_key = p_question_key
-      and (
-        exists (select from private.answer_keys k where k.question_id = q.id)
-        or exists (
-          select
-          from lms.question_revisions r
-          join private.key_revisions k on k.revision_id = r.id
-          where r.question_id = q.id
-        )
-      )
-  );
-end
-$$;
-
-ALTER FUNCTION private.has_answer_key(p_course_id uuid, p_question_key text) OWNER TO postgres;
-
---
 -- Name: has_entitlement(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18140,7 +18112,7 @@ CREATE FUNCTION private.place_question_event() RETURNS trigger
     AS $$
 declare
   v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_asked boolean;
+  v_has_key boolean := false;
 begin
   -- Clients cannot write the source: who says 'server' is one of our own functions.
   if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
@@ -18150,8 +18122,13 @@ begin
   if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
     select
       e.id, e.tenant_id, e.unit_id,
-      exists (select from lms.questions q where q.course_id = new.course_id and q.question_key = new.question_key)
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_asked
+      exists (
+        select
+        from lms.question_revisions r
+        join private.key_revisions k on k.revision_id = r.id
+        where r.course_id = new.course_id and r.question_key = new.question_key
+      )
+    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
     from lms.enrollments e
     where e.user_id = new.user_id and e.course_id = new.course_id
     order by e.cycle desc
@@ -18162,8 +18139,9 @@ begin
       return new;
     end if;
   else
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id), true
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_asked
+    -- Of one of our own functions, or of an import, which may say what counts.
+    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
+    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
     from lms.enrollments e
     where e.id = new.enrollment_id;
   end if;
@@ -18178,8 +18156,8 @@ begin
     end if;
   end if;
 
-  if new.source = 'client' and v_is_asked then
-    new.is_counted := not private.has_answer_key(new.course_id, new.question_key);
+  if new.source = 'client' and v_has_key then
+    new.is_counted := false;
   end if;
 
   insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
@@ -25547,6 +25525,12 @@ CREATE INDEX progress_corrections_by_tenant ON lms.progress_corrections USING bt
 --
 
 CREATE INDEX progress_corrections_by_user ON lms.progress_corrections USING btree (user_id, corrected_at DESC);
+
+--
+-- Name: question_revisions_by_key; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX question_revisions_by_key ON lms.question_revisions USING btree (course_id, question_key);
 
 --
 -- Name: question_revisions_by_question; Type: INDEX; Schema: lms; Owner: postgres
@@ -32936,12 +32920,6 @@ GRANT ALL ON FUNCTION private.give_imported_role(p_match private.matched_person,
 REVOKE ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO authenticated;
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
-
---
--- Name: FUNCTION has_answer_key(p_course_id uuid, p_question_key text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.has_answer_key(p_course_id uuid, p_question_key text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -24,6 +24,7 @@ select tests.as('dora');
 insert into analytics.question_events (user_id, course_id, section_key, question_key, is_correct, attempt_index, response_meta, answered_at)
 values (tests.id('dora'), tests.id('safety'), 'ppe', 'q-gloves', true, 99, '{"ms": 1200}', '2001-01-01');
 insert into analytics.activity_events (course_id, event_type, meta) values (tests.id('safety'), 'view_section', '{"section": "ppe"}');
+select is(tests.outcome_of(format('insert into analytics.activity_events (user_id, course_id, event_type) values (%L, %L, ''view_section'')', tests.id('dora'), tests.id('safety'))), 'none', 'who it is may be said');
 select tests.as_owner();
 select results_eq(
   'select tenant_id, user_id, unit_id, enrollment_id, attempt_index, source, is_counted, answered_at, received_at, is_time_plausible from analytics.question_events',
@@ -174,6 +175,11 @@ select is(tests.try('tina', 'delete from analytics.event_types'), '0', '... or r
 select tests.as('tina');
 insert into analytics.event_types (tenant_id, event_type, description) values (tests.id('works'), 'open_sds', 'Data sheet');
 select is(tests.error_of(format('insert into analytics.event_types (tenant_id, event_type) values (%L, ''open_sds'')', tests.id('works'))), '23505 event_type_is_taken', 'once');
+select is(tests.rows_of($$ update analytics.event_types set description = 'Safety data sheet' where event_type = 'open_sds' $$), 1::bigint, 'they describe it');
+select tests.as_owner();
+select is(tests.try('tina', 'delete from analytics.event_types where event_type = ''open_sds'''), '1', '... or take it back');
+select is(tests.try('dora', 'update analytics.event_types set description = ''x'''), '0', 'others do not');
+select is(tests.try('dora', 'delete from analytics.event_types'), '0', 'neither');
 select tests.as('dora');
 select is(tests.error_of(tests.act('open_sds')), 'none', 'then its members use it');
 select is(tests.sees('analytics.event_types', 'tenant_id is not null'), '1', '... and see it');

@@ -1,8 +1,8 @@
 -- Events: what learners do and answer, one row each, added and never changed.
 -- Undo: delete from ops.jobs where name in ('make-event-partitions', 'forget-event-receipts'), with their cron jobs; drop
 -- trigger _500_question_events on lms.assessment_attempts; drop tables analytics.question_events, analytics.activity_events,
--- analytics.event_types, private.event_receipts, private.question_attempts; drop view analytics.people; then the functions
--- and domains below.
+-- analytics.event_types, private.event_receipts, private.question_attempts; drop index lms.question_revisions_by_key; drop view
+-- analytics.people; then the functions and domains below.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -280,31 +280,8 @@ create trigger _100_begin before insert on analytics.question_events
 create trigger _100_begin before insert on analytics.activity_events
   for each statement execute function private.begin_events();
 
--- What is counted by somebody's word is nobody's proof (INV-A4): of a question whose answer we hold, no client's claim counts.
--- Asked by course and key as it is today and as it was published.
-create function private.has_answer_key(p_course_id uuid, p_question_key text)
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return exists (
-    select
-    from lms.questions q
-    where q.course_id = p_course_id and q.question_key = p_question_key
-      and (
-        exists (select from private.answer_keys k where k.question_id = q.id)
-        or exists (
-          select
-          from lms.question_revisions r
-          join private.key_revisions k on k.revision_id = r.id
-          where r.question_id = q.id
-        )
-      )
-  );
-end
-$$;
+-- INV-A4: asked for every event of a client. By what was published: whether a draft has such a question is nobody's business.
+create index question_revisions_by_key on lms.question_revisions (course_id, question_key);
 
 create function private.place_question_event()
 returns trigger
@@ -314,7 +291,7 @@ set search_path = ''
 as $$
 declare
   v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_asked boolean;
+  v_has_key boolean := false;
 begin
   -- Clients cannot write the source: who says 'server' is one of our own functions.
   if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
@@ -324,8 +301,13 @@ begin
   if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
     select
       e.id, e.tenant_id, e.unit_id,
-      exists (select from lms.questions q where q.course_id = new.course_id and q.question_key = new.question_key)
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_asked
+      exists (
+        select
+        from lms.question_revisions r
+        join private.key_revisions k on k.revision_id = r.id
+        where r.course_id = new.course_id and r.question_key = new.question_key
+      )
+    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
     from lms.enrollments e
     where e.user_id = new.user_id and e.course_id = new.course_id
     order by e.cycle desc
@@ -336,8 +318,9 @@ begin
       return new;
     end if;
   else
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id), true
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_asked
+    -- Of one of our own functions, or of an import, which may say what counts.
+    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
+    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
     from lms.enrollments e
     where e.id = new.enrollment_id;
   end if;
@@ -352,8 +335,8 @@ begin
     end if;
   end if;
 
-  if new.source = 'client' and v_is_asked then
-    new.is_counted := not private.has_answer_key(new.course_id, new.question_key);
+  if new.source = 'client' and v_has_key then
+    new.is_counted := false;
   end if;
 
   insert into private.question_attempts as a (user_id, course_id, question_key, attempts)

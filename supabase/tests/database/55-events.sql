@@ -24,6 +24,7 @@ select tests.as('dora');
 insert into analytics.question_events (user_id, course_id, section_key, question_key, is_correct, attempt_index, response_meta, answered_at)
 values (tests.id('dora'), tests.id('safety'), 'ppe', 'q-gloves', true, 99, '{"ms": 1200}', '2001-01-01');
 insert into analytics.activity_events (course_id, event_type, meta) values (tests.id('safety'), 'view_section', '{"section": "ppe"}');
+select is(tests.outcome_of(format('insert into analytics.activity_events (user_id, course_id, event_type) values (%L, %L, ''view_section'')', tests.id('dora'), tests.id('safety'))), 'none', 'who it is may be said');
 select tests.as_owner();
 select results_eq(
   'select tenant_id, user_id, unit_id, enrollment_id, attempt_index, source, is_counted, answered_at, received_at, is_time_plausible from analytics.question_events',
@@ -174,6 +175,11 @@ select is(tests.try('tina', 'delete from analytics.event_types'), '0', '... or r
 select tests.as('tina');
 insert into analytics.event_types (tenant_id, event_type, description) values (tests.id('works'), 'open_sds', 'Data sheet');
 select is(tests.error_of(format('insert into analytics.event_types (tenant_id, event_type) values (%L, ''open_sds'')', tests.id('works'))), '23505 event_type_is_taken', 'once');
+select is(tests.rows_of($$ update analytics.event_types set description = 'Safety data sheet' where event_type = 'open_sds' $$), 1::bigint, 'they describe it');
+select tests.as_owner();
+select is(tests.try('tina', 'delete from analytics.event_types where event_type = ''open_sds'''), '1', '... or take it back');
+select is(tests.try('dora', 'update analytics.event_types set description = ''x'''), '0', 'others do not');
+select is(tests.try('dora', 'delete from analytics.event_types'), '0', 'neither');
 select tests.as('dora');
 select is(tests.error_of(tests.act('open_sds')), 'none', 'then its members use it');
 select is(tests.sees('analytics.event_types', 'tenant_id is not null'), '1', '... and see it');
@@ -194,6 +200,13 @@ select is(tests.try('dora', statement), answer, answer || ': ' || left(statement
   (tests.act('view_section', 'safety', ', meta', ', ''"x"'''), '23514 event_details_are_a_small_object'),
   (format('insert into analytics.question_events (course_id, section_key) values (%L, ''s'')', tests.id('safety')), '23502'),
   (format('insert into analytics.question_events (course_id, section_key, question_key, is_correct) values (%L, ''s'', ''q'', null)', tests.id('safety')), '1')
+) as c (statement, answer);
+
+select is(tests.error_of(statement), answer, answer) from (values
+  (format('insert into analytics.event_types (tenant_id, event_type) values (%L, ''wave'')', tests.id('nowhere')), '23503 event_type_belongs_to_a_tenant'),
+  (format('insert into analytics.event_types (tenant_id, event_type, description) values (%L, ''wave'', repeat(''x'', 501))', tests.id('works')), '23514 event_type_description_is_short'),
+  (format('insert into analytics.question_events (user_id, course_id, section_key, question_key, source) values (%L, %L, ''s'', ''q'', ''oracle'')', tests.id('dora'), tests.id('safety')), '23514 event_source_is_known'),
+  (format('insert into analytics.activity_events (user_id, course_id, enrollment_id, event_type) values (%L, %L, %L, ''wave'')', tests.id('dora'), tests.id('safety'), tests.id('dora takes safety')), '422 unknown_event_type')
 ) as c (statement, answer);
 
 -- =====================================================================================================
@@ -239,6 +252,8 @@ insert into lms.question_revisions (id, tenant_id, course_id, assessment_id, que
 select tests.id('revision of ' || q.question_key), q.tenant_id, q.course_id, q.assessment_id, q.id, q.question_key, 'x', q.type, q.prompt, q.content, 1, 'all_or_nothing', '{}' from lms.questions q where q.assessment_id = tests.id('quiz');
 insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation)
 select r.tenant_id, r.course_id, r.id, 1, '{"correct": true}', '' from lms.question_revisions r where r.question_key in ('q-yes', 'q-no', 'q-left');
+insert into lms.questions (id, assessment_id, question_key, type, prompt) values (tests.id('draft question'), tests.id('quiz'), 'q-draft', 'true_false', 'Is it?');
+insert into private.answer_keys (question_id, tenant_id, course_id, key) select q.id, q.tenant_id, q.course_id, '{"correct": true}' from lms.questions q where q.question_key = 'q-draft';
 create function tests.attempt(name text, number integer) returns uuid language plpgsql as $$
 declare v_id uuid := tests.id(name || ' attempt ' || number);
 begin
@@ -269,10 +284,10 @@ update lms.assessment_attempts set status = 'graded' where id = tests.id('dora a
 select is((select count(*) from analytics.question_events where source = 'server'), 3::bigint, '... once: grading and grading again emit nothing');
 
 select tests.as('dora');
-insert into analytics.question_events (course_id, section_key, question_key, is_correct) select tests.id('safety'), 's', k, true from unnest(array['q-yes', 'q-essay', 'q-survey', 'q-own']) k;
+insert into analytics.question_events (course_id, section_key, question_key, is_correct) select tests.id('safety'), 's', k, true from unnest(array['q-yes', 'q-essay', 'q-survey', 'q-own', 'q-draft']) k;
 select results_eq(
-  $$ select question_key::text, attempt_index, is_counted from analytics.question_events where source = 'client' and question_key in ('q-yes', 'q-essay', 'q-survey', 'q-own') order by 1 $$,
-  $$ values ('q-essay', 2, true), ('q-own', 1, true), ('q-survey', 1, true), ('q-yes', 2, false) $$, 'INV-A4: a claim about a question that has a key counts for nothing'
+  $$ select question_key::text, attempt_index, is_counted from analytics.question_events where source = 'client' and question_key in ('q-yes', 'q-essay', 'q-survey', 'q-own', 'q-draft') order by 1 $$,
+  $$ values ('q-draft', 1, true), ('q-essay', 2, true), ('q-own', 1, true), ('q-survey', 1, true), ('q-yes', 2, false) $$, 'INV-A4: a claim about a published question that has a key counts for nothing; of drafts nothing is told'
 );
 -- INV-A1: before the score is released, the events say nothing of it either.
 select is(tests.sees('analytics.question_events', 'source = ''server'''), '0', 'INV-A1: its learner does not read from events what is not shown yet');

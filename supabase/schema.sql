@@ -159,6 +159,31 @@ ALTER TYPE lms.answer_key OWNER TO postgres;
 COMMENT ON TYPE lms.answer_key IS 'key by type: single {correct: id}; multiple {correct: [ids]}; true_false {correct: boolean}; short_answer {accepted: [{text, fraction?}], case_sensitive?, keep_diacritics?, keep_punctuation?}; numeric {value, tolerance?, tolerance_kind?, units?, unit_required?}; matching {pairs: {prompt: choice}}; ordering {order: [ids]}; essay and file_upload {rubric?, model_answer?}.';
 
 --
+-- Name: answer_review; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.answer_review AS (
+	question_id uuid,
+	question_key text,
+	"position" integer,
+	section_title text,
+	type text,
+	prompt text,
+	content jsonb,
+	max_points numeric,
+	response jsonb,
+	points numeric,
+	is_correct boolean,
+	source text,
+	explanation jsonb,
+	feedback text,
+	key jsonb,
+	key_explanation text
+);
+
+ALTER TYPE lms.answer_review OWNER TO postgres;
+
+--
 -- Name: answers_receipt; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -222,6 +247,35 @@ ALTER TYPE lms.attempt_receipt OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.attempt_receipt IS 'What became of an attempt. Points, percentage and passed are null while something waits for a grader or is held back.';
+
+--
+-- Name: attempt_review; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.attempt_review AS (
+	attempt_id uuid,
+	assessment_id uuid,
+	user_id uuid,
+	number integer,
+	status text,
+	submitted_at timestamp with time zone,
+	answers_shown text,
+	is_shown boolean,
+	points numeric,
+	max_points numeric,
+	percentage numeric,
+	passed boolean,
+	released_at timestamp with time zone,
+	answers lms.answer_review[]
+);
+
+ALTER TYPE lms.attempt_review OWNER TO postgres;
+
+--
+-- Name: TYPE attempt_review; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.attempt_review IS 'An attempt looked back on. is_shown: whether the caller may see what was right; if not, points, is_correct, source, explanation, feedback, key and key_explanation of the answers are null.';
 
 --
 -- Name: attempt_view; Type: TYPE; Schema: lms; Owner: postgres
@@ -10354,6 +10408,7 @@ CREATE TABLE billing.entitlements (
     reason text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT entitlement_dates_are_finite CHECK ((isfinite(valid_from) AND isfinite(valid_until))),
     CONSTRAINT entitlement_ends_after_it_begins CHECK ((valid_until > valid_from)),
     CONSTRAINT entitlement_reason_is_short CHECK ((length(reason) <= 1000)),
     CONSTRAINT entitlement_source_is_known CHECK ((source = ANY (ARRAY['purchase'::text, 'plan'::text, 'seat'::text, 'grant'::text])))
@@ -11508,6 +11563,27 @@ ALTER FUNCTION lms.get_attempt(p_attempt_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.get_attempt(p_attempt_id uuid) IS 'An attempt with its questions, in the order and with the options of this attempt, and the answers saved so far; for its learner, staff of the course and graders. Keys are in none of it. 404 attempt_not_found.';
 
 --
+-- Name: get_attempt_review(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_attempt_review(p_attempt_id uuid) RETURNS lms.attempt_review
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.review_attempt(p_attempt_id);
+end
+$$;
+
+ALTER FUNCTION lms.get_attempt_review(p_attempt_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_attempt_review(p_attempt_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) IS 'An attempt looked back on: questions, answers, points, and what was right, by the key it was graded against. For its learner as far as the assessment''s answers_shown allows (is_shown), for staff of the course and graders all of it. 404 attempt_not_found.';
+
+--
 -- Name: get_audit_heads(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -12582,6 +12658,7 @@ END) STORED NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT path_counters_are_in_range CHECK (((items_done >= 0) AND (items_done <= items_total))),
+    CONSTRAINT path_due_date_is_finite CHECK (isfinite(due_at)),
     CONSTRAINT path_enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text]))),
     CONSTRAINT path_status_is_known_and_its_dates_follow CHECK ((
 CASE status
@@ -13208,9 +13285,15 @@ begin
       from unnest(p_ids) with ordinality as p (id, place)
       where q.id = p.id and q.order_index <> p.place - 1;
     when 'course' then
-      update lms.learning_path_courses c set order_index = p.place - 1
+      -- In the places that they have: a course that was deleted keeps its own, unseen.
+      update lms.learning_path_courses c set order_index = s.order_index
       from unnest(p_ids) with ordinality as p (id, place)
-      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> p.place - 1;
+      join (
+        select k.order_index, row_number() over (order by k.order_index) as place
+        from lms.learning_path_courses k
+        where k.path_id = p_parent_id
+      ) s on s.place = p.place
+      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> s.order_index;
     when 'category' then
       update lms.categories k set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
@@ -14408,6 +14491,41 @@ ALTER FUNCTION ops.close_expired_attempts(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.close_expired_attempts(p_batch integer) IS 'Hands in attempts whose time has run out, with what was saved by then, at most p_batch per run; returns how many.';
 
 --
+-- Name: drop_left_enrollments(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.drop_left_enrollments(p_batch integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_dropped integer;
+begin
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = now()
+  where e.id in (
+    select o.id
+    from lms.enrollments o
+    join lms.memberships m on m.tenant_id = o.tenant_id and m.user_id = o.user_id
+    where m.status = 'ended' and m.ended_at < now() - interval '30 days' and o.status in ('enrolled', 'in_progress', 'paused')
+    order by o.id
+    limit p_batch
+    for no key update of o skip locked
+  );
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
+end
+$$;
+
+ALTER FUNCTION ops.drop_left_enrollments(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION drop_left_enrollments(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.drop_left_enrollments(p_batch integer) IS 'Ends the open cycles of those who left more than 30 days ago, at most p_batch per run; returns how many.';
+
+--
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -14457,7 +14575,9 @@ begin
       v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
-      set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
+      set status = 'declined', decided_at = now(), decision_reason = (
+        select o.message from unnest(v_reasons) o where o.code <> 'approval_required' limit 1
+      )
       where r.id = v_request.id and r.status = 'waiting';
       v_done := v_done + 1;
     else
@@ -16799,6 +16919,8 @@ begin
         select jsonb_build_object('lesson_id', needed.lesson_id, 'title', needed.title)
         from lms.version_lessons needed
         where needed.version_id = l.version_id and needed.lesson_id = any (l.prerequisite_ids)
+          -- Whoever has completed the course has done what is required, also where only that was imported.
+          and not (v_enrollment.status = 'completed' and needed.requires_completion)
           and not exists (
             select from lms.lesson_progress p
             where p.enrollment_id = p_enrollment_id and p.lesson_id = needed.lesson_id and p.completed_at is not null
@@ -16807,6 +16929,7 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+      and not (v_enrollment.status = 'completed' and l.requires_completion)
       and (
         l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
         or v_courses.code is not null
@@ -16839,7 +16962,8 @@ CREATE FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) RETURNS S
 begin
   if exists (
     select from lms.enrollments e
-    where e.id = p_enrollment_id and e.user_id = (select auth.uid()) and e.status in ('enrolled', 'in_progress', 'paused')
+    where e.id = p_enrollment_id and e.user_id = (select auth.uid())
+      and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
   ) then
     return query select * from private.closed_lessons(p_enrollment_id);
   end if;
@@ -17169,10 +17293,13 @@ begin
     v_correction.revisions := v_correction.revisions + 1;
   end loop;
   -- The draft too, or the next version would bring the mistake back.
-  update private.answer_keys k
-  set key = p_key, explanation = p_explanation, updated_at = now(), updated_by = (select auth.uid())
-  where k.question_id = p_question_id and k.key = v_published.key
-    and not exists (select from private.key_faults(v_question.type, v_question.content, p_key));
+  if not exists (select from private.key_faults(v_question.type, v_question.content, p_key)) then
+    insert into private.answer_keys as k (question_id, tenant_id, course_id, key, explanation, updated_at, updated_by)
+    values (p_question_id, v_question.tenant_id, v_question.course_id, p_key, p_explanation, now(), (select auth.uid()))
+    on conflict (question_id) do update
+    set key = excluded.key, explanation = excluded.explanation, updated_at = now(), updated_by = excluded.updated_by
+    where k.key = v_published.key;
+  end if;
   select count(*) into v_correction.attempts from private.outdated_attempts(p_question_id);
   return v_correction;
 end
@@ -17533,9 +17660,6 @@ CREATE FUNCTION private.count_taken_seats(p_course_id uuid) RETURNS integer
   from lms.enrollments e
   where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
     and (e.expires_at is null or e.expires_at > now())
-    and not exists (
-      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
-    )
 $$;
 
 ALTER FUNCTION private.count_taken_seats(p_course_id uuid) OWNER TO postgres;
@@ -19429,6 +19553,27 @@ begin
   where p.nth > 1;
 
   return query
+  select p.path || '.key', 'empty_key', 'A key is not empty.'
+  from private.document_parts(p_course) p
+  where p.level in ('skill', 'module', 'lesson') and p.doc ->> 'key' = '';
+
+  return query
+  select l.path || '.release_on', 'invalid_date', 'This is a day, as 2026-01-31.'
+  from private.document_parts(p_course) l
+  where l.level = 'lesson' and l.doc ->> 'release_on' is not null and not private.is_day(l.doc ->> 'release_on');
+
+  return query
+  select l.path || '.skills', 'duplicate_skill', format('%s is named twice.', k.key)
+  from private.document_parts(p_course) l
+  cross join lateral (
+    select s.doc ->> 'key' as key
+    from jsonb_array_elements(case jsonb_typeof(l.doc -> 'skills') when 'array' then l.doc -> 'skills' else '[]' end) as s (doc)
+    group by 1
+    having count(*) > 1 and s.doc ->> 'key' is not null
+  ) k
+  where l.level = 'lesson';
+
+  return query
   select l.path || '.prerequisites', 'unknown_prerequisite', format('No lesson of the document has the key %s.', n.key)
   from private.document_parts(p_course) l
   cross join jsonb_array_elements_text(
@@ -20793,18 +20938,27 @@ begin
 
   if v_course.id is null then
     v_action := 'created';
-    insert into lms.courses (
-      tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
-      is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
-      instructor_id
-    )
-    values (
-      p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
-      v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
-      v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
-      (select auth.uid())
-    )
-    returning * into v_course;
+    begin
+      insert into lms.courses (
+        tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
+        is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
+        instructor_id
+      )
+      values (
+        p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
+        v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
+        v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
+        (select auth.uid())
+      )
+      returning * into v_course;
+    exception
+      -- Somebody else was importing it at this moment.
+      when unique_violation then
+        perform private.fail(
+          'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug'),
+          'Import it again.'
+        );
+    end;
   elsif v_new is distinct from v_course then
     v_action := 'updated';
     update lms.courses c
@@ -21329,6 +21483,26 @@ end
 $$;
 
 ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: is_day(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_day(p_text text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  return p_text ~ '^\d{4}-\d\d-\d\d$' and to_char(make_date(
+    left(p_text, 4)::integer, substr(p_text, 6, 2)::integer, right(p_text, 2)::integer
+  ), 'YYYY-MM-DD') = p_text;
+exception
+  when datetime_field_overflow then
+    return false;
+end
+$_$;
+
+ALTER FUNCTION private.is_day(p_text text) OWNER TO postgres;
 
 --
 -- Name: is_document_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22054,7 +22228,7 @@ CREATE FUNCTION private.keep_ended_dates() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= clock_timestamp()) then
     perform private.fail(
       'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
       jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
@@ -23053,12 +23227,17 @@ begin
   return query
   select v.version_id, v.assessment_id
   from lms.enrollments e
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
   join lms.version_assessments v on v.version_id = e.version_id
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.joined_tenants()))
-    and (v.lesson_id is null or (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o))
+    and case
+      when v.lesson_id is not null then
+        (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)
+      else e.started_at is not null or private.describe_missing_prerequisites(e.course_id, e.user_id) is null
+    end
   union
   -- What somebody has taken, they may name, also after they have left.
   select a.version_id, a.assessment_id
@@ -23114,27 +23293,36 @@ CREATE FUNCTION private.my_open_lessons() RETURNS TABLE(version_id uuid, lesson_
     AS $$
 begin
   return query
+  -- Materialised: what is closed is asked once for a cycle, and of those only where anything can be; left to itself, the
+  -- planner asks it again for each lesson.
+  with cycles as materialized (
+    select
+      e.version_id,
+      case
+        when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+          or exists (
+            select from lms.version_lessons g
+            where g.version_id = e.version_id
+              and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+          )
+        then array(select g.lesson_id from private.closed_lessons(e.id) g)
+        else '{}'
+      end as closed
+    from (
+      -- Of many cycles with one version the last one: what opens for somebody who begins again opens again.
+      select distinct on (k.course_id, k.version_id) k.*
+      from lms.enrollments k
+      where k.user_id = (select auth.uid())
+        and k.status in ('enrolled', 'in_progress', 'paused', 'completed')
+        and (k.expires_at is null or k.expires_at > now())
+        and k.tenant_id = any (array(select private.joined_tenants()))
+      order by k.course_id, k.version_id, k.cycle desc
+    ) e
+    join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  )
   select l.version_id, l.lesson_id
-  from lms.enrollments e
-  join lms.courses c on c.id = e.course_id and c.deleted_at is null
-  -- What is closed is asked once for an enrolment, and of those only where anything can be.
-  cross join lateral (
-    select case
-      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
-        or exists (
-          select from lms.version_lessons g
-          where g.version_id = e.version_id
-            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
-        )
-      then array(select g.lesson_id from private.closed_lessons(e.id) g)
-      else '{}'
-    end as lessons
-  ) closed
-  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
-  where e.user_id = (select auth.uid())
-    and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
-    and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()));
+  from cycles y
+  join lms.version_lessons l on l.version_id = y.version_id and l.lesson_id <> all (y.closed);
 end
 $$;
 
@@ -23281,6 +23469,24 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
+
+--
+-- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.next_place(p_last integer) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_last >= 999999 then
+    perform private.fail('order_is_full', 'The last place is taken.', 409, null, 'Put its siblings in order first: lms.reorder.');
+  end if;
+  return coalesce(p_last, -1) + 1;
+end
+$$;
+
+ALTER FUNCTION private.next_place(p_last integer) OWNER TO postgres;
 
 --
 -- Name: normal_answer(text, boolean, boolean, boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23540,10 +23746,10 @@ begin
   select t.id, t.enrollment_id, latest.id
   from lms.question_revisions r
   cross join lateral private.current_key(r.id) as latest
-  join private.key_revisions older on older.revision_id = r.id and older.number < latest.number
-  join private.attempt_keys p on p.tenant_id = older.tenant_id and p.key_revision_id = older.id and p.question_id = p_question_id
-  join lms.assessment_attempts t on t.id = p.attempt_id
-  where r.question_id = p_question_id;
+  join lms.attempt_questions q on q.tenant_id = r.tenant_id and q.course_id = r.course_id and q.revision_id = r.id
+  join lms.assessment_attempts t on t.id = q.attempt_id
+  left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+  where r.question_id = p_question_id and latest.id is not null and p.key_revision_id is distinct from latest.id;
 end
 $$;
 
@@ -23780,7 +23986,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.lessons l where l.id = new.lesson_id for no key update;
-    select coalesce(max(b.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(b.order_index)) into new.order_index
     from lms.lesson_blocks b
     where b.lesson_id = new.lesson_id and b.deleted_at is null;
   end if;
@@ -23877,7 +24083,7 @@ begin
   if new.order_index < 0
     or (tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id and new.order_index = old.order_index)
   then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.categories c
     where c.tenant_id = new.tenant_id and c.parent_id is not distinct from new.parent_id and c.id <> new.id;
   end if;
@@ -23994,6 +24200,17 @@ CREATE FUNCTION private.place_lesson() RETURNS trigger
 declare
   parent record;
 begin
+  if new.key = '' then
+    perform from lms.courses c
+    where c.id = (select m.course_id from lms.modules m where m.id = new.module_id)
+    for no key update;
+  end if;
+  -- Held, so that it is not deleted meanwhile.
+  if new.order_index < 0 then
+    perform from lms.modules m where m.id = new.module_id for no key update;
+  else
+    perform from lms.modules m where m.id = new.module_id for share;
+  end if;
   select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
   if parent.deleted_at is not null and new.deleted_at is null then
     perform private.fail('module_not_found', 'There is no such module.', 404);
@@ -24008,15 +24225,13 @@ begin
     new.course_id := parent.course_id;
   end if;
   if new.key = '' then
-    perform from lms.courses c where c.id = new.course_id for no key update;
     for attempt in 1..12 loop
       new.key := private.key_of_title(new.title, 'lesson', new.id, attempt);
       exit when not exists (select from lms.lessons l where l.course_id = new.course_id and l.key = new.key);
     end loop;
   end if;
   if new.order_index < 0 then
-    perform from lms.modules m where m.id = new.module_id for no key update;
-    select coalesce(max(l.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(l.order_index)) into new.order_index
     from lms.lessons l
     where l.module_id = new.module_id and l.deleted_at is null;
   end if;
@@ -24111,7 +24326,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.courses c where c.id = new.course_id for no key update;
-    select coalesce(max(m.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(m.order_index)) into new.order_index
     from lms.modules m
     where m.course_id = new.course_id and m.deleted_at is null;
   end if;
@@ -24136,7 +24351,7 @@ begin
     perform private.fail('path_is_full', 'A path has at most 100 courses.', 409, jsonb_build_object('path_id', new.path_id));
   end if;
   if new.order_index < 0 then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.learning_path_courses c
     where c.path_id = new.path_id;
   end if;
@@ -25272,7 +25487,8 @@ begin
   end if;
   perform from lms.learning_paths p where p.id = any (p_path_ids) order by p.id for no key update;
   perform from lms.enrollments e
-  where e.status in ('enrolled', 'in_progress', 'paused')
+  -- A cycle that has run out is completed by nobody, and whoever enrols again holds it.
+  where e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
     and (e.user_id, e.course_id) in (
       select o.user_id, c.course_id
       from lms.path_enrollments o
@@ -25643,10 +25859,9 @@ declare
 begin
   perform private.require_key_corrector(p_question_id);
   for v_outdated in
-    select o.attempt_id, o.enrollment_id, p.key_revision_id as old_key_revision_id, t.course_id, t.user_id
+    select o.attempt_id, o.enrollment_id, t.user_id
     from private.outdated_attempts(p_question_id) o
     join lms.assessment_attempts t on t.id = o.attempt_id
-    join private.attempt_keys p on p.attempt_id = o.attempt_id and p.question_id = p_question_id
     -- In the order of enrolments, as whoever locks several does.
     order by o.enrollment_id, o.attempt_id
   loop
@@ -25660,14 +25875,15 @@ begin
     perform from lms.assessment_attempts t where t.id = v_outdated.attempt_id for no key update;
     -- By what holds now, under the lock: another regrade may have been faster, or the key corrected again.
     select latest.* into v_key
-    from private.attempt_keys p
-    join private.key_revisions k on k.id = p.key_revision_id
-    cross join lateral private.current_key(k.revision_id) as latest
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id and latest.id <> p.key_revision_id;
+    from lms.attempt_questions q
+    cross join lateral private.current_key(q.revision_id) as latest
+    left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+    where q.attempt_id = v_outdated.attempt_id and q.question_id = p_question_id
+      and p.key_revision_id is distinct from latest.id;
     continue when not found;
-    update private.attempt_keys p
-    set key_revision_id = v_key.id
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id;
+    insert into private.attempt_keys as p (attempt_id, question_id, tenant_id, key_revision_id)
+    values (v_outdated.attempt_id, p_question_id, v_key.tenant_id, v_key.id)
+    on conflict (attempt_id, question_id) do update set key_revision_id = excluded.key_revision_id;
     v_receipt.regraded := v_receipt.regraded + 1;
 
     v_grading := private.grade_again(v_outdated.attempt_id, p_question_id, v_key.id);
@@ -26461,7 +26677,7 @@ begin
       order_index = case
         when exists (
           select from lms.modules s where s.course_id = m.course_id and s.order_index = m.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
         else m.order_index
       end
   where p_kind = 'module' and m.id = p_id and m.deleted_at is not null;
@@ -26470,7 +26686,7 @@ begin
       order_index = case
         when exists (
           select from lms.lessons s where s.module_id = l.module_id and s.order_index = l.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
         else l.order_index
       end
   where l.deleted_at = v_part.deleted_at
@@ -26480,7 +26696,7 @@ begin
       order_index = case
         when exists (
           select from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.order_index = b.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
         else b.order_index
       end
   where b.deleted_at = v_part.deleted_at and b.course_id = v_part.course_id and case p_kind
@@ -26492,6 +26708,77 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: review_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_attempt(p_attempt_id uuid) RETURNS lms.attempt_review
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_attempt lms.assessment_attempts;
+  v_grades boolean;
+  v_own boolean;
+  v_review lms.attempt_review;
+begin
+  select * into v_attempt from lms.assessment_attempts t where t.id = p_attempt_id;
+  v_own := coalesce(
+    v_attempt.user_id = (select auth.uid()) and v_attempt.tenant_id <> all (array(select private.closed_tenants())), false
+  );
+  v_grades := not private.is_api_call() or coalesce(
+    v_attempt.course_id = any (array(select private.staffed_courses()))
+      or v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or exists (
+        select from private.enrollment_scopes e
+        where e.id = v_attempt.enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
+      ),
+    false
+  );
+  if v_attempt.id is null or not (v_own or v_grades) then
+    perform private.fail('attempt_not_found', 'There is no such attempt.', 404);
+  end if;
+
+  v_review.attempt_id := v_attempt.id;
+  v_review.assessment_id := v_attempt.assessment_id;
+  v_review.user_id := v_attempt.user_id;
+  v_review.number := v_attempt.number;
+  v_review.status := v_attempt.status;
+  v_review.submitted_at := v_attempt.submitted_at;
+  select a.answers_shown into v_review.answers_shown from lms.assessments a where a.id = v_attempt.assessment_id;
+  v_review.is_shown := v_grades or p_attempt_id in (select s from private.my_shown_attempts() s);
+  select s.points, s.max_points, s.percentage, s.passed, s.released_at
+  into v_review.points, v_review.max_points, v_review.percentage, v_review.passed, v_review.released_at
+  from lms.attempt_scores s
+  where s.attempt_id = p_attempt_id and (v_grades or s.released_at is not null);
+
+  select coalesce(array_agg(
+    (
+      q.question_id, r.question_key, q.position, q.section_title, r.type, r.prompt,
+      private.ordered_content(r.type, r.content, q.option_order), q.points, n.response,
+      case when v_review.is_shown then s.points end, case when v_review.is_shown then s.is_correct end,
+      case when v_review.is_shown then s.source end, case when v_review.is_shown then s.explanation end,
+      case when v_review.is_shown then s.feedback end, case when v_review.is_shown then k.key end,
+      case when v_review.is_shown then k.explanation end
+    )::lms.answer_review
+    order by q.position
+  ), '{}')
+  into v_review.answers
+  from lms.attempt_questions q
+  join lms.question_revisions r on r.id = q.revision_id
+  left join lms.attempt_answers n on n.attempt_id = q.attempt_id and n.question_id = q.question_id
+  left join lms.answer_scores s on s.attempt_id = q.attempt_id and s.question_id = q.question_id
+  left join private.attempt_keys a on a.attempt_id = q.attempt_id and a.question_id = q.question_id
+  left join private.key_revisions k on k.id = a.key_revision_id
+  where q.attempt_id = p_attempt_id
+    -- What was asked is content: for learners as long as they are enrolled.
+    and (v_grades or q.course_id = any (array(select private.enrolled_courses())));
+  return v_review;
+end
+$$;
+
+ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
 
 --
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31219,6 +31506,12 @@ CREATE INDEX attempt_scores_by_user ON lms.attempt_scores USING btree (user_id);
 --
 
 CREATE INDEX attempts_by_assessment ON lms.assessment_attempts USING btree (tenant_id, course_id, assessment_id, id);
+
+--
+-- Name: attempts_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attempts_by_course ON lms.assessment_attempts USING btree (course_id, id);
 
 --
 -- Name: attempts_by_deadline; Type: INDEX; Schema: lms; Owner: postgres
@@ -35969,8 +36262,8 @@ CREATE POLICY "Published assessments are seen by takers, staff and in scope" ON 
 --
 
 CREATE POLICY "Published content is seen by those it is open to, and by staff" ON lms.version_blocks FOR SELECT TO authenticated USING (((is_preview AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = version_blocks.lesson_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
     o.lesson_id
@@ -35997,8 +36290,8 @@ CREATE POLICY "Published modules are seen with their public course" ON lms.modul
 --
 
 CREATE POLICY "Published previews are seen with their public course" ON lms.version_blocks FOR SELECT TO anon USING ((is_preview AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = version_blocks.lesson_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))));
 
@@ -38007,6 +38300,14 @@ GRANT ALL ON FUNCTION lms.get_attempt(p_attempt_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_attempt(p_attempt_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION get_attempt_review(p_attempt_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_attempt_review(p_attempt_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_audit_heads(p_tenant_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -38968,6 +39269,13 @@ GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_rol
 
 REVOKE ALL ON FUNCTION ops.close_expired_attempts(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.close_expired_attempts(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION drop_left_enrollments(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
@@ -40106,6 +40414,14 @@ REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM 
 REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
 
 --
+-- Name: FUNCTION is_day(p_text text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_day(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_day(p_text text) TO authenticated;
+GRANT ALL ON FUNCTION private.is_day(p_text text) TO service_role;
+
+--
 -- Name: FUNCTION is_document_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40581,6 +40897,12 @@ GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 REVOKE ALL ON FUNCTION private.my_versions() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
+
+--
+-- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.next_place(p_last integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean); Type: ACL; Schema: private; Owner: postgres
@@ -41213,6 +41535,14 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION review_attempt(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -1981,6 +1981,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"get_attempt_review":
+{ Args: { "p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_review"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_review"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_audit_heads":
 { Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
                           SetofOptions: {
@@ -2899,12 +2907,16 @@ isOneToOne: false
           CompositeTypes: {
             "answer_key": {
                         "question_id": string | null,"key": Json | null,"explanation": string | null,"updated_at": string | null
+                      },"answer_review": {
+                        "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"max_points": number | null,"response": Json | null,"points": number | null,"is_correct": boolean | null,"source": string | null,"explanation": Json | null,"feedback": string | null,"key": Json | null,"key_explanation": string | null
                       },"answers_receipt": {
                         "attempt_id": string | null,"status": string | null,"saved": number | null,"deadline_at": string | null,"server_time": string | null
                       },"attempt_question_view": {
                         "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"saved_at": string | null
                       },"attempt_receipt": {
                         "attempt_id": string | null,"assessment_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"closed_by": string | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null
+                      },"attempt_review": {
+                        "attempt_id": string | null,"assessment_id": string | null,"user_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"answers_shown": string | null,"is_shown": boolean | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null,"answers": (Database["lms"]['CompositeTypes']["answer_review"])[] | null
                       },"attempt_view": {
                         "id": string | null,"assessment_id": string | null,"enrollment_id": string | null,"user_id": string | null,"title": string | null,"kind": string | null,"instructions": string | null,"number": number | null,"status": string | null,"started_at": string | null,"deadline_at": string | null,"submitted_at": string | null,"closed_by": string | null,"server_time": string | null,"questions": (Database["lms"]['CompositeTypes']["attempt_question_view"])[] | null
                       },"audit_entry": {

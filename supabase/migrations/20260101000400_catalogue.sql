@@ -349,6 +349,20 @@ as $$
   ) || case when p_try = 1 then '' when p_try <= 9 then '-' || p_try else '-' || left(md5(p_id::text || p_try), 12) end
 $$;
 
+create function private.next_place(p_last integer)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if p_last >= 999999 then
+    perform private.fail('order_is_full', 'The last place is taken.', 409, null, 'Put its siblings in order first: lms.reorder.');
+  end if;
+  return coalesce(p_last, -1) + 1;
+end
+$$;
+
 create function private.place_module()
 returns trigger
 language plpgsql
@@ -368,7 +382,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.courses c where c.id = new.course_id for no key update;
-    select coalesce(max(m.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(m.order_index)) into new.order_index
     from lms.modules m
     where m.course_id = new.course_id and m.deleted_at is null;
   end if;
@@ -388,6 +402,17 @@ as $$
 declare
   parent record;
 begin
+  if new.key = '' then
+    perform from lms.courses c
+    where c.id = (select m.course_id from lms.modules m where m.id = new.module_id)
+    for no key update;
+  end if;
+  -- Held, so that it is not deleted meanwhile.
+  if new.order_index < 0 then
+    perform from lms.modules m where m.id = new.module_id for no key update;
+  else
+    perform from lms.modules m where m.id = new.module_id for share;
+  end if;
   select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
   if parent.deleted_at is not null and new.deleted_at is null then
     perform private.fail('module_not_found', 'There is no such module.', 404);
@@ -402,15 +427,13 @@ begin
     new.course_id := parent.course_id;
   end if;
   if new.key = '' then
-    perform from lms.courses c where c.id = new.course_id for no key update;
     for attempt in 1..12 loop
       new.key := private.key_of_title(new.title, 'lesson', new.id, attempt);
       exit when not exists (select from lms.lessons l where l.course_id = new.course_id and l.key = new.key);
     end loop;
   end if;
   if new.order_index < 0 then
-    perform from lms.modules m where m.id = new.module_id for no key update;
-    select coalesce(max(l.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(l.order_index)) into new.order_index
     from lms.lessons l
     where l.module_id = new.module_id and l.deleted_at is null;
   end if;
@@ -437,7 +460,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.lessons l where l.id = new.lesson_id for no key update;
-    select coalesce(max(b.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(b.order_index)) into new.order_index
     from lms.lesson_blocks b
     where b.lesson_id = new.lesson_id and b.deleted_at is null;
   end if;

@@ -114,7 +114,8 @@ create type lms.enrollment_eligibility as (eligible boolean, reasons lms.eligibi
 
 comment on type lms.eligibility_reason is 'A stable code, a sentence for people, and machine-readable details.';
 
--- Who has run out of time, or has left, makes room.
+-- Who has run out of time makes room. Who has left does so once ops.drop_left_enrollments has ended their cycle: until then
+-- they may come back to it.
 create function private.count_taken_seats(p_course_id uuid)
 returns integer
 language sql
@@ -125,9 +126,6 @@ as $$
   from lms.enrollments e
   where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
     and (e.expires_at is null or e.expires_at > now())
-    and not exists (
-      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
-    )
 $$;
 
 -- INV-E3: every path that enrols asks this one function. `p_self`: the learner enrols on their own, so the
@@ -600,7 +598,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= clock_timestamp()) then
     perform private.fail(
       'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
       jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
@@ -649,6 +647,37 @@ $$;
 create trigger _500_enrollments_follow after update of unit_id on lms.memberships
   for each row when (old.unit_id is distinct from new.unit_id)
   execute function private.take_enrollments_along();
+
+-- Whoever has left for a month does not keep their place. Not at once: a feed that leaves somebody out by mistake, and
+-- brings them back the next day, must not cost them what they have begun.
+create function ops.drop_left_enrollments(p_batch integer default 5000)
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_dropped integer;
+begin
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = now()
+  where e.id in (
+    select o.id
+    from lms.enrollments o
+    join lms.memberships m on m.tenant_id = o.tenant_id and m.user_id = o.user_id
+    where m.status = 'ended' and m.ended_at < now() - interval '30 days' and o.status in ('enrolled', 'in_progress', 'paused')
+    order by o.id
+    limit p_batch
+    for no key update of o skip locked
+  );
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
+end
+$$;
+
+comment on function ops.drop_left_enrollments is
+  'Ends the open cycles of those who left more than 30 days ago, at most p_batch per run; returns how many.';
+grant execute on function ops.drop_left_enrollments to service_role;
 
 -- =====================================================================================================
 -- Calls

@@ -146,6 +146,8 @@ begin
         select jsonb_build_object('lesson_id', needed.lesson_id, 'title', needed.title)
         from lms.version_lessons needed
         where needed.version_id = l.version_id and needed.lesson_id = any (l.prerequisite_ids)
+          -- Whoever has completed the course has done what is required, also where only that was imported.
+          and not (v_enrollment.status = 'completed' and needed.requires_completion)
           and not exists (
             select from lms.lesson_progress p
             where p.enrollment_id = p_enrollment_id and p.lesson_id = needed.lesson_id and p.completed_at is not null
@@ -154,6 +156,7 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+      and not (v_enrollment.status = 'completed' and l.requires_completion)
       and (
         l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
         or v_courses.code is not null

@@ -37,27 +37,36 @@ set search_path = ''
 as $$
 begin
   return query
+  -- Materialised: what is closed is asked once for a cycle, and of those only where anything can be; left to itself, the
+  -- planner asks it again for each lesson.
+  with cycles as materialized (
+    select
+      e.version_id,
+      case
+        when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+          or exists (
+            select from lms.version_lessons g
+            where g.version_id = e.version_id
+              and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+          )
+        then array(select g.lesson_id from private.closed_lessons(e.id) g)
+        else '{}'
+      end as closed
+    from (
+      -- Of many cycles with one version the last one: what opens for somebody who begins again opens again.
+      select distinct on (k.course_id, k.version_id) k.*
+      from lms.enrollments k
+      where k.user_id = (select auth.uid())
+        and k.status in ('enrolled', 'in_progress', 'paused', 'completed')
+        and (k.expires_at is null or k.expires_at > now())
+        and k.tenant_id = any (array(select private.joined_tenants()))
+      order by k.course_id, k.version_id, k.cycle desc
+    ) e
+    join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  )
   select l.version_id, l.lesson_id
-  from lms.enrollments e
-  join lms.courses c on c.id = e.course_id and c.deleted_at is null
-  -- What is closed is asked once for an enrolment, and of those only where anything can be.
-  cross join lateral (
-    select case
-      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
-        or exists (
-          select from lms.version_lessons g
-          where g.version_id = e.version_id
-            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
-        )
-      then array(select g.lesson_id from private.closed_lessons(e.id) g)
-      else '{}'
-    end as lessons
-  ) closed
-  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
-  where e.user_id = (select auth.uid())
-    and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
-    and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()));
+  from cycles y
+  join lms.version_lessons l on l.version_id = y.version_id and l.lesson_id <> all (y.closed);
 end
 $$;
 
@@ -80,7 +89,7 @@ create policy "The lessons of a version are seen with it" on lms.version_lessons
     or tenant_id = any (array(select private.tenants_partly_where('catalog.read')))
   );
 
--- A preview can be taken back: what an older version showed to everybody is no longer shown. Ids only, and not an
+-- A preview can be taken back, by publishing or with its lesson: what an older version showed to everybody is no longer shown. Ids only, and not an
 -- invoker's view: nobody who is shown a preview has to see the versions.
 create view private.latest_versions as
   select v.id
@@ -94,7 +103,7 @@ create policy "Published previews are seen with their public course" on lms.vers
   for select to anon
   using (
     is_preview
-    and exists (select from lms.courses c where c.id = course_id)
+    and exists (select from lms.lessons l where l.id = lesson_id)
     and exists (select from private.latest_versions v where v.id = version_id)
   );
 
@@ -103,7 +112,7 @@ create policy "Published content is seen by those it is open to, and by staff" o
   using (
     (
       is_preview
-      and exists (select from lms.courses c where c.id = course_id)
+      and exists (select from lms.lessons l where l.id = lesson_id)
       and exists (select from private.latest_versions v where v.id = version_id)
     )
     or (version_id, lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)

@@ -21,6 +21,7 @@ create table billing.entitlements (
   updated_at timestamptz not null default now(),
   constraint entitlement_is_of_a_member foreign key (tenant_id, user_id) references lms.memberships (tenant_id, user_id),
   constraint entitlement_course_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id),
+  constraint entitlement_dates_are_finite check (isfinite(valid_from) and isfinite(valid_until)),
   constraint entitlement_ends_after_it_begins check (valid_until > valid_from)
 );
 create index entitlements_by_user on billing.entitlements (user_id, tenant_id);

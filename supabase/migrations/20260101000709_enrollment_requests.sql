@@ -160,7 +160,9 @@ begin
       v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
-      set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
+      set status = 'declined', decided_at = now(), decision_reason = (
+        select o.message from unnest(v_reasons) o where o.code <> 'approval_required' limit 1
+      )
       where r.id = v_request.id and r.status = 'waiting';
       v_done := v_done + 1;
     else

@@ -126,7 +126,7 @@ begin
   if new.order_index < 0
     or (tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id and new.order_index = old.order_index)
   then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.categories c
     where c.tenant_id = new.tenant_id and c.parent_id is not distinct from new.parent_id and c.id <> new.id;
   end if;

@@ -73,7 +73,7 @@ create table lms.path_enrollments (
   status text not null default 'enrolled',
   source text not null default 'self' constraint path_enrollment_source_is_known check (source in ('self', 'assigned')),
   enrolled_by uuid,
-  due_at timestamptz,
+  due_at timestamptz constraint path_due_date_is_finite check (isfinite(due_at)),
   enrolled_at timestamptz not null default now(),
   started_at timestamptz,
   completed_at timestamptz,
@@ -189,7 +189,7 @@ begin
     perform private.fail('path_is_full', 'A path has at most 100 courses.', 409, jsonb_build_object('path_id', new.path_id));
   end if;
   if new.order_index < 0 then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.learning_path_courses c
     where c.path_id = new.path_id;
   end if;
@@ -418,7 +418,8 @@ begin
   end if;
   perform from lms.learning_paths p where p.id = any (p_path_ids) order by p.id for no key update;
   perform from lms.enrollments e
-  where e.status in ('enrolled', 'in_progress', 'paused')
+  -- A cycle that has run out is completed by nobody, and whoever enrols again holds it.
+  where e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
     and (e.user_id, e.course_id) in (
       select o.user_id, c.course_id
       from lms.path_enrollments o

@@ -195,7 +195,7 @@ begin
       order_index = case
         when exists (
           select from lms.modules s where s.course_id = m.course_id and s.order_index = m.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
         else m.order_index
       end
   where p_kind = 'module' and m.id = p_id and m.deleted_at is not null;
@@ -204,7 +204,7 @@ begin
       order_index = case
         when exists (
           select from lms.lessons s where s.module_id = l.module_id and s.order_index = l.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
         else l.order_index
       end
   where l.deleted_at = v_part.deleted_at
@@ -214,7 +214,7 @@ begin
       order_index = case
         when exists (
           select from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.order_index = b.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
         else b.order_index
       end
   where b.deleted_at = v_part.deleted_at and b.course_id = v_part.course_id and case p_kind
@@ -505,9 +505,15 @@ begin
       from unnest(p_ids) with ordinality as p (id, place)
       where q.id = p.id and q.order_index <> p.place - 1;
     when 'course' then
-      update lms.learning_path_courses c set order_index = p.place - 1
+      -- In the places that they have: a course that was deleted keeps its own, unseen.
+      update lms.learning_path_courses c set order_index = s.order_index
       from unnest(p_ids) with ordinality as p (id, place)
-      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> p.place - 1;
+      join (
+        select k.order_index, row_number() over (order by k.order_index) as place
+        from lms.learning_path_courses k
+        where k.path_id = p_parent_id
+      ) s on s.place = p.place
+      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> s.order_index;
     when 'category' then
       update lms.categories k set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)

@@ -99,6 +99,22 @@ as $$
 $$;
 
 -- All that is wrong with a document by itself. What the columns' own constraints say of values is left to them.
+create function private.is_day(p_text text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return p_text ~ '^\d{4}-\d\d-\d\d$' and to_char(make_date(
+    left(p_text, 4)::integer, substr(p_text, 6, 2)::integer, right(p_text, 2)::integer
+  ), 'YYYY-MM-DD') = p_text;
+exception
+  when datetime_field_overflow then
+    return false;
+end
+$$;
+
 create function private.find_document_faults(p_course jsonb)
 returns table (path text, code text, message text)
 language plpgsql
@@ -142,6 +158,27 @@ begin
     where d.level in ('skill', 'module', 'lesson') and d.doc ->> 'key' is not null
   ) p
   where p.nth > 1;
+
+  return query
+  select p.path || '.key', 'empty_key', 'A key is not empty.'
+  from private.document_parts(p_course) p
+  where p.level in ('skill', 'module', 'lesson') and p.doc ->> 'key' = '';
+
+  return query
+  select l.path || '.release_on', 'invalid_date', 'This is a day, as 2026-01-31.'
+  from private.document_parts(p_course) l
+  where l.level = 'lesson' and l.doc ->> 'release_on' is not null and not private.is_day(l.doc ->> 'release_on');
+
+  return query
+  select l.path || '.skills', 'duplicate_skill', format('%s is named twice.', k.key)
+  from private.document_parts(p_course) l
+  cross join lateral (
+    select s.doc ->> 'key' as key
+    from jsonb_array_elements(case jsonb_typeof(l.doc -> 'skills') when 'array' then l.doc -> 'skills' else '[]' end) as s (doc)
+    group by 1
+    having count(*) > 1 and s.doc ->> 'key' is not null
+  ) k
+  where l.level = 'lesson';
 
   return query
   select l.path || '.prerequisites', 'unknown_prerequisite', format('No lesson of the document has the key %s.', n.key)
@@ -570,18 +607,27 @@ begin
 
   if v_course.id is null then
     v_action := 'created';
-    insert into lms.courses (
-      tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
-      is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
-      instructor_id
-    )
-    values (
-      p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
-      v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
-      v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
-      (select auth.uid())
-    )
-    returning * into v_course;
+    begin
+      insert into lms.courses (
+        tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
+        is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
+        instructor_id
+      )
+      values (
+        p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
+        v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
+        v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
+        (select auth.uid())
+      )
+      returning * into v_course;
+    exception
+      -- Somebody else was importing it at this moment.
+      when unique_violation then
+        perform private.fail(
+          'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug'),
+          'Import it again.'
+        );
+    end;
   elsif v_new is distinct from v_course then
     v_action := 'updated';
     update lms.courses c
@@ -840,7 +886,7 @@ comment on function lms.export_course is
   'enrolment rules, which are not the course''s content. For its staff, or with catalog.write; 404 course_not_found.';
 
 grant execute on function
-  private.document_parts, private.document_fields, private.is_document_value, private.find_document_faults,
+  private.document_parts, private.document_fields, private.is_document_value, private.is_day, private.find_document_faults,
   private.apply_course_document
 to authenticated, service_role;
 grant execute on function lms.import_course, lms.export_course to authenticated, service_role;

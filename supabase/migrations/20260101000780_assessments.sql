@@ -521,12 +521,17 @@ begin
   return query
   select v.version_id, v.assessment_id
   from lms.enrollments e
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
   join lms.version_assessments v on v.version_id = e.version_id
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.joined_tenants()))
-    and (v.lesson_id is null or (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o))
+    and case
+      when v.lesson_id is not null then
+        (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)
+      else e.started_at is not null or private.describe_missing_prerequisites(e.course_id, e.user_id) is null
+    end
   union
   -- What somebody has taken, they may name, also after they have left.
   select a.version_id, a.assessment_id

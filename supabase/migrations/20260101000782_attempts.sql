@@ -1,5 +1,5 @@
 -- Attempts: one learner's answers to one assessment, the time they have, and what becomes of them.
--- Undo: drop functions lms.start_attempt, get_attempt, save_answers, submit_attempt, ops.close_expired_attempts; drop tables
+-- Undo: drop functions lms.start_attempt, get_attempt, save_answers, submit_attempt, get_attempt_review, ops.close_expired_attempts; drop tables
 -- lms.assessment_progress, grading_assignments, grade_overrides, attempt_scores, answer_scores, attempt_answers,
 -- private.attempt_keys, lms.attempt_questions, assessment_attempts; then types and functions below.
 
@@ -47,6 +47,7 @@ create index attempts_by_user on lms.assessment_attempts (user_id, assessment_id
 create index attempts_by_enrollment on lms.assessment_attempts (enrollment_id, tenant_id, course_id, user_id);
 create index attempts_by_assessment on lms.assessment_attempts (tenant_id, course_id, assessment_id, id);
 create index attempts_by_version on lms.assessment_attempts (tenant_id, course_id, version_id, assessment_id);
+create index attempts_by_course on lms.assessment_attempts (course_id, id);
 create index attempts_by_deadline on lms.assessment_attempts (deadline_at) where status = 'in_progress';
 create index attempts_waiting_for_a_grader on lms.assessment_attempts (course_id, submitted_at, id) where status = 'submitted';
 
@@ -1242,6 +1243,133 @@ comment on function lms.submit_attempt is
   'invalid_answers; 403 membership_suspended, 42501 for anybody but the learner.';
 
 -- =====================================================================================================
+-- Looking back
+-- =====================================================================================================
+
+create type lms.answer_review as (
+  question_id uuid,
+  question_key text,
+  "position" integer,
+  section_title text,
+  type text,
+  prompt text,
+  content jsonb,
+  max_points numeric,
+  response jsonb,
+  points numeric,
+  is_correct boolean,
+  source text,
+  explanation jsonb,
+  feedback text,
+  key jsonb,
+  key_explanation text
+);
+create type lms.attempt_review as (
+  attempt_id uuid,
+  assessment_id uuid,
+  user_id uuid,
+  number integer,
+  status text,
+  submitted_at timestamptz,
+  answers_shown text,
+  is_shown boolean,
+  points numeric,
+  max_points numeric,
+  percentage numeric,
+  passed boolean,
+  released_at timestamptz,
+  answers lms.answer_review[]
+);
+comment on type lms.attempt_review is
+  'An attempt looked back on. is_shown: whether the caller may see what was right; if not, points, is_correct, source, '
+  'explanation, feedback, key and key_explanation of the answers are null.';
+
+-- Definer, because it is the one route of learners to keys (INV-A1); so it decides by the caller: of their own attempt by the
+-- rule of the assessment, of others for staff and graders.
+create function private.review_attempt(p_attempt_id uuid)
+returns lms.attempt_review
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+declare
+  v_attempt lms.assessment_attempts;
+  v_grades boolean;
+  v_own boolean;
+  v_review lms.attempt_review;
+begin
+  select * into v_attempt from lms.assessment_attempts t where t.id = p_attempt_id;
+  v_own := coalesce(
+    v_attempt.user_id = (select auth.uid()) and v_attempt.tenant_id <> all (array(select private.closed_tenants())), false
+  );
+  v_grades := not private.is_api_call() or coalesce(
+    v_attempt.course_id = any (array(select private.staffed_courses()))
+      or v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or exists (
+        select from private.enrollment_scopes e
+        where e.id = v_attempt.enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
+      ),
+    false
+  );
+  if v_attempt.id is null or not (v_own or v_grades) then
+    perform private.fail('attempt_not_found', 'There is no such attempt.', 404);
+  end if;
+
+  v_review.attempt_id := v_attempt.id;
+  v_review.assessment_id := v_attempt.assessment_id;
+  v_review.user_id := v_attempt.user_id;
+  v_review.number := v_attempt.number;
+  v_review.status := v_attempt.status;
+  v_review.submitted_at := v_attempt.submitted_at;
+  select a.answers_shown into v_review.answers_shown from lms.assessments a where a.id = v_attempt.assessment_id;
+  v_review.is_shown := v_grades or p_attempt_id in (select s from private.my_shown_attempts() s);
+  select s.points, s.max_points, s.percentage, s.passed, s.released_at
+  into v_review.points, v_review.max_points, v_review.percentage, v_review.passed, v_review.released_at
+  from lms.attempt_scores s
+  where s.attempt_id = p_attempt_id and (v_grades or s.released_at is not null);
+
+  select coalesce(array_agg(
+    (
+      q.question_id, r.question_key, q.position, q.section_title, r.type, r.prompt,
+      private.ordered_content(r.type, r.content, q.option_order), q.points, n.response,
+      case when v_review.is_shown then s.points end, case when v_review.is_shown then s.is_correct end,
+      case when v_review.is_shown then s.source end, case when v_review.is_shown then s.explanation end,
+      case when v_review.is_shown then s.feedback end, case when v_review.is_shown then k.key end,
+      case when v_review.is_shown then k.explanation end
+    )::lms.answer_review
+    order by q.position
+  ), '{}')
+  into v_review.answers
+  from lms.attempt_questions q
+  join lms.question_revisions r on r.id = q.revision_id
+  left join lms.attempt_answers n on n.attempt_id = q.attempt_id and n.question_id = q.question_id
+  left join lms.answer_scores s on s.attempt_id = q.attempt_id and s.question_id = q.question_id
+  left join private.attempt_keys a on a.attempt_id = q.attempt_id and a.question_id = q.question_id
+  left join private.key_revisions k on k.id = a.key_revision_id
+  where q.attempt_id = p_attempt_id
+    -- What was asked is content: for learners as long as they are enrolled.
+    and (v_grades or q.course_id = any (array(select private.enrolled_courses())));
+  return v_review;
+end
+$$;
+
+create function lms.get_attempt_review(p_attempt_id uuid)
+returns lms.attempt_review
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.review_attempt(p_attempt_id);
+end
+$$;
+
+comment on function lms.get_attempt_review is
+  'An attempt looked back on: questions, answers, points, and what was right, by the key it was graded against. For its '
+  'learner as far as the assessment''s answers_shown allows (is_shown), for staff of the course and graders all of it. 404 '
+  'attempt_not_found.';
+
+-- =====================================================================================================
 -- Closing what ran out
 -- =====================================================================================================
 
@@ -1299,10 +1427,10 @@ comment on function ops.close_expired_attempts is
 
 grant execute on function
   private.begin_attempt, private.takes_assessment, private.save_answers_of_caller, private.submit_attempt_of_caller,
-  private.ordered_content
+  private.ordered_content, private.review_attempt
 to authenticated, service_role;
 grant execute on function ops.close_expired_attempts to service_role;
-grant execute on function lms.start_attempt, lms.get_attempt, lms.save_answers, lms.submit_attempt
+grant execute on function lms.start_attempt, lms.get_attempt, lms.save_answers, lms.submit_attempt, lms.get_attempt_review
   to authenticated, service_role;
 
 notify pgrst, 'reload schema';

@@ -752,7 +752,7 @@ begin
 end
 $$;
 
--- Attempts that were asked a question by a key that has been corrected since. What was answered for an opinion is not graded.
+-- Attempts that were asked a question by another key than holds now, or by none: a rubric may come later.
 create function private.outdated_attempts(p_question_id uuid)
 returns table (attempt_id uuid, enrollment_id uuid, key_revision_id uuid)
 language plpgsql
@@ -765,10 +765,10 @@ begin
   select t.id, t.enrollment_id, latest.id
   from lms.question_revisions r
   cross join lateral private.current_key(r.id) as latest
-  join private.key_revisions older on older.revision_id = r.id and older.number < latest.number
-  join private.attempt_keys p on p.tenant_id = older.tenant_id and p.key_revision_id = older.id and p.question_id = p_question_id
-  join lms.assessment_attempts t on t.id = p.attempt_id
-  where r.question_id = p_question_id;
+  join lms.attempt_questions q on q.tenant_id = r.tenant_id and q.course_id = r.course_id and q.revision_id = r.id
+  join lms.assessment_attempts t on t.id = q.attempt_id
+  left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+  where r.question_id = p_question_id and latest.id is not null and p.key_revision_id is distinct from latest.id;
 end
 $$;
 
@@ -827,10 +827,13 @@ begin
     v_correction.revisions := v_correction.revisions + 1;
   end loop;
   -- The draft too, or the next version would bring the mistake back.
-  update private.answer_keys k
-  set key = p_key, explanation = p_explanation, updated_at = now(), updated_by = (select auth.uid())
-  where k.question_id = p_question_id and k.key = v_published.key
-    and not exists (select from private.key_faults(v_question.type, v_question.content, p_key));
+  if not exists (select from private.key_faults(v_question.type, v_question.content, p_key)) then
+    insert into private.answer_keys as k (question_id, tenant_id, course_id, key, explanation, updated_at, updated_by)
+    values (p_question_id, v_question.tenant_id, v_question.course_id, p_key, p_explanation, now(), (select auth.uid()))
+    on conflict (question_id) do update
+    set key = excluded.key, explanation = excluded.explanation, updated_at = now(), updated_by = excluded.updated_by
+    where k.key = v_published.key;
+  end if;
   select count(*) into v_correction.attempts from private.outdated_attempts(p_question_id);
   return v_correction;
 end
@@ -977,10 +980,9 @@ declare
 begin
   perform private.require_key_corrector(p_question_id);
   for v_outdated in
-    select o.attempt_id, o.enrollment_id, p.key_revision_id as old_key_revision_id, t.course_id, t.user_id
+    select o.attempt_id, o.enrollment_id, t.user_id
     from private.outdated_attempts(p_question_id) o
     join lms.assessment_attempts t on t.id = o.attempt_id
-    join private.attempt_keys p on p.attempt_id = o.attempt_id and p.question_id = p_question_id
     -- In the order of enrolments, as whoever locks several does.
     order by o.enrollment_id, o.attempt_id
   loop
@@ -994,14 +996,15 @@ begin
     perform from lms.assessment_attempts t where t.id = v_outdated.attempt_id for no key update;
     -- By what holds now, under the lock: another regrade may have been faster, or the key corrected again.
     select latest.* into v_key
-    from private.attempt_keys p
-    join private.key_revisions k on k.id = p.key_revision_id
-    cross join lateral private.current_key(k.revision_id) as latest
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id and latest.id <> p.key_revision_id;
+    from lms.attempt_questions q
+    cross join lateral private.current_key(q.revision_id) as latest
+    left join private.attempt_keys p on p.attempt_id = q.attempt_id and p.question_id = q.question_id
+    where q.attempt_id = v_outdated.attempt_id and q.question_id = p_question_id
+      and p.key_revision_id is distinct from latest.id;
     continue when not found;
-    update private.attempt_keys p
-    set key_revision_id = v_key.id
-    where p.attempt_id = v_outdated.attempt_id and p.question_id = p_question_id;
+    insert into private.attempt_keys as p (attempt_id, question_id, tenant_id, key_revision_id)
+    values (v_outdated.attempt_id, p_question_id, v_key.tenant_id, v_key.id)
+    on conflict (attempt_id, question_id) do update set key_revision_id = excluded.key_revision_id;
     v_receipt.regraded := v_receipt.regraded + 1;
 
     v_grading := private.grade_again(v_outdated.attempt_id, p_question_id, v_key.id);

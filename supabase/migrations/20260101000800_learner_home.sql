@@ -233,7 +233,8 @@ as $$
 begin
   if exists (
     select from lms.enrollments e
-    where e.id = p_enrollment_id and e.user_id = (select auth.uid()) and e.status in ('enrolled', 'in_progress', 'paused')
+    where e.id = p_enrollment_id and e.user_id = (select auth.uid())
+      and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
   ) then
     return query select * from private.closed_lessons(p_enrollment_id);
   end if;

@@ -320,6 +320,10 @@ select
     'Who has done a course of an ordered path is enrolled in the next one.'
   ),
   ops.register_job(
+    'drop-left-enrollments', '53 2 * * *', 'ops.drop_left_enrollments', interval '3 days',
+    'Who left a month ago gives up their place.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

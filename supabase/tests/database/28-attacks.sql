@@ -31,6 +31,50 @@ select is(tests.sees_as(who, relation), '0', format('a preview that was taken ba
 from (values ('anonymous'), ('dora')) as w (who), (values ('lms.version_blocks'), ('lms.block_revisions')) as r (relation);
 rollback to clean;
 
+-- A preview whose lesson was deleted or taken out of the draft.
+update lms.lessons set is_preview = true where course_id = tests.id('pub');
+select tests.republish('pub');
+select is(tests.sees_as('anonymous', 'lms.block_revisions'), '2', 'two previews are seen');
+select tests.as('ines');
+select lms.delete_lesson(tests.id('pub/1'));
+update lms.lessons set is_published = false where id = tests.id('pub/2');
+select is(tests.sees_as(who, relation), '0', format('INV-C3: gone, their previews are: %s, %s', who, relation))
+from (values ('anonymous'), ('dora')) as w (who), (values ('lms.version_blocks'), ('lms.block_revisions')) as r (relation);
+rollback to clean;
+
+-- What is open is asked once for a cycle, and of many cycles of one version for the last.
+update lms.courses set is_sequential = true where id = tests.id('adv');
+select tests.republish('adv');
+insert into lms.enrollments (course_id, user_id, cycle, status, enrolled_at, started_at, dropped_at) values (tests.id('adv'), tests.id('dora'), 1, 'dropped', now(), now(), now());
+select tests.enrollment('dora', 'adv'), tests.enrollment('dora', 'base');
+create sequence tests.asked;
+grant usage on sequence tests.asked to public;
+alter function private.closed_lessons rename to closed_lessons_as_they_are;
+create function private.closed_lessons(p_enrollment_id uuid, p_lesson_id uuid default null) returns setof lms.lesson_gate language plpgsql stable security definer as $$
+begin
+  perform nextval('tests.asked');
+  return query select * from private.closed_lessons_as_they_are(p_enrollment_id, p_lesson_id);
+end
+$$;
+select is(tests.sees_as('dora', 'lms.block_revisions'), '2', 'the first lesson of a sequential course, and that of another');
+select is(nextval('tests.asked'), 2::bigint, 'INV-P5: what is closed was asked once');
+rollback to clean;
+
+-- An imported completion: what is required counts as done, in the outline, for content and over REST alike.
+update lms.courses set is_sequential = true where id = tests.id('adv');
+insert into lms.lessons (id, module_id, title, requires_completion, release_on) values (tests.id('adv/4'), tests.id('adv/m'), 'Later', false, '2090-01-01');
+select tests.republish('adv');
+insert into lms.enrollments (id, course_id, user_id, source, status, items_done, enrolled_at, started_at, completed_at) values (tests.id('imported'), tests.id('adv'), tests.id('dora'), 'import', 'completed', 3, '2020-01-01', '2020-01-01', '2020-02-01');
+select tests.as('dora');
+select is(tests.error_of(format('select lms.get_lesson(%L)', tests.id('adv/3'))), 'none', 'its lessons can be read again');
+select is(tests.sees('lms.block_revisions'), '3', '... also over REST');
+select is(tests.error_of(format('select lms.complete_lesson(%L)', tests.id('adv/4'))), '409 lesson_locked', 'INV-P4: what is not released is closed all the same');
+select is(
+  (select string_agg(l.title || ': ' || l.obstacles[1].code, ', ') from unnest((lms.get_course_outline(tests.id('adv'))).modules) m, unnest(m.lessons) l where cardinality(l.obstacles) > 0),
+  'Later: not_released', '... and the outline says so'
+);
+rollback to clean;
+
 -- Pausing is no way around what comes first.
 insert into lms.course_prerequisites (course_id, prerequisite_course_id) values (tests.id('adv'), tests.id('base'));
 select tests.enrollment('dora', 'adv');
@@ -161,8 +205,12 @@ select is((lms.enroll(tests.id('adv'))).status, 'enrolled', 'a cycle that has ru
 select is(tests.try('ines', format('update lms.enrollments set %s where user_id = %L', change, tests.id('eve'))), '409 enrollment_not_open', 'INV-E1: it is not brought back by ' || change)
 from (values ('expires_at = null'), ('expires_at = now() + interval ''1 day'''), ('due_at = now() + interval ''1 day''')) as cases (change);
 update lms.memberships set status = 'ended' where user_id = tests.id('dora');
-select tests.as('sid');
-select is(tests.error_of(format('select lms.enroll(%L)', tests.id('adv'))), 'none', 'who has left keeps no seat');
+select is(tests.try('sid', format('select lms.enroll(%L)', tests.id('adv'))), '409 not_eligible', 'INV-E4: who has left may come back to their seat');
+select is(ops.drop_left_enrollments(), 0, '... for a month');
+update lms.memberships set ended_at = now() - interval '31 days' where user_id = tests.id('dora');
+select is(ops.drop_left_enrollments(), 1, '... and then gives it up');
+select is(ops.drop_left_enrollments(), 0, '... once');
+select is(tests.try('sid', format('select lms.enroll(%L)', tests.id('adv'))), '1', '... to the next one');
 rollback to clean;
 
 -- A finished cycle keeps its dates, whoever manages the unit where it was earned; and dates are days.
@@ -200,6 +248,38 @@ select tests.as('ines');
 select lms.delete_module(tests.id('adv/m'));
 select is(tests.error_of(format('update lms.lessons set module_id = %L where id = %L', tests.id('adv/m'), tests.id('x'))), '404 module_not_found', 'a deleted module is none');
 select is(tests.error_of(format('select lms.restore_module(%L)', tests.id('adv/m'))), 'none', '... and comes back');
+rollback to clean;
+
+-- A last place that is taken, and an order with gaps that the caller does not see.
+update lms.lessons set order_index = 999999 where id = tests.id('adv/3');
+select is(tests.try('ines', format('insert into lms.lessons (module_id, title) values (%L, ''New'')', tests.id('adv/m'))), '409 order_is_full', 'behind the last place there is none, and what to do is said');
+insert into lms.learning_paths (id, tenant_id, slug, title) values (tests.id('plan'), tests.id('works'), 'plan', 'Plan');
+insert into lms.learning_path_courses (path_id, course_id) select tests.id('plan'), tests.id(c) from unnest(array['base', 'adv', 'pub']) as u (c);
+update lms.courses set deleted_at = now() where id = tests.id('base');
+select tests.as('boss');
+select is(tests.error_of(format('select lms.reorder(%L, array[%L, %L]::uuid[])', tests.id('plan'), tests.id('pub'), tests.id('adv'))), 'none', 'a path with a deleted course is put in order');
+select is((select array_agg(c.course_id order by c.order_index) from lms.learning_path_courses c where c.path_id = tests.id('plan')), array[tests.id('pub'), tests.id('adv')], '... as it was asked');
+rollback to clean;
+
+-- Documents of courses that are none.
+create function tests.faults_of(lesson text) returns text language plpgsql as $$
+begin
+  perform tests.as('ines');
+  return (
+    select string_agg(f ->> 'code', ', ')
+    from jsonb_array_elements(tests.failure_of(format(
+      'select lms.import_course(%L, %L)', tests.id('works'),
+      jsonb_build_object('format', 'lyceum-course-1', 'slug', 'new', 'title', 'New', 'modules', jsonb_build_array(jsonb_build_object('key', 'm', 'title', 'M', 'lessons', jsonb_build_array('{"key": "l", "title": "L"}'::jsonb || lesson::jsonb))))
+    )) -> 'details') f
+  );
+end
+$$;
+select is(tests.faults_of(lesson), expected, lesson)
+from (values
+  ('{"release_on": "foo"}', 'invalid_date'), ('{"release_on": ""}', 'invalid_date'), ('{"release_on": "2024-02-30"}', 'invalid_date'), ('{"release_on": "tomorrow"}', 'invalid_date'), ('{"release_on": "2024-02-29"}', null),
+  ('{"key": ""}', 'empty_key'), ('{"skills": [{"key": "a"}, {"key": "b"}, {"key": "a"}]}', 'duplicate_skill')
+) as cases (lesson, expected);
+select tests.as_owner();
 rollback to clean;
 
 -- A copy of a course whose address has a hyphen where it is cut.

@@ -11,6 +11,9 @@ select tests.member('paul', 'press', 'instructor'), tests.person('gus');
 select tests.course('safety', 'works', 'ines'), tests.course('novel', 'press', 'paul');
 select tests.enrollment('dora', 'safety');
 insert into lms.lesson_progress (lesson_id, user_id, progress_percentage) values (tests.id('safety/1'), tests.id('dora'), 20);
+insert into lms.learning_paths (id, tenant_id, slug, title) values (tests.id('way'), tests.id('works'), 'way', 'Way');
+insert into lms.path_enrollments (tenant_id, path_id, user_id) values (tests.id('works'), tests.id('way'), tests.id('dora'));
+insert into billing.entitlements (tenant_id, user_id, source) values (tests.id('works'), tests.id('dora'), 'grant');
 insert into lms.block_progress (block_id, user_id) select b.id, tests.id('dora') from lms.lesson_blocks b where b.lesson_id = tests.id('safety/1');
 insert into lms.cohorts (id, tenant_id, name) values (tests.id('cohort'), tests.id('works'), 'Spring');
 insert into lms.invitations (id, tenant_id, email, role_id, expires_at)
@@ -93,6 +96,9 @@ from (values
   ('release_is_a_day_of_calendars', 'update lms.lessons set release_on = ''1899-12-31'''),
   ('watched_parts_are_seconds', 'update lms.block_progress set watched = ''{[-5,10)}'''),
   ('watched_parts_are_few', 'update lms.block_progress set watched = (select range_agg(int4range(n * 2, n * 2 + 1)) from generate_series(1, 9000) n)'),
+  ('path_due_date_is_finite', 'update lms.path_enrollments set due_at = ''infinity'''),
+  ('entitlement_dates_are_finite', 'update billing.entitlements set valid_until = ''infinity'''),
+  ('entitlement_dates_are_finite', 'update billing.entitlements set valid_from = ''-infinity'''),
   ('due_and_expiry_dates_are_finite', 'update lms.enrollments set expires_at = ''-infinity'''),
   ('lesson_description_is_short', 'update lms.lessons set description = repeat(''x'', 20001)'),
   ('block_content_has_the_shape_of_its_type', 'update lms.lesson_blocks set content = ''{"html": "x"}'''),

@@ -172,6 +172,15 @@ select is(tests.start('dora', 'quiz'), 'lesson_locked', 'an assessment of a less
 select is(tests.start('dora', 'exam'), 'started', 'one of the course does not wait for lessons');
 rollback to clean;
 
+-- What other courses come first for comes first for assessments, too.
+insert into lms.course_prerequisites (course_id, prerequisite_course_id) values (tests.id('safety'), tests.id('other'));
+select is(tests.start('dora', 'exam'), 'prerequisite_unmet', 'an assessment of the course waits for other courses');
+select is(tests.start('dora', 'quiz'), 'lesson_locked', 'and so does one of a lesson');
+select is(tests.sees_as('dora', 'lms.assessments'), '0', 'until then it is not seen');
+update lms.enrollments set status = 'in_progress' where user_id = tests.id('dora');
+select is(tests.start('dora', 'exam'), 'started', 'a course that was begun is not closed by what is asked for later');
+rollback to clean;
+
 -- =====================================================================================================
 -- Saving
 -- =====================================================================================================
@@ -424,6 +433,17 @@ select is(tests.sees_as('dora', 'lms.' || relation), expected, format('who has l
 from (values ('assessment_attempts', '2'), ('attempt_scores', '1'), ('attempt_answers', '1'), ('attempt_questions', '0'), ('question_revisions', '0')) as cases (relation, expected);
 rollback to clean;
 
+-- Being moved to another version meanwhile loses nothing.
+select tests.start('dora', 'quiz'), tests.save('dora', 'quiz', tests.answers('q1', '"b"'));
+update lms.assessments set deleted_at = now() where id = tests.id('quiz');
+select tests.republish('safety');
+update lms.enrollments set version_id = (select id from lms.course_versions where course_id = tests.id('safety') order by number desc limit 1) where user_id = tests.id('dora');
+select is(tests.start('dora', 'quiz'), 'assessment_not_found', 'what has left the version and the draft is not started');
+select is(tests.save('dora', 'quiz', tests.answers('q2', 'true')), 'none', 'an attempt that was open goes on');
+select is(tests.submit('dora', 'quiz'), 'graded learner 4.00/4.00 100.00 passed', 'and is handed in');
+select is(tests.standing('dora', 'safety'), 'in_progress 0/3 0.00', 'for a version that does not ask for it');
+rollback to clean;
+
 -- =====================================================================================================
 -- INV-A1: no key before its time
 -- =====================================================================================================
@@ -489,6 +509,46 @@ from (values
   ('dora', 'update lms.assessments set answers_shown = ''after_close'', closes_at = now(); insert into lms.accommodations (tenant_id, course_id, user_id, closes_at) values (tests.id(''works''), tests.id(''safety''), tests.id(''sid''), now() + interval ''1 hour'')', ''),
   ('dora', 'update lms.assessments set answers_shown = ''after_submit''; update lms.memberships set status = ''ended'', ended_at = now() where user_id = tests.id(''dora'')', '')
 ) as cases (who, change, expected);
+
+-- The review shows what the same rule allows.
+create function tests.review(who text, whose text default null) returns text language plpgsql as $$
+declare
+  v_attempt constant uuid := tests.attempt_of(coalesce(whose, who), 'exam');
+  v_review lms.attempt_review;
+begin
+  perform tests.be(who);
+  v_review := lms.get_attempt_review(v_attempt);
+  perform tests.as_owner();
+  return concat_ws(' ', v_review.status, v_review.is_shown, v_review.percentage, cardinality(v_review.answers),
+    case when v_review::text like '%canary%' then 'keys' end);
+exception when others then
+  perform tests.as_owner();
+  return tests.failure_of(format('select lms.get_attempt_review(%L)', v_attempt)) ->> 'code';
+end
+$$;
+create function tests.review_when(who text, whose text, change text) returns text language plpgsql as $$
+declare
+  v_result text;
+begin
+  begin
+    execute change;
+    v_result := tests.review(who, whose);
+    raise exception using errcode = 'UNDO2';
+  exception when sqlstate 'UNDO2' then
+    return v_result;
+  end;
+end
+$$;
+select is(tests.review_when(who, 'dora', change), expected, format('%s, %s: %s', who, change, expected))
+from (values
+  ('dora', 'update lms.assessments set answers_shown = ''never''', 'graded f 0.00 2'), ('dora', 'update lms.assessments set answers_shown = ''after_submit''', 'graded t 0.00 2 keys'),
+  ('dora', 'update lms.assessments set answers_shown = ''after_pass''', 'graded f 0.00 2'), ('dora', 'update lms.assessments set answers_shown = ''after_submit''; update lms.attempt_scores set released_at = null', 'graded f 2'),
+  ('dora', 'update lms.assessments set answers_shown = ''after_submit''; update lms.assessment_attempts set status = ''in_progress'', submitted_at = null, closed_by = null', 'in_progress f 0.00 2'),
+  ('ines', 'update lms.assessments set answers_shown = ''never''', 'graded t 0.00 2 keys'), ('boss', 'update lms.assessments set answers_shown = ''never''; update lms.attempt_scores set released_at = null', 'graded t 0.00 2 keys'),
+  ('dora', 'update lms.memberships set status = ''ended'', ended_at = now() where user_id = tests.id(''dora'')', 'graded f 0.00 0')
+) as cases (who, change, expected);
+select is(tests.try(who, format('select lms.get_attempt_review(%L)', tests.attempt_of('dora', 'exam'))), expected, format('%s looks back on what is dora''s: %s', who, expected))
+from (values ('dora', '1'), ('ines', '1'), ('boss', '1'), ('sid', '404 attempt_not_found'), ('hanna', '404 attempt_not_found'), ('alan', '404 attempt_not_found'), ('ivan', '404 attempt_not_found'), ('paula', '404 attempt_not_found'), ('anonymous', '42501')) as cases (who, expected);
 
 select * from finish();
 rollback;

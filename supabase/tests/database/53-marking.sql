@@ -323,6 +323,14 @@ select is(tests.call('ines', format('select lms.delete_question(%L)', tests.id('
 select is(tests.call('ines', tests.correcting('q2', '{"correct": false}')), 'none', 'it was asked all the same');
 select is((select count(*)::text from private.outdated_attempts(tests.id('q2'))), '4', 'of those who had it');
 
+-- A rubric that comes after the essays.
+select is(tests.try('ines', tests.grading('mark', 'essay', 'e3', null, '{"r": 1}')), '422 invalid_rubric', 'there is no rubric yet');
+select is(tests.call('ines', tests.correcting('e3', '{"rubric": [{"id": "r", "criterion": "Good", "points": 4}]}')), 'none', 'now there is');
+select is(tests.call('ines', tests.regrading('e3')), 'none', 'for what was handed in as well');
+select is(tests.call('ines', tests.grading('mark', 'essay', 'e3', null, '{"r": 1}')), 'none', 'and is graded by it');
+select is((select points from lms.answer_scores where attempt_id = tests.attempt_of('mark', 'essay') and question_id = tests.id('e3')), 0.25, 'a quarter');
+select is((select k.key -> 'rubric' -> 0 ->> 'id' from private.answer_keys k where k.question_id = tests.id('e3')), 'r', 'the draft has it, too');
+
 -- The author of a key who took the course: their attempt is for others to judge.
 select tests.enrollment('ines', 'safety');
 select tests.hand_in('ines', 'quiz', 'q2', 'true');

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
@@ -49,40 +50,49 @@ pub(crate) struct Assessment {
 #[derive(Debug)]
 pub(crate) struct Course {
     pub(crate) id: Uuid,
+    pub(crate) author: Learner,
     tenant_id: Uuid,
 }
 
 impl Course {
     /// One lesson that nobody completes, so that the course stays open.
     pub(crate) async fn found(database: &Client, slug: &str) -> Result<Self> {
-        let row = database
+        let tenant_id = database
             .query_one(
-                "with t as (insert into lms.tenants (slug, name) values ($1::text, $1::text) returning id)
-                 insert into lms.courses (tenant_id, slug, title, visibility, status, published_at)
-                 select t.id, $1::text, $1::text, 'restricted', 'published', now() from t
-                 returning tenant_id, id",
+                "insert into lms.tenants (slug, name) values ($1::text, $1::text) returning id",
                 &[&slug],
             )
-            .await?;
-        let course = Self {
-            tenant_id: row.get(0),
-            id: row.get(1),
-        };
+            .await?
+            .get(0);
+        let author = member(database, tenant_id, "tenant_admin").await?;
+        let id = database
+            .query_one(
+                "insert into lms.courses (tenant_id, slug, title, visibility, status, published_at, instructor_id)
+                 values ($1, $2::text, $2::text, 'restricted', 'published', now(), $3)
+                 returning id",
+                &[&tenant_id, &slug, &author.id],
+            )
+            .await?
+            .get(0);
         database
             .execute(
                 "with m as (insert into lms.modules (course_id, title) values ($1, 'Module') returning id)
                  insert into lms.lessons (module_id, title) select m.id, 'Lesson' from m",
-                &[&course.id],
+                &[&id],
             )
             .await?;
-        Ok(course)
+        Ok(Self {
+            id,
+            tenant_id,
+            author,
+        })
     }
 
     pub(crate) async fn add(&self, database: &Client, assessment: &Assessment) -> Result<()> {
         database
             .execute(
                 "insert into lms.assessments (id, course_id, title, grading_method, weight, passing_percentage, is_mandatory)
-                 values ($1, $2, 'Assessment', $3, $4::bigint / 1000000.0, $5::bigint / 100.0, $6)",
+                 values ($1, $2, 'Assessment', $3, round($4::bigint / 1000000.0, 6), round($5::bigint / 100.0, 2), $6)",
                 &[
                     &assessment.id,
                     &self.id,
@@ -126,35 +136,8 @@ impl Course {
         Ok(())
     }
 
-    /// A member of the tenant with a role.
-    pub(crate) async fn member(&self, database: &Client, role: &str) -> Result<Learner> {
-        let id = Uuid::new_v4();
-        database
-            .execute(
-                "insert into auth.users (instance_id, id, aud, role, email, raw_app_meta_data, raw_user_meta_data, created_at, updated_at)
-                 values (
-                   '00000000-0000-0000-0000-000000000000', $1, 'authenticated', 'authenticated', $1 || '@example.com',
-                   '{}', '{}', now(), now()
-                 )",
-                &[&id],
-            )
-            .await?;
-        database
-            .execute(
-                "with m as (insert into lms.memberships (tenant_id, user_id) values ($1, $2) returning id)
-                 insert into lms.role_grants (tenant_id, membership_id, role_id)
-                 select r.tenant_id, m.id, r.id from m join lms.roles r on r.tenant_id = $1 and r.key::text = $3",
-                &[&self.tenant_id, &id, &role],
-            )
-            .await?;
-        Ok(Learner {
-            id,
-            enrollment_id: Uuid::nil(),
-        })
-    }
-
     pub(crate) async fn learner(&self, database: &Client) -> Result<Learner> {
-        let mut learner = self.member(database, "learner").await?;
+        let mut learner = member(database, self.tenant_id, "learner").await?;
         learner.enrollment_id = database
             .query_one(
                 "insert into lms.enrollments (course_id, user_id) values ($1, $2) returning id",
@@ -164,6 +147,33 @@ impl Course {
             .get(0);
         Ok(learner)
     }
+}
+
+/// A member of the tenant with a role.
+async fn member(database: &Client, tenant_id: Uuid, role: &str) -> Result<Learner> {
+    let id = Uuid::new_v4();
+    database
+        .execute(
+            "insert into auth.users (instance_id, id, aud, role, email, raw_app_meta_data, raw_user_meta_data, created_at, updated_at)
+             values (
+               '00000000-0000-0000-0000-000000000000', $1::uuid, 'authenticated', 'authenticated', $1::uuid || '@example.com',
+               '{}', '{}', now(), now()
+             )",
+            &[&id],
+        )
+        .await?;
+    database
+        .execute(
+            "with m as (insert into lms.memberships (tenant_id, user_id) values ($1, $2) returning id)
+             insert into lms.role_grants (tenant_id, membership_id, role_id)
+             select r.tenant_id, m.id, r.id from m join lms.roles r on r.tenant_id = $1 and r.key::text = $3",
+            &[&tenant_id, &id, &role],
+        )
+        .await?;
+    Ok(Learner {
+        id,
+        enrollment_id: Uuid::nil(),
+    })
 }
 
 #[derive(Debug, Clone)]
@@ -183,6 +193,20 @@ impl Learner {
                 &[&claims],
             )
             .await?;
+        Ok(())
+    }
+
+    /// Runs a call that answers with one row.
+    pub(crate) async fn run(
+        &self,
+        database: &mut Client,
+        statement: &str,
+        arguments: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
+        let transaction = database.transaction().await?;
+        self.call(&transaction).await?;
+        transaction.query_one(statement, arguments).await?;
+        transaction.commit().await?;
         Ok(())
     }
 

@@ -68,6 +68,10 @@ impl Maker {
         self.random.random_range(0..n)
     }
 
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
     fn shuffled(&mut self, n: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..n).collect();
         all.shuffle(&mut self.random);
@@ -85,17 +89,15 @@ impl Maker {
             question,
             Question::ShortAnswer { .. } | Question::Numeric { .. } | Question::Essay
         );
-        let scoring = *if typed {
-            &[Scoring::AllOrNothing, Scoring::Partial][..]
+        let scoring = *self.pick(if typed {
+            &[Scoring::AllOrNothing, Scoring::Partial]
         } else {
             &[
                 Scoring::AllOrNothing,
                 Scoring::Partial,
                 Scoring::PartialNegative,
-            ][..]
-        }
-        .choose(&mut self.random)
-        .expect("not empty");
+            ]
+        });
         let cents = if self.one_in(2) {
             self.random.random_range(1..=40)
         } else {
@@ -157,7 +159,7 @@ impl Maker {
     fn phrase(&mut self) -> String {
         let words = self.random.random_range(1..=3);
         (0..words)
-            .map(|_| *WORDS.choose(&mut self.random).expect("not empty"))
+            .map(|_| *self.pick(&WORDS))
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -205,7 +207,7 @@ impl Maker {
         Question::Numeric {
             value: self.decimal(100_000),
             divisor: if self.one_in(3) {
-                *[-7, 3, 6, 9].choose(&mut self.random).expect("not empty")
+                *self.pick(&[-7, 3, 6, 9])
             } else {
                 1
             },
@@ -284,11 +286,7 @@ impl Maker {
                 let text = if self.one_in(5) {
                     self.phrase()
                 } else {
-                    accepted
-                        .choose(&mut self.random)
-                        .expect("not empty")
-                        .text
-                        .clone()
+                    self.pick(accepted).text.clone()
                 };
                 let text = self.retyped(&text);
                 let written = json!(text).to_string();
@@ -389,7 +387,7 @@ impl Maker {
                 "7",
             ],
         };
-        (*odd.choose(&mut self.random).expect("not empty")).to_owned()
+        (*self.pick(odd)).to_owned()
     }
 
     /// The same text as somebody else would type it, or nearly the same.
@@ -411,12 +409,8 @@ impl Maker {
                 .collect();
         }
         if self.one_in(4) {
-            text = text.replace(
-                ' ',
-                ["  ", "\t", "\u{a0}", " \n "]
-                    .choose(&mut self.random)
-                    .expect("not empty"),
-            );
+            let space = *self.pick(&["  ", "\t", "\u{a0}", " \n "]);
+            text = text.replace(' ', space);
         }
         if self.one_in(4) {
             text = text.replace('\'', "’").replace('-', "–");
@@ -431,7 +425,7 @@ impl Maker {
             text = text.replace('²', "2").replace('½', "1/2");
         }
         if self.one_in(4) {
-            let (before, behind) = *[
+            let (before, behind) = *self.pick(&[
                 ("", "."),
                 ("«", "»"),
                 ("\"", "\"!"),
@@ -439,9 +433,7 @@ impl Maker {
                 ("¿", "?"),
                 ("", " …"),
                 ("(", ")"),
-            ]
-            .choose(&mut self.random)
-            .expect("not empty");
+            ]);
             text = format!("{before}{text}{behind}");
         }
         if self.one_in(8) {
@@ -467,11 +459,9 @@ impl Maker {
             unreachable!("only numbers are made here");
         };
         if self.one_in(15) {
-            let text = [
+            let text = *self.pick(&[
                 "one", "1,5", "NaN", "1e300", "3/0", "--1", "1.2.3", "∞", "1 2",
-            ]
-            .choose(&mut self.random)
-            .expect("not empty");
+            ]);
             return (Answer::NotANumber, Some(json!(text).to_string()));
         }
         let digits = value.digits.max(tolerance.digits);
@@ -483,7 +473,7 @@ impl Maker {
             _ => self.random.random_range(-200..=200),
         };
         let off = if self.one_in(4) {
-            *[-1, 1].choose(&mut self.random).expect("not empty")
+            *self.pick(&[-1, 1])
         } else {
             0
         };

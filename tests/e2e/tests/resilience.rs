@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 const STACK: &str = "resilience";
+const BUCKET: &str = "resilience";
 const WRITING: &str = "c0000000-0000-4000-8000-000000000011";
 
 /// Two free ports in a row, below those that systems give to outgoing connections: any of these may hold the default one.
@@ -120,6 +121,7 @@ fn processes_of_stack() -> Vec<String> {
         .collect()
 }
 
+#[derive(Clone)]
 struct Writer {
     http: reqwest::Client,
     api_url: String,
@@ -140,6 +142,49 @@ impl Writer {
             .json(body);
         Ok(request.send().await?)
     }
+}
+
+/// Uploads a new file each time, and each time a new version of one, until told to stop. Returns the last number whose
+/// files were both acknowledged, and all that were.
+async fn upload_until(stop: Arc<AtomicBool>, service: Writer, name: String) -> Vec<u32> {
+    let mut acknowledged = Vec::new();
+    for number in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut both = true;
+        for file in [format!("{name}-{number}"), name.clone()] {
+            let answer = service
+                .http
+                .put(format!(
+                    "{}/storage/v1/object/{BUCKET}/{file}",
+                    service.api_url
+                ))
+                .bearer_auth(&service.token)
+                .header("content-type", "text/plain")
+                .body(number.to_string().repeat(1000))
+                .send()
+                .await;
+            both &= answer.is_ok_and(|answer| answer.status().is_success());
+        }
+        if both {
+            acknowledged.push(number);
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    acknowledged
+}
+
+/// The files of the stack, and how many are half written.
+fn stored_files() -> Result<(Vec<std::path::PathBuf>, usize)> {
+    let root = root().join(format!(".lyceum/stacks/{STACK}/storage"));
+    let mut files = Vec::new();
+    for folder in std::fs::read_dir(root.join("objects"))? {
+        for file in std::fs::read_dir(folder?.path())? {
+            files.push(file?.path());
+        }
+    }
+    Ok((files, std::fs::read_dir(root.join("staging"))?.count()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -264,6 +309,25 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
         }));
     }
 
+    let bucket = service
+        .post("/storage/v1/bucket", &json!({ "name": BUCKET }), "")
+        .await?;
+    // Left from an earlier run, perhaps.
+    ensure!(
+        bucket.status() == 200 || bucket.status() == 400,
+        "{bucket:?}"
+    );
+    let run = Uuid::new_v4().simple().to_string();
+    let uploads: Vec<_> = (0..2)
+        .map(|n| {
+            let name = format!("{run}-{n}");
+            (
+                name.clone(),
+                tokio::spawn(upload_until(Arc::clone(&stop), service.clone(), name)),
+            )
+        })
+        .collect();
+
     let parts = Stack::parts();
     let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
     for expected in ["postgres", "postgrest", "auth", "storage", "gateway"] {
@@ -313,6 +377,26 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
         .map(|all| all.clone())
         .unwrap_or_default();
 
+    let mut uploaded = Vec::new();
+    for (name, upload) in uploads {
+        uploaded.push((name, upload.await?));
+    }
+    // What a process leaves that dies between the bytes and their row, if none did by chance.
+    let some = stored_files()?.0;
+    let some = some.first().context("files were stored")?;
+    let folder = some.parent().context("a file lies in a folder")?;
+    let prefix = folder.file_name().context("a folder has a name")?;
+    let rest = &Uuid::new_v4().simple().to_string()[2..];
+    std::fs::copy(
+        some,
+        folder.join(format!("{}{rest}", prefix.to_string_lossy())),
+    )?;
+    // Old enough to be told from uploads that are under way.
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
+    for file in stored_files()?.0 {
+        std::fs::File::open(file)?.set_modified(long_ago)?;
+    }
+
     // The supervisor itself: killed, and everything started again by the same command.
     let supervisor =
         std::fs::read_to_string(root().join(format!(".lyceum/stacks/{STACK}/state.json")))?;
@@ -335,6 +419,60 @@ async fn killing_any_part_under_writes_loses_no_acknowledged_write() -> Result<(
             row.get::<_, i32>(0) >= *percentage,
             "{user} {lesson}: {percentage} was acknowledged"
         );
+    }
+    for (name, acknowledged) in &uploaded {
+        assert!(
+            acknowledged.len() > 20,
+            "only {} uploads of {name}",
+            acknowledged.len()
+        );
+        let read = async |file: &str| -> Result<String> {
+            let answer = http
+                .get(format!(
+                    "{}/storage/v1/object/{BUCKET}/{file}",
+                    service.api_url
+                ))
+                .bearer_auth(&service.token)
+                .send()
+                .await?;
+            ensure!(answer.status() == 200, "{file}: {answer:?}");
+            Ok(answer.text().await?)
+        };
+        for number in acknowledged {
+            let text = read(&format!("{name}-{number}")).await?;
+            assert_eq!(text, number.to_string().repeat(1000), "{name}-{number}");
+        }
+        let last = read(name).await?;
+        let newest = acknowledged.last().copied().unwrap_or_default();
+        assert!(
+            (newest..newest + 20).any(|number| last == number.to_string().repeat(1000)),
+            "{name} is whole, and not older than {newest}"
+        );
+    }
+    // Every row has its bytes, and no bytes are left without a row.
+    let versions: Vec<String> = client
+        .query("select replace(version, '-', '') from storage.objects", &[])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let begun = Instant::now();
+    loop {
+        let (files, staged) = stored_files()?;
+        let missing = versions
+            .iter()
+            .find(|version| !files.iter().any(|file| file.ends_with(version)));
+        assert_eq!(missing, None, "a row without bytes");
+        if files.len() == versions.len() && staged == 0 {
+            break;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{} rows, {} files, {staged} half written",
+            versions.len(),
+            files.len()
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let half_done = client.query(CHECK_PROGRESS, &[]).await?;
     assert!(

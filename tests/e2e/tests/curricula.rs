@@ -618,3 +618,127 @@ async fn imports_of_one_course_at_once_are_one_after_another() -> Result<()> {
     );
     Ok(())
 }
+
+/// An item of QTI 3 with one interaction.
+fn qti_item(identifier: &str, declaration: &str, body: &str) -> String {
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<qti-assessment-item xmlns="http://www.imsglobal.org/xsd/imsqtiasi_v3p0" identifier="{identifier}" title="T" time-dependent="false">
+<qti-response-declaration identifier="RESPONSE" {declaration}</qti-response-declaration>
+<qti-item-body>{body}</qti-item-body>
+<qti-response-processing template="https://purl.imsglobal.org/spec/qti/v3p0/rptemplates/match_correct"/>
+</qti-assessment-item>"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qti_content_becomes_assessments_of_a_course() -> Result<()> {
+    let database = sandbox().database().await?;
+    let here = School::found(&database, "chemists", "instructor").await?;
+    let stranger = School::found(&database, "alchemists", "instructor").await?;
+    let scratch = Scratch::new("qti")?;
+    let course = scratch.0.join("gases.json");
+    std::fs::write(
+        &course,
+        r#"{"format": "lyceum-course-1", "slug": "gases", "title": "Gases", "modules": [
+            {"key": "m", "title": "M", "lessons": [{"key": "bottles", "title": "Bottles"}]}]}"#,
+    )?;
+    here.import("course", &course)?;
+
+    let package = scratch.0.join("package");
+    std::fs::create_dir_all(package.join("items"))?;
+    let choices = r#"<p>Blue bottles hold:</p><qti-choice-interaction response-identifier="RESPONSE" shuffle="true" max-choices="1">
+        <qti-simple-choice identifier="O2">Oxygen</qti-simple-choice><qti-simple-choice identifier="AR">Argon</qti-simple-choice></qti-choice-interaction>"#;
+    let oxygen = r#"cardinality="single" base-type="identifier"><qti-correct-response><qti-value>O2</qti-value></qti-correct-response>"#;
+    std::fs::write(
+        package.join("items/blue.xml"),
+        qti_item("blue", oxygen, choices),
+    )?;
+    std::fs::write(
+        package.join("items/share.xml"),
+        qti_item(
+            "share",
+            r#"cardinality="single" base-type="float"><qti-correct-response><qti-value>20.9</qti-value></qti-correct-response>"#,
+            r#"<p>Air holds <qti-text-entry-interaction response-identifier="RESPONSE"/> % of it.</p>"#,
+        ),
+    )?;
+    std::fs::write(
+        package.join("items/where.xml"),
+        qti_item(
+            "where",
+            oxygen,
+            r#"<p>Where?</p><qti-hotspot-interaction response-identifier="RESPONSE"/>"#,
+        ),
+    )?;
+    std::fs::write(
+        package.join("items/evil.xml"),
+        r#"<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>"#,
+    )?;
+    std::fs::write(
+        package.join("test.xml"),
+        r#"<qti-assessment-test xmlns="http://www.imsglobal.org/xsd/imsqtiasi_v3p0" identifier="gas-test" title="Gas test">
+          <qti-test-part identifier="p" navigation-mode="nonlinear" submission-mode="simultaneous">
+          <qti-assessment-section identifier="s" title="All" visible="true"><qti-selection select="1"/>
+            <qti-assessment-item-ref identifier="a" href="items/blue.xml"/><qti-assessment-item-ref identifier="b" href="items/share.xml"/>
+            <qti-assessment-item-ref identifier="c" href="items/where.xml"/>
+          </qti-assessment-section></qti-test-part></qti-assessment-test>"#,
+    )?;
+    let import = |school: &School, more: &[&str]| {
+        school
+            .lyceum(&["import", "qti"])
+            .arg(&package)
+            .args(["--course", "gases"])
+            .args(more)
+            .output()
+    };
+
+    let dry = succeeded(import(&here, &["--lesson", "bottles", "--dry-run"])?)?;
+    assert!(
+        dry.contains("assessed   gases; assessments: 1 created; sections: 1 created; questions: 2 created; answer keys: 2 created"),
+        "{dry}"
+    );
+    assert_eq!(
+        findings(&dry),
+        counts(&[
+            ("item_missing", 1),
+            ("not_xml", 1),
+            ("shuffled_all", 1),
+            ("unknown_interaction", 1)
+        ])
+    );
+    let missing = import(&here, &["--lesson", "nowhere"])?;
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&missing.stdout)
+            .contains("assessments[0].lesson: The course has no lesson nowhere."),
+        "{missing:?}"
+    );
+    assert_eq!(import(&stranger, &[])?.status.code(), Some(2));
+
+    succeeded(import(&here, &["--lesson", "bottles"])?)?;
+    let before = rows(&database, "chemists").await?;
+    let again = succeeded(import(&here, &["--lesson", "bottles"])?)?;
+    assert!(
+        again.starts_with("assessed   gases; unchanged\n"),
+        "{again}"
+    );
+    assert_eq!(rows(&database, "chemists").await?, before);
+    let found = database
+        .query_one(
+            "select a.key || ' ' || l.key || ' ' || s.draw_count || ' ' || string_agg(q.type || k.key, ', ' order by q.order_index)
+             from lms.assessments a
+             join lms.lessons l on l.id = a.lesson_id
+             join lms.assessment_sections s on s.assessment_id = a.id
+             join lms.questions q on q.section_id = s.id
+             join private.answer_keys k on k.question_id = q.id
+             join lms.tenants t on t.id = a.tenant_id and t.slug = 'chemists'
+             group by a.key, l.key, s.draw_count",
+            &[],
+        )
+        .await?;
+    assert_eq!(
+        found.get::<_, &str>(0),
+        r#"gas-test bottles 1 single{"correct": "O2"}, numeric{"value": "20.9"}"#
+    );
+    Ok(())
+}

@@ -140,6 +140,46 @@ CREATE DOMAIN audit.operation AS text
 ALTER DOMAIN audit.operation OWNER TO postgres;
 
 --
+-- Name: assignment_criterion; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.assignment_criterion AS (
+	criterion text,
+	required text,
+	actual text,
+	is_met boolean
+);
+
+ALTER TYPE lms.assignment_criterion OWNER TO postgres;
+
+--
+-- Name: TYPE assignment_criterion; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.assignment_criterion IS 'criterion: status (of the rule), membership, role, job_title, unit, cohort. The rule applies where all are met.';
+
+--
+-- Name: assignment_preview; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.assignment_preview AS (
+	user_id uuid,
+	course_id uuid,
+	change text,
+	due_at timestamp with time zone,
+	completed_at timestamp with time zone,
+	enrolls boolean
+);
+
+ALTER TYPE lms.assignment_preview OWNER TO postgres;
+
+--
+-- Name: TYPE assignment_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.assignment_preview IS 'change: begins, stays or ends. due_at: by when the person has to complete the course; null where they hold a completion that does not run out. enrolls: a cycle would be opened for them at once.';
+
+--
 -- Name: audit_entry; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -918,6 +958,29 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
 
 --
+-- Name: training_status; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.training_status AS (
+	user_id uuid,
+	course_id uuid,
+	state text,
+	due_at timestamp with time zone,
+	completed_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	opens_at timestamp with time zone,
+	rule_ids uuid[]
+);
+
+ALTER TYPE lms.training_status OWNER TO postgres;
+
+--
+-- Name: TYPE training_status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
+
+--
 -- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1499,6 +1562,19 @@ CREATE TYPE private.parsed_person AS (
 );
 
 ALTER TYPE private.parsed_person OWNER TO postgres;
+
+--
+-- Name: required_course; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.required_course AS (
+	rule_id uuid,
+	course_id uuid,
+	user_id uuid,
+	due_at timestamp with time zone
+);
+
+ALTER TYPE private.required_course OWNER TO postgres;
 
 --
 -- Name: resume_position; Type: DOMAIN; Schema: private; Owner: postgres
@@ -2085,6 +2161,260 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
+
+--
+-- Name: record_lms_assignment_rule_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_assignment_rule_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.rule_id is distinct from new.rule_id then
+    v_changes := v_changes || jsonb_build_object('rule_id', jsonb_build_object(
+      'old', old.rule_id,
+      'new', new.rule_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.assignment_rule_courses', concat_ws(',', old.rule_id, old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_assignment_rule_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_assignment_rules(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_assignment_rules() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.role_id is distinct from new.role_id then
+    v_changes := v_changes || jsonb_build_object('role_id', jsonb_build_object(
+      'old', old.role_id,
+      'new', new.role_id
+    ));
+  end if;
+  if old.job_title is distinct from new.job_title then
+    v_changes := v_changes || jsonb_build_object('job_title', jsonb_build_object(
+      'old', case when octet_length(old.job_title) > 8000 then audit.shorten(to_jsonb(old.job_title)) else to_jsonb(old.job_title) end,
+      'new', case when octet_length(new.job_title) > 8000 then audit.shorten(to_jsonb(new.job_title)) else to_jsonb(new.job_title) end
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cohort_id is distinct from new.cohort_id then
+    v_changes := v_changes || jsonb_build_object('cohort_id', jsonb_build_object(
+      'old', old.cohort_id,
+      'new', new.cohort_id
+    ));
+  end if;
+  if old.path_id is distinct from new.path_id then
+    v_changes := v_changes || jsonb_build_object('path_id', jsonb_build_object(
+      'old', old.path_id,
+      'new', new.path_id
+    ));
+  end if;
+  if old.due_after_days is distinct from new.due_after_days then
+    v_changes := v_changes || jsonb_build_object('due_after_days', jsonb_build_object(
+      'old', old.due_after_days,
+      'new', new.due_after_days
+    ));
+  end if;
+  if old.due_on is distinct from new.due_on then
+    v_changes := v_changes || jsonb_build_object('due_on', jsonb_build_object(
+      'old', old.due_on,
+      'new', new.due_on
+    ));
+  end if;
+  if old.recurs_every_months is distinct from new.recurs_every_months then
+    v_changes := v_changes || jsonb_build_object('recurs_every_months', jsonb_build_object(
+      'old', old.recurs_every_months,
+      'new', new.recurs_every_months
+    ));
+  end if;
+  if old.renewal_window_days is distinct from new.renewal_window_days then
+    v_changes := v_changes || jsonb_build_object('renewal_window_days', jsonb_build_object(
+      'old', old.renewal_window_days,
+      'new', new.renewal_window_days
+    ));
+  end if;
+  if old.activated_at is distinct from new.activated_at then
+    v_changes := v_changes || jsonb_build_object('activated_at', jsonb_build_object(
+      'old', old.activated_at,
+      'new', new.activated_at
+    ));
+  end if;
+  if old.ended_at is distinct from new.ended_at then
+    v_changes := v_changes || jsonb_build_object('ended_at', jsonb_build_object(
+      'old', old.ended_at,
+      'new', new.ended_at
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.assignment_rules', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_assignment_rules() OWNER TO postgres;
 
 --
 -- Name: record_lms_block_progress(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -6382,6 +6712,242 @@ $$;
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
 
 --
+-- Name: record_lms_training_requirements(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_requirements() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.rule_id is distinct from new.rule_id then
+    v_changes := v_changes || jsonb_build_object('rule_id', jsonb_build_object(
+      'old', old.rule_id,
+      'new', new.rule_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.since is distinct from new.since then
+    v_changes := v_changes || jsonb_build_object('since', jsonb_build_object(
+      'old', old.since,
+      'new', new.since
+    ));
+  end if;
+  if old.due_at is distinct from new.due_at then
+    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
+      'old', old.due_at,
+      'new', new.due_at
+    ));
+  end if;
+  if old.ended_at is distinct from new.ended_at then
+    v_changes := v_changes || jsonb_build_object('ended_at', jsonb_build_object(
+      'old', old.ended_at,
+      'new', new.ended_at
+    ));
+  end if;
+  if old.end_reason is distinct from new.end_reason then
+    v_changes := v_changes || jsonb_build_object('end_reason', jsonb_build_object(
+      'old', case when octet_length(old.end_reason) > 8000 then audit.shorten(to_jsonb(old.end_reason)) else to_jsonb(old.end_reason) end,
+      'new', case when octet_length(new.end_reason) > 8000 then audit.shorten(to_jsonb(new.end_reason)) else to_jsonb(new.end_reason) end
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_requirements', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_requirements() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_waivers(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_waivers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_waivers.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('lms.training_waivers.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.granted_by is distinct from new.granted_by then
+    v_changes := v_changes || jsonb_build_object('granted_by', jsonb_build_object(
+      'old', old.granted_by,
+      'new', new.granted_by
+    ));
+  end if;
+  if old.granted_at is distinct from new.granted_at then
+    v_changes := v_changes || jsonb_build_object('granted_at', jsonb_build_object(
+      'old', old.granted_at,
+      'new', new.granted_at
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.revoked_by is distinct from new.revoked_by then
+    v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_object(
+      'old', old.revoked_by,
+      'new', new.revoked_by
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_waivers', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_waivers() OWNER TO postgres;
+
+--
 -- Name: record_lms_version_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -8350,6 +8916,33 @@ ALTER FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at times
 COMMENT ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) IS 'Puts the caller, or with enrollments.write somebody else, on a path, enrols them in the required courses that are open now, and returns where they stand; each course says what kept one out of it. Doing it again changes nothing. 404 path_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights.';
 
 --
+-- Name: explain_assignment(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.assignment_criterion
+    LANGUAGE plpgsql STABLE ROWS 6
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule lms.assignment_rules;
+begin
+  select * into v_rule from lms.assignment_rules r where r.id = p_rule_id;
+  if not found then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  end if;
+  return query select * from private.explain_rule(v_rule, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+ALTER FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION explain_assignment(p_rule_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) IS 'Why a rule does or does not apply to the caller, or to somebody whose enrolments the caller may see: each criterion, what it asks for and what is. 404 rule_not_found, person_not_found.';
+
+--
 -- Name: export_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -8990,6 +9583,50 @@ ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO post
 COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
 
 --
+-- Name: get_training_status(uuid, uuid, uuid, uuid, timestamp with time zone, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_limit integer DEFAULT 100, p_after_user_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.training_status
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_people uuid[];
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_people := array(
+    select distinct q.user_id
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id
+      and (p_user_id is null or q.user_id = p_user_id)
+      and (p_course_id is null or q.course_id = p_course_id)
+      and (p_after_user_id is null or q.user_id > p_after_user_id)
+      and (p_unit_id is null or exists (
+        select
+        from private.membership_scopes m
+        where m.user_id = q.user_id and m.tenant_id = q.tenant_id and m.unit_id = any (array(select private.units_below(p_unit_id)))
+      ))
+    order by q.user_id
+    limit p_limit
+  );
+  return query
+  select s.*
+  from private.training_status_at(p_tenant_id, v_people, p_course_id, coalesce(p_at, private.training_clock())) s
+  order by s.user_id, s.course_id;
+end
+$$;
+
+ALTER FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) IS 'Where people stand with what rules ask of them, each with all their courses, as far as the caller may see them: the training matrix. p_unit_id: of the unit and all below it, by today''s home unit; p_at: as of then. p_limit people; next page: p_after_user_id = the last person received. 422 invalid_limit.';
+
+--
 -- Name: get_user_courses(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -9060,6 +9697,69 @@ ALTER FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integ
 --
 
 COMMENT ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) IS 'What differs between two versions of a course, by their numbers; without p_to, between a version and the draft. For staff of the course and catalog.publish. 404 course_not_found, version_not_found.';
+
+--
+-- Name: training_waivers; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_waivers (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    reason text NOT NULL,
+    granted_by uuid,
+    granted_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    CONSTRAINT waiver_ends_after_it_begins CHECK ((expires_at > granted_at)),
+    CONSTRAINT waiver_expiry_is_finite CHECK (isfinite(expires_at)),
+    CONSTRAINT waiver_reason_is_1_to_1000_characters CHECK (((reason ~ '\S'::text) AND (length(reason) <= 1000)))
+);
+
+ALTER TABLE lms.training_waivers OWNER TO postgres;
+
+--
+-- Name: TABLE training_waivers; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_waivers IS 'Somebody does not have to take a course for the time being, and why. Written by grant_training_waiver and revoke_training_waiver.';
+
+--
+-- Name: grant_training_waiver(uuid, uuid, text, timestamp with time zone); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS lms.training_waivers
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  select c.tenant_id into v_waiver.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail('invalid_reason', 'A waiver takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason'));
+  elsif p_expires_at <= now() or not isfinite(p_expires_at) then
+    perform private.fail('invalid_expiry', 'A waiver ends in the future, or not at all (null).', 422, jsonb_build_object('field', 'p_expires_at'));
+  end if;
+  v_waiver.course_id := p_course_id;
+  v_waiver.user_id := p_user_id;
+  v_waiver.reason := p_reason;
+  v_waiver.expires_at := p_expires_at;
+  return private.write_waiver(v_waiver);
+end
+$$;
+
+ALTER FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) IS 'Excuses somebody from a course that rules ask of them, for a time or until it is revoked. With enrollments.write in the person''s scope. 404 course_not_found, person_not_found; 403 own_waiver; 422 invalid_reason, invalid_expiry.';
 
 --
 -- Name: import_course(uuid, jsonb, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -9471,6 +10171,32 @@ ALTER FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason tex
 --
 
 COMMENT ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) IS 'Hides a review, which takes a reason, or shows it; closes the open reports on it. Takes content.moderate. 404 review_not_found; 403 for others; 422 invalid_status, reason_required.';
+
+--
+-- Name: preview_assignment_rule(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer DEFAULT 100, p_after_user_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.assignment_preview
+    LANGUAGE plpgsql ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.assignment_rules r where r.id = p_rule_id) then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  elsif p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return query select * from private.preview_rule(p_rule_id, p_limit, p_after_user_id);
+end
+$$;
+
+ALTER FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) IS 'What a rule would do if it were applied now, also before it is active: p_limit people with all their courses. Next page: p_after_user_id = the last person received. 404 rule_not_found; 403 as set_assignment_rule_status; 422 invalid_limit.';
 
 --
 -- Name: preview_enrollment_migration(uuid, text, integer, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -10158,6 +10884,30 @@ ALTER FUNCTION lms.revoke_invitation(p_invitation_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) IS 'The link stops working. Needs members.write for the unit. 404 invitation_not_found; 409 invitation_used.';
 
 --
+-- Name: revoke_training_waiver(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) RETURNS lms.training_waivers
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.training_waivers w where w.id = p_waiver_id) then
+    perform private.fail('waiver_not_found', 'There is no such waiver.', 404);
+  end if;
+  return private.end_waiver(p_waiver_id);
+end
+$$;
+
+ALTER FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_training_waiver(p_waiver_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) IS 'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
+
+--
 -- Name: search(text, uuid, text, uuid, text, text, text, integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10180,6 +10930,115 @@ ALTER FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_categor
 --
 
 COMMENT ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) IS 'Published courses and lessons that the caller may see, best first. p_query: words (all of them), "phrases", or, -not; titles count more than tags, those more than descriptions and objectives, those more than content, which is searched where the caller may read it. Filters: p_kind course or lesson; p_category_id with all below it; p_tag a slug; p_difficulty; p_language as courses name it. Next page: the same with p_cursor = next_cursor. 422 query_required, query_too_long, invalid_kind, invalid_difficulty, invalid_limit, invalid_cursor.';
+
+--
+-- Name: assignment_rules; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assignment_rules (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    name private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    role_id uuid,
+    job_title text,
+    unit_id uuid,
+    cohort_id uuid,
+    path_id uuid,
+    due_after_days integer,
+    due_on date,
+    recurs_every_months integer,
+    renewal_window_days integer DEFAULT 30 NOT NULL,
+    activated_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT assigned_job_title_is_1_to_200_characters CHECK (((job_title ~ '\S'::text) AND (length(job_title) <= 200))),
+    CONSTRAINT assignment_is_due_by_days_or_by_date CHECK (((due_after_days IS NULL) OR (due_on IS NULL))),
+    CONSTRAINT assignment_rule_description_is_short CHECK ((length(description) <= 5000)),
+    CONSTRAINT assignment_rule_has_the_dates_of_its_status CHECK ((((status = 'draft'::text) = (activated_at IS NULL)) AND ((status = 'ended'::text) = (ended_at IS NOT NULL)))),
+    CONSTRAINT assignment_rule_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'active'::text, 'ended'::text]))),
+    CONSTRAINT due_is_a_day_of_calendars CHECK (((due_on >= '1900-01-01'::date) AND (due_on <= '9999-12-31'::date))),
+    CONSTRAINT due_is_within_10_years CHECK (((due_after_days >= 0) AND (due_after_days <= 3650))),
+    CONSTRAINT recurrence_is_1_to_120_months CHECK (((recurs_every_months >= 1) AND (recurs_every_months <= 120))),
+    CONSTRAINT renewal_window_is_shorter_than_the_period CHECK ((renewal_window_days < (28 * recurs_every_months))),
+    CONSTRAINT renewal_window_is_within_a_year CHECK (((renewal_window_days >= 0) AND (renewal_window_days <= 366)))
+);
+
+ALTER TABLE lms.assignment_rules OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_rules; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assignment_rules IS 'Everyone with this role, job title, unit and cohort (those that are named, all of them) takes these courses, by a date, and again every so many months. Takes effect once it is active.';
+
+--
+-- Name: COLUMN assignment_rules.job_title; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.job_title IS 'Compared without regard to case and spaces around it.';
+
+--
+-- Name: COLUMN assignment_rules.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.unit_id IS 'The unit and all below it.';
+
+--
+-- Name: COLUMN assignment_rules.path_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.path_id IS 'The required courses of this learning path, beside those of assignment_rule_courses.';
+
+--
+-- Name: COLUMN assignment_rules.due_after_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.due_after_days IS 'Days after somebody came under the rule, to the end of that day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN assignment_rules.recurs_every_months; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.recurs_every_months IS 'How long a completion holds, to the end of that day in the tenant''s time zone; null: for good.';
+
+--
+-- Name: COLUMN assignment_rules.renewal_window_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.renewal_window_days IS 'So many days before that, the next cycle opens.';
+
+--
+-- Name: set_assignment_rule_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) RETURNS lms.assignment_rules
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: a rule that they do not see does not exist for them.
+  if not exists (select from lms.assignment_rules r where r.id = p_rule_id) then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  elsif p_status is null or p_status not in ('active', 'ended') then
+    perform private.fail(
+      'invalid_status', 'The status can be set to active or ended.', 422, jsonb_build_object('field', 'p_status')
+    );
+  end if;
+  return private.change_rule_status(p_rule_id, p_status);
+end
+$$;
+
+ALTER FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION set_assignment_rule_status(p_rule_id uuid, p_status text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) IS 'Puts a rule into effect, or ends it: what it required ends with it, completions and cycles that have begun stay. Takes effect within a minute. With enrollments.write in the tenant, or in the rule''s unit. 404 rule_not_found; 403; 409 transition_not_allowed, rule_without_courses; 422 invalid_status.';
 
 --
 -- Name: set_enrollment_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -10368,6 +11227,94 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
+
+--
+-- Name: apply_assignment_marks(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.apply_assignment_marks() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_taken private.assignment_marks[];
+  v_group record;
+  v_done bigint := 0;
+begin
+  with taken as (
+    delete from private.assignment_marks m
+    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    returning m.*
+  )
+  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
+  into v_taken
+  from taken t;
+
+  -- One import marks all its people at one time: they are looked at together.
+  for v_group in
+    select t.tenant_id, t.marked_at, array_agg(distinct t.user_id) as user_ids
+    from unnest(v_taken) t
+    where t.user_id is not null
+    group by t.tenant_id, t.marked_at
+    order by t.tenant_id, t.marked_at
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
+      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  end loop;
+  for v_group in
+    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
+    from unnest(v_taken) t
+    where t.rule_id is not null
+    group by t.tenant_id, t.rule_id
+    order by t.tenant_id, t.rule_id
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at)
+      + private.enroll_required(v_group.tenant_id, null, private.training_clock());
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.apply_assignment_marks() OWNER TO postgres;
+
+--
+-- Name: FUNCTION apply_assignment_marks(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.apply_assignment_marks() IS 'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+
+--
+-- Name: apply_assignment_rules(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.apply_assignment_rules() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+  v_done bigint := ops.apply_assignment_marks();
+begin
+  for v_tenant_id in
+    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
+      + private.enroll_required(v_tenant_id, null, private.training_clock());
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
+
+--
+-- Name: FUNCTION apply_assignment_rules(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
 
 --
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -11795,6 +12742,39 @@ $$;
 ALTER FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) OWNER TO postgres;
 
 --
+-- Name: change_rule_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) RETURNS lms.assignment_rules
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule lms.assignment_rules := private.require_rule_writer(p_rule_id);
+begin
+  if v_rule.status = p_status then
+    return v_rule;
+  elsif v_rule.status = 'ended' or (v_rule.status = 'draft' and p_status = 'ended') then
+    perform private.fail(
+      'transition_not_allowed', format('A rule that is %s cannot become %s.', v_rule.status, p_status), 409,
+      jsonb_build_object('from', v_rule.status, 'to', p_status), 'A draft is deleted; for an ended rule, make a new one.'
+    );
+  elsif p_status = 'active' and not exists (select from private.courses_of_rule(v_rule)) then
+    perform private.fail('rule_without_courses', 'The rule assigns no course.', 409);
+  end if;
+  update lms.assignment_rules r
+  set status = p_status,
+      activated_at = coalesce(r.activated_at, private.training_clock()),
+      ended_at = case p_status when 'ended' then private.training_clock() end
+  where r.id = p_rule_id
+  returning * into v_rule;
+  return v_rule;
+end
+$$;
+
+ALTER FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -12739,6 +13719,28 @@ ALTER FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) OWN
 COMMENT ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) IS 'How many wait for a seat before this person; all who wait, if they do not.';
 
 --
+-- Name: courses_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.courses_of_rule(rule lms.assignment_rules) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select a.course_id
+  from (
+    select c.course_id from lms.assignment_rule_courses c where c.rule_id = rule.id
+    union
+    select c.course_id from lms.learning_path_courses c where c.path_id = rule.path_id and c.is_required
+  ) a
+  join lms.courses k on k.id = a.course_id and k.deleted_at is null;
+end
+$$;
+
+ALTER FUNCTION private.courses_of_rule(rule lms.assignment_rules) OWNER TO postgres;
+
+--
 -- Name: create_profile_of_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13000,6 +14002,63 @@ end
 $$;
 
 ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: derive_requirements(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_required private.required_course[];
+  v_changed integer;
+  v_rows integer;
+begin
+  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+
+  update lms.training_requirements q
+  set ended_at = greatest(p_at, q.since),
+      end_reason = case
+        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
+        when not exists (
+          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status = 'active'
+        ) then 'left'
+        when p_rule_ids is not null then 'rule_changed'
+        else 'moved_on'
+      end
+  where q.tenant_id = p_tenant_id and q.ended_at is null
+    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
+    and not exists (
+      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    );
+  get diagnostics v_changed = row_count;
+
+  update lms.training_requirements q
+  set due_at = w.due_at
+  from unnest(v_required) w
+  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  get diagnostics v_rows = row_count;
+  v_changed := v_changed + v_rows;
+
+  insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, p_at, w.due_at
+  from unnest(v_required) w
+  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  get diagnostics v_rows = row_count;
+  return v_changed + v_rows;
+end
+$$;
+
+ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) IS 'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how many changed.';
 
 --
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13603,6 +14662,21 @@ $$;
 ALTER FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) OWNER TO postgres;
 
 --
+-- Name: end_of_day(date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_of_day(p_day date, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (p_day + 1)::timestamp at time zone p_time_zone;
+end
+$$;
+
+ALTER FUNCTION private.end_of_day(p_day date, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: end_role_grants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13617,6 +14691,98 @@ end
 $$;
 
 ALTER FUNCTION private.end_role_grants() OWNER TO postgres;
+
+--
+-- Name: end_waiver(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_waiver(p_waiver_id uuid) RETURNS lms.training_waivers
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  select * into v_waiver from lms.training_waivers w where w.id = p_waiver_id for no key update;
+  if private.is_api_call() and not private.may_enroll_in_scope(v_waiver.tenant_id, v_waiver.user_id) then
+    raise insufficient_privilege using message = 'Revoking a waiver takes enrollments.write in the person''s scope.';
+  elsif v_waiver.revoked_at is null then
+    update lms.training_waivers w
+    set revoked_at = greatest(private.training_clock(), w.granted_at), revoked_by = (select auth.uid())
+    where w.id = p_waiver_id
+    returning * into v_waiver;
+    perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
+  end if;
+  return v_waiver;
+end
+$$;
+
+ALTER FUNCTION private.end_waiver(p_waiver_id uuid) OWNER TO postgres;
+
+--
+-- Name: enroll_required(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_status lms.training_status;
+  v_open lms.enrollments;
+  v_done integer := 0;
+  v_rows integer;
+begin
+  for v_status in
+    select s.*
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+    where s.state in ('due', 'overdue', 'expiring', 'expired')
+    order by s.course_id, s.user_id
+  loop
+    select * into v_open
+    from lms.enrollments e
+    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
+      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
+    if found then
+      -- A date that staff has set stays.
+      update lms.enrollments e set due_at = v_status.due_at
+      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
+      continue;
+    elsif not private.is_next_in_path(v_status) then
+      continue;
+    elsif not private.hold_course(v_status.course_id, p_wait => false) then
+      continue;
+    end if;
+    perform from lms.memberships m
+    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
+    for no key update skip locked;
+    if not found or exists (
+      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
+    ) then
+      continue;
+    end if;
+    insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
+    values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
+    v_done := v_done + 1;
+  end loop;
+
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
+    and (p_user_ids is null or e.user_id = any (p_user_ids))
+    and exists (
+      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is not null
+    )
+    and not exists (
+      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
+    );
+  get diagnostics v_rows = row_count;
+  return v_done + v_rows;
+end
+$$;
+
+ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13805,6 +14971,76 @@ end
 $$;
 
 ALTER FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) RETURNS SETOF lms.assignment_criterion
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 6
+    SET search_path TO ''
+    AS $$
+declare
+  v_member lms.memberships;
+begin
+  select * into v_member
+  from lms.memberships m
+  where m.tenant_id = p_rule.tenant_id and m.user_id = p_user_id;
+  if private.is_api_call() and p_user_id is distinct from (select auth.uid()) and not coalesce(
+    p_rule.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+      or v_member.unit_id = any (array(select private.units_where('enrollments.read'))),
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  end if;
+
+  return next ('status', 'active', p_rule.status, p_rule.status = 'active')::lms.assignment_criterion;
+  return next (
+    'membership', 'active', case when v_member.is_guest then 'guest' else v_member.status end,
+    coalesce(v_member.status = 'active' and not v_member.is_guest, false)
+  )::lms.assignment_criterion;
+  if p_rule.role_id is not null then
+    return next (
+      'role', (select r.name::text from lms.roles r where r.id = p_rule.role_id),
+      (
+        select string_agg(distinct r.name, ', ' order by r.name)
+        from lms.role_grants g
+        join lms.roles r on r.id = g.role_id
+        where g.membership_id = v_member.id
+      ),
+      exists (select from lms.role_grants g where g.membership_id = v_member.id and g.role_id = p_rule.role_id)
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.job_title is not null then
+    return next (
+      'job_title', p_rule.job_title, v_member.job_title, coalesce(private.same_job_title(v_member.job_title, p_rule.job_title), false)
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.unit_id is not null then
+    return next (
+      'unit', (select u.name::text from lms.org_units u where u.id = p_rule.unit_id),
+      (select u.name::text from lms.org_units u where u.id = v_member.unit_id),
+      exists (
+        select from private.org_unit_closure c where c.ancestor_id = p_rule.unit_id and c.descendant_id = v_member.unit_id
+      )
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.cohort_id is not null then
+    return next (
+      'cohort', (select c.name::text from lms.cohorts c where c.id = p_rule.cohort_id),
+      (
+        select string_agg(c.name, ', ' order by c.name)
+        from lms.cohort_members k
+        join lms.cohorts c on c.id = k.cohort_id
+        where k.tenant_id = p_rule.tenant_id and k.user_id = p_user_id
+      ),
+      exists (select from lms.cohort_members k where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id)
+    )::lms.assignment_criterion;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15449,6 +16685,28 @@ $_$;
 ALTER FUNCTION private.is_map_of_web_addresses(value jsonb) OWNER TO postgres;
 
 --
+-- Name: is_next_in_path(lms.training_status); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_next_in_path(p_status lms.training_status) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return p_status.completed_at is not null or exists (
+    select
+    from lms.assignment_rules r
+    where r.id = any (p_status.rule_ids) and (
+      exists (select from lms.assignment_rule_courses c where c.rule_id = r.id and c.course_id = p_status.course_id)
+      or p_status.course_id = any (private.open_path_courses(r.path_id, p_status.user_id))
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_next_in_path(p_status lms.training_status) OWNER TO postgres;
+
+--
 -- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16230,6 +17488,133 @@ $$;
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
 
 --
+-- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_cohort_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(
+    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
+    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_cohort_member() OWNER TO postgres;
+
+--
+-- Name: mark_holder(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_holder() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+begin
+  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_holder() OWNER TO postgres;
+
+--
+-- Name: mark_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_member() OWNER TO postgres;
+
+--
+-- Name: mark_people(uuid, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status = 'active') then
+    insert into private.assignment_marks (tenant_id, user_id, marked_at)
+    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: mark_rule(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at) values (new.tenant_id, new.id, private.training_clock());
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rule() OWNER TO postgres;
+
+--
+-- Name: mark_rule_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rule_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
+begin
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rule_courses() OWNER TO postgres;
+
+--
+-- Name: mark_unit(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_unit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array(
+    select m.user_id
+    from private.org_unit_closure c
+    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+    where c.ancestor_id = new.id
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_unit() OWNER TO postgres;
+
+--
 -- Name: match_blocks(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16376,6 +17761,30 @@ $$;
 ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: may_enroll_in_scope(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    p_tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or exists (
+      select
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and m.user_id = p_user_id
+        and m.unit_id = any (array(select private.units_where('enrollments.write')))
+    ),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: may_enroll_others(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16462,6 +17871,25 @@ end
 $$;
 
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: may_write_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_write_rule(rule lms.assignment_rules) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return not private.is_api_call() or coalesce(
+    rule.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or rule.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_write_rule(rule lms.assignment_rules) OWNER TO postgres;
 
 --
 -- Name: media_seconds(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16753,6 +18181,30 @@ ALTER FUNCTION private.my_paths() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_paths() IS 'Paths that the caller is on or has completed, as an active member or guest.';
 
 --
+-- Name: my_rules(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_rules() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select distinct q.rule_id
+  from lms.training_requirements q
+  where q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_rules() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_rules(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_rules() IS 'Rules that ask or have asked something of the caller.';
+
+--
 -- Name: my_searchable_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16819,6 +18271,22 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
+
+--
+-- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_rule_author() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  new.created_by := (select auth.uid());
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
 
 --
 -- Name: open_path_courses(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16976,6 +18444,52 @@ end
 $$;
 
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
+
+--
+-- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] DEFAULT NULL::uuid[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select m.user_id
+  from lms.memberships m
+  where m.tenant_id = rule.tenant_id and m.status = 'active' and not m.is_guest
+    and (p_user_ids is null or m.user_id = any (p_user_ids))
+    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.unit_id is null or m.unit_id in (
+      select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
+    ))
+    and (rule.role_id is null or exists (
+      select from lms.role_grants g where g.membership_id = m.id and g.role_id = rule.role_id
+    ))
+    and (rule.cohort_id is null or exists (
+      select from lms.cohort_members c where c.cohort_id = rule.cohort_id and c.user_id = m.user_id
+    ));
+end
+$$;
+
+ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: place_assignment_rule_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_assignment_rule_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select r.tenant_id into new.tenant_id from lms.assignment_rules r where r.id = new.rule_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_assignment_rule_course() OWNER TO postgres;
 
 --
 -- Name: place_block(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17576,6 +19090,83 @@ end
 $$;
 
 ALTER FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) OWNER TO postgres;
+
+--
+-- Name: preview_rule(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) RETURNS SETOF lms.assignment_preview
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
+  v_now constant timestamptz := private.training_clock();
+  v_time_zone text;
+begin
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
+  return query
+  with matching as (
+    select u.user_id, c.course_id
+    from private.people_of_rule(v_rule) as u (user_id)
+    cross join private.courses_of_rule(v_rule) as c (course_id)
+    where v_rule.status <> 'ended'
+  ), people as (
+    select k.user_id
+    from (
+      select m.user_id from matching m
+      union
+      select q.user_id from lms.training_requirements q where q.rule_id = p_rule_id and q.ended_at is null
+    ) k
+    where p_after_user_id is null or k.user_id > p_after_user_id
+    order by k.user_id
+    limit p_limit
+  ), compared as (
+    select
+      coalesce(m.user_id, q.user_id) as user_id, coalesce(m.course_id, q.course_id) as course_id,
+      case when q.id is null then 'begins' when m.user_id is null then 'ends' else 'stays' end as change,
+      coalesce(q.since, v_now) as since
+    from (select k.* from matching k join people p on p.user_id = k.user_id) m
+    full join (
+      select k.* from lms.training_requirements k join people p on p.user_id = k.user_id where k.rule_id = p_rule_id and k.ended_at is null
+    ) q on q.user_id = m.user_id and q.course_id = m.course_id
+  )
+  select
+    c.user_id, c.course_id, c.change,
+    case when c.change <> 'ends' then case
+      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
+      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+    end end,
+    last.completed_at,
+    c.change <> 'ends'
+      and (
+        last.completed_at is null
+        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+      ) is true
+      and not exists (
+        select
+        from lms.enrollments e
+        where e.user_id = c.user_id and e.course_id = c.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > v_now)
+      )
+      and not exists (select from private.enrollment_obstacles(c.course_id, c.user_id, false))
+      and not exists (
+        select
+        from lms.training_waivers w
+        where w.user_id = c.user_id and w.course_id = c.course_id and w.revoked_at is null
+          and (w.expires_at is null or w.expires_at > v_now)
+      )
+  from compared c
+  cross join lateral (
+    select max(e.completed_at) as completed_at
+    from lms.enrollments e
+    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+  ) last
+  order by c.user_id, c.course_id;
+end
+$$;
+
+ALTER FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18677,6 +20268,44 @@ $$;
 ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_rule_writer(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_rule_writer(p_rule_id uuid) RETURNS lms.assignment_rules
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule lms.assignment_rules;
+begin
+  select * into v_rule from lms.assignment_rules r where r.id = p_rule_id for no key update;
+  if v_rule.id is null or not private.may_write_rule(v_rule) then
+    raise insufficient_privilege using message = 'Rules are kept with enrollments.write in the whole tenant, or in their unit.';
+  end if;
+  return v_rule;
+end
+$$;
+
+ALTER FUNCTION private.require_rule_writer(p_rule_id uuid) OWNER TO postgres;
+
+--
+-- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.end_of_day(
+    coalesce(rule.due_on, (p_since at time zone p_time_zone)::date + rule.due_after_days), p_time_zone
+  );
+end
+$$;
+
+ALTER FUNCTION private.requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: restore_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18832,6 +20461,42 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
+
+--
+-- Name: runs_out_at(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.end_of_day(
+    ((p_completed_at at time zone p_time_zone)::date + make_interval(months => rule.recurs_every_months))::date, p_time_zone
+  );
+end
+$$;
+
+ALTER FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) IS 'When a completion stops to hold by this rule; null when it never does.';
+
+--
+-- Name: same_job_title(text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.same_job_title(p_one text, p_other text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select lower(btrim(p_one)) = lower(btrim(p_other))
+$$;
+
+ALTER FUNCTION private.same_job_title(p_one text, p_other text) OWNER TO postgres;
 
 --
 -- Name: search_config(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19708,6 +21373,101 @@ $$;
 ALTER FUNCTION private.touch_updated_at() OWNER TO postgres;
 
 --
+-- Name: training_clock(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.training_clock() RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    return now();
+  end if;
+  return coalesce(nullif(current_setting('lyceum.now', true), '')::timestamptz, now());
+end
+$$;
+
+ALTER FUNCTION private.training_clock() OWNER TO postgres;
+
+--
+-- Name: training_status_at(uuid, uuid[], uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_time_zone text;
+begin
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
+  return query
+  select
+    s.user_id, s.course_id,
+    case
+      when s.is_waived then 'waived'
+      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.expires_at <= p_at then 'expired'
+      when s.opens_at <= p_at then 'expiring'
+      else 'done'
+    end,
+    case when s.completed_at is null then s.due_at else s.expires_at end,
+    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+  from (
+    select
+      q.user_id, q.course_id, last.completed_at,
+      min(q.due_at) as due_at,
+      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
+      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
+      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      exists (
+        select
+        from lms.training_waivers w
+        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+          and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
+      ) as is_waived
+    from lms.training_requirements q
+    join lms.assignment_rules r on r.id = q.rule_id
+    cross join lateral (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
+    ) last
+    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+      and (p_user_ids is null or q.user_id = any (p_user_ids))
+      and (p_course_id is null or q.course_id = p_course_id)
+    group by q.user_id, q.course_id, last.completed_at
+  ) s;
+end
+$$;
+
+ALTER FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: units_below(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.units_below(p_unit_id uuid) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.descendant_id
+  from private.org_unit_closure c
+  join lms.org_units u on u.id = c.descendant_id
+  where c.ancestor_id = p_unit_id and (
+    not private.is_api_call()
+    or u.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+    or u.id = any (array(select private.units_where('enrollments.read')))
+  );
+end
+$$;
+
+ALTER FUNCTION private.units_below(p_unit_id uuid) OWNER TO postgres;
+
+--
 -- Name: units_where(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19970,6 +21730,29 @@ $$;
 ALTER FUNCTION private.watched_seconds(p_watched int4multirange) OWNER TO postgres;
 
 --
+-- Name: what_is_required(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, p_at), t.time_zone)
+  from lms.assignment_rules r
+  join lms.tenants t on t.id = r.tenant_id and t.is_active
+  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
+  cross join lateral private.courses_of_rule(r) as c (course_id)
+  left join lms.training_requirements q
+    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
+  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
+end
+$$;
+
+ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20000,6 +21783,39 @@ $$;
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
 
 --
+-- Name: write_waiver(lms.training_waivers); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_waiver(p_waiver lms.training_waivers) RETURNS lms.training_waivers
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  if not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_waiver.tenant_id and m.user_id = p_waiver.user_id and m.status <> 'ended'
+      and (not private.is_api_call() or private.may_enroll_in_scope(p_waiver.tenant_id, p_waiver.user_id))
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif private.is_api_call() and p_waiver.user_id = (select auth.uid()) then
+    perform private.fail('own_waiver', 'Nobody excuses themselves.', 403);
+  end if;
+  insert into lms.training_waivers (tenant_id, user_id, course_id, reason, granted_by, granted_at, expires_at)
+  values (
+    p_waiver.tenant_id, p_waiver.user_id, p_waiver.course_id, p_waiver.reason, (select auth.uid()), private.training_clock(),
+    p_waiver.expires_at
+  )
+  returning * into v_waiver;
+  return v_waiver;
+end
+$$;
+
+ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -20016,7 +21832,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> 'private.search_documents'::text) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -20258,6 +22074,31 @@ ALTER TABLE lms.assignable_roles OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.assignable_roles IS 'Roles that the holders of a role may give to others although they do not hold all their permissions. Two keys lead to roles: embed with roles!assignable_role_is_of_the_same_tenant.';
+
+--
+-- Name: assignment_rule_courses; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assignment_rule_courses (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    rule_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.assignment_rule_courses OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_rule_courses; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assignment_rule_courses IS 'What a rule assigns.';
+
+--
+-- Name: COLUMN assignment_rule_courses.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rule_courses.tenant_id IS 'Taken from the rule.';
 
 --
 -- Name: block_revisions; Type: TABLE; Schema: lms; Owner: postgres
@@ -20826,6 +22667,39 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
 
 --
+-- Name: training_requirements; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_requirements (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    rule_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    due_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    end_reason text,
+    CONSTRAINT requirement_end_reason_is_known CHECK ((end_reason = ANY (ARRAY['left'::text, 'rule_ended'::text, 'rule_changed'::text, 'moved_on'::text]))),
+    CONSTRAINT requirement_ends_after_it_begins CHECK ((ended_at >= since)),
+    CONSTRAINT requirement_has_a_reason_exactly_when_ended CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
+);
+
+ALTER TABLE lms.training_requirements OWNER TO postgres;
+
+--
+-- Name: TABLE training_requirements; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_requirements IS 'Who has to take which course by which rule, since when and until when. Derived; kept as a record when it ends.';
+
+--
+-- Name: COLUMN training_requirements.due_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_requirements.due_at IS 'Of the first completion: overdue from then on. Null: without a date. Later ones are due when the last one has run out.';
+
+--
 -- Name: version_blocks; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -20945,6 +22819,39 @@ COMMENT ON VIEW ops.health IS 'Each job with its last run, success and failure. 
 
 ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME ops.job_runs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.assignment_marks (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid,
+    rule_id uuid,
+    marked_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.assignment_marks OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again; removed by the job that does it.';
+
+--
+-- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.assignment_marks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.assignment_marks_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -21441,6 +23348,27 @@ ALTER TABLE ONLY billing.entitlements
 
 ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_roles_pkey PRIMARY KEY (role_id, assignable_role_id);
+
+--
+-- Name: assignment_rule_courses assignment_rule_courses_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rule_courses
+    ADD CONSTRAINT assignment_rule_courses_pkey PRIMARY KEY (rule_id, course_id);
+
+--
+-- Name: assignment_rules assignment_rule_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rules_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rules_pkey PRIMARY KEY (id);
 
 --
 -- Name: lesson_blocks block_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -21975,6 +23903,20 @@ ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
 
 --
+-- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT training_requirements_pkey PRIMARY KEY (id);
+
+--
+-- Name: training_waivers training_waivers_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT training_waivers_pkey PRIMARY KEY (id);
+
+--
 -- Name: version_blocks version_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -22022,6 +23964,13 @@ ALTER TABLE ONLY ops.job_runs
 
 ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
+
+--
+-- Name: assignment_marks assignment_marks_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.assignment_marks
+    ADD CONSTRAINT assignment_marks_pkey PRIMARY KEY (id);
 
 --
 -- Name: audit_key audit_key_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -22206,6 +24155,60 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 --
 
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
+
+--
+-- Name: assignment_rule_courses_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rule_courses_by_course ON lms.assignment_rule_courses USING btree (tenant_id, course_id);
+
+--
+-- Name: assignment_rule_courses_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rule_courses_by_course_alone ON lms.assignment_rule_courses USING btree (course_id);
+
+--
+-- Name: assignment_rule_courses_by_rule; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rule_courses_by_rule ON lms.assignment_rule_courses USING btree (tenant_id, rule_id);
+
+--
+-- Name: assignment_rules_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_cohort ON lms.assignment_rules USING btree (tenant_id, cohort_id);
+
+--
+-- Name: assignment_rules_by_path; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_path ON lms.assignment_rules USING btree (tenant_id, path_id);
+
+--
+-- Name: assignment_rules_by_role; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_role ON lms.assignment_rules USING btree (tenant_id, role_id);
+
+--
+-- Name: assignment_rules_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_tenant ON lms.assignment_rules USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: assignment_rules_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_unit ON lms.assignment_rules USING btree (tenant_id, unit_id);
+
+--
+-- Name: assignment_rules_by_unit_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_unit_alone ON lms.assignment_rules USING btree (unit_id);
 
 --
 -- Name: block_progress_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
@@ -22640,6 +24643,12 @@ CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_inde
 CREATE UNIQUE INDEX one_live_request ON lms.enrollment_requests USING btree (course_id, user_id) WHERE (status = ANY (ARRAY['pending'::text, 'waiting'::text]));
 
 --
+-- Name: one_live_requirement; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_live_requirement ON lms.training_requirements USING btree (rule_id, course_id, user_id) WHERE (ended_at IS NULL);
+
+--
 -- Name: one_open_cycle; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22782,6 +24791,66 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 --
 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
+
+--
+-- Name: training_requirements_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_course ON lms.training_requirements USING btree (tenant_id, course_id);
+
+--
+-- Name: training_requirements_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_course_alone ON lms.training_requirements USING btree (course_id);
+
+--
+-- Name: training_requirements_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_member ON lms.training_requirements USING btree (tenant_id, user_id);
+
+--
+-- Name: training_requirements_by_rule; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_rule ON lms.training_requirements USING btree (tenant_id, rule_id);
+
+--
+-- Name: training_requirements_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_user ON lms.training_requirements USING btree (user_id, course_id);
+
+--
+-- Name: training_waivers_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_course ON lms.training_waivers USING btree (tenant_id, course_id);
+
+--
+-- Name: training_waivers_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_course_alone ON lms.training_waivers USING btree (course_id);
+
+--
+-- Name: training_waivers_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_member ON lms.training_waivers USING btree (tenant_id, user_id);
+
+--
+-- Name: training_waivers_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_tenant ON lms.training_waivers USING btree (tenant_id, granted_at DESC, id DESC);
+
+--
+-- Name: training_waivers_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_user ON lms.training_waivers USING btree (user_id, course_id);
 
 --
 -- Name: version_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
@@ -23042,6 +25111,12 @@ CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_blocks FOR 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON lms.version_lessons FOR EACH ROW EXECUTE FUNCTION private.refuse_version_change();
 
 --
+-- Name: assignment_rules _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: categories _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23210,6 +25285,12 @@ CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE F
 CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
 
 --
+-- Name: assignment_rules _200_author; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_author BEFORE INSERT ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.note_rule_author();
+
+--
 -- Name: enrollments _200_begin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23262,6 +25343,12 @@ CREATE TRIGGER _200_open_unit BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN
 --
 
 CREATE TRIGGER _200_open_unit_moved BEFORE UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN (((new.unit_id IS NOT NULL) AND (old.unit_id IS DISTINCT FROM new.unit_id))) EXECUTE FUNCTION private.refuse_archived_unit();
+
+--
+-- Name: assignment_rule_courses _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.assignment_rule_courses FOR EACH ROW EXECUTE FUNCTION private.place_assignment_rule_course();
 
 --
 -- Name: block_progress _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23648,6 +25735,48 @@ CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.learning_path_courses RE
 CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EACH ROW WHEN (((new.required_score)::numeric < (old.required_score)::numeric)) EXECUTE FUNCTION private.settle_after_lowered_score();
 
 --
+-- Name: assignment_rule_courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.assignment_rule_courses FOR EACH ROW EXECUTE FUNCTION private.mark_rule_courses();
+
+--
+-- Name: assignment_rules _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION private.mark_rule();
+
+--
+-- Name: cohort_members _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.mark_cohort_member();
+
+--
+-- Name: memberships _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.mark_member();
+
+--
+-- Name: org_units _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF parent_id ON lms.org_units FOR EACH ROW WHEN ((old.parent_id IS DISTINCT FROM new.parent_id)) EXECUTE FUNCTION private.mark_unit();
+
+--
+-- Name: role_grants _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.mark_holder();
+
+--
+-- Name: memberships _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
+
+--
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23682,6 +25811,18 @@ CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN (
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rule_courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignment_rule_courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rule_courses', 'tenant_id', '{rule_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignment_rules REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: block_progress _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23894,6 +26035,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_requirements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_requirements REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_requirements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: training_waivers _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_waivers REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: version_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23910,6 +26063,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rule_courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignment_rule_courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rule_courses', 'tenant_id', '{rule_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignment_rules REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24104,10 +26269,34 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_requirements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_requirements REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_requirements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: training_waivers _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_waivers REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: assignable_roles _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rule_courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignment_rule_courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rule_courses', 'tenant_id', '{rule_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignment_rules FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: block_progress _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24320,6 +26509,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_requirements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_requirements FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_requirements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: training_waivers _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_waivers FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: version_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24336,6 +26537,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
+
+--
+-- Name: assignment_rule_courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignment_rule_courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignment_rule_courses();
+
+--
+-- Name: assignment_rules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignment_rules();
 
 --
 -- Name: block_progress _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24548,6 +26761,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE F
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
 
 --
+-- Name: training_requirements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_requirements FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_requirements();
+
+--
+-- Name: training_waivers _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_waivers FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_waivers();
+
+--
 -- Name: version_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24685,11 +26910,60 @@ ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, assignable_role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: assignment_rule_courses assigned_by_a_rule_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rule_courses
+    ADD CONSTRAINT assigned_by_a_rule_of_the_same_tenant FOREIGN KEY (tenant_id, rule_id) REFERENCES lms.assignment_rules(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: assignment_rule_courses assigned_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rule_courses
+    ADD CONSTRAINT assigned_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: assignable_roles assigning_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assigning_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: assignment_rules assignment_rule_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: assignment_rules assignment_rule_cohort_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_cohort_is_of_the_same_tenant FOREIGN KEY (tenant_id, cohort_id) REFERENCES lms.cohorts(tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rule_path_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_path_is_of_the_same_tenant FOREIGN KEY (tenant_id, path_id) REFERENCES lms.learning_paths(tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rule_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rule_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
 -- Name: lesson_blocks block_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -25098,6 +27372,27 @@ ALTER TABLE ONLY lms.review_reports
     ADD CONSTRAINT report_is_of_the_same_tenant FOREIGN KEY (tenant_id, review_id) REFERENCES lms.course_reviews(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: training_requirements required_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT required_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_requirements requirement_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT requirement_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: training_requirements requirement_is_of_a_rule_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT requirement_is_of_a_rule_of_the_same_tenant FOREIGN KEY (tenant_id, rule_id) REFERENCES lms.assignment_rules(tenant_id, id);
+
+--
 -- Name: course_reviews review_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25189,6 +27484,20 @@ ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: training_requirements training_requirement_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT training_requirement_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: training_waivers training_waiver_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT training_waiver_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
 -- Name: version_blocks version_block_is_a_revision_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25222,6 +27531,20 @@ ALTER TABLE ONLY lms.version_lessons
 
 ALTER TABLE ONLY lms.version_lessons
     ADD CONSTRAINT version_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, version_id) REFERENCES lms.course_versions(tenant_id, course_id, id);
+
+--
+-- Name: training_waivers waived_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT waived_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_waivers waiver_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT waiver_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
 
 --
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
@@ -25580,6 +27903,16 @@ CREATE POLICY "Courses are put into paths by those who edit them" ON lms.learnin
   WHERE (c.id = learning_path_courses.course_id)))));
 
 --
+-- Name: assignment_rule_courses Courses are put into rules in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are put into rules in scope" ON lms.assignment_rule_courses FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assignment_rule_courses.course_id))) AND (EXISTS ( SELECT
+   FROM lms.assignment_rules r
+  WHERE ((r.id = assignment_rule_courses.rule_id) AND ((r.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (r.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))))))));
+
+--
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -25608,6 +27941,14 @@ CREATE POLICY "Courses are taken out of categories by staff" ON lms.course_categ
 CREATE POLICY "Courses are taken out of paths by those who edit them" ON lms.learning_path_courses FOR DELETE TO authenticated USING ((EXISTS ( SELECT
    FROM lms.learning_paths p
   WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))))));
+
+--
+-- Name: assignment_rule_courses Courses are taken out of rules in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are taken out of rules in scope" ON lms.assignment_rule_courses FOR DELETE TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.assignment_rules r
+  WHERE ((r.id = assignment_rule_courses.rule_id) AND ((r.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (r.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))))));
 
 --
 -- Name: learning_path_courses Courses of paths are arranged by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
@@ -25640,6 +27981,12 @@ CREATE POLICY "Courses of public paths are seen with path and course" ON lms.lea
   WHERE (p.id = learning_path_courses.path_id))) AND (EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = learning_path_courses.course_id)))));
+
+--
+-- Name: assignment_rules Drafts of rules are removed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Drafts of rules are removed in scope" ON lms.assignment_rules FOR DELETE TO authenticated USING (((status = 'draft'::text) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))));
 
 --
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -26002,6 +28349,14 @@ CREATE POLICY "Reports are seen by those who made them and by moderators" ON lms
 CREATE POLICY "Requests are seen by whoever made them, staff and in scope" ON lms.enrollment_requests FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
+-- Name: training_requirements Requirements are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Requirements are seen by whom they are about, and in scope" ON lms.training_requirements FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = training_requirements.user_id) AND (m.tenant_id = training_requirements.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: course_reviews Reviews are seen with their course, hidden ones by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -26060,6 +28415,24 @@ CREATE POLICY "Roles are renamed by those allowed to define them" ON lms.roles F
 --
 
 CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: assignment_rules Rules are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Rules are changed in scope" ON lms.assignment_rules FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: assignment_rules Rules are made in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Rules are made in scope" ON lms.assignment_rules FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: assignment_rules Rules are seen in scope and by those they are about; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Rules are seen in scope and by those they are about" ON lms.assignment_rules FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (id = ANY (ARRAY( SELECT private.my_rules() AS my_rules)))));
 
 --
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
@@ -26276,10 +28649,38 @@ CREATE POLICY "Units are deleted below units in one's scope" ON lms.org_units FO
 CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.course_versions FOR SELECT TO authenticated USING (((id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
 
 --
+-- Name: training_waivers Waivers are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Waivers are seen by whom they are about, and in scope" ON lms.training_waivers FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = training_waivers.user_id) AND (m.tenant_id = training_waivers.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
+-- Name: assignment_rule_courses What a rule assigns is seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What a rule assigns is seen with it" ON lms.assignment_rule_courses FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.assignment_rules r
+  WHERE (r.id = assignment_rule_courses.rule_id))));
+
+--
 -- Name: assignable_roles; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignment_rule_courses; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assignment_rule_courses ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignment_rules; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assignment_rules ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: block_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -26498,6 +28899,18 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: training_requirements; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_requirements ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_waivers; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_waivers ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: version_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -26520,6 +28933,12 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignment_marks; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.assignment_marks ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: audit_key; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -27024,6 +29443,18 @@ REVOKE ALL ON FUNCTION audit.record_change(p_tenant_id uuid, p_table text, p_row
 REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_assignment_rule_courses(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_assignment_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_assignment_rules(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_assignment_rules() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_block_progress(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -27232,6 +29663,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_requirements(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_requirements() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_waivers(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_waivers() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_version_blocks(); Type: ACL; Schema: audit; Owner: postgres
@@ -27582,6 +30025,14 @@ GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_a
 GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION explain_assignment(p_rule_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION export_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -27704,6 +30155,14 @@ GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO aut
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
 
 --
+-- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -27718,6 +30177,21 @@ GRANT ALL ON FUNCTION lms.get_user_courses(p_user_id uuid, p_limit integer, p_af
 REVOKE ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_version_diff(p_course_id uuid, p_from integer, p_to integer) TO service_role;
+
+--
+-- Name: TABLE training_waivers; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_waivers TO service_role;
+GRANT SELECT ON TABLE lms.training_waivers TO authenticated;
+
+--
+-- Name: FUNCTION grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) TO service_role;
 
 --
 -- Name: FUNCTION import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean); Type: ACL; Schema: lms; Owner: postgres
@@ -27824,6 +30298,14 @@ GRANT INSERT(body),UPDATE(body) ON TABLE lms.course_reviews TO authenticated;
 REVOKE ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.moderate_review(p_review_id uuid, p_status text, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -28089,6 +30571,14 @@ GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO authenticat
 GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION revoke_training_waiver(p_waiver_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -28096,6 +30586,93 @@ REVOKE ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p
 GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) TO anon;
 GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) TO authenticated;
 GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text, p_limit integer, p_cursor text) TO service_role;
+
+--
+-- Name: TABLE assignment_rules; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assignment_rules TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.role_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(role_id),UPDATE(role_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.job_title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(job_title),UPDATE(job_title) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id),UPDATE(unit_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.cohort_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(cohort_id),UPDATE(cohort_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.path_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(path_id),UPDATE(path_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.due_after_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(due_after_days),UPDATE(due_after_days) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.due_on; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(due_on),UPDATE(due_on) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.recurs_every_months; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(recurs_every_months),UPDATE(recurs_every_months) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.renewal_window_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(renewal_window_days),UPDATE(renewal_window_days) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: FUNCTION set_assignment_rule_status(p_rule_id uuid, p_status text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) TO service_role;
 
 --
 -- Name: FUNCTION set_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: lms; Owner: postgres
@@ -28144,6 +30721,20 @@ GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO serv
 
 REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION apply_assignment_marks(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.apply_assignment_marks() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
+
+--
+-- Name: FUNCTION apply_assignment_rules(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
 
 --
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
@@ -28341,6 +30932,14 @@ REVOKE ALL ON FUNCTION private.carry_evidence() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION change_rule_status(p_rule_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO service_role;
 
 --
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -28577,6 +31176,12 @@ REVOKE ALL ON FUNCTION private.count_taken_seats(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION courses_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.courses_of_rule(rule lms.assignment_rules) FROM PUBLIC;
+
+--
 -- Name: FUNCTION create_profile_of_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -28617,6 +31222,12 @@ GRANT ALL ON FUNCTION private.delete_course_of(p_course_id uuid) TO service_role
 REVOKE ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
@@ -28719,10 +31330,32 @@ GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_res
 GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) TO service_role;
 
 --
+-- Name: FUNCTION end_of_day(p_day date, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) TO service_role;
+
+--
 -- Name: FUNCTION end_role_grants(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.end_role_grants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION end_waiver(p_waiver_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -28754,6 +31387,14 @@ GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, 
 REVOKE ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -29073,6 +31714,12 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO authentica
 GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_role;
 
 --
+-- Name: FUNCTION is_next_in_path(p_status lms.training_status); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_next_in_path(p_status lms.training_status) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29282,6 +31929,48 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
 
 --
+-- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_cohort_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_holder(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_holder() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rule(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rule() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rule_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_unit(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_unit() FROM PUBLIC;
+
+--
 -- Name: FUNCTION match_blocks(p_course_id uuid, p_course jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29302,6 +31991,12 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO se
 REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29318,6 +32013,12 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 --
 
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_write_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_write_rule(rule lms.assignment_rules) FROM PUBLIC;
 
 --
 -- Name: FUNCTION media_seconds(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -29397,6 +32098,14 @@ GRANT ALL ON FUNCTION private.my_paths() TO authenticated;
 GRANT ALL ON FUNCTION private.my_paths() TO service_role;
 
 --
+-- Name: FUNCTION my_rules(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_rules() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_rules() TO authenticated;
+GRANT ALL ON FUNCTION private.my_rules() TO service_role;
+
+--
 -- Name: FUNCTION my_searchable_lessons(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29418,6 +32127,12 @@ GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 REVOKE ALL ON FUNCTION private.my_versions() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
+
+--
+-- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
 
 --
 -- Name: FUNCTION open_path_courses(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -29446,6 +32161,18 @@ REVOKE ALL ON FUNCTION private.parse_search(p_query text, p_configs text[]) FROM
 REVOKE ALL ON FUNCTION private.parse_watched(p_watched jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
+
+--
+-- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_assignment_rule_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_assignment_rule_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_block(); Type: ACL; Schema: private; Owner: postgres
@@ -29561,6 +32288,14 @@ GRANT ALL ON FUNCTION private.preview_invitation(p_token text) TO service_role;
 REVOKE ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) TO authenticated;
 GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) TO service_role;
+
+--
+-- Name: FUNCTION preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
@@ -29824,6 +32559,18 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION require_rule_writer(p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION restore_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29854,6 +32601,20 @@ GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_rea
 REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) TO service_role;
+
+--
+-- Name: FUNCTION same_job_title(p_one text, p_other text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.same_job_title(p_one text, p_other text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION search_config(p_language text); Type: ACL; Schema: private; Owner: postgres
@@ -30077,6 +32838,30 @@ GRANT ALL ON FUNCTION private.tenants_where(wanted text) TO service_role;
 REVOKE ALL ON FUNCTION private.touch_updated_at() FROM PUBLIC;
 
 --
+-- Name: FUNCTION training_clock(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.training_clock() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.training_clock() TO authenticated;
+GRANT ALL ON FUNCTION private.training_clock() TO service_role;
+
+--
+-- Name: FUNCTION training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
+-- Name: FUNCTION units_below(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.units_below(p_unit_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.units_below(p_unit_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.units_below(p_unit_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION units_where(wanted text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30140,12 +32925,26 @@ GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_
 REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PUBLIC;
 
 --
+-- Name: FUNCTION what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION write_waiver(p_waiver lms.training_waivers); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
+GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
 
 --
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
@@ -30233,6 +33032,25 @@ GRANT INSERT(role_id) ON TABLE lms.assignable_roles TO authenticated;
 --
 
 GRANT INSERT(assignable_role_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: TABLE assignment_rule_courses; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assignment_rule_courses TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.assignment_rule_courses TO authenticated;
+
+--
+-- Name: COLUMN assignment_rule_courses.rule_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(rule_id) ON TABLE lms.assignment_rule_courses TO authenticated;
+
+--
+-- Name: COLUMN assignment_rule_courses.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.assignment_rule_courses TO authenticated;
 
 --
 -- Name: TABLE block_revisions; Type: ACL; Schema: lms; Owner: postgres
@@ -30768,6 +33586,13 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 --
 
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: TABLE training_requirements; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_requirements TO service_role;
+GRANT SELECT ON TABLE lms.training_requirements TO authenticated;
 
 --
 -- Name: TABLE version_blocks; Type: ACL; Schema: lms; Owner: postgres

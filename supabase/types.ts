@@ -155,6 +155,76 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"assignment_rule_courses": {
+                  Row: {
+                    "course_id": string,"created_at": string,"rule_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"rule_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"rule_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assigned_by_a_rule_of_the_same_tenant"
+      columns: ["tenant_id","rule_id"]
+isOneToOne: false
+      referencedRelation: "assignment_rules"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assigned_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"assignment_rules": {
+                  Row: {
+                    "activated_at": string | null,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignment_rule_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "assignment_rule_cohort_is_of_the_same_tenant"
+      columns: ["tenant_id","cohort_id"]
+isOneToOne: false
+      referencedRelation: "cohorts"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_path_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_role_is_of_the_same_tenant"
+      columns: ["tenant_id","role_id"]
+isOneToOne: false
+      referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"block_progress": {
                   Row: {
                     "block_id": string,"completed_at": string | null,"course_id": string,"enrollment_id": string,"first_accessed_at": string,"last_accessed_at": string,"last_position": Json | null,"lesson_id": string,"progress_percentage": number,"tenant_id": string,"updated_at": string,"user_id": string,"watched": unknown
@@ -1091,6 +1161,76 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"training_requirements": {
+                  Row: {
+                    "course_id": string,"due_at": string | null,"end_reason": string | null,"ended_at": string | null,"id": string,"rule_id": string,"since": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"due_at"?: string | null,"end_reason"?: string | null,"ended_at"?: string | null,"id"?: string,"rule_id": string,"since": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"due_at"?: string | null,"end_reason"?: string | null,"ended_at"?: string | null,"id"?: string,"rule_id"?: string,"since"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "required_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "requirement_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "requirement_is_of_a_rule_of_the_same_tenant"
+      columns: ["tenant_id","rule_id"]
+isOneToOne: false
+      referencedRelation: "assignment_rules"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "training_requirement_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"training_waivers": {
+                  Row: {
+                    "course_id": string,"expires_at": string | null,"granted_at": string,"granted_by": string | null,"id": string,"reason": string,"revoked_at": string | null,"revoked_by": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"expires_at"?: string | null,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"reason": string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"expires_at"?: string | null,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "training_waiver_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "waived_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "waiver_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    }
+                  ]
                 },"version_blocks": {
                   Row: {
                     "block_id": string,"course_id": string,"is_preview": boolean,"lesson_id": string,"order_index": number,"revision_id": string,"tenant_id": string,"version_id": string
@@ -1482,6 +1622,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"explain_assignment":
+{ Args: { "p_rule_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["assignment_criterion"][]
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_criterion"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "export_course":
 { Args: { "p_course_id": string }; Returns: Json
                            },
@@ -1592,6 +1740,14 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"get_training_status":
+{ Args: { "p_after_user_id"?: string,"p_at"?: string,"p_course_id"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["training_status"][]
+                          SetofOptions: {
+        from: "*"
+        to: "training_status"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "get_user_courses":
 { Args: { "p_after_enrollment_id"?: string,"p_limit"?: number,"p_user_id"?: string }; Returns: {
               "completed_at": string,"course_id": string,"cycle": number,"due_at": string,"enrolled_at": string,"enrollment_id": string,"last_accessed_at": string,"progress": number,"slug": string,"status": string,"thumbnail_url": string,"title": string
@@ -1604,6 +1760,25 @@ isOneToOne: false
         to: "version_change"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"grant_training_waiver":
+{ Args: { "p_course_id": string,"p_expires_at"?: string,"p_reason": string,"p_user_id": string }; Returns: {
+              "course_id": string,
+"expires_at": string | null,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_waivers"
+        isOneToOne: true
+        isSetofReturn: false
       } },
 "import_course":
 { Args: { "p_course": Json,"p_dry_run"?: boolean,"p_tenant_id": string }; Returns: Json
@@ -1699,6 +1874,14 @@ isOneToOne: false
         to: "course_reviews"
         isOneToOne: true
         isSetofReturn: false
+      } },
+"preview_assignment_rule":
+{ Args: { "p_after_user_id"?: string,"p_limit"?: number,"p_rule_id": string }; Returns: Database["lms"]['CompositeTypes']["assignment_preview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_preview"
+        isOneToOne: false
+        isSetofReturn: true
       } },
 "preview_enrollment_migration":
 { Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_preview"][]
@@ -2025,11 +2208,58 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"revoke_training_waiver":
+{ Args: { "p_waiver_id": string }; Returns: {
+              "course_id": string,
+"expires_at": string | null,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_waivers"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "search":
 { Args: { "p_category_id"?: string,"p_cursor"?: string,"p_difficulty"?: string,"p_kind"?: string,"p_language"?: string,"p_limit"?: number,"p_query": string,"p_tag"?: string,"p_tenant_id"?: string }; Returns: Database["lms"]['CompositeTypes']["search_page"]
                           SetofOptions: {
         from: "*"
         to: "search_page"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"set_assignment_rule_status":
+{ Args: { "p_rule_id": string,"p_status": string }; Returns: {
+              "activated_at": string | null,
+"cohort_id": string | null,
+"created_at": string,
+"created_by": string | null,
+"description": string,
+"due_after_days": number | null,
+"due_on": string | null,
+"ended_at": string | null,
+"id": string,
+"job_title": string | null,
+"name": string,
+"path_id": string | null,
+"recurs_every_months": number | null,
+"renewal_window_days": number,
+"role_id": string | null,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_rules"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2150,7 +2380,11 @@ isOneToOne: false
             [_ in never]: never
           }
           CompositeTypes: {
-            "audit_entry": {
+            "assignment_criterion": {
+                        "criterion": string | null,"required": string | null,"actual": string | null,"is_met": boolean | null
+                      },"assignment_preview": {
+                        "user_id": string | null,"course_id": string | null,"change": string | null,"due_at": string | null,"completed_at": string | null,"enrolls": boolean | null
+                      },"audit_entry": {
                         "id": number | null,"recorded_at": string | null,"table_name": string | null,"row_id": string | null,"operation": string | null,"changes": Json | null,"actor_id": string | null,"actor_role": string | null,"via": string | null,"address": string | null,"client": string | null,"request_id": string | null
                       },"audit_head": {
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
@@ -2226,6 +2460,8 @@ isOneToOne: false
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
                       },"tenant_overview": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
+                      },"training_status": {
+                        "user_id": string | null,"course_id": string | null,"state": string | null,"due_at": string | null,"completed_at": string | null,"expires_at": string | null,"opens_at": string | null,"rule_ids": (string)[] | null
                       },"version_change": {
                         "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null
                       }

@@ -316,6 +316,14 @@ select
     'Who has done a course of an ordered path is enrolled in the next one.'
   ),
   ops.register_job(
+    'apply-assignment-marks', '* * * * *', 'ops.apply_assignment_marks', interval '30 minutes',
+    'What rules ask of people who joined, moved, changed or left, and of rules that changed, is derived again.'
+  ),
+  ops.register_job(
+    'apply-assignment-rules', '13 1 * * *', 'ops.apply_assignment_rules', interval '3 days',
+    'All requirements are derived again from the data; renewals open.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

@@ -598,8 +598,8 @@ where c.relkind in ('r', 'p') and not c.relispartition
       select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
     )
   )
-  -- Made of other tables, and made anew from them.
-  and n.nspname || '.' || c.relname <> 'private.search_documents'
+  -- Made of other tables, and made anew from them; and what only says that something is to be looked at.
+  and n.nspname || '.' || c.relname not in ('private.search_documents', 'private.assignment_marks')
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
 
 comment on view audit.gaps is
@@ -655,6 +655,10 @@ select
   audit.watch('billing.entitlements', personal => '{reason}'),
   audit.watch('lms.enrollment_requests', personal => '{message, decision_reason}'),
   audit.watch('lms.lesson_notes', personal => '{body}'),
+  audit.watch('lms.assignment_rules'),
+  audit.watch('lms.assignment_rule_courses'),
+  audit.watch('lms.training_requirements'),
+  audit.watch('lms.training_waivers', personal => '{reason}'),
   audit.watch('lms.course_versions'),
   -- What a version consists of comes with it and never changes: the hash in course_versions stands for it.
   audit.watch('lms.version_lessons', corrections => 'true'),

@@ -322,6 +322,12 @@ select
   ops.register_job(
     'drop-left-enrollments', '53 2 * * *', 'ops.drop_left_enrollments', interval '3 days',
     'Who left a month ago gives up their place.'
+    'apply-assignment-marks', '* * * * *', 'ops.apply_assignment_marks', interval '30 minutes',
+    'What rules ask of people who joined, moved, changed or left, and of rules that changed, is derived again.'
+  ),
+  ops.register_job(
+    'apply-assignment-rules', '13 1 * * *', 'ops.apply_assignment_rules', interval '3 days',
+    'All requirements are derived again from the data; renewals open.'
   ),
   ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',

@@ -79,6 +79,8 @@ select set_eq(
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
     'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
+    'authenticated lms.assignment_rules SELECT', 'authenticated lms.assignment_rules DELETE', 'authenticated lms.assignment_rule_courses SELECT', 'authenticated lms.assignment_rule_courses DELETE',
+    'authenticated lms.training_requirements SELECT', 'authenticated lms.training_waivers SELECT',
     'anon private.latest_versions SELECT', 'authenticated private.latest_versions SELECT',
     -- Assessments, and attempts at them.
     'authenticated lms.assessments SELECT', 'authenticated lms.assessment_sections SELECT', 'authenticated lms.questions SELECT', 'authenticated lms.question_skills SELECT', 'authenticated lms.version_assessments SELECT', 'authenticated lms.question_revisions SELECT', 'authenticated lms.version_questions SELECT', 'authenticated lms.accommodations SELECT',
@@ -118,6 +120,9 @@ select set_eq(
     'authenticated lms.cohort_members INSERT cohort_id user_id',
     'authenticated lms.courses INSERT allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
     'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.assignment_rules INSERT cohort_id description due_after_days due_on job_title name path_id recurs_every_months renewal_window_days role_id tenant_id unit_id',
+    'authenticated lms.assignment_rules UPDATE cohort_id description due_after_days due_on job_title name path_id recurs_every_months renewal_window_days role_id unit_id',
+    'authenticated lms.assignment_rule_courses INSERT course_id rule_id',
     'authenticated lms.learning_paths INSERT description is_ordered language slug tenant_id thumbnail_url title visibility',
     'authenticated lms.learning_paths UPDATE description is_ordered language slug thumbnail_url title visibility',
     'authenticated lms.learning_path_courses INSERT course_id is_required order_index path_id',
@@ -191,6 +196,8 @@ select set_eq($$ select tests.executable_by('anon', true) $$, array[
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.set_assignment_rule_status(uuid,text)', 'lms.preview_assignment_rule(uuid,integer,uuid)', 'lms.explain_assignment(uuid,uuid)', 'lms.grant_training_waiver(uuid,uuid,text,timestamp with time zone)', 'lms.revoke_training_waiver(uuid)',
+    'lms.get_training_status(uuid,uuid,uuid,uuid,timestamp with time zone,integer,uuid)',
     'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
     'lms.get_categories(uuid)',
     'lms.get_learning_path(uuid)', 'lms.publish_learning_path(uuid)', 'lms.archive_learning_path(uuid)', 'lms.delete_learning_path(uuid)', 'lms.restore_learning_path(uuid)',
@@ -260,6 +267,8 @@ select set_eq(
     'private.joined_tenants()', 'private.my_addresses()', 'private.my_cohorts()', 'private.my_fellows()', 'private.cohorts_where(text)',
     'private.preview_invitation(text)', 'private.issue_invitation(lms.invitations)', 'private.accept_invitation_of_caller(text)', 'private.revoke_open_invitation(uuid)',
     'private.end_membership_of_caller(uuid)', 'private.access_of_caller()',
+    'private.change_rule_status(uuid,text)', 'private.explain_rule(lms.assignment_rules,uuid)', 'private.preview_rule(uuid,integer,uuid)', 'private.training_clock()', 'private.write_waiver(lms.training_waivers)',
+    'private.runs_out_at(lms.assignment_rules,timestamp with time zone,text)', 'private.units_below(uuid)', 'private.end_of_day(date,text)', 'private.training_status_at(uuid,uuid[],uuid,timestamp with time zone)', 'private.end_waiver(uuid)', 'private.my_rules()',
     'private.is_platform_admin()', 'private.read_health()', 'private.require_platform_admin()', 'private.list_tenants(integer,text,uuid)', 'private.found_tenant(lms.tenants,text)', 'private.switch_tenant(uuid,boolean)',
     'private.import_fault(text,text,jsonb)', 'private.parse_person(jsonb)', 'private.describe_failure(text,text,text)', 'private.match_people(uuid,jsonb)',
     'private.find_import_fault(private.matched_person)', 'private.require_role_scope(uuid,boolean,uuid)', 'private.give_imported_role(private.matched_person,uuid)',
@@ -291,6 +300,9 @@ select is_empty(
      -- for courses that one may restore; for own enrolments; for authors of a key; and the titles of a version, asked by get_course_outline once it has seen the course.
      and p.proname not in (
        'enrollment_obstacles_for_caller', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline', 'preview_regrade_of'
+     -- Answer for oneself and for people whom one may enrol, or whose enrolments one sees (three more); for administrators of the platform; with audit.read; for those who publish the course (two);
+     -- for courses that one may restore; for own enrolments; and the titles of a version, asked by get_course_outline once it has seen the course.
+       'enrollment_obstacles_for_caller', 'explain_rule', 'preview_rule', 'units_below', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline'
      ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'
 );

@@ -1,0 +1,1373 @@
+-- Assignment rules: who has to take what, by when, and how often again. What follows from a rule for a person is derived
+-- from data, as often as one likes, and never from a job having run in time.
+-- Undo: delete from ops.jobs where name in ('apply-assignment-marks', 'apply-assignment-rules'), with their cron jobs; drop
+-- functions lms.set_assignment_rule_status, preview_assignment_rule, explain_assignment, grant_training_waiver,
+-- revoke_training_waiver, get_training_status, ops.apply_assignment_marks, apply_assignment_rules; drop tables
+-- private.assignment_marks, lms.training_waivers, training_requirements, assignment_rule_courses, assignment_rules; then the
+-- triggers on memberships, role_grants, cohort_members and org_units, types and functions below.
+
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
+-- =====================================================================================================
+-- Rules
+-- =====================================================================================================
+
+create table lms.assignment_rules (
+  id uuid primary key default gen_random_uuid(),
+  tenant_id uuid not null constraint assignment_rule_belongs_to_a_tenant references lms.tenants (id),
+  name private.title not null,
+  description text not null default '' constraint assignment_rule_description_is_short check (length(description) <= 5000),
+  status text not null default 'draft'
+    constraint assignment_rule_status_is_known check (status in ('draft', 'active', 'ended')),
+  role_id uuid,
+  job_title text constraint assigned_job_title_is_1_to_200_characters check (job_title ~ '\S' and length(job_title) <= 200),
+  unit_id uuid,
+  cohort_id uuid,
+  path_id uuid,
+  due_after_days integer constraint due_is_within_10_years check (due_after_days between 0 and 3650),
+  due_on date constraint due_is_a_day_of_calendars check (due_on between '1900-01-01' and '9999-12-31'),
+  recurs_every_months integer constraint recurrence_is_1_to_120_months check (recurs_every_months between 1 and 120),
+  renewal_window_days integer not null default 30
+    constraint renewal_window_is_within_a_year check (renewal_window_days between 0 and 366),
+  activated_at timestamptz,
+  ended_at timestamptz,
+  created_by uuid,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint assignment_rule_of_its_tenant unique (tenant_id, id),
+  constraint assignment_is_due_by_days_or_by_date check (due_after_days is null or due_on is null),
+  constraint renewal_window_is_shorter_than_the_period check (renewal_window_days < 28 * recurs_every_months),
+  constraint assignment_rule_has_the_dates_of_its_status check (
+    (status = 'draft') = (activated_at is null) and (status = 'ended') = (ended_at is not null)
+  ),
+  constraint assignment_rule_role_is_of_the_same_tenant foreign key (tenant_id, role_id) references lms.roles (tenant_id, id),
+  constraint assignment_rule_unit_is_of_the_same_tenant foreign key (tenant_id, unit_id) references lms.org_units (tenant_id, id),
+  constraint assignment_rule_cohort_is_of_the_same_tenant foreign key (tenant_id, cohort_id)
+    references lms.cohorts (tenant_id, id),
+  constraint assignment_rule_path_is_of_the_same_tenant foreign key (tenant_id, path_id)
+    references lms.learning_paths (tenant_id, id)
+);
+create index assignment_rules_by_tenant on lms.assignment_rules (tenant_id, created_at desc, id desc);
+create index assignment_rules_by_role on lms.assignment_rules (tenant_id, role_id);
+create index assignment_rules_by_unit on lms.assignment_rules (tenant_id, unit_id);
+create index assignment_rules_by_unit_alone on lms.assignment_rules (unit_id);
+create index assignment_rules_by_cohort on lms.assignment_rules (tenant_id, cohort_id);
+create index assignment_rules_by_path on lms.assignment_rules (tenant_id, path_id);
+
+comment on table lms.assignment_rules is
+  'Everyone with this role, job title, unit and cohort (those that are named, all of them) takes these courses, by a date, and '
+  'again every so many months. Takes effect once it is active.';
+comment on column lms.assignment_rules.job_title is 'Compared without regard to case and spaces around it.';
+comment on column lms.assignment_rules.unit_id is 'The unit and all below it.';
+comment on column lms.assignment_rules.path_id is 'The required courses of this learning path, beside those of assignment_rule_courses.';
+comment on column lms.assignment_rules.due_after_days is
+  'Days after somebody came under the rule, to the end of that day in the tenant''s time zone.';
+comment on column lms.assignment_rules.recurs_every_months is
+  'How long a completion holds, to the end of that day in the tenant''s time zone; null: for good.';
+comment on column lms.assignment_rules.renewal_window_days is 'So many days before that, the next cycle opens.';
+
+create table lms.assignment_rule_courses (
+  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  rule_id uuid not null,
+  course_id uuid not null,
+  created_at timestamptz not null default now(),
+  primary key (rule_id, course_id),
+  constraint assigned_by_a_rule_of_the_same_tenant foreign key (tenant_id, rule_id)
+    references lms.assignment_rules (tenant_id, id) on delete cascade,
+  constraint assigned_course_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id)
+);
+create index assignment_rule_courses_by_rule on lms.assignment_rule_courses (tenant_id, rule_id);
+create index assignment_rule_courses_by_course on lms.assignment_rule_courses (tenant_id, course_id);
+create index assignment_rule_courses_by_course_alone on lms.assignment_rule_courses (course_id);
+
+comment on table lms.assignment_rule_courses is 'What a rule assigns.';
+comment on column lms.assignment_rule_courses.tenant_id is 'Taken from the rule.';
+
+create trigger _100_timestamps before update on lms.assignment_rules
+  for each row execute function private.touch_updated_at();
+
+create function private.place_assignment_rule_course()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  select r.tenant_id into new.tenant_id from lms.assignment_rules r where r.id = new.rule_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+create trigger _200_place before insert on lms.assignment_rule_courses
+  for each row execute function private.place_assignment_rule_course();
+
+-- =====================================================================================================
+-- What follows from them
+-- =====================================================================================================
+
+create table lms.training_requirements (
+  id uuid primary key default private.uuid_v7(),
+  tenant_id uuid not null,
+  rule_id uuid not null,
+  course_id uuid not null,
+  user_id uuid not null constraint training_requirement_is_of_a_person references public.profiles (id),
+  since timestamptz not null,
+  due_at timestamptz,
+  ended_at timestamptz,
+  end_reason text constraint requirement_end_reason_is_known
+    check (end_reason in ('left', 'rule_ended', 'rule_changed', 'moved_on')),
+  constraint requirement_has_a_reason_exactly_when_ended check ((ended_at is null) = (end_reason is null)),
+  constraint requirement_ends_after_it_begins check (ended_at >= since),
+  constraint requirement_is_of_a_rule_of_the_same_tenant foreign key (tenant_id, rule_id)
+    references lms.assignment_rules (tenant_id, id),
+  constraint required_course_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id),
+  constraint requirement_is_of_a_member foreign key (tenant_id, user_id) references lms.memberships (tenant_id, user_id)
+);
+create unique index one_live_requirement on lms.training_requirements (rule_id, course_id, user_id) where ended_at is null;
+create index training_requirements_by_user on lms.training_requirements (user_id, course_id);
+create index training_requirements_by_member on lms.training_requirements (tenant_id, user_id);
+create index training_requirements_by_course on lms.training_requirements (tenant_id, course_id);
+create index training_requirements_by_course_alone on lms.training_requirements (course_id);
+create index training_requirements_by_rule on lms.training_requirements (tenant_id, rule_id);
+
+comment on table lms.training_requirements is
+  'Who has to take which course by which rule, since when and until when. Derived; kept as a record when it ends.';
+comment on column lms.training_requirements.due_at is
+  'Of the first completion: overdue from then on. Null: without a date. Later ones are due when the last one has run out.';
+
+create table lms.training_waivers (
+  id uuid primary key default private.uuid_v7(),
+  tenant_id uuid not null,
+  user_id uuid not null constraint training_waiver_is_of_a_person references public.profiles (id),
+  course_id uuid not null,
+  reason text not null constraint waiver_reason_is_1_to_1000_characters check (reason ~ '\S' and length(reason) <= 1000),
+  granted_by uuid,
+  granted_at timestamptz not null default now(),
+  expires_at timestamptz constraint waiver_expiry_is_finite check (isfinite(expires_at)),
+  revoked_at timestamptz,
+  revoked_by uuid,
+  constraint waiver_ends_after_it_begins check (expires_at > granted_at),
+  constraint waiver_is_of_a_member foreign key (tenant_id, user_id) references lms.memberships (tenant_id, user_id),
+  constraint waived_course_is_of_the_same_tenant foreign key (tenant_id, course_id) references lms.courses (tenant_id, id)
+);
+create index training_waivers_by_user on lms.training_waivers (user_id, course_id);
+create index training_waivers_by_member on lms.training_waivers (tenant_id, user_id);
+create index training_waivers_by_course on lms.training_waivers (tenant_id, course_id);
+create index training_waivers_by_course_alone on lms.training_waivers (course_id);
+create index training_waivers_by_tenant on lms.training_waivers (tenant_id, granted_at desc, id desc);
+
+comment on table lms.training_waivers is
+  'Somebody does not have to take a course for the time being, and why. Written by grant_training_waiver and '
+  'revoke_training_waiver.';
+
+-- The clock of everything here. Operators and tests who replay a year set lyceum.now; for clients it is the server's.
+create function private.training_clock()
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() then
+    return now();
+  end if;
+  return coalesce(nullif(current_setting('lyceum.now', true), '')::timestamptz, now());
+end
+$$;
+
+-- =====================================================================================================
+-- Whom a rule is about
+-- =====================================================================================================
+
+create function private.same_job_title(p_one text, p_other text)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select lower(btrim(p_one)) = lower(btrim(p_other))
+$$;
+
+-- The only place that says whom a rule is about: active members, no guests. `p_user_ids` null: everybody.
+create function private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] default null)
+returns setof uuid
+language plpgsql
+stable
+rows 100
+set search_path = ''
+as $$
+begin
+  return query
+  select m.user_id
+  from lms.memberships m
+  where m.tenant_id = rule.tenant_id and m.status = 'active' and not m.is_guest
+    and (p_user_ids is null or m.user_id = any (p_user_ids))
+    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.unit_id is null or m.unit_id in (
+      select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
+    ))
+    and (rule.role_id is null or exists (
+      select from lms.role_grants g where g.membership_id = m.id and g.role_id = rule.role_id
+    ))
+    and (rule.cohort_id is null or exists (
+      select from lms.cohort_members c where c.cohort_id = rule.cohort_id and c.user_id = m.user_id
+    ));
+end
+$$;
+
+create function private.courses_of_rule(rule lms.assignment_rules)
+returns setof uuid
+language plpgsql
+stable
+rows 5
+set search_path = ''
+as $$
+begin
+  return query
+  select a.course_id
+  from (
+    select c.course_id from lms.assignment_rule_courses c where c.rule_id = rule.id
+    union
+    select c.course_id from lms.learning_path_courses c where c.path_id = rule.path_id and c.is_required
+  ) a
+  join lms.courses k on k.id = a.course_id and k.deleted_at is null;
+end
+$$;
+
+-- The first moment after the last day: overdue and run out from then on.
+create function private.end_of_day(p_day date, p_time_zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (p_day + 1)::timestamp at time zone p_time_zone;
+end
+$$;
+
+create function private.requirement_due(rule lms.assignment_rules, p_since timestamptz, p_time_zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.end_of_day(
+    coalesce(rule.due_on, (p_since at time zone p_time_zone)::date + rule.due_after_days), p_time_zone
+  );
+end
+$$;
+
+create function private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamptz, p_time_zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.end_of_day(
+    ((p_completed_at at time zone p_time_zone)::date + make_interval(months => rule.recurs_every_months))::date, p_time_zone
+  );
+end
+$$;
+
+comment on function private.runs_out_at is 'When a completion stops to hold by this rule; null when it never does.';
+
+-- =====================================================================================================
+-- Marks: whose requirements have to be looked at again, and since when
+-- =====================================================================================================
+-- Who changes a membership must not wait for, nor fail by, what a dozen rules make of it. The change leaves a mark with its
+-- time; a job derives from it within a minute, and since when the person is under a rule is that time, however late the
+-- job comes.
+
+create table private.assignment_marks (
+  id bigint generated always as identity primary key,
+  tenant_id uuid not null,
+  user_id uuid,
+  rule_id uuid,
+  marked_at timestamptz not null
+);
+alter table private.assignment_marks enable row level security;
+
+comment on table private.assignment_marks is
+  'People (user_id) and rules (rule_id) whose requirements are to be derived again; removed by the job that does it.';
+
+create function private.mark_people(p_tenant_id uuid, p_user_ids uuid[])
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status = 'active') then
+    insert into private.assignment_marks (tenant_id, user_id, marked_at)
+    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+  end if;
+end
+$$;
+
+create function private.mark_member()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+create trigger _700_mark after insert on lms.memberships
+  for each row execute function private.mark_member();
+create trigger _700_mark_change after update on lms.memberships
+  for each row when (
+    (old.status, old.unit_id, old.job_title, old.is_guest) is distinct from (new.status, new.unit_id, new.job_title, new.is_guest)
+  )
+  execute function private.mark_member();
+
+create function private.mark_holder()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+begin
+  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  return null;
+end
+$$;
+
+create trigger _700_mark after insert or delete on lms.role_grants
+  for each row execute function private.mark_holder();
+
+create function private.mark_cohort_member()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_people(
+    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
+    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+  );
+  return null;
+end
+$$;
+
+create trigger _700_mark after insert or delete on lms.cohort_members
+  for each row execute function private.mark_cohort_member();
+
+-- A unit that moves takes the people in it and below it under other rules, and out of some.
+create function private.mark_unit()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_people(new.tenant_id, array(
+    select m.user_id
+    from private.org_unit_closure c
+    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+    where c.ancestor_id = new.id
+  ));
+  return null;
+end
+$$;
+
+create trigger _700_mark after update of parent_id on lms.org_units
+  for each row when (old.parent_id is distinct from new.parent_id)
+  execute function private.mark_unit();
+
+create function private.mark_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at) values (new.tenant_id, new.id, private.training_clock());
+  return null;
+end
+$$;
+
+create trigger _700_mark after update on lms.assignment_rules
+  for each row when (new.status <> 'draft')
+  execute function private.mark_rule();
+
+create function private.mark_rule_courses()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
+begin
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  return null;
+end
+$$;
+
+create trigger _700_mark after insert or delete on lms.assignment_rule_courses
+  for each row execute function private.mark_rule_courses();
+
+-- =====================================================================================================
+-- Deriving
+-- =====================================================================================================
+
+create type private.required_course as (rule_id uuid, course_id uuid, user_id uuid, due_at timestamptz);
+
+-- What is required now, from nothing but the data; `since` where it is not required yet is p_at.
+create function private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamptz)
+returns setof private.required_course
+language plpgsql
+stable
+rows 1000
+set search_path = ''
+as $$
+begin
+  return query
+  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, p_at), t.time_zone)
+  from lms.assignment_rules r
+  join lms.tenants t on t.id = r.tenant_id and t.is_active
+  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
+  cross join lateral private.courses_of_rule(r) as c (course_id)
+  left join lms.training_requirements q
+    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
+  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
+end
+$$;
+
+create function private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamptz)
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_required private.required_course[];
+  v_changed integer;
+  v_rows integer;
+begin
+  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+
+  update lms.training_requirements q
+  set ended_at = greatest(p_at, q.since),
+      end_reason = case
+        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
+        when not exists (
+          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status = 'active'
+        ) then 'left'
+        when p_rule_ids is not null then 'rule_changed'
+        else 'moved_on'
+      end
+  where q.tenant_id = p_tenant_id and q.ended_at is null
+    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
+    and not exists (
+      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    );
+  get diagnostics v_changed = row_count;
+
+  update lms.training_requirements q
+  set due_at = w.due_at
+  from unnest(v_required) w
+  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  get diagnostics v_rows = row_count;
+  v_changed := v_changed + v_rows;
+
+  insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, p_at, w.due_at
+  from unnest(v_required) w
+  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  get diagnostics v_rows = row_count;
+  return v_changed + v_rows;
+end
+$$;
+
+comment on function private.derive_requirements is
+  'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how '
+  'many changed.';
+
+-- =====================================================================================================
+-- Where somebody stands
+-- =====================================================================================================
+
+create type lms.training_status as (
+  user_id uuid,
+  course_id uuid,
+  state text,
+  due_at timestamptz,
+  completed_at timestamptz,
+  expires_at timestamptz,
+  opens_at timestamptz,
+  rule_ids uuid[]
+);
+comment on type lms.training_status is
+  'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by '
+  'when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle '
+  'opens. Of several rules the strictest counts.';
+
+-- The only place that says so. Invoker: requirements, enrolments and waivers are those that the caller sees.
+create function private.training_status_at(
+  p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamptz
+)
+returns setof lms.training_status
+language plpgsql
+stable
+rows 1000
+set search_path = ''
+as $$
+declare
+  v_time_zone text;
+begin
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
+  return query
+  select
+    s.user_id, s.course_id,
+    case
+      when s.is_waived then 'waived'
+      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.expires_at <= p_at then 'expired'
+      when s.opens_at <= p_at then 'expiring'
+      else 'done'
+    end,
+    case when s.completed_at is null then s.due_at else s.expires_at end,
+    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+  from (
+    select
+      q.user_id, q.course_id, last.completed_at,
+      min(q.due_at) as due_at,
+      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
+      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
+      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      exists (
+        select
+        from lms.training_waivers w
+        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+          and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
+      ) as is_waived
+    from lms.training_requirements q
+    join lms.assignment_rules r on r.id = q.rule_id
+    cross join lateral (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
+    ) last
+    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+      and (p_user_ids is null or q.user_id = any (p_user_ids))
+      and (p_course_id is null or q.course_id = p_course_id)
+    group by q.user_id, q.course_id, last.completed_at
+  ) s;
+end
+$$;
+
+-- =====================================================================================================
+-- Enrolling
+-- =====================================================================================================
+
+-- INV-O4: who is to be enrolled follows from where they stand. In the order of courses and people, without waiting for
+-- anybody: what is busy, full or otherwise closed is tried again by the next run.
+create function private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamptz)
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_status lms.training_status;
+  v_open lms.enrollments;
+  v_done integer := 0;
+  v_rows integer;
+begin
+  for v_status in
+    select s.*
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+    where s.state in ('due', 'overdue', 'expiring', 'expired')
+    order by s.course_id, s.user_id
+  loop
+    select * into v_open
+    from lms.enrollments e
+    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
+      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
+    if found then
+      -- A date that staff has set stays.
+      update lms.enrollments e set due_at = v_status.due_at
+      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
+      continue;
+    elsif not private.is_next_in_path(v_status) then
+      continue;
+    elsif not private.hold_course(v_status.course_id, p_wait => false) then
+      continue;
+    end if;
+    perform from lms.memberships m
+    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
+    for no key update skip locked;
+    if not found or exists (
+      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
+    ) then
+      continue;
+    end if;
+    insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
+    values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
+    v_done := v_done + 1;
+  end loop;
+
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
+    and (p_user_ids is null or e.user_id = any (p_user_ids))
+    and exists (
+      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is not null
+    )
+    and not exists (
+      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
+    );
+  get diagnostics v_rows = row_count;
+  return v_done + v_rows;
+end
+$$;
+
+-- Of an ordered path the next course only, unless another rule asks for the course itself. Renewals have their turn by date.
+create function private.is_next_in_path(p_status lms.training_status)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return p_status.completed_at is not null or exists (
+    select
+    from lms.assignment_rules r
+    where r.id = any (p_status.rule_ids) and (
+      exists (select from lms.assignment_rule_courses c where c.rule_id = r.id and c.course_id = p_status.course_id)
+      or p_status.course_id = any (private.open_path_courses(r.path_id, p_status.user_id))
+    )
+  );
+end
+$$;
+
+-- =====================================================================================================
+-- Jobs
+-- =====================================================================================================
+
+create function ops.apply_assignment_marks()
+returns bigint
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_taken private.assignment_marks[];
+  v_group record;
+  v_done bigint := 0;
+begin
+  with taken as (
+    delete from private.assignment_marks m
+    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    returning m.*
+  )
+  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
+  into v_taken
+  from taken t;
+
+  -- One import marks all its people at one time: they are looked at together.
+  for v_group in
+    select t.tenant_id, t.marked_at, array_agg(distinct t.user_id) as user_ids
+    from unnest(v_taken) t
+    where t.user_id is not null
+    group by t.tenant_id, t.marked_at
+    order by t.tenant_id, t.marked_at
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
+      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  end loop;
+  for v_group in
+    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
+    from unnest(v_taken) t
+    where t.rule_id is not null
+    group by t.tenant_id, t.rule_id
+    order by t.tenant_id, t.rule_id
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at)
+      + private.enroll_required(v_group.tenant_id, null, private.training_clock());
+  end loop;
+  return v_done;
+end
+$$;
+
+comment on function ops.apply_assignment_marks is
+  'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+
+-- INV-O4: everything, from the data alone: renewals that open, waivers that end, and what left no mark.
+create function ops.apply_assignment_rules()
+returns bigint
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_tenant_id uuid;
+  v_done bigint := ops.apply_assignment_marks();
+begin
+  for v_tenant_id in
+    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
+      + private.enroll_required(v_tenant_id, null, private.training_clock());
+  end loop;
+  return v_done;
+end
+$$;
+
+comment on function ops.apply_assignment_rules is
+  'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+
+grant execute on function ops.apply_assignment_marks, ops.apply_assignment_rules to service_role;
+
+-- =====================================================================================================
+-- Calls
+-- =====================================================================================================
+
+create function private.may_write_rule(rule lms.assignment_rules)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return not private.is_api_call() or coalesce(
+    rule.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or rule.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+-- Definer, because `status` is granted to nobody, and people are looked up past the caller's view; so it checks its caller.
+create function private.require_rule_writer(p_rule_id uuid)
+returns lms.assignment_rules
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_rule lms.assignment_rules;
+begin
+  select * into v_rule from lms.assignment_rules r where r.id = p_rule_id for no key update;
+  if v_rule.id is null or not private.may_write_rule(v_rule) then
+    raise insufficient_privilege using message = 'Rules are kept with enrollments.write in the whole tenant, or in their unit.';
+  end if;
+  return v_rule;
+end
+$$;
+
+create function private.change_rule_status(p_rule_id uuid, p_status text)
+returns lms.assignment_rules
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_rule lms.assignment_rules := private.require_rule_writer(p_rule_id);
+begin
+  if v_rule.status = p_status then
+    return v_rule;
+  elsif v_rule.status = 'ended' or (v_rule.status = 'draft' and p_status = 'ended') then
+    perform private.fail(
+      'transition_not_allowed', format('A rule that is %s cannot become %s.', v_rule.status, p_status), 409,
+      jsonb_build_object('from', v_rule.status, 'to', p_status), 'A draft is deleted; for an ended rule, make a new one.'
+    );
+  elsif p_status = 'active' and not exists (select from private.courses_of_rule(v_rule)) then
+    perform private.fail('rule_without_courses', 'The rule assigns no course.', 409);
+  end if;
+  update lms.assignment_rules r
+  set status = p_status,
+      activated_at = coalesce(r.activated_at, private.training_clock()),
+      ended_at = case p_status when 'ended' then private.training_clock() end
+  where r.id = p_rule_id
+  returning * into v_rule;
+  return v_rule;
+end
+$$;
+
+create function lms.set_assignment_rule_status(p_rule_id uuid, p_status text)
+returns lms.assignment_rules
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  -- Read as the caller: a rule that they do not see does not exist for them.
+  if not exists (select from lms.assignment_rules r where r.id = p_rule_id) then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  elsif p_status is null or p_status not in ('active', 'ended') then
+    perform private.fail(
+      'invalid_status', 'The status can be set to active or ended.', 422, jsonb_build_object('field', 'p_status')
+    );
+  end if;
+  return private.change_rule_status(p_rule_id, p_status);
+end
+$$;
+
+comment on function lms.set_assignment_rule_status is
+  'Puts a rule into effect, or ends it: what it required ends with it, completions and cycles that have begun stay. Takes '
+  'effect within a minute. With enrollments.write in the tenant, or in the rule''s unit. 404 rule_not_found; 403; 409 '
+  'transition_not_allowed, rule_without_courses; 422 invalid_status.';
+
+create type lms.assignment_preview as (user_id uuid, course_id uuid, change text, due_at timestamptz, completed_at timestamptz, enrolls boolean);
+comment on type lms.assignment_preview is
+  'change: begins, stays or ends. due_at: by when the person has to complete the course; null where they hold a completion '
+  'that does not run out. enrolls: a cycle would be opened for them at once.';
+
+create function private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid)
+returns setof lms.assignment_preview
+language plpgsql
+volatile security definer
+rows 100
+set search_path = ''
+as $$
+declare
+  v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
+  v_now constant timestamptz := private.training_clock();
+  v_time_zone text;
+begin
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
+  return query
+  with matching as (
+    select u.user_id, c.course_id
+    from private.people_of_rule(v_rule) as u (user_id)
+    cross join private.courses_of_rule(v_rule) as c (course_id)
+    where v_rule.status <> 'ended'
+  ), people as (
+    select k.user_id
+    from (
+      select m.user_id from matching m
+      union
+      select q.user_id from lms.training_requirements q where q.rule_id = p_rule_id and q.ended_at is null
+    ) k
+    where p_after_user_id is null or k.user_id > p_after_user_id
+    order by k.user_id
+    limit p_limit
+  ), compared as (
+    select
+      coalesce(m.user_id, q.user_id) as user_id, coalesce(m.course_id, q.course_id) as course_id,
+      case when q.id is null then 'begins' when m.user_id is null then 'ends' else 'stays' end as change,
+      coalesce(q.since, v_now) as since
+    from (select k.* from matching k join people p on p.user_id = k.user_id) m
+    full join (
+      select k.* from lms.training_requirements k join people p on p.user_id = k.user_id where k.rule_id = p_rule_id and k.ended_at is null
+    ) q on q.user_id = m.user_id and q.course_id = m.course_id
+  )
+  select
+    c.user_id, c.course_id, c.change,
+    case when c.change <> 'ends' then case
+      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
+      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+    end end,
+    last.completed_at,
+    c.change <> 'ends'
+      and (
+        last.completed_at is null
+        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+      ) is true
+      and not exists (
+        select
+        from lms.enrollments e
+        where e.user_id = c.user_id and e.course_id = c.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > v_now)
+      )
+      and not exists (select from private.enrollment_obstacles(c.course_id, c.user_id, false))
+      and not exists (
+        select
+        from lms.training_waivers w
+        where w.user_id = c.user_id and w.course_id = c.course_id and w.revoked_at is null
+          and (w.expires_at is null or w.expires_at > v_now)
+      )
+  from compared c
+  cross join lateral (
+    select max(e.completed_at) as completed_at
+    from lms.enrollments e
+    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+  ) last
+  order by c.user_id, c.course_id;
+end
+$$;
+
+create function lms.preview_assignment_rule(p_rule_id uuid, p_limit integer default 100, p_after_user_id uuid default null)
+returns setof lms.assignment_preview
+language plpgsql
+volatile
+rows 100
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.assignment_rules r where r.id = p_rule_id) then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  elsif p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return query select * from private.preview_rule(p_rule_id, p_limit, p_after_user_id);
+end
+$$;
+
+comment on function lms.preview_assignment_rule is
+  'What a rule would do if it were applied now, also before it is active: p_limit people with all their courses. Next page: '
+  'p_after_user_id = the last person received. 404 rule_not_found; 403 as set_assignment_rule_status; 422 invalid_limit.';
+
+create type lms.assignment_criterion as (criterion text, required text, actual text, is_met boolean);
+comment on type lms.assignment_criterion is
+  'criterion: status (of the rule), membership, role, job_title, unit, cohort. The rule applies where all are met.';
+
+create function private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid)
+returns setof lms.assignment_criterion
+language plpgsql
+stable security definer
+rows 6
+set search_path = ''
+as $$
+declare
+  v_member lms.memberships;
+begin
+  select * into v_member
+  from lms.memberships m
+  where m.tenant_id = p_rule.tenant_id and m.user_id = p_user_id;
+  if private.is_api_call() and not coalesce(
+    (p_user_id = (select auth.uid()) and p_rule.tenant_id = any (array(select private.joined_tenants())))
+      or p_rule.tenant_id = any (array(select private.tenants_where('members.read')))
+      or v_member.unit_id = any (array(select private.units_where('members.read'))),
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  end if;
+
+  return next ('status', 'active', p_rule.status, p_rule.status = 'active')::lms.assignment_criterion;
+  return next (
+    'membership', 'active', case when v_member.is_guest then 'guest' else v_member.status end,
+    coalesce(v_member.status = 'active' and not v_member.is_guest, false)
+  )::lms.assignment_criterion;
+  if p_rule.role_id is not null then
+    return next (
+      'role', (select r.name::text from lms.roles r where r.id = p_rule.role_id),
+      (
+        select string_agg(distinct r.name, ', ' order by r.name)
+        from lms.role_grants g
+        join lms.roles r on r.id = g.role_id
+        where g.membership_id = v_member.id
+      ),
+      exists (select from lms.role_grants g where g.membership_id = v_member.id and g.role_id = p_rule.role_id)
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.job_title is not null then
+    return next (
+      'job_title', p_rule.job_title, v_member.job_title, coalesce(private.same_job_title(v_member.job_title, p_rule.job_title), false)
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.unit_id is not null then
+    return next (
+      'unit', (select u.name::text from lms.org_units u where u.id = p_rule.unit_id),
+      (select u.name::text from lms.org_units u where u.id = v_member.unit_id),
+      exists (
+        select from private.org_unit_closure c where c.ancestor_id = p_rule.unit_id and c.descendant_id = v_member.unit_id
+      )
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.cohort_id is not null then
+    return next (
+      'cohort', (select c.name::text from lms.cohorts c where c.id = p_rule.cohort_id),
+      (
+        select string_agg(c.name, ', ' order by c.name)
+        from lms.cohort_members k
+        join lms.cohorts c on c.id = k.cohort_id
+        where k.tenant_id = p_rule.tenant_id and k.user_id = p_user_id
+      ),
+      exists (select from lms.cohort_members k where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id)
+    )::lms.assignment_criterion;
+  end if;
+end
+$$;
+
+create function lms.explain_assignment(p_rule_id uuid, p_user_id uuid default null)
+returns setof lms.assignment_criterion
+language plpgsql
+stable
+rows 6
+set search_path = ''
+as $$
+declare
+  v_rule lms.assignment_rules;
+begin
+  select * into v_rule from lms.assignment_rules r where r.id = p_rule_id;
+  if not found then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  end if;
+  return query select * from private.explain_rule(v_rule, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+comment on function lms.explain_assignment is
+  'Why a rule does or does not apply to the caller, or to somebody in whose scope the caller reads members: each criterion, '
+  'what it asks for and what is. 404 rule_not_found, person_not_found.';
+
+create function private.write_waiver(p_waiver lms.training_waivers)
+returns lms.training_waivers
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  if not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_waiver.tenant_id and m.user_id = p_waiver.user_id and m.status <> 'ended'
+      and (not private.is_api_call() or private.may_enroll_in_scope(p_waiver.tenant_id, p_waiver.user_id))
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif private.is_api_call() and p_waiver.user_id = (select auth.uid()) then
+    perform private.fail('own_waiver', 'Nobody excuses themselves.', 403);
+  end if;
+  insert into lms.training_waivers (tenant_id, user_id, course_id, reason, granted_by, granted_at, expires_at)
+  values (
+    p_waiver.tenant_id, p_waiver.user_id, p_waiver.course_id, p_waiver.reason, (select auth.uid()), private.training_clock(),
+    p_waiver.expires_at
+  )
+  returning * into v_waiver;
+  return v_waiver;
+end
+$$;
+
+create function private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid)
+returns boolean
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    p_tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or exists (
+      select
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and m.user_id = p_user_id
+        and m.unit_id = any (array(select private.units_where('enrollments.write')))
+    ),
+    false
+  );
+end
+$$;
+
+create function lms.grant_training_waiver(
+  p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamptz default null
+)
+returns lms.training_waivers
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  select c.tenant_id into v_waiver.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail('invalid_reason', 'A waiver takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason'));
+  elsif p_expires_at <= now() or not isfinite(p_expires_at) then
+    perform private.fail('invalid_expiry', 'A waiver ends in the future, or not at all (null).', 422, jsonb_build_object('field', 'p_expires_at'));
+  end if;
+  v_waiver.course_id := p_course_id;
+  v_waiver.user_id := p_user_id;
+  v_waiver.reason := p_reason;
+  v_waiver.expires_at := p_expires_at;
+  return private.write_waiver(v_waiver);
+end
+$$;
+
+comment on function lms.grant_training_waiver is
+  'Excuses somebody from a course that rules ask of them, for a time or until it is revoked. With enrollments.write in the '
+  'person''s scope. 404 course_not_found, person_not_found; 403 own_waiver; 422 invalid_reason, invalid_expiry.';
+
+create function private.end_waiver(p_waiver_id uuid)
+returns lms.training_waivers
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  select * into v_waiver from lms.training_waivers w where w.id = p_waiver_id for no key update;
+  if private.is_api_call() and not private.may_enroll_in_scope(v_waiver.tenant_id, v_waiver.user_id) then
+    raise insufficient_privilege using message = 'Revoking a waiver takes enrollments.write in the person''s scope.';
+  elsif v_waiver.revoked_at is null then
+    update lms.training_waivers w
+    set revoked_at = greatest(private.training_clock(), w.granted_at), revoked_by = (select auth.uid())
+    where w.id = p_waiver_id
+    returning * into v_waiver;
+    perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
+  end if;
+  return v_waiver;
+end
+$$;
+
+create function lms.revoke_training_waiver(p_waiver_id uuid)
+returns lms.training_waivers
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not exists (select from lms.training_waivers w where w.id = p_waiver_id) then
+    perform private.fail('waiver_not_found', 'There is no such waiver.', 404);
+  end if;
+  return private.end_waiver(p_waiver_id);
+end
+$$;
+
+comment on function lms.revoke_training_waiver is
+  'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
+
+create function lms.get_training_status(
+  p_tenant_id uuid,
+  p_user_id uuid default null,
+  p_course_id uuid default null,
+  p_unit_id uuid default null,
+  p_at timestamptz default null,
+  p_limit integer default 100,
+  p_after_user_id uuid default null
+)
+returns setof lms.training_status
+language plpgsql
+stable
+rows 100
+set search_path = ''
+as $$
+declare
+  v_people uuid[];
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_people := array(
+    select distinct q.user_id
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id
+      and (p_user_id is null or q.user_id = p_user_id)
+      and (p_course_id is null or q.course_id = p_course_id)
+      and (p_after_user_id is null or q.user_id > p_after_user_id)
+      and (p_unit_id is null or exists (
+        select
+        from private.membership_scopes m
+        where m.user_id = q.user_id and m.tenant_id = q.tenant_id and m.unit_id = any (array(select private.units_below(p_unit_id)))
+      ))
+    order by q.user_id
+    limit p_limit
+  );
+  return query
+  select s.*
+  from private.training_status_at(p_tenant_id, v_people, p_course_id, coalesce(p_at, private.training_clock())) s
+  order by s.user_id, s.course_id;
+end
+$$;
+
+comment on function lms.get_training_status is
+  'Where people stand with what rules ask of them, each with all their courses, as far as the caller may see them: the training '
+  'matrix. p_unit_id: of the unit and all below it, by today''s home unit; p_at: as of then. p_limit people; next page: '
+  'p_after_user_id = the last person received. 422 invalid_limit.';
+
+create function private.units_below(p_unit_id uuid)
+returns setof uuid
+language plpgsql
+stable security definer
+rows 20
+set search_path = ''
+as $$
+begin
+  return query
+  select c.descendant_id
+  from private.org_unit_closure c
+  join lms.org_units u on u.id = c.descendant_id
+  where c.ancestor_id = p_unit_id and (
+    not private.is_api_call()
+    or u.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+    or u.id = any (array(select private.units_where('enrollments.read')))
+  );
+end
+$$;
+
+grant execute on function
+  private.training_clock, private.training_status_at, private.runs_out_at, private.end_of_day, private.change_rule_status,
+  private.preview_rule, private.explain_rule, private.write_waiver, private.end_waiver, private.units_below
+to authenticated, service_role;
+grant execute on function
+  lms.set_assignment_rule_status, lms.preview_assignment_rule, lms.explain_assignment, lms.grant_training_waiver,
+  lms.revoke_training_waiver, lms.get_training_status
+to authenticated, service_role;
+
+-- =====================================================================================================
+-- Policies and grants
+-- =====================================================================================================
+
+create function private.my_rules()
+returns setof uuid
+language plpgsql
+stable security definer
+rows 10
+set search_path = ''
+as $$
+begin
+  return query
+  select distinct q.rule_id
+  from lms.training_requirements q
+  where q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants()));
+end
+$$;
+
+comment on function private.my_rules is 'Rules that ask or have asked something of the caller.';
+grant execute on function private.my_rules to authenticated, service_role;
+
+alter table lms.assignment_rules enable row level security;
+alter table lms.assignment_rule_courses enable row level security;
+alter table lms.training_requirements enable row level security;
+alter table lms.training_waivers enable row level security;
+
+grant all on lms.assignment_rules, lms.assignment_rule_courses to service_role;
+grant select on lms.training_requirements, lms.training_waivers to service_role;
+grant select on lms.assignment_rules, lms.assignment_rule_courses, lms.training_requirements, lms.training_waivers to authenticated;
+grant insert (
+  tenant_id, name, description, role_id, job_title, unit_id, cohort_id, path_id, due_after_days, due_on, recurs_every_months,
+  renewal_window_days
+) on lms.assignment_rules to authenticated;
+grant update (
+  name, description, role_id, job_title, unit_id, cohort_id, path_id, due_after_days, due_on, recurs_every_months,
+  renewal_window_days
+) on lms.assignment_rules to authenticated;
+grant delete on lms.assignment_rules to authenticated;
+grant insert (rule_id, course_id) on lms.assignment_rule_courses to authenticated;
+grant delete on lms.assignment_rule_courses to authenticated;
+
+create function private.note_rule_author()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.created_by := (select auth.uid());
+  return new;
+end
+$$;
+
+create trigger _200_author before insert on lms.assignment_rules
+  for each row execute function private.note_rule_author();
+
+create policy "Rules are seen in scope and by those they are about" on lms.assignment_rules
+  for select to authenticated
+  using (
+    tenant_id = any (array(select private.tenants_where('enrollments.read')))
+    or unit_id = any (array(select private.units_where('enrollments.read')))
+    or id = any (array(select private.my_rules()))
+  );
+
+-- A rule for a unit stays within it: whoever manages a unit makes no rule for the whole tenant.
+create policy "Rules are made in scope" on lms.assignment_rules
+  for insert to authenticated
+  with check (
+    tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or unit_id = any (array(select private.units_where('enrollments.write')))
+  );
+
+create policy "Rules are changed in scope" on lms.assignment_rules
+  for update to authenticated
+  using (
+    tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or unit_id = any (array(select private.units_where('enrollments.write')))
+  )
+  with check (
+    tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or unit_id = any (array(select private.units_where('enrollments.write')))
+  );
+
+create policy "Drafts of rules are removed in scope" on lms.assignment_rules
+  for delete to authenticated
+  using (
+    status = 'draft' and (
+      tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or unit_id = any (array(select private.units_where('enrollments.write')))
+    )
+  );
+
+create policy "What a rule assigns is seen with it" on lms.assignment_rule_courses
+  for select to authenticated
+  using (exists (select from lms.assignment_rules r where r.id = rule_id));
+
+create policy "Courses are put into rules in scope" on lms.assignment_rule_courses
+  for insert to authenticated
+  with check (
+    exists (select from lms.courses c where c.id = course_id)
+    and exists (
+      select
+      from lms.assignment_rules r
+      where r.id = rule_id and (
+        r.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+        or r.unit_id = any (array(select private.units_where('enrollments.write')))
+      )
+    )
+  );
+
+create policy "Courses are taken out of rules in scope" on lms.assignment_rule_courses
+  for delete to authenticated
+  using (
+    exists (
+      select
+      from lms.assignment_rules r
+      where r.id = rule_id and (
+        r.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+        or r.unit_id = any (array(select private.units_where('enrollments.write')))
+      )
+    )
+  );
+
+create policy "Requirements are seen by whom they are about, and in scope" on lms.training_requirements
+  for select to authenticated
+  using (
+    (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))
+    or tenant_id = any (array(select private.tenants_where('enrollments.read')))
+    or course_id = any (array(select private.staffed_courses()))
+    or exists (
+      select
+      from private.membership_scopes m
+      where m.user_id = training_requirements.user_id and m.tenant_id = training_requirements.tenant_id
+        and m.unit_id = any (array(select private.units_where('enrollments.read')))
+    )
+  );
+
+create policy "Waivers are seen by whom they are about, and in scope" on lms.training_waivers
+  for select to authenticated
+  using (
+    (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))
+    or tenant_id = any (array(select private.tenants_where('enrollments.read')))
+    or course_id = any (array(select private.staffed_courses()))
+    or exists (
+      select
+      from private.membership_scopes m
+      where m.user_id = training_waivers.user_id and m.tenant_id = training_waivers.tenant_id
+        and m.unit_id = any (array(select private.units_where('enrollments.read')))
+    )
+  );
+
+notify pgrst, 'reload schema';

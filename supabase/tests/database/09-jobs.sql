@@ -42,7 +42,6 @@ select set_eq(
   $$ values ('close-expired-attempts', '* * * * *'), ('fill-free-seats', '* * * * *'), ('advance-learning-paths', '*/5 * * * *'), ('forget-idempotency-keys', '17 * * * *'), ('forget-invitations', '31 2 * * *'), ('trim-run-history', '23 3 * * *'), ('repair-search', '41 * * * *'),
        ('drop-left-enrollments', '53 2 * * *'),
        ('make-event-partitions', '47 2 * * *'), ('forget-event-receipts', '37 * * * *'), ('end-learning-sessions', '*/5 * * * *'),
-  $$ values ('fill-free-seats', '* * * * *'), ('advance-learning-paths', '*/5 * * * *'), ('forget-idempotency-keys', '17 * * * *'), ('forget-invitations', '31 2 * * *'), ('trim-run-history', '23 3 * * *'), ('repair-search', '41 * * * *'),
        ('apply-assignment-marks', '* * * * *'), ('apply-assignment-rules', '13 1 * * *'),
        ('seal-audit-log', '*/5 * * * *'), ('make-audit-partitions', '41 2 * * *') $$,
   'these jobs are registered'

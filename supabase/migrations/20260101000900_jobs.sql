@@ -322,6 +322,8 @@ select
   ops.register_job(
     'drop-left-enrollments', '53 2 * * *', 'ops.drop_left_enrollments', interval '3 days',
     'Who left a month ago gives up their place.'
+  ),
+  ops.register_job(
     'apply-assignment-marks', '* * * * *', 'ops.apply_assignment_marks', interval '30 minutes',
     'What rules ask of people who joined, moved, changed or left, and of rules that changed, is derived again.'
   ),

@@ -10408,6 +10408,7 @@ CREATE TABLE billing.entitlements (
     reason text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT entitlement_dates_are_finite CHECK ((isfinite(valid_from) AND isfinite(valid_until))),
     CONSTRAINT entitlement_ends_after_it_begins CHECK ((valid_until > valid_from)),
     CONSTRAINT entitlement_reason_is_short CHECK ((length(reason) <= 1000)),
     CONSTRAINT entitlement_source_is_known CHECK ((source = ANY (ARRAY['purchase'::text, 'plan'::text, 'seat'::text, 'grant'::text])))
@@ -12657,6 +12658,7 @@ END) STORED NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT path_counters_are_in_range CHECK (((items_done >= 0) AND (items_done <= items_total))),
+    CONSTRAINT path_due_date_is_finite CHECK (isfinite(due_at)),
     CONSTRAINT path_enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text]))),
     CONSTRAINT path_status_is_known_and_its_dates_follow CHECK ((
 CASE status
@@ -13283,9 +13285,15 @@ begin
       from unnest(p_ids) with ordinality as p (id, place)
       where q.id = p.id and q.order_index <> p.place - 1;
     when 'course' then
-      update lms.learning_path_courses c set order_index = p.place - 1
+      -- In the places that they have: a course that was deleted keeps its own, unseen.
+      update lms.learning_path_courses c set order_index = s.order_index
       from unnest(p_ids) with ordinality as p (id, place)
-      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> p.place - 1;
+      join (
+        select k.order_index, row_number() over (order by k.order_index) as place
+        from lms.learning_path_courses k
+        where k.path_id = p_parent_id
+      ) s on s.place = p.place
+      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> s.order_index;
     when 'category' then
       update lms.categories k set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
@@ -14483,6 +14491,41 @@ ALTER FUNCTION ops.close_expired_attempts(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.close_expired_attempts(p_batch integer) IS 'Hands in attempts whose time has run out, with what was saved by then, at most p_batch per run; returns how many.';
 
 --
+-- Name: drop_left_enrollments(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.drop_left_enrollments(p_batch integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_dropped integer;
+begin
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = now()
+  where e.id in (
+    select o.id
+    from lms.enrollments o
+    join lms.memberships m on m.tenant_id = o.tenant_id and m.user_id = o.user_id
+    where m.status = 'ended' and m.ended_at < now() - interval '30 days' and o.status in ('enrolled', 'in_progress', 'paused')
+    order by o.id
+    limit p_batch
+    for no key update of o skip locked
+  );
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
+end
+$$;
+
+ALTER FUNCTION ops.drop_left_enrollments(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION drop_left_enrollments(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.drop_left_enrollments(p_batch integer) IS 'Ends the open cycles of those who left more than 30 days ago, at most p_batch per run; returns how many.';
+
+--
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -14532,7 +14575,9 @@ begin
       v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
-      set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
+      set status = 'declined', decided_at = now(), decision_reason = (
+        select o.message from unnest(v_reasons) o where o.code <> 'approval_required' limit 1
+      )
       where r.id = v_request.id and r.status = 'waiting';
       v_done := v_done + 1;
     else
@@ -16828,6 +16873,8 @@ begin
         select jsonb_build_object('lesson_id', needed.lesson_id, 'title', needed.title)
         from lms.version_lessons needed
         where needed.version_id = l.version_id and needed.lesson_id = any (l.prerequisite_ids)
+          -- Whoever has completed the course has done what is required, also where only that was imported.
+          and not (v_enrollment.status = 'completed' and needed.requires_completion)
           and not exists (
             select from lms.lesson_progress p
             where p.enrollment_id = p_enrollment_id and p.lesson_id = needed.lesson_id and p.completed_at is not null
@@ -16836,6 +16883,7 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+      and not (v_enrollment.status = 'completed' and l.requires_completion)
       and (
         l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
         or v_courses.code is not null
@@ -16868,7 +16916,8 @@ CREATE FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) RETURNS S
 begin
   if exists (
     select from lms.enrollments e
-    where e.id = p_enrollment_id and e.user_id = (select auth.uid()) and e.status in ('enrolled', 'in_progress', 'paused')
+    where e.id = p_enrollment_id and e.user_id = (select auth.uid())
+      and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
   ) then
     return query select * from private.closed_lessons(p_enrollment_id);
   end if;
@@ -17565,9 +17614,6 @@ CREATE FUNCTION private.count_taken_seats(p_course_id uuid) RETURNS integer
   from lms.enrollments e
   where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
     and (e.expires_at is null or e.expires_at > now())
-    and not exists (
-      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
-    )
 $$;
 
 ALTER FUNCTION private.count_taken_seats(p_course_id uuid) OWNER TO postgres;
@@ -19461,6 +19507,27 @@ begin
   where p.nth > 1;
 
   return query
+  select p.path || '.key', 'empty_key', 'A key is not empty.'
+  from private.document_parts(p_course) p
+  where p.level in ('skill', 'module', 'lesson') and p.doc ->> 'key' = '';
+
+  return query
+  select l.path || '.release_on', 'invalid_date', 'This is a day, as 2026-01-31.'
+  from private.document_parts(p_course) l
+  where l.level = 'lesson' and l.doc ->> 'release_on' is not null and not private.is_day(l.doc ->> 'release_on');
+
+  return query
+  select l.path || '.skills', 'duplicate_skill', format('%s is named twice.', k.key)
+  from private.document_parts(p_course) l
+  cross join lateral (
+    select s.doc ->> 'key' as key
+    from jsonb_array_elements(case jsonb_typeof(l.doc -> 'skills') when 'array' then l.doc -> 'skills' else '[]' end) as s (doc)
+    group by 1
+    having count(*) > 1 and s.doc ->> 'key' is not null
+  ) k
+  where l.level = 'lesson';
+
+  return query
   select l.path || '.prerequisites', 'unknown_prerequisite', format('No lesson of the document has the key %s.', n.key)
   from private.document_parts(p_course) l
   cross join jsonb_array_elements_text(
@@ -20716,18 +20783,27 @@ begin
 
   if v_course.id is null then
     v_action := 'created';
-    insert into lms.courses (
-      tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
-      is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
-      instructor_id
-    )
-    values (
-      p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
-      v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
-      v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
-      (select auth.uid())
-    )
-    returning * into v_course;
+    begin
+      insert into lms.courses (
+        tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
+        is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
+        instructor_id
+      )
+      values (
+        p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
+        v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
+        v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
+        (select auth.uid())
+      )
+      returning * into v_course;
+    exception
+      -- Somebody else was importing it at this moment.
+      when unique_violation then
+        perform private.fail(
+          'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug'),
+          'Import it again.'
+        );
+    end;
   elsif v_new is distinct from v_course then
     v_action := 'updated';
     update lms.courses c
@@ -21252,6 +21328,26 @@ end
 $$;
 
 ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: is_day(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_day(p_text text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  return p_text ~ '^\d{4}-\d\d-\d\d$' and to_char(make_date(
+    left(p_text, 4)::integer, substr(p_text, 6, 2)::integer, right(p_text, 2)::integer
+  ), 'YYYY-MM-DD') = p_text;
+exception
+  when datetime_field_overflow then
+    return false;
+end
+$_$;
+
+ALTER FUNCTION private.is_day(p_text text) OWNER TO postgres;
 
 --
 -- Name: is_document_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21977,7 +22073,7 @@ CREATE FUNCTION private.keep_ended_dates() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= clock_timestamp()) then
     perform private.fail(
       'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
       jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
@@ -22976,12 +23072,17 @@ begin
   return query
   select v.version_id, v.assessment_id
   from lms.enrollments e
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
   join lms.version_assessments v on v.version_id = e.version_id
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.joined_tenants()))
-    and (v.lesson_id is null or (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o))
+    and case
+      when v.lesson_id is not null then
+        (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)
+      else e.started_at is not null or private.describe_missing_prerequisites(e.course_id, e.user_id) is null
+    end
   union
   -- What somebody has taken, they may name, also after they have left.
   select a.version_id, a.assessment_id
@@ -23008,27 +23109,36 @@ CREATE FUNCTION private.my_open_lessons() RETURNS TABLE(version_id uuid, lesson_
     AS $$
 begin
   return query
+  -- Materialised: what is closed is asked once for a cycle, and of those only where anything can be; left to itself, the
+  -- planner asks it again for each lesson.
+  with cycles as materialized (
+    select
+      e.version_id,
+      case
+        when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+          or exists (
+            select from lms.version_lessons g
+            where g.version_id = e.version_id
+              and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+          )
+        then array(select g.lesson_id from private.closed_lessons(e.id) g)
+        else '{}'
+      end as closed
+    from (
+      -- Of many cycles with one version the last one: what opens for somebody who begins again opens again.
+      select distinct on (k.course_id, k.version_id) k.*
+      from lms.enrollments k
+      where k.user_id = (select auth.uid())
+        and k.status in ('enrolled', 'in_progress', 'paused', 'completed')
+        and (k.expires_at is null or k.expires_at > now())
+        and k.tenant_id = any (array(select private.joined_tenants()))
+      order by k.course_id, k.version_id, k.cycle desc
+    ) e
+    join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  )
   select l.version_id, l.lesson_id
-  from lms.enrollments e
-  join lms.courses c on c.id = e.course_id and c.deleted_at is null
-  -- What is closed is asked once for an enrolment, and of those only where anything can be.
-  cross join lateral (
-    select case
-      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
-        or exists (
-          select from lms.version_lessons g
-          where g.version_id = e.version_id
-            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
-        )
-      then array(select g.lesson_id from private.closed_lessons(e.id) g)
-      else '{}'
-    end as lessons
-  ) closed
-  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
-  where e.user_id = (select auth.uid())
-    and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
-    and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()));
+  from cycles y
+  join lms.version_lessons l on l.version_id = y.version_id and l.lesson_id <> all (y.closed);
 end
 $$;
 
@@ -23175,6 +23285,24 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
+
+--
+-- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.next_place(p_last integer) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_last >= 999999 then
+    perform private.fail('order_is_full', 'The last place is taken.', 409, null, 'Put its siblings in order first: lms.reorder.');
+  end if;
+  return coalesce(p_last, -1) + 1;
+end
+$$;
+
+ALTER FUNCTION private.next_place(p_last integer) OWNER TO postgres;
 
 --
 -- Name: normal_answer(text, boolean, boolean, boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23674,7 +23802,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.lessons l where l.id = new.lesson_id for no key update;
-    select coalesce(max(b.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(b.order_index)) into new.order_index
     from lms.lesson_blocks b
     where b.lesson_id = new.lesson_id and b.deleted_at is null;
   end if;
@@ -23771,7 +23899,7 @@ begin
   if new.order_index < 0
     or (tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id and new.order_index = old.order_index)
   then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.categories c
     where c.tenant_id = new.tenant_id and c.parent_id is not distinct from new.parent_id and c.id <> new.id;
   end if;
@@ -23888,6 +24016,17 @@ CREATE FUNCTION private.place_lesson() RETURNS trigger
 declare
   parent record;
 begin
+  if new.key = '' then
+    perform from lms.courses c
+    where c.id = (select m.course_id from lms.modules m where m.id = new.module_id)
+    for no key update;
+  end if;
+  -- Held, so that it is not deleted meanwhile.
+  if new.order_index < 0 then
+    perform from lms.modules m where m.id = new.module_id for no key update;
+  else
+    perform from lms.modules m where m.id = new.module_id for share;
+  end if;
   select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
   if parent.deleted_at is not null and new.deleted_at is null then
     perform private.fail('module_not_found', 'There is no such module.', 404);
@@ -23902,15 +24041,13 @@ begin
     new.course_id := parent.course_id;
   end if;
   if new.key = '' then
-    perform from lms.courses c where c.id = new.course_id for no key update;
     for attempt in 1..12 loop
       new.key := private.key_of_title(new.title, 'lesson', new.id, attempt);
       exit when not exists (select from lms.lessons l where l.course_id = new.course_id and l.key = new.key);
     end loop;
   end if;
   if new.order_index < 0 then
-    perform from lms.modules m where m.id = new.module_id for no key update;
-    select coalesce(max(l.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(l.order_index)) into new.order_index
     from lms.lessons l
     where l.module_id = new.module_id and l.deleted_at is null;
   end if;
@@ -24005,7 +24142,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.courses c where c.id = new.course_id for no key update;
-    select coalesce(max(m.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(m.order_index)) into new.order_index
     from lms.modules m
     where m.course_id = new.course_id and m.deleted_at is null;
   end if;
@@ -24030,7 +24167,7 @@ begin
     perform private.fail('path_is_full', 'A path has at most 100 courses.', 409, jsonb_build_object('path_id', new.path_id));
   end if;
   if new.order_index < 0 then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.learning_path_courses c
     where c.path_id = new.path_id;
   end if;
@@ -25166,7 +25303,8 @@ begin
   end if;
   perform from lms.learning_paths p where p.id = any (p_path_ids) order by p.id for no key update;
   perform from lms.enrollments e
-  where e.status in ('enrolled', 'in_progress', 'paused')
+  -- A cycle that has run out is completed by nobody, and whoever enrols again holds it.
+  where e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
     and (e.user_id, e.course_id) in (
       select o.user_id, c.course_id
       from lms.path_enrollments o
@@ -26355,7 +26493,7 @@ begin
       order_index = case
         when exists (
           select from lms.modules s where s.course_id = m.course_id and s.order_index = m.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
         else m.order_index
       end
   where p_kind = 'module' and m.id = p_id and m.deleted_at is not null;
@@ -26364,7 +26502,7 @@ begin
       order_index = case
         when exists (
           select from lms.lessons s where s.module_id = l.module_id and s.order_index = l.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
         else l.order_index
       end
   where l.deleted_at = v_part.deleted_at
@@ -26374,7 +26512,7 @@ begin
       order_index = case
         when exists (
           select from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.order_index = b.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
         else b.order_index
       end
   where b.deleted_at = v_part.deleted_at and b.course_id = v_part.course_id and case p_kind
@@ -35934,8 +36072,8 @@ CREATE POLICY "Published assessments are seen by takers, staff and in scope" ON 
 --
 
 CREATE POLICY "Published content is seen by those it is open to, and by staff" ON lms.version_blocks FOR SELECT TO authenticated USING (((is_preview AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = version_blocks.lesson_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
     o.lesson_id
@@ -35962,8 +36100,8 @@ CREATE POLICY "Published modules are seen with their public course" ON lms.modul
 --
 
 CREATE POLICY "Published previews are seen with their public course" ON lms.version_blocks FOR SELECT TO anon USING ((is_preview AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = version_blocks.lesson_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))));
 
@@ -38943,6 +39081,13 @@ REVOKE ALL ON FUNCTION ops.close_expired_attempts(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.close_expired_attempts(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION drop_left_enrollments(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -40067,6 +40212,14 @@ REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM 
 REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
 
 --
+-- Name: FUNCTION is_day(p_text text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_day(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_day(p_text text) TO authenticated;
+GRANT ALL ON FUNCTION private.is_day(p_text text) TO service_role;
+
+--
 -- Name: FUNCTION is_document_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40534,6 +40687,12 @@ GRANT ALL ON FUNCTION private.my_tenants() TO service_role;
 REVOKE ALL ON FUNCTION private.my_versions() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
+
+--
+-- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.next_place(p_last integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean); Type: ACL; Schema: private; Owner: postgres

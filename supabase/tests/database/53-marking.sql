@@ -315,7 +315,7 @@ select is(tests.call('ines', tests.correcting('e2', '{"correct": false}')), 'non
 select is(tests.call('ines', tests.regrading('e2')), 'none', 'regraded');
 select is(tests.score('dora', 'essay'), '5.50/11.00 75 passed override', 'points that a grader gave and percentages that were overridden stay');
 select is(tests.score('sid', 'essay'), '5.00/11.00 61 passed override held', 'points by the key follow, the override stays');
-select is(tests.hand_in('dora', 'poll', 's1', 'false'), 'graded 100.00 passed', 'an opinion');
+select is(tests.hand_in('dora', 'poll', 's1', 'true'), 'graded 100.00 passed', 'an opinion');
 select is(tests.call('ines', tests.correcting('s1', '{"correct": false}')), 'none', 'has a key that nobody asks for');
 select is(tests.call('ines', tests.regrading('s1')), 'none', 'and is not graded by it');
 select is(tests.score('dora', 'poll'), '1.00/1.00 100 passed auto', 'an opinion is not wrong');
@@ -334,6 +334,8 @@ select is((select k.key -> 'rubric' -> 0 ->> 'id' from private.answer_keys k whe
 -- The author of a key who took the course: their attempt is for others to judge.
 select tests.enrollment('ines', 'safety');
 select tests.hand_in('ines', 'quiz', 'q2', 'true');
+select is(tests.try('ines', tests.grading('ines', 'quiz', 'q1', 3)), '403 own_attempt', 'staff does not grade itself');
+select is(tests.try('ines', tests.overriding('ines', 'quiz', 100)), '403 own_attempt', 'nor overrides its own grade');
 select is(tests.call('ines', tests.correcting('q2', '{"correct": true}', 'For me.')), 'none', 'the author corrects the key');
 select is(tests.call('ines', tests.regrading('q2')), 'none', 'and regrades');
 select is(tests.score('ines', 'quiz'), '0.00/4.00 0 failed auto', 'all but their own attempt');

@@ -204,6 +204,28 @@ ALTER TYPE lms.answers_receipt OWNER TO postgres;
 COMMENT ON TYPE lms.answers_receipt IS 'saved: how many answers of the call differ from what was saved before.';
 
 --
+-- Name: assessment_import_report; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.assessment_import_report AS (
+	course_id uuid,
+	assessments jsonb,
+	sections jsonb,
+	questions jsonb,
+	answer_keys jsonb,
+	skills jsonb,
+	dry_run boolean
+);
+
+ALTER TYPE lms.assessment_import_report OWNER TO postgres;
+
+--
+-- Name: TYPE assessment_import_report; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.assessment_import_report IS 'Of each kind of part: {created, updated, removed}.';
+
+--
 -- Name: attempt_question_view; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1602,6 +1624,39 @@ ALTER TYPE private.grading OWNER TO postgres;
 --
 
 COMMENT ON TYPE private.grading IS 'points: null while a grader has to say (waits). explanation: how it came about, {reason, earned, of, ...}; it names no right answer.';
+
+--
+-- Name: imported_assessment; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.imported_assessment AS (
+	below integer,
+	id uuid,
+	key text,
+	lesson_id uuid,
+	order_index integer,
+	kind text,
+	title text,
+	instructions text,
+	is_published boolean,
+	is_mandatory boolean,
+	weight numeric,
+	passing_percentage numeric,
+	max_attempts integer,
+	cooldown_minutes integer,
+	time_limit_minutes integer,
+	opens_at timestamp with time zone,
+	closes_at timestamp with time zone,
+	shuffle_questions boolean,
+	shuffle_options boolean,
+	grading_method text,
+	answers_shown text,
+	holds_grades boolean,
+	ai_generated boolean,
+	sources jsonb
+);
+
+ALTER TYPE private.imported_assessment OWNER TO postgres;
 
 --
 -- Name: locale; Type: DOMAIN; Schema: private; Owner: postgres
@@ -10408,6 +10463,7 @@ CREATE TABLE billing.entitlements (
     reason text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT entitlement_dates_are_finite CHECK ((isfinite(valid_from) AND isfinite(valid_until))),
     CONSTRAINT entitlement_ends_after_it_begins CHECK ((valid_until > valid_from)),
     CONSTRAINT entitlement_reason_is_short CHECK ((length(reason) <= 1000)),
     CONSTRAINT entitlement_source_is_known CHECK ((source = ANY (ARRAY['purchase'::text, 'plan'::text, 'seat'::text, 'grant'::text])))
@@ -11352,6 +11408,27 @@ ALTER FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at times
 --
 
 COMMENT ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) IS 'Puts the caller, or with enrollments.write somebody else, on a path, enrols them in the required courses that are open now, and returns where they stand; each course says what kept one out of it. Doing it again changes nothing. 404 path_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights.';
+
+--
+-- Name: export_assessments(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.export_assessments(p_course_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.read_bank(p_course_id);
+end
+$$;
+
+ALTER FUNCTION lms.export_assessments(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION export_assessments(p_course_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.export_assessments(p_course_id uuid) IS 'The draft of a course''s assessments as import_assessments takes it, with the answers: for its authors (staff of the course, or catalog.write); 404 course_not_found. Skills go by their keys; another organisation needs them first.';
 
 --
 -- Name: export_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -12473,6 +12550,39 @@ ALTER FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_asses
 COMMENT ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) IS 'Grants a learner more time, more attempts or other dates, in one assessment or (p_assessment_id null) all of a course; an open attempt gains the time at once. Takes assessments.grade in the learner''s scope, and is nobody''s for themselves. 404 course_not_found, assessment_not_found, person_not_found; 403 own_accommodation, 42501; 23514 out of range.';
 
 --
+-- Name: import_assessments(uuid, jsonb, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean DEFAULT false) RETURNS lms.assessment_import_report
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_report lms.assessment_import_report;
+begin
+  begin
+    v_report := private.apply_bank(p_course_id, p_document);
+    if p_dry_run then
+      raise sqlstate 'LYDRY';
+    end if;
+  exception
+    when sqlstate 'LYDRY' then
+      null;
+  end;
+  v_report.dry_run := coalesce(p_dry_run, false);
+  return v_report;
+end
+$$;
+
+ALTER FUNCTION lms.import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean) IS 'Makes the assessments that a document names what it says (docs/question-banks.md), all of them or nothing; others of the course stay. Assessments, sections and questions are found by their keys; what a named assessment no longer has is deleted, restorably. The same document again writes nothing. It changes the draft: learners get it with the next version. For staff of the course and catalog.write. 404 course_not_found; 422 assessments_not_importable [{path, code, message}].';
+
+--
 -- Name: import_course(uuid, jsonb, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -12657,6 +12767,7 @@ END) STORED NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT path_counters_are_in_range CHECK (((items_done >= 0) AND (items_done <= items_total))),
+    CONSTRAINT path_due_date_is_finite CHECK (isfinite(due_at)),
     CONSTRAINT path_enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text]))),
     CONSTRAINT path_status_is_known_and_its_dates_follow CHECK ((
 CASE status
@@ -13283,9 +13394,15 @@ begin
       from unnest(p_ids) with ordinality as p (id, place)
       where q.id = p.id and q.order_index <> p.place - 1;
     when 'course' then
-      update lms.learning_path_courses c set order_index = p.place - 1
+      -- In the places that they have: a course that was deleted keeps its own, unseen.
+      update lms.learning_path_courses c set order_index = s.order_index
       from unnest(p_ids) with ordinality as p (id, place)
-      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> p.place - 1;
+      join (
+        select k.order_index, row_number() over (order by k.order_index) as place
+        from lms.learning_path_courses k
+        where k.path_id = p_parent_id
+      ) s on s.place = p.place
+      where c.path_id = p_parent_id and c.course_id = p.id and c.order_index <> s.order_index;
     when 'category' then
       update lms.categories k set order_index = p.place - 1
       from unnest(p_ids) with ordinality as p (id, place)
@@ -14483,6 +14600,41 @@ ALTER FUNCTION ops.close_expired_attempts(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.close_expired_attempts(p_batch integer) IS 'Hands in attempts whose time has run out, with what was saved by then, at most p_batch per run; returns how many.';
 
 --
+-- Name: drop_left_enrollments(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.drop_left_enrollments(p_batch integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_dropped integer;
+begin
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = now()
+  where e.id in (
+    select o.id
+    from lms.enrollments o
+    join lms.memberships m on m.tenant_id = o.tenant_id and m.user_id = o.user_id
+    where m.status = 'ended' and m.ended_at < now() - interval '30 days' and o.status in ('enrolled', 'in_progress', 'paused')
+    order by o.id
+    limit p_batch
+    for no key update of o skip locked
+  );
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
+end
+$$;
+
+ALTER FUNCTION ops.drop_left_enrollments(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION drop_left_enrollments(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.drop_left_enrollments(p_batch integer) IS 'Ends the open cycles of those who left more than 30 days ago, at most p_batch per run; returns how many.';
+
+--
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -14532,7 +14684,9 @@ begin
       v_done := v_done + 1;
     elsif v_reasons is not null then
       update lms.enrollment_requests r
-      set status = 'declined', decided_at = now(), decision_reason = v_reasons[1].message
+      set status = 'declined', decided_at = now(), decision_reason = (
+        select o.message from unnest(v_reasons) o where o.code <> 'approval_required' limit 1
+      )
       where r.id = v_request.id and r.status = 'waiting';
       v_done := v_done + 1;
     else
@@ -15711,6 +15865,48 @@ $$;
 ALTER FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids uuid[], p_reallocate boolean) OWNER TO postgres;
 
 --
+-- Name: apply_bank(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.apply_bank(p_course_id uuid, p_document jsonb) RETURNS lms.assessment_import_report
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course constant lms.courses := private.require_bank_author(p_course_id);
+  -- Not now(): two imports of one transaction are two.
+  v_at constant timestamptz := clock_timestamp();
+  v_faults jsonb;
+  v_ids uuid[];
+  v_report lms.assessment_import_report;
+begin
+  -- Two imports at once, or an import and a publication, come one after the other.
+  perform from lms.courses c where c.id = v_course.id for no key update;
+  select jsonb_agg(to_jsonb(f) order by f.path, f.code) into v_faults
+  from (select * from private.find_bank_faults(v_course, p_document) limit 1000) f;
+  if v_faults is not null then
+    perform private.fail('assessments_not_importable', 'The document cannot be imported into this course.', 422, v_faults);
+  end if;
+
+  v_report.course_id := v_course.id;
+  v_report.assessments := private.import_bank_assessments(v_course.id, p_document);
+  v_ids := array(
+    select a.id
+    from private.bank_parts(p_document) p
+    join lms.assessments a on a.course_id = v_course.id and a.key = p.doc ->> 'key'
+    where p.level = 'assessment'
+  );
+  v_report.sections := private.import_bank_sections(v_course.id, v_ids, p_document, v_at);
+  v_report.questions := private.import_bank_questions(v_course.id, v_ids, p_document, v_at);
+  v_report.answer_keys := private.import_bank_keys(v_course.id, p_document);
+  v_report.skills := private.import_bank_skills(v_course, p_document);
+  return v_report;
+end
+$$;
+
+ALTER FUNCTION private.apply_bank(p_course_id uuid, p_document jsonb) OWNER TO postgres;
+
+--
 -- Name: apply_course_document(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16176,6 +16372,172 @@ end
 $$;
 
 ALTER FUNCTION private.attempt_obstacles(p_enrollment lms.enrollments, p_assessment lms.assessments, p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: bank_assessments(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.bank_assessments(p_course_id uuid, p_document jsonb) RETURNS SETOF private.imported_assessment
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  with named as (
+    select
+      p.below, p.doc, a.id, l.id as lesson_id, coalesce(l.id, p_course_id) as parent_id, a.order_index,
+      a.id is not null and a.deleted_at is null and a.lesson_id is not distinct from l.id as stays
+    from private.bank_parts(p_document) p
+    left join lms.lessons l on l.course_id = p_course_id and l.key = p.doc ->> 'lesson'
+    left join lms.assessments a on a.course_id = p_course_id and a.key = p.doc ->> 'key'
+    where p.level = 'assessment'
+  ), places as (
+    select s.parent_id, s.place, row_number() over (partition by s.parent_id order by s.place) as nth
+    from (
+      select n.parent_id, n.order_index::bigint as place from named n where n.stays
+      union all
+      select
+        n.parent_id,
+        coalesce((
+          select max(o.order_index)
+          from lms.assessments o
+          where o.course_id = p_course_id and coalesce(o.lesson_id, o.course_id) = n.parent_id and o.deleted_at is null
+        ), -1) + row_number() over (partition by n.parent_id order by n.below)
+      from named n
+      where not n.stays
+    ) s
+  )
+  select
+    n.below, n.id, n.doc ->> 'key', n.lesson_id, s.place::integer, coalesce(n.doc ->> 'kind', 'quiz'), n.doc ->> 'title',
+    coalesce(n.doc ->> 'instructions', ''), coalesce((n.doc ->> 'is_published')::boolean, true),
+    coalesce((n.doc ->> 'is_mandatory')::boolean, true), coalesce((n.doc ->> 'weight')::numeric, 1),
+    (n.doc ->> 'passing_percentage')::numeric, (n.doc ->> 'max_attempts')::integer,
+    coalesce((n.doc ->> 'cooldown_minutes')::integer, 0), (n.doc ->> 'time_limit_minutes')::integer,
+    (n.doc ->> 'opens_at')::timestamptz, (n.doc ->> 'closes_at')::timestamptz,
+    coalesce((n.doc ->> 'shuffle_questions')::boolean, false), coalesce((n.doc ->> 'shuffle_options')::boolean, false),
+    coalesce(n.doc ->> 'grading_method', 'best'), coalesce(n.doc ->> 'answers_shown', 'after_pass'),
+    coalesce((n.doc ->> 'holds_grades')::boolean, false), coalesce((n.doc ->> 'ai_generated')::boolean, false),
+    coalesce(nullif(n.doc -> 'sources', 'null'), '[]')
+  from (select n.*, row_number() over (partition by n.parent_id order by n.below) as nth from named n) n
+  join places s on s.parent_id = n.parent_id and s.nth = n.nth
+$$;
+
+ALTER FUNCTION private.bank_assessments(p_course_id uuid, p_document jsonb) OWNER TO postgres;
+
+--
+-- Name: bank_fields(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.bank_fields() RETURNS TABLE(level text, field text, kind text, is_needed boolean, longest integer, pattern text, lowest numeric, highest numeric)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  values
+    ('document', 'format', 'string', true, 100, '^lyceum-assessments-1$', null::numeric, null::numeric),
+    ('document', 'assessments', 'array', true, null, null, null, null),
+    ('assessment', 'key', 'string', true, 100, '^[a-z0-9]+(-[a-z0-9]+)*$', null, null),
+    ('assessment', 'lesson', 'string', false, null, null, null, null),
+    ('assessment', 'kind', 'string', false, null, '^(quiz|exam|assignment|survey)$', null, null),
+    ('assessment', 'title', 'string', true, 300, '^[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*$', null, null),
+    ('assessment', 'instructions', 'string', false, 20000, null, null, null),
+    ('assessment', 'is_published', 'boolean', false, null, null, null, null),
+    ('assessment', 'is_mandatory', 'boolean', false, null, null, null, null),
+    ('assessment', 'weight', 'number', false, null, '^[0-9]+([.][0-9]{1,6})?$', 0, 1000000),
+    ('assessment', 'passing_percentage', 'number', false, null, '^[0-9]+([.][0-9]{1,2})?$', 0, 100),
+    ('assessment', 'max_attempts', 'integer', false, null, null, 1, 1000),
+    ('assessment', 'cooldown_minutes', 'integer', false, null, null, 0, 525600),
+    ('assessment', 'time_limit_minutes', 'integer', false, null, null, 1, 44640),
+    ('assessment', 'opens_at', 'moment', false, null, null, null, null),
+    ('assessment', 'closes_at', 'moment', false, null, null, null, null),
+    ('assessment', 'shuffle_questions', 'boolean', false, null, null, null, null),
+    ('assessment', 'shuffle_options', 'boolean', false, null, null, null, null),
+    ('assessment', 'grading_method', 'string', false, null, '^(best|latest|average)$', null, null),
+    ('assessment', 'answers_shown', 'string', false, null, '^(never|after_submit|after_pass|after_close)$', null, null),
+    ('assessment', 'holds_grades', 'boolean', false, null, null, null, null),
+    ('assessment', 'ai_generated', 'boolean', false, null, null, null, null),
+    ('assessment', 'sources', 'array', false, 20000, null, null, null),
+    ('assessment', 'sections', 'array', false, null, null, null, null),
+    ('assessment', 'questions', 'array', false, null, null, null, null),
+    ('section', 'key', 'string', true, 200, '^[A-Za-z0-9][A-Za-z0-9._:/-]*$', null, null),
+    ('section', 'title', 'string', true, 300, '^[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*$', null, null),
+    ('section', 'draw_count', 'integer', false, null, null, 1, 999999999),
+    ('question', 'question_key', 'string', true, 200, '^[A-Za-z0-9][A-Za-z0-9._:/-]*$', null, null),
+    ('question', 'section', 'string', false, null, null, null, null),
+    ('question', 'type', 'string', true, null, null, null, null),
+    ('question', 'prompt', 'string', true, 20000, '\S', null, null),
+    ('question', 'content', 'object', false, 100000, null, null, null),
+    ('question', 'points', 'number', false, null, '^[0-9]+([.][0-9]{1,2})?$', 0.01, 999999.99),
+    ('question', 'scoring', 'string', false, null, null, null, null),
+    ('question', 'skills', 'strings', false, null, null, null, null),
+    ('question', 'answer', 'object', false, 100000, null, null, null),
+    ('question', 'explanation', 'string', false, 20000, null, null, null)
+$_$;
+
+ALTER FUNCTION private.bank_fields() OWNER TO postgres;
+
+--
+-- Name: bank_parts(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.bank_parts(p_document jsonb) RETURNS TABLE(level text, path text, below integer, place integer, doc jsonb)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  with assessments as (
+    select (a.place - 1)::integer as place, a.doc
+    from jsonb_array_elements(private.json_list(p_document -> 'assessments')) with ordinality as a (doc, place)
+  )
+  select 'document', '', null::integer, 0, p_document
+  union all
+  select 'assessment', format('assessments[%s]', a.place), a.place, a.place, a.doc from assessments a
+  union all
+  select 'section', format('assessments[%s].sections[%s]', a.place, s.place - 1), a.place, (s.place - 1)::integer, s.doc
+  from assessments a
+  cross join jsonb_array_elements(private.json_list(a.doc -> 'sections')) with ordinality as s (doc, place)
+  union all
+  select 'question', format('assessments[%s].questions[%s]', a.place, q.place - 1), a.place, (q.place - 1)::integer, q.doc
+  from assessments a
+  cross join jsonb_array_elements(private.json_list(a.doc -> 'questions')) with ordinality as q (doc, place)
+$$;
+
+ALTER FUNCTION private.bank_parts(p_document jsonb) OWNER TO postgres;
+
+--
+-- Name: bank_questions(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb) RETURNS TABLE(assessment_id uuid, section_id uuid, question_key text, type text, prompt text, content jsonb, points numeric, scoring text, order_index integer, skills jsonb, answer jsonb, explanation text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select
+    a.id, s.id, q.doc ->> 'question_key', q.doc ->> 'type', q.doc ->> 'prompt',
+    coalesce(nullif(q.doc -> 'content', 'null'), '{}'), coalesce((q.doc ->> 'points')::numeric, 1),
+    coalesce(q.doc ->> 'scoring', 'all_or_nothing'), q.place, coalesce(nullif(q.doc -> 'skills', 'null'), '[]'),
+    nullif(q.doc -> 'answer', 'null'), coalesce(q.doc ->> 'explanation', '')
+  from private.bank_parts(p_document) p
+  join lms.assessments a on a.course_id = p_course_id and a.key = p.doc ->> 'key'
+  join private.bank_parts(p_document) q on q.level = 'question' and q.below = p.below
+  left join lms.assessment_sections s on s.assessment_id = a.id and s.key = q.doc ->> 'section'
+  where p.level = 'assessment'
+$$;
+
+ALTER FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb) OWNER TO postgres;
+
+--
+-- Name: bank_sections(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) RETURNS TABLE(assessment_id uuid, key text, title text, draw_count integer, order_index integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select a.id, s.doc ->> 'key', s.doc ->> 'title', (s.doc ->> 'draw_count')::integer, s.place
+  from private.bank_parts(p_document) p
+  join lms.assessments a on a.course_id = p_course_id and a.key = p.doc ->> 'key'
+  join private.bank_parts(p_document) s on s.level = 'section' and s.below = p.below
+  where p.level = 'assessment'
+$$;
+
+ALTER FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
 -- Name: begin_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16828,6 +17190,8 @@ begin
         select jsonb_build_object('lesson_id', needed.lesson_id, 'title', needed.title)
         from lms.version_lessons needed
         where needed.version_id = l.version_id and needed.lesson_id = any (l.prerequisite_ids)
+          -- Whoever has completed the course has done what is required, also where only that was imported.
+          and not (v_enrollment.status = 'completed' and needed.requires_completion)
           and not exists (
             select from lms.lesson_progress p
             where p.enrollment_id = p_enrollment_id and p.lesson_id = needed.lesson_id and p.completed_at is not null
@@ -16836,6 +17200,7 @@ begin
       ) as lessons
     ) missing
     where l.version_id = v_enrollment.version_id and (p_lesson_id is null or l.lesson_id = p_lesson_id)
+      and not (v_enrollment.status = 'completed' and l.requires_completion)
       and (
         l.prerequisite_ids <> '{}' or l.release_after_days is not null or l.release_on is not null
         or v_courses.code is not null
@@ -16868,7 +17233,8 @@ CREATE FUNCTION private.closed_lessons_of_caller(p_enrollment_id uuid) RETURNS S
 begin
   if exists (
     select from lms.enrollments e
-    where e.id = p_enrollment_id and e.user_id = (select auth.uid()) and e.status in ('enrolled', 'in_progress', 'paused')
+    where e.id = p_enrollment_id and e.user_id = (select auth.uid())
+      and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
   ) then
     return query select * from private.closed_lessons(p_enrollment_id);
   end if;
@@ -17565,9 +17931,6 @@ CREATE FUNCTION private.count_taken_seats(p_course_id uuid) RETURNS integer
   from lms.enrollments e
   where e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
     and (e.expires_at is null or e.expires_at > now())
-    and not exists (
-      select from lms.memberships m where m.tenant_id = e.tenant_id and m.user_id = e.user_id and m.status = 'ended'
-    )
 $$;
 
 ALTER FUNCTION private.count_taken_seats(p_course_id uuid) OWNER TO postgres;
@@ -19332,6 +19695,149 @@ $$;
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: find_bank_faults(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_bank_faults(p_course lms.courses, p_document jsonb) RETURNS TABLE(path text, code text, message text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select p.path, 'not_an_object', 'This is an object.'
+  from private.bank_parts(p_document) p
+  where jsonb_typeof(p.doc) is distinct from 'object';
+
+  return query
+  with parts as materialized (
+    select p.* from private.bank_parts(p_document) p where jsonb_typeof(p.doc) = 'object'
+  ), found as materialized (
+    select
+      concat_ws('.', nullif(p.path, ''), f.field) as path, f.*, p.doc -> f.field as value,
+      coalesce(p.doc -> f.field, 'null') <> 'null' as is_there,
+      private.is_bank_value(f.kind, p.doc -> f.field) as is_fine
+    from parts p
+    join private.bank_fields() f on f.level = p.level
+  )
+  select concat_ws('.', nullif(p.path, ''), k.field), 'unknown_field', format('This part has no field %s.', k.field)
+  from parts p
+  cross join jsonb_object_keys(p.doc) as k (field)
+  where not exists (select from private.bank_fields() f where f.level = p.level and f.field = k.field)
+  union all
+  select f.path, 'missing_field', 'This must be there.' from found f where f.is_needed and not f.is_there
+  union all
+  select
+    f.path, 'wrong_kind',
+    case f.kind
+      when 'strings' then 'This is a list of texts.'
+      when 'moment' then 'This is an instant such as 2026-03-01T08:00:00Z.'
+      else format('This is a %s.', f.kind)
+    end
+  from found f
+  where f.is_there and not f.is_fine
+  union all
+  select f.path, 'too_long', format('This has at most %s characters.', f.longest)
+  from found f
+  where f.is_there and f.is_fine and length(case f.kind when 'string' then f.value #>> '{}' else f.value::text end) > f.longest
+  union all
+  select f.path, 'invalid_value', 'This is not a value that the field takes.'
+  from found f
+  where f.is_there and f.is_fine and (
+    (f.value #>> '{}') !~ f.pattern
+    or (f.lowest is not null and (f.value #>> '{}')::numeric not between f.lowest and f.highest)
+  );
+
+  -- Nothing below is worth saying of parts that cannot be read.
+  return query
+  select p.path || '.' || p.name, 'duplicate_key', format('%s is the key of an earlier part.', p.key)
+  from (
+    select
+      d.path, k.name, d.doc ->> k.name as key,
+      row_number() over (
+        partition by d.level, case d.level when 'section' then d.below end, d.doc ->> k.name order by d.below, d.place
+      ) as nth
+    from private.bank_parts(p_document) d
+    cross join lateral (select case d.level when 'question' then 'question_key' else 'key' end as name) k
+    where d.level <> 'document' and jsonb_typeof(d.doc -> k.name) = 'string'
+  ) p
+  where p.nth > 1;
+
+  return query
+  with parts as materialized (
+    select p.* from private.bank_parts(p_document) p where p.level in ('section', 'question')
+  )
+  select q.path || '.section', 'unknown_section', format('The assessment has no section %s.', q.doc ->> 'section')
+  from parts q
+  where q.level = 'question' and jsonb_typeof(q.doc -> 'section') = 'string' and not exists (
+    select from parts s where s.level = 'section' and s.below = q.below and s.doc ->> 'key' = q.doc ->> 'section'
+  );
+
+  return query
+  select a.path || '.lesson', 'unknown_lesson', format('The course has no lesson %s.', a.doc ->> 'lesson')
+  from private.bank_parts(p_document) a
+  where a.level = 'assessment' and jsonb_typeof(a.doc -> 'lesson') = 'string' and not exists (
+    select
+    from lms.lessons l
+    join lms.modules m on m.id = l.module_id and m.deleted_at is null
+    where l.course_id = p_course.id and l.key = a.doc ->> 'lesson' and l.deleted_at is null
+  );
+
+  return query
+  select a.path || '.closes_at', 'closes_before_it_opens', 'The assessment closes after it opens.'
+  from private.bank_parts(p_document) a
+  where a.level = 'assessment' and private.read_moment(a.doc ->> 'opens_at') >= private.read_moment(a.doc ->> 'closes_at');
+
+  return query
+  select distinct on (q.path, n.key) q.path || '.skills', 'unknown_skill', format('The organisation has no skill %s.', n.key)
+  from private.bank_parts(p_document) q
+  cross join jsonb_array_elements_text(
+    case when private.is_document_value('strings', q.doc -> 'skills') then q.doc -> 'skills' else '[]' end
+  ) as n (key)
+  where q.level = 'question'
+    and not exists (select from lms.skills s where s.tenant_id = p_course.tenant_id and s.key = n.key);
+
+  -- A question's answers and events belong to where it was asked.
+  return query
+  select
+    q.path || '.question_key', 'question_of_another_assessment',
+    format('%s is a question of the assessment %s.', o.question_key, h.key)
+  from private.bank_parts(p_document) q
+  join private.bank_parts(p_document) a on a.level = 'assessment' and a.below = q.below
+  join lms.questions o on o.course_id = p_course.id and o.question_key = q.doc ->> 'question_key'
+  join lms.assessments h on h.id = o.assessment_id
+  where q.level = 'question' and h.key is distinct from a.doc ->> 'key';
+
+  -- What is larger than a column takes has been said, and is not opened.
+  return query
+  with questions as materialized (
+    select
+      q.path, q.doc ->> 'type' as type, coalesce(q.doc ->> 'scoring', 'all_or_nothing') as scoring,
+      coalesce(nullif(q.doc -> 'content', 'null'), '{}') as content, nullif(q.doc -> 'answer', 'null') as answer
+    from private.bank_parts(p_document) q
+    where q.level = 'question' and jsonb_typeof(q.doc -> 'type') = 'string'
+  )
+  select q.path || '.content', f.code, format('This is no content of a question of type %s.', q.type)
+  from questions q
+  cross join private.question_faults(q.type, q.content, q.scoring) as f (code)
+  where jsonb_typeof(q.content) = 'object' and length(q.content::text) <= 100000
+  union all
+  select q.path || '.answer', f.code, format('This is no key to this question of type %s.', q.type)
+  from questions q
+  cross join private.key_faults(q.type, q.content, q.answer) as f (code)
+  where jsonb_typeof(q.answer) = 'object' and jsonb_typeof(q.content) = 'object' and length(q.answer::text) <= 100000
+    and f.code <> 'unknown_type';
+
+  return query
+  select q.path || '.explanation', 'explanation_without_answer', 'An explanation comes with an answer; {} where graders decide.'
+  from private.bank_parts(p_document) q
+  where q.level = 'question' and coalesce(q.doc -> 'explanation', 'null') not in ('null', '""')
+    and coalesce(q.doc -> 'answer', 'null') = 'null';
+end
+$$;
+
+ALTER FUNCTION private.find_bank_faults(p_course lms.courses, p_document jsonb) OWNER TO postgres;
+
+--
 -- Name: find_course_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19459,6 +19965,27 @@ begin
     where d.level in ('skill', 'module', 'lesson') and d.doc ->> 'key' is not null
   ) p
   where p.nth > 1;
+
+  return query
+  select p.path || '.key', 'empty_key', 'A key is not empty.'
+  from private.document_parts(p_course) p
+  where p.level in ('skill', 'module', 'lesson') and p.doc ->> 'key' = '';
+
+  return query
+  select l.path || '.release_on', 'invalid_date', 'This is a day, as 2026-01-31.'
+  from private.document_parts(p_course) l
+  where l.level = 'lesson' and l.doc ->> 'release_on' is not null and not private.is_day(l.doc ->> 'release_on');
+
+  return query
+  select l.path || '.skills', 'duplicate_skill', format('%s is named twice.', k.key)
+  from private.document_parts(p_course) l
+  cross join lateral (
+    select s.doc ->> 'key' as key
+    from jsonb_array_elements(case jsonb_typeof(l.doc -> 'skills') when 'array' then l.doc -> 'skills' else '[]' end) as s (doc)
+    group by 1
+    having count(*) > 1 and s.doc ->> 'key' is not null
+  ) k
+  where l.level = 'lesson';
 
   return query
   select l.path || '.prerequisites', 'unknown_prerequisite', format('No lesson of the document has the key %s.', n.key)
@@ -20619,6 +21146,217 @@ $$;
 ALTER FUNCTION private.ids_of(p_list jsonb) OWNER TO postgres;
 
 --
+-- Name: import_bank_assessments(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_bank_assessments(p_course_id uuid, p_document jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  -- Read before the first row is written: the places depend on those that there are.
+  v_assessments constant private.imported_assessment[] :=
+    array(select a from private.bank_assessments(p_course_id, p_document) a);
+  v_updated integer;
+  v_created integer;
+begin
+  update lms.assessments a
+  set lesson_id = d.lesson_id, order_index = d.order_index, kind = d.kind, title = d.title, instructions = d.instructions,
+      is_published = d.is_published, is_mandatory = d.is_mandatory, weight = d.weight,
+      passing_percentage = d.passing_percentage, max_attempts = d.max_attempts, cooldown_minutes = d.cooldown_minutes,
+      time_limit_minutes = d.time_limit_minutes, opens_at = d.opens_at, closes_at = d.closes_at,
+      shuffle_questions = d.shuffle_questions, shuffle_options = d.shuffle_options, grading_method = d.grading_method,
+      answers_shown = d.answers_shown, holds_grades = d.holds_grades, ai_generated = d.ai_generated, sources = d.sources,
+      deleted_at = null
+  from unnest(v_assessments) d
+  where a.id = d.id
+    and (
+      a.lesson_id, a.order_index, a.kind, a.title::text, a.instructions, a.is_published, a.is_mandatory, a.weight,
+      a.passing_percentage::numeric, a.max_attempts, a.cooldown_minutes, a.time_limit_minutes, a.opens_at, a.closes_at,
+      a.shuffle_questions, a.shuffle_options, a.grading_method, a.answers_shown, a.holds_grades, a.ai_generated, a.sources,
+      a.deleted_at
+    ) is distinct from (
+      d.lesson_id, d.order_index, d.kind, d.title, d.instructions, d.is_published, d.is_mandatory, d.weight,
+      d.passing_percentage, d.max_attempts, d.cooldown_minutes, d.time_limit_minutes, d.opens_at, d.closes_at,
+      d.shuffle_questions, d.shuffle_options, d.grading_method, d.answers_shown, d.holds_grades, d.ai_generated, d.sources,
+      null::timestamptz
+    );
+  get diagnostics v_updated = row_count;
+
+  insert into lms.assessments (
+    course_id, key, lesson_id, order_index, kind, title, instructions, is_published, is_mandatory, weight, passing_percentage,
+    max_attempts, cooldown_minutes, time_limit_minutes, opens_at, closes_at, shuffle_questions, shuffle_options,
+    grading_method, answers_shown, holds_grades, ai_generated, sources
+  )
+  select
+    p_course_id, d.key, d.lesson_id, d.order_index, d.kind, d.title, d.instructions, d.is_published, d.is_mandatory, d.weight,
+    d.passing_percentage, d.max_attempts, d.cooldown_minutes, d.time_limit_minutes, d.opens_at, d.closes_at,
+    d.shuffle_questions, d.shuffle_options, d.grading_method, d.answers_shown, d.holds_grades, d.ai_generated, d.sources
+  from unnest(v_assessments) d
+  where d.id is null
+  order by d.below;
+  get diagnostics v_created = row_count;
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', 0);
+end
+$$;
+
+ALTER FUNCTION private.import_bank_assessments(p_course_id uuid, p_document jsonb) OWNER TO postgres;
+
+--
+-- Name: import_bank_keys(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_bank_keys(p_course_id uuid, p_document jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  delete from private.answer_keys k
+  using private.bank_questions(p_course_id, p_document) d, lms.questions q
+  where q.course_id = p_course_id and q.question_key = d.question_key and k.question_id = q.id and d.answer is null
+    and exists (select from private.key_faults(q.type, q.content, k.key));
+  get diagnostics v_removed = row_count;
+
+  update private.answer_keys k
+  set key = d.answer, explanation = d.explanation, updated_at = now(), updated_by = (select auth.uid())
+  from private.bank_questions(p_course_id, p_document) d
+  join lms.questions q on q.course_id = p_course_id and q.question_key = d.question_key
+  where k.question_id = q.id and d.answer is not null
+    and (k.key, k.explanation) is distinct from (d.answer, d.explanation);
+  get diagnostics v_updated = row_count;
+
+  insert into private.answer_keys (question_id, tenant_id, course_id, key, explanation, updated_by)
+  select q.id, q.tenant_id, q.course_id, d.answer, d.explanation, (select auth.uid())
+  from private.bank_questions(p_course_id, p_document) d
+  join lms.questions q on q.course_id = p_course_id and q.question_key = d.question_key
+  where d.answer is not null and not exists (select from private.answer_keys k where k.question_id = q.id);
+  get diagnostics v_created = row_count;
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_bank_keys(p_course_id uuid, p_document jsonb) OWNER TO postgres;
+
+--
+-- Name: import_bank_questions(uuid, uuid[], jsonb, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_bank_questions(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  update lms.questions q
+  set deleted_at = p_at
+  where q.assessment_id = any (p_assessments) and q.deleted_at is null and q.question_key not in (
+    select d.question_key from private.bank_questions(p_course_id, p_document) d
+  );
+  get diagnostics v_removed = row_count;
+
+  update lms.questions q
+  set section_id = d.section_id, type = d.type, prompt = d.prompt, content = d.content, points = d.points,
+      scoring = d.scoring, order_index = d.order_index, deleted_at = null
+  from private.bank_questions(p_course_id, p_document) d
+  where q.course_id = p_course_id and q.question_key = d.question_key and q.assessment_id = d.assessment_id
+    and (q.section_id, q.type, q.prompt, q.content, q.points, q.scoring, q.order_index, q.deleted_at)
+      is distinct from
+      (d.section_id, d.type, d.prompt, d.content, d.points, d.scoring, d.order_index, null::timestamptz);
+  get diagnostics v_updated = row_count;
+
+  insert into lms.questions (assessment_id, section_id, question_key, type, prompt, content, points, scoring, order_index)
+  select d.assessment_id, d.section_id, d.question_key, d.type, d.prompt, d.content, d.points, d.scoring, d.order_index
+  from private.bank_questions(p_course_id, p_document) d
+  where not exists (select from lms.questions q where q.course_id = p_course_id and q.question_key = d.question_key)
+  order by d.assessment_id, d.order_index;
+  get diagnostics v_created = row_count;
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_bank_questions(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: import_bank_sections(uuid, uuid[], jsonb, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_bank_sections(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_updated integer;
+  v_created integer;
+begin
+  update lms.assessment_sections s
+  set deleted_at = p_at
+  where s.assessment_id = any (p_assessments) and s.deleted_at is null and not exists (
+    select from private.bank_sections(p_course_id, p_document) d where d.assessment_id = s.assessment_id and d.key = s.key
+  );
+  get diagnostics v_removed = row_count;
+
+  update lms.assessment_sections s
+  set title = d.title, draw_count = d.draw_count, order_index = d.order_index, deleted_at = null
+  from private.bank_sections(p_course_id, p_document) d
+  where s.assessment_id = d.assessment_id and s.key = d.key
+    and (s.title::text, s.draw_count, s.order_index, s.deleted_at)
+      is distinct from (d.title, d.draw_count, d.order_index, null::timestamptz);
+  get diagnostics v_updated = row_count;
+
+  insert into lms.assessment_sections (assessment_id, key, title, draw_count, order_index)
+  select d.assessment_id, d.key, d.title, d.draw_count, d.order_index
+  from private.bank_sections(p_course_id, p_document) d
+  where not exists (
+    select from lms.assessment_sections s where s.assessment_id = d.assessment_id and s.key = d.key
+  );
+  get diagnostics v_created = row_count;
+  return jsonb_build_object('created', v_created, 'updated', v_updated, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_bank_sections(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: import_bank_skills(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_bank_skills(p_course lms.courses, p_document jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_removed integer;
+  v_created integer;
+begin
+  delete from lms.question_skills k
+  using private.bank_questions(p_course.id, p_document) d, lms.questions q, lms.skills s
+  where q.course_id = p_course.id and q.question_key = d.question_key and k.question_id = q.id and s.id = k.skill_id
+    and not d.skills ? s.key::text;
+  get diagnostics v_removed = row_count;
+
+  insert into lms.question_skills (question_id, skill_id)
+  select distinct q.id, s.id
+  from private.bank_questions(p_course.id, p_document) d
+  join lms.questions q on q.course_id = p_course.id and q.question_key = d.question_key
+  cross join jsonb_array_elements_text(d.skills) as n (key)
+  join lms.skills s on s.tenant_id = p_course.tenant_id and s.key = n.key
+  where not exists (select from lms.question_skills k where k.question_id = q.id and k.skill_id = s.id);
+  get diagnostics v_created = row_count;
+  return jsonb_build_object('created', v_created, 'updated', 0, 'removed', v_removed);
+end
+$$;
+
+ALTER FUNCTION private.import_bank_skills(p_course lms.courses, p_document jsonb) OWNER TO postgres;
+
+--
 -- Name: import_blocks(uuid, private.block_match[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20716,18 +21454,27 @@ begin
 
   if v_course.id is null then
     v_action := 'created';
-    insert into lms.courses (
-      tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
-      is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
-      instructor_id
-    )
-    values (
-      p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
-      v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
-      v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
-      (select auth.uid())
-    )
-    returning * into v_course;
+    begin
+      insert into lms.courses (
+        tenant_id, slug, title, description, language, difficulty, visibility, estimated_minutes, required_score,
+        is_sequential, allow_retake, max_attempts, thumbnail_url, meta_description, meta_keywords, version_label, metadata,
+        instructor_id
+      )
+      values (
+        p_tenant_id, v_new.slug, v_new.title, v_new.description, v_new.language, v_new.difficulty, v_new.visibility,
+        v_new.estimated_minutes, v_new.required_score, v_new.is_sequential, v_new.allow_retake, v_new.max_attempts,
+        v_new.thumbnail_url, v_new.meta_description, v_new.meta_keywords, v_new.version_label, v_new.metadata,
+        (select auth.uid())
+      )
+      returning * into v_course;
+    exception
+      -- Somebody else was importing it at this moment.
+      when unique_violation then
+        perform private.fail(
+          'course_slug_is_taken', 'Another course has this slug.', 409, jsonb_build_object('slug', p_document ->> 'slug'),
+          'Import it again.'
+        );
+    end;
   elsif v_new is distinct from v_course then
     v_action := 'updated';
     update lms.courses c
@@ -21234,6 +21981,22 @@ ALTER FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) OWNER TO post
 COMMENT ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) IS 'True while the person has asked to take the course: being let in is then their doing.';
 
 --
+-- Name: is_bank_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_bank_value(p_kind text, p_value jsonb) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select case p_kind
+    when 'moment' then jsonb_typeof(p_value) = 'string' and private.read_moment(p_value #>> '{}') is not null
+    else private.is_document_value(p_kind, p_value)
+  end
+$$;
+
+ALTER FUNCTION private.is_bank_value(p_kind text, p_value jsonb) OWNER TO postgres;
+
+--
 -- Name: is_correction(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21252,6 +22015,26 @@ end
 $$;
 
 ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: is_day(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_day(p_text text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  return p_text ~ '^\d{4}-\d\d-\d\d$' and to_char(make_date(
+    left(p_text, 4)::integer, substr(p_text, 6, 2)::integer, right(p_text, 2)::integer
+  ), 'YYYY-MM-DD') = p_text;
+exception
+  when datetime_field_overflow then
+    return false;
+end
+$_$;
+
+ALTER FUNCTION private.is_day(p_text text) OWNER TO postgres;
 
 --
 -- Name: is_document_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21977,7 +22760,7 @@ CREATE FUNCTION private.keep_ended_dates() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= now()) then
+  if private.is_api_call() and (old.status not in ('enrolled', 'in_progress', 'paused') or old.expires_at <= clock_timestamp()) then
     perform private.fail(
       'enrollment_not_open', 'The enrolment has ended: its dates stay as they are.', 409,
       jsonb_build_object('status', old.status, 'expires_at', old.expires_at), 'Enrol the person again.'
@@ -22976,12 +23759,17 @@ begin
   return query
   select v.version_id, v.assessment_id
   from lms.enrollments e
+  join lms.courses c on c.id = e.course_id and c.deleted_at is null
   join lms.version_assessments v on v.version_id = e.version_id
   where e.user_id = (select auth.uid())
     and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
     and (e.expires_at is null or e.expires_at > now())
     and e.tenant_id = any (array(select private.joined_tenants()))
-    and (v.lesson_id is null or (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o))
+    and case
+      when v.lesson_id is not null then
+        (v.version_id, v.lesson_id) in (select o.version_id, o.lesson_id from private.my_open_lessons() o)
+      else e.started_at is not null or private.describe_missing_prerequisites(e.course_id, e.user_id) is null
+    end
   union
   -- What somebody has taken, they may name, also after they have left.
   select a.version_id, a.assessment_id
@@ -23008,27 +23796,36 @@ CREATE FUNCTION private.my_open_lessons() RETURNS TABLE(version_id uuid, lesson_
     AS $$
 begin
   return query
+  -- Materialised: what is closed is asked once for a cycle, and of those only where anything can be; left to itself, the
+  -- planner asks it again for each lesson.
+  with cycles as materialized (
+    select
+      e.version_id,
+      case
+        when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
+          or exists (
+            select from lms.version_lessons g
+            where g.version_id = e.version_id
+              and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
+          )
+        then array(select g.lesson_id from private.closed_lessons(e.id) g)
+        else '{}'
+      end as closed
+    from (
+      -- Of many cycles with one version the last one: what opens for somebody who begins again opens again.
+      select distinct on (k.course_id, k.version_id) k.*
+      from lms.enrollments k
+      where k.user_id = (select auth.uid())
+        and k.status in ('enrolled', 'in_progress', 'paused', 'completed')
+        and (k.expires_at is null or k.expires_at > now())
+        and k.tenant_id = any (array(select private.joined_tenants()))
+      order by k.course_id, k.version_id, k.cycle desc
+    ) e
+    join lms.courses c on c.id = e.course_id and c.deleted_at is null
+  )
   select l.version_id, l.lesson_id
-  from lms.enrollments e
-  join lms.courses c on c.id = e.course_id and c.deleted_at is null
-  -- What is closed is asked once for an enrolment, and of those only where anything can be.
-  cross join lateral (
-    select case
-      when (e.started_at is null and exists (select from lms.course_prerequisites p where p.course_id = e.course_id))
-        or exists (
-          select from lms.version_lessons g
-          where g.version_id = e.version_id
-            and (g.prerequisite_ids <> '{}' or g.release_after_days is not null or g.release_on is not null)
-        )
-      then array(select g.lesson_id from private.closed_lessons(e.id) g)
-      else '{}'
-    end as lessons
-  ) closed
-  join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id <> all (closed.lessons)
-  where e.user_id = (select auth.uid())
-    and e.status in ('enrolled', 'in_progress', 'paused', 'completed')
-    and (e.expires_at is null or e.expires_at > now())
-    and e.tenant_id = any (array(select private.joined_tenants()));
+  from cycles y
+  join lms.version_lessons l on l.version_id = y.version_id and l.lesson_id <> all (y.closed);
 end
 $$;
 
@@ -23175,6 +23972,24 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
+
+--
+-- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.next_place(p_last integer) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_last >= 999999 then
+    perform private.fail('order_is_full', 'The last place is taken.', 409, null, 'Put its siblings in order first: lms.reorder.');
+  end if;
+  return coalesce(p_last, -1) + 1;
+end
+$$;
+
+ALTER FUNCTION private.next_place(p_last integer) OWNER TO postgres;
 
 --
 -- Name: normal_answer(text, boolean, boolean, boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23674,7 +24489,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.lessons l where l.id = new.lesson_id for no key update;
-    select coalesce(max(b.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(b.order_index)) into new.order_index
     from lms.lesson_blocks b
     where b.lesson_id = new.lesson_id and b.deleted_at is null;
   end if;
@@ -23771,7 +24586,7 @@ begin
   if new.order_index < 0
     or (tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id and new.order_index = old.order_index)
   then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.categories c
     where c.tenant_id = new.tenant_id and c.parent_id is not distinct from new.parent_id and c.id <> new.id;
   end if;
@@ -23888,6 +24703,17 @@ CREATE FUNCTION private.place_lesson() RETURNS trigger
 declare
   parent record;
 begin
+  if new.key = '' then
+    perform from lms.courses c
+    where c.id = (select m.course_id from lms.modules m where m.id = new.module_id)
+    for no key update;
+  end if;
+  -- Held, so that it is not deleted meanwhile.
+  if new.order_index < 0 then
+    perform from lms.modules m where m.id = new.module_id for no key update;
+  else
+    perform from lms.modules m where m.id = new.module_id for share;
+  end if;
   select m.tenant_id, m.course_id, m.deleted_at into parent from lms.modules m where m.id = new.module_id;
   if parent.deleted_at is not null and new.deleted_at is null then
     perform private.fail('module_not_found', 'There is no such module.', 404);
@@ -23902,15 +24728,13 @@ begin
     new.course_id := parent.course_id;
   end if;
   if new.key = '' then
-    perform from lms.courses c where c.id = new.course_id for no key update;
     for attempt in 1..12 loop
       new.key := private.key_of_title(new.title, 'lesson', new.id, attempt);
       exit when not exists (select from lms.lessons l where l.course_id = new.course_id and l.key = new.key);
     end loop;
   end if;
   if new.order_index < 0 then
-    perform from lms.modules m where m.id = new.module_id for no key update;
-    select coalesce(max(l.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(l.order_index)) into new.order_index
     from lms.lessons l
     where l.module_id = new.module_id and l.deleted_at is null;
   end if;
@@ -24005,7 +24829,7 @@ begin
   end if;
   if new.order_index < 0 then
     perform from lms.courses c where c.id = new.course_id for no key update;
-    select coalesce(max(m.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(m.order_index)) into new.order_index
     from lms.modules m
     where m.course_id = new.course_id and m.deleted_at is null;
   end if;
@@ -24030,7 +24854,7 @@ begin
     perform private.fail('path_is_full', 'A path has at most 100 courses.', 409, jsonb_build_object('path_id', new.path_id));
   end if;
   if new.order_index < 0 then
-    select coalesce(max(c.order_index), -1) + 1 into new.order_index
+    select private.next_place(max(c.order_index)) into new.order_index
     from lms.learning_path_courses c
     where c.path_id = new.path_id;
   end if;
@@ -24603,6 +25427,85 @@ $_$;
 ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
+-- Name: read_bank(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_bank(p_course_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course constant lms.courses := private.require_bank_author(p_course_id);
+  v_document jsonb;
+begin
+  -- What is not said has its default; lists are in the order of their places, or of keys.
+  with sections as (
+    select
+      s.assessment_id,
+      jsonb_agg(
+        jsonb_strip_nulls(jsonb_build_object('key', s.key, 'title', s.title, 'draw_count', s.draw_count)) order by s.order_index
+      ) as docs
+    from lms.assessment_sections s
+    where s.course_id = v_course.id and s.deleted_at is null
+    group by s.assessment_id
+  ), skills as (
+    select k.question_id, jsonb_agg(s.key order by s.key collate "C") as keys
+    from lms.question_skills k
+    join lms.skills s on s.id = k.skill_id
+    where k.course_id = v_course.id
+    group by k.question_id
+  ), questions as (
+    select
+      q.assessment_id,
+      jsonb_agg(
+        jsonb_strip_nulls(jsonb_build_object(
+          'question_key', q.question_key, 'section', s.key, 'type', q.type, 'prompt', q.prompt,
+          'points', nullif(trim_scale(q.points), 1), 'scoring', nullif(q.scoring, 'all_or_nothing'), 'skills', n.keys,
+          'explanation', nullif(k.explanation, '')
+        ))
+        -- Apart: nulls in them are their own.
+        || case when q.content = '{}' then '{}' else jsonb_build_object('content', q.content) end
+        || case when k.key is null then '{}' else jsonb_build_object('answer', k.key) end
+        order by q.order_index
+      ) as docs
+    from lms.questions q
+    left join lms.assessment_sections s on s.id = q.section_id and s.deleted_at is null
+    left join skills n on n.question_id = q.id
+    left join private.answer_keys k on k.question_id = q.id
+    where q.course_id = v_course.id and q.deleted_at is null
+    group by q.assessment_id
+  )
+  select jsonb_build_object('format', 'lyceum-assessments-1', 'assessments', coalesce(jsonb_agg(
+    jsonb_strip_nulls(jsonb_build_object(
+      'key', a.key, 'lesson', l.key, 'kind', nullif(a.kind, 'quiz'), 'title', a.title,
+      'instructions', nullif(a.instructions, ''), 'is_published', nullif(a.is_published, true),
+      'is_mandatory', nullif(a.is_mandatory, true), 'weight', nullif(trim_scale(a.weight), 1),
+      'passing_percentage', trim_scale(a.passing_percentage::numeric), 'max_attempts', a.max_attempts,
+      'cooldown_minutes', nullif(a.cooldown_minutes, 0), 'time_limit_minutes', a.time_limit_minutes,
+      'opens_at', private.write_moment(a.opens_at), 'closes_at', private.write_moment(a.closes_at),
+      'shuffle_questions', nullif(a.shuffle_questions, false), 'shuffle_options', nullif(a.shuffle_options, false),
+      'grading_method', nullif(a.grading_method, 'best'), 'answers_shown', nullif(a.answers_shown, 'after_pass'),
+      'holds_grades', nullif(a.holds_grades, false), 'ai_generated', nullif(a.ai_generated, false)
+    ))
+    || case when a.sources = '[]' then '{}' else jsonb_build_object('sources', a.sources) end
+    || jsonb_build_object('sections', coalesce(s.docs, '[]'), 'questions', coalesce(q.docs, '[]'))
+    order by m.order_index nulls last, l.order_index, a.order_index
+  ), '[]')) into v_document
+  from lms.assessments a
+  left join lms.lessons l on l.id = a.lesson_id
+  left join lms.modules m on m.id = l.module_id
+  left join sections s on s.assessment_id = a.id
+  left join questions q on q.assessment_id = a.id
+  where a.course_id = v_course.id and a.deleted_at is null
+    -- What belongs to a deleted lesson has gone with it.
+    and (a.lesson_id is null or (l.deleted_at is null and m.deleted_at is null));
+  return v_document;
+end
+$$;
+
+ALTER FUNCTION private.read_bank(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24860,6 +25763,27 @@ end
 $$;
 
 ALTER FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) OWNER TO postgres;
+
+--
+-- Name: read_moment(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_moment(p_text text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if p_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})$' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
+    return null;
+end
+$_$;
+
+ALTER FUNCTION private.read_moment(p_text text) OWNER TO postgres;
 
 --
 -- Name: read_path(uuid, uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25166,7 +26090,8 @@ begin
   end if;
   perform from lms.learning_paths p where p.id = any (p_path_ids) order by p.id for no key update;
   perform from lms.enrollments e
-  where e.status in ('enrolled', 'in_progress', 'paused')
+  -- A cycle that has run out is completed by nobody, and whoever enrols again holds it.
+  where e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
     and (e.user_id, e.course_id) in (
       select o.user_id, c.course_id
       from lms.path_enrollments o
@@ -25803,6 +26728,33 @@ $$;
 ALTER FUNCTION private.require_audit_read(p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_bank_author(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_bank_author(p_course_id uuid) RETURNS lms.courses
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+begin
+  select * into v_course
+  from lms.courses c
+  where c.id = p_course_id and c.deleted_at is null and (
+    not private.is_api_call()
+    or c.id = any (array(select private.staffed_courses()))
+    or c.tenant_id = any (array(select private.tenants_where('catalog.write')))
+  );
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  end if;
+  return v_course;
+end
+$$;
+
+ALTER FUNCTION private.require_bank_author(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26355,7 +27307,7 @@ begin
       order_index = case
         when exists (
           select from lms.modules s where s.course_id = m.course_id and s.order_index = m.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.modules s where s.course_id = m.course_id and s.deleted_at is null)
         else m.order_index
       end
   where p_kind = 'module' and m.id = p_id and m.deleted_at is not null;
@@ -26364,7 +27316,7 @@ begin
       order_index = case
         when exists (
           select from lms.lessons s where s.module_id = l.module_id and s.order_index = l.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lessons s where s.module_id = l.module_id and s.deleted_at is null)
         else l.order_index
       end
   where l.deleted_at = v_part.deleted_at
@@ -26374,7 +27326,7 @@ begin
       order_index = case
         when exists (
           select from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.order_index = b.order_index and s.deleted_at is null
-        ) then (select max(s.order_index) + 1 from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
+        ) then (select private.next_place(max(s.order_index)) from lms.lesson_blocks s where s.lesson_id = b.lesson_id and s.deleted_at is null)
         else b.order_index
       end
   where b.deleted_at = v_part.deleted_at and b.course_id = v_part.course_id and case p_kind
@@ -28285,6 +29237,19 @@ end
 $$;
 
 ALTER FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) OWNER TO postgres;
+
+--
+-- Name: write_moment(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_moment(p_at timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+  select regexp_replace(to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '[.]?0*$', '') || 'Z'
+$_$;
+
+ALTER FUNCTION private.write_moment(p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -35934,8 +36899,8 @@ CREATE POLICY "Published assessments are seen by takers, staff and in scope" ON 
 --
 
 CREATE POLICY "Published content is seen by those it is open to, and by staff" ON lms.version_blocks FOR SELECT TO authenticated USING (((is_preview AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = version_blocks.lesson_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))) OR ((version_id, lesson_id) IN ( SELECT o.version_id,
     o.lesson_id
@@ -35962,8 +36927,8 @@ CREATE POLICY "Published modules are seen with their public course" ON lms.modul
 --
 
 CREATE POLICY "Published previews are seen with their public course" ON lms.version_blocks FOR SELECT TO anon USING ((is_preview AND (EXISTS ( SELECT
-   FROM lms.courses c
-  WHERE (c.id = version_blocks.course_id))) AND (EXISTS ( SELECT
+   FROM lms.lessons l
+  WHERE (l.id = version_blocks.lesson_id))) AND (EXISTS ( SELECT
    FROM private.latest_versions v
   WHERE (v.id = version_blocks.version_id)))));
 
@@ -37948,6 +38913,14 @@ GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_a
 GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION export_assessments(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.export_assessments(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.export_assessments(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.export_assessments(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION export_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -38162,6 +39135,14 @@ GRANT SELECT ON TABLE lms.accommodations TO authenticated;
 REVOKE ALL ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean) TO service_role;
 
 --
 -- Name: FUNCTION import_course(p_tenant_id uuid, p_course jsonb, p_dry_run boolean); Type: ACL; Schema: lms; Owner: postgres
@@ -38943,6 +39924,13 @@ REVOKE ALL ON FUNCTION ops.close_expired_attempts(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.close_expired_attempts(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION drop_left_enrollments(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -39098,6 +40086,14 @@ GRANT ALL ON FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader
 GRANT ALL ON FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids uuid[], p_reallocate boolean) TO service_role;
 
 --
+-- Name: FUNCTION apply_bank(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.apply_bank(p_course_id uuid, p_document jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.apply_bank(p_course_id uuid, p_document jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.apply_bank(p_course_id uuid, p_document jsonb) TO service_role;
+
+--
 -- Name: FUNCTION apply_course_document(p_tenant_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -39170,6 +40166,36 @@ REVOKE ALL ON FUNCTION private.attempt_end(p_attempt lms.assessment_attempts) FR
 --
 
 REVOKE ALL ON FUNCTION private.attempt_obstacles(p_enrollment lms.enrollments, p_assessment lms.assessments, p_lesson_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION bank_assessments(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.bank_assessments(p_course_id uuid, p_document jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION bank_fields(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.bank_fields() FROM PUBLIC;
+
+--
+-- Name: FUNCTION bank_parts(p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.bank_parts(p_document jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION bank_questions(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION bank_sections(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_attempt(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -39749,6 +40775,12 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 REVOKE ALL ON FUNCTION private.find_assessment_faults(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION find_bank_faults(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_bank_faults(p_course lms.courses, p_document jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_course_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -39966,6 +40998,36 @@ REVOKE ALL ON FUNCTION private.holds(p_user_id uuid, p_permission text, p_tenant
 REVOKE ALL ON FUNCTION private.ids_of(p_list jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION import_bank_assessments(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_bank_assessments(p_course_id uuid, p_document jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_bank_keys(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_bank_keys(p_course_id uuid, p_document jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_bank_questions(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_bank_questions(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_bank_sections(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_bank_sections(p_course_id uuid, p_assessments uuid[], p_document jsonb, p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION import_bank_skills(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_bank_skills(p_course lms.courses, p_document jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_blocks(p_course_id uuid, p_matches private.block_match[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40061,10 +41123,24 @@ GRANT ALL ON FUNCTION private.is_api_call() TO service_role;
 REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION is_bank_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_bank_value(p_kind text, p_value jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_day(p_text text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_day(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_day(p_text text) TO authenticated;
+GRANT ALL ON FUNCTION private.is_day(p_text text) TO service_role;
 
 --
 -- Name: FUNCTION is_document_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -40536,6 +41612,12 @@ GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 
 --
+-- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.next_place(p_last integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION normal_answer(p_text text, p_case_sensitive boolean, p_keep_diacritics boolean, p_keep_punctuation boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40803,6 +41885,14 @@ REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, 
 GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
 
 --
+-- Name: FUNCTION read_bank(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_bank(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_bank(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.read_bank(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40844,6 +41934,12 @@ REVOKE ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uui
 GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO anon;
 GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.read_lesson(p_lesson_id uuid, p_enrollment_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION read_moment(p_text text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_moment(p_text text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_path(p_path_id uuid, p_user_id uuid, p_obstacles jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -41053,6 +42149,12 @@ REVOKE ALL ON FUNCTION private.require_attempt_of_caller(p_attempt lms.assessmen
 --
 
 REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_bank_author(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_bank_author(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION require_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -41582,6 +42684,12 @@ GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO s
 REVOKE ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) TO authenticated;
 GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) TO service_role;
+
+--
+-- Name: FUNCTION write_moment(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres

@@ -1962,6 +1962,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"export_assessments":
+{ Args: { "p_course_id": string }; Returns: Json
+                           },
 "export_course":
 { Args: { "p_course_id": string }; Returns: Json
                            },
@@ -2174,6 +2177,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "accommodations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"import_assessments":
+{ Args: { "p_course_id": string,"p_document": Json,"p_dry_run"?: boolean }; Returns: Database["lms"]['CompositeTypes']["assessment_import_report"]
+                          SetofOptions: {
+        from: "*"
+        to: "assessment_import_report"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2911,6 +2922,8 @@ isOneToOne: false
                         "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"max_points": number | null,"response": Json | null,"points": number | null,"is_correct": boolean | null,"source": string | null,"explanation": Json | null,"feedback": string | null,"key": Json | null,"key_explanation": string | null
                       },"answers_receipt": {
                         "attempt_id": string | null,"status": string | null,"saved": number | null,"deadline_at": string | null,"server_time": string | null
+                      },"assessment_import_report": {
+                        "course_id": string | null,"assessments": Json | null,"sections": Json | null,"questions": Json | null,"answer_keys": Json | null,"skills": Json | null,"dry_run": boolean | null
                       },"attempt_question_view": {
                         "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"saved_at": string | null
                       },"attempt_receipt": {

@@ -55,6 +55,13 @@ from (values
   ('ines', 'questions', 'order_index = 1', 'q1', '23P01 question_order_is_taken'), ('dora', 'assessments', 'title = ''T''', 'quiz', '0'), ('hanna', 'assessments', 'title = ''T''', 'quiz', '0'), ('paula', 'assessments', 'title = ''T''', 'quiz', '0')
 ) as cases (who, relation, change, row, expected);
 select tests.section('pool', 'exam', 1), tests.section('elsewhere', 'quiz');
+-- Without a condition, so that only the policy for changes decides which rows there are.
+select is(tests.try(who, format('update lms.%s', change)), expected, format('%s, %s: %s', who, change, expected))
+from (values ('assessments set instructions = ''I''', '2'), ('assessment_sections set draw_count = null', '2'), ('questions set scoring = ''partial''', '4')) as c (change, rows),
+  (values ('ines'), ('boss'), ('ivan'), ('hanna'), ('dora'), ('paula')) as w (who), lateral (select case when who in ('ines', 'boss') then rows else '0' end) as e (expected);
+select is(tests.try(who, format(statement, tests.id('quiz'))), expected, format('%s, %s: %s', who, statement, expected))
+from (values ('insert into lms.assessment_sections (assessment_id, title) values (%L, ''New'')'), ('insert into lms.questions (assessment_id, type, prompt) values (%L, ''essay'', ''New'')')) as c (statement),
+  (values ('ines'), ('boss'), ('ivan'), ('hanna'), ('dora'), ('paula')) as w (who), lateral (select case when who in ('ines', 'boss') then '1' else '42501' end) as e (expected);
 select is(
   tests.try('ines', format('update lms.questions set section_id = %L where id = %L', tests.id('elsewhere'), tests.id('q3'))), '23503 question_is_of_a_section_of_the_assessment',
   'a question is in a section of its own assessment'
@@ -70,6 +77,9 @@ select is(
 insert into lms.skills (id, tenant_id, key, name) values (tests.id('skill'), tests.id('works'), 'skill', 'Skill'), (tests.id('theirs'), tests.id('press'), 'theirs', 'Theirs');
 select is(tests.try(who, format('insert into lms.question_skills (question_id, skill_id) values (%L, %L)', tests.id('q1'), tests.id(skill))), expected, format('%s tags q1 with %s: %s', who, skill, expected))
 from (values ('ines', 'skill', '1'), ('ivan', 'skill', '42501'), ('dora', 'skill', '42501'), ('ines', 'theirs', '23503 skill_of_question_is_of_the_same_tenant')) as cases (who, skill, expected);
+insert into lms.question_skills (question_id, skill_id) values (tests.id('q1'), tests.id('skill'));
+select is(tests.sees_as(who, 'lms.question_skills'), expected, format('%s sees %s tags', who, expected)) from (values ('ines', '1'), ('boss', '1'), ('dora', '0'), ('ivan', '0'), ('paula', '0'), ('anonymous', '42501')) as cases (who, expected);
+select is(tests.try(who, 'delete from lms.question_skills'), expected, format('%s takes tags away: %s', who, expected)) from (values ('ines', '1'), ('boss', '1'), ('dora', '0'), ('ivan', '0'), ('hanna', '0'), ('paula', '0')) as cases (who, expected);
 rollback to clean;
 
 -- =====================================================================================================

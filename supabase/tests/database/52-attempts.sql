@@ -428,6 +428,13 @@ from unnest(array['assessment_attempts 2', 'attempt_questions 4', 'attempt_answe
   end) as e (expected);
 select is(tests.try('dora', format('update lms.%s set %s', relation, change)), '42501', format('learners write nothing of %s', relation))
 from (values ('assessment_attempts', 'status = ''graded'''), ('attempt_answers', 'response = ''1'''), ('answer_scores', 'points = 9'), ('attempt_scores', 'percentage = 100'), ('assessment_progress', 'passed_at = now()'), ('attempt_questions', 'points = 9')) as cases (relation, change);
+insert into lms.grade_overrides (tenant_id, course_id, user_id, attempt_id, new_percentage, reason) select tenant_id, course_id, user_id, attempt_id, 90, 'Seen' from lms.attempt_scores;
+insert into lms.grading_assignments (attempt_id, question_id, tenant_id, course_id, grader_id) select attempt_id, question_id, tenant_id, course_id, tests.id('ivan') from lms.answer_scores limit 1;
+select is(tests.sees_as(who, 'lms.grade_overrides') || tests.sees_as(who, 'lms.grading_assignments'), expected, format('%s sees overrides and who is to grade: %s', who, expected))
+from (values ('dora', '10'), ('sid', '00'), ('ines', '11'), ('ivan', '01'), ('boss', '11'), ('hanna', '10'), ('alan', '10'), ('paula', '00')) as cases (who, expected);
+update lms.attempt_scores set released_at = null;
+select is(tests.sees_as(who, 'lms.grade_overrides'), expected, format('%s sees %s overrides of held scores', who, expected)) from (values ('dora', '0'), ('hanna', '0'), ('ines', '1')) as cases (who, expected);
+update lms.attempt_scores set released_at = now();
 update lms.memberships set status = 'ended', ended_at = now() where user_id = tests.id('dora');
 select is(tests.sees_as('dora', 'lms.' || relation), expected, format('who has left sees %s of %s', expected, relation))
 from (values ('assessment_attempts', '2'), ('attempt_scores', '1'), ('attempt_answers', '1'), ('attempt_questions', '0'), ('question_revisions', '0')) as cases (relation, expected);

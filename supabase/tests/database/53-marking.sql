@@ -315,7 +315,7 @@ select is(tests.call('ines', tests.correcting('e2', '{"correct": false}')), 'non
 select is(tests.call('ines', tests.regrading('e2')), 'none', 'regraded');
 select is(tests.score('dora', 'essay'), '5.50/11.00 75 passed override', 'points that a grader gave and percentages that were overridden stay');
 select is(tests.score('sid', 'essay'), '5.00/11.00 61 passed override held', 'points by the key follow, the override stays');
-select is(tests.hand_in('dora', 'poll', 's1', 'false'), 'graded 100.00 passed', 'an opinion');
+select is(tests.hand_in('dora', 'poll', 's1', 'true'), 'graded 100.00 passed', 'an opinion');
 select is(tests.call('ines', tests.correcting('s1', '{"correct": false}')), 'none', 'has a key that nobody asks for');
 select is(tests.call('ines', tests.regrading('s1')), 'none', 'and is not graded by it');
 select is(tests.score('dora', 'poll'), '1.00/1.00 100 passed auto', 'an opinion is not wrong');
@@ -334,11 +334,38 @@ select is((select k.key -> 'rubric' -> 0 ->> 'id' from private.answer_keys k whe
 -- The author of a key who took the course: their attempt is for others to judge.
 select tests.enrollment('ines', 'safety');
 select tests.hand_in('ines', 'quiz', 'q2', 'true');
+select is(tests.try('ines', tests.grading('ines', 'quiz', 'q1', 3)), '403 own_attempt', 'staff does not grade itself');
+select is(tests.try('ines', tests.overriding('ines', 'quiz', 100)), '403 own_attempt', 'nor overrides its own grade');
 select is(tests.call('ines', tests.correcting('q2', '{"correct": true}', 'For me.')), 'none', 'the author corrects the key');
 select is(tests.call('ines', tests.regrading('q2')), 'none', 'and regrades');
 select is(tests.score('ines', 'quiz'), '0.00/4.00 0 failed auto', 'all but their own attempt');
 select is(tests.call('boss', tests.regrading('q2')), 'none', 'which somebody else does');
 select is(tests.score('ines', 'quiz'), '1.00/4.00 25 failed regrade', 'then it counts');
+
+-- Published states of one question: those with the same mistake are corrected, one that asked the contrary keeps its key.
+select tests.course('worded', 'works', 'ines', 1);
+select tests.assessment('wording', 'worded');
+select tests.question('w1', 'wording', 'true_false', '{}', '{"correct": true}');
+select tests.republish('worded');
+update lms.questions set prompt = 'Is it not?' where id = tests.id('w1');
+update private.answer_keys set key = '{"correct": false}' where question_id = tests.id('w1');
+select tests.republish('worded');
+update lms.questions set prompt = 'Is it?' where id = tests.id('w1');
+update private.answer_keys set key = '{"correct": true}' where question_id = tests.id('w1');
+select tests.republish('worded');
+create function tests.keys_of(question text) returns text language sql as $$
+  select string_agg(distinct r.prompt || ' ' || ((private.current_key(r.id)).key ->> 'correct'), ', ' order by r.prompt || ' ' || ((private.current_key(r.id)).key ->> 'correct'))
+  from lms.question_revisions r where r.question_id = tests.id(question)
+$$;
+select is(tests.keys_of('w1'), 'Is it not? false, Is it? true, Prompt of w1 true', 'three published states');
+select is(tests.call('ines', tests.correcting('w1', '{"correct": false}')), 'none', 'the key of the latest one is corrected');
+select is(tests.keys_of('w1'), 'Is it not? false, Is it? false, Prompt of w1 false', 'and that of the state which had the same');
+update private.answer_keys set key = '{"correct": true}' where question_id = tests.id('w1');
+select tests.republish('worded');
+update lms.questions set prompt = 'Is it, or not?' where id = tests.id('w1');
+select tests.republish('worded');
+select is(tests.call('ines', tests.correcting('w1', '{"correct": false}', 'Again.')), 'none', 'corrected again');
+select is((select count(*) from private.key_revisions k join lms.question_revisions r on r.id = k.revision_id where r.question_id = tests.id('w1') and r.prompt = 'Is it not?'), 1::bigint, 'one that had another key is left alone');
 
 select * from finish();
 rollback;

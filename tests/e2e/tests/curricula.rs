@@ -597,7 +597,7 @@ async fn imports_of_one_course_at_once_are_one_after_another() -> Result<()> {
     for answer in futures_util::future::try_join_all(calls).await? {
         // Of those that met an empty place, one made the course; the others are told that it is there.
         assert!(
-            answer.status.is_success() || answer.code() == "23505",
+            answer.status.is_success() || answer.code() == "course_slug_is_taken",
             "{answer:?}"
         );
     }
@@ -739,6 +739,60 @@ async fn qti_content_becomes_assessments_of_a_course() -> Result<()> {
     assert_eq!(
         found.get::<_, &str>(0),
         r#"gas-test bottles 1 single{"correct": "O2"}, numeric{"value": "20.9"}"#
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn banks_of_one_course_at_once_are_one_after_another() -> Result<()> {
+    let database = sandbox().database().await?;
+    let here = School::found(&database, "duellists", "instructor").await?;
+    let scratch = Scratch::new("duel")?;
+    let course = scratch.0.join("duel.json");
+    std::fs::write(
+        &course,
+        r#"{"format": "lyceum-course-1", "slug": "duel", "title": "Duel"}"#,
+    )?;
+    here.import("course", &course)?;
+    let course: uuid::Uuid = database
+        .query_one("select id from lms.courses where slug = 'duel'", &[])
+        .await?
+        .get(0);
+    // Each asks the same questions in another order, with other prompts and keys.
+    let documents: Vec<_> = (0..8)
+        .map(|version: usize| {
+            let questions: Vec<_> = (0..20)
+                .map(|n| {
+                    json!({ "question_key": format!("q{}", (n + version) % 20), "type": "numeric",
+                      "prompt": format!("Version {version}"), "answer": { "value": version.to_string() } })
+                })
+                .collect();
+            json!({ "p_course_id": course, "p_document": { "format": "lyceum-assessments-1", "assessments": [
+                { "key": "a", "title": format!("Version {version}"), "questions": questions }] } })
+        })
+        .collect();
+    let calls = documents.iter().map(|document| {
+        here.person
+            .post("/rest/v1/rpc/import_assessments", document)
+    });
+    for answer in futures_util::future::try_join_all(calls).await? {
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+    let found = database
+        .query_one(
+            "select count(*), count(distinct q.prompt), bool_and(q.prompt = a.title and k.key ->> 'value' = right(a.title, 1))
+             from lms.questions q
+             join lms.assessments a on a.id = q.assessment_id
+             join private.answer_keys k on k.question_id = q.id
+             where q.course_id = $1 and q.deleted_at is null",
+            &[&course],
+        )
+        .await?;
+    let found: (i64, i64, bool) = (found.get(0), found.get(1), found.get(2));
+    assert_eq!(
+        found,
+        (20, 1, true),
+        "all of one version, nothing of another"
     );
     Ok(())
 }

@@ -377,3 +377,38 @@ fn references_stay_in_the_package() {
     assert_eq!(resolve("t.xml", "./a.xml"), "a.xml");
     assert_eq!(resolve("t.xml", "/../../a.xml"), "a.xml");
 }
+
+proptest::proptest! {
+    /// Whatever a stranger writes is a question or a reason, and never the end of the program.
+    #[test]
+    fn damaged_items_are_refused_and_nothing_worse(
+        place in 0_usize..2_000,
+        length in 0_usize..60,
+        put in "[\\PC<>&/\"=_.0-9-]{0,12}",
+        base in proptest::sample::select(vec!["identifier", "float", "string", "directedPair", "ü"]),
+        body in proptest::sample::select(vec![
+            CHOICES,
+            r#"<p>ü<br/><pre>
+ x</pre> <qti-text-entry-interaction response-identifier="RESPONSE"/></p>"#,
+            r#"<qti-order-interaction response-identifier="RESPONSE"><qti-simple-choice identifier="A">é</qti-simple-choice></qti-order-interaction>"#,
+        ]),
+    ) {
+        let declaration = format!(
+            r#"cardinality="multiple" base-type="{base}"><qti-correct-response><qti-value>A</qti-value></qti-correct-response>
+               <qti-mapping default-value="-1e308"><qti-map-entry map-key="A" mapped-value="1e308"/></qti-mapping>"#
+        );
+        let mut text: Vec<char> = item_of("x", &declaration, body, MAP).chars().collect();
+        let begin = place.min(text.len());
+        let end = (begin + length).min(text.len());
+        text.splice(begin..end, put.chars());
+        let text: String = text.into_iter().collect();
+        if let Ok(document) = xml::parse(&text)
+            && let Ok((item, _)) = item::read(&document)
+        {
+            proptest::prop_assert!(!item.question.prompt.is_empty());
+            proptest::prop_assert!(item.question.points.0 > 0.0 && item.question.points.0 < 1e6);
+        }
+        let _ = super::super::answers::read(&text, super::super::answers::About::default());
+        let _ = super::super::answers::read(&put, super::super::answers::About::default());
+    }
+}

@@ -226,6 +226,46 @@ ALTER TYPE lms.assessment_import_report OWNER TO postgres;
 COMMENT ON TYPE lms.assessment_import_report IS 'Of each kind of part: {created, updated, removed}.';
 
 --
+-- Name: assignment_criterion; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.assignment_criterion AS (
+	criterion text,
+	required text,
+	actual text,
+	is_met boolean
+);
+
+ALTER TYPE lms.assignment_criterion OWNER TO postgres;
+
+--
+-- Name: TYPE assignment_criterion; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.assignment_criterion IS 'criterion: status (of the rule), membership, role, job_title, unit, cohort. The rule applies where all are met.';
+
+--
+-- Name: assignment_preview; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.assignment_preview AS (
+	user_id uuid,
+	course_id uuid,
+	change text,
+	due_at timestamp with time zone,
+	completed_at timestamp with time zone,
+	enrolls boolean
+);
+
+ALTER TYPE lms.assignment_preview OWNER TO postgres;
+
+--
+-- Name: TYPE assignment_preview; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.assignment_preview IS 'change: begins, stays or ends. due_at: by when the person has to complete the course; null where they hold a completion that does not run out. enrolls: a cycle would be opened for them at once.';
+
+--
 -- Name: attempt_question_view; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1305,6 +1345,29 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
 
 --
+-- Name: training_status; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.training_status AS (
+	user_id uuid,
+	course_id uuid,
+	state text,
+	due_at timestamp with time zone,
+	completed_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	opens_at timestamp with time zone,
+	rule_ids uuid[]
+);
+
+ALTER TYPE lms.training_status OWNER TO postgres;
+
+--
+-- Name: TYPE training_status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
+
+--
 -- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1605,6 +1668,33 @@ CREATE DOMAIN private.email_address AS text
 	CONSTRAINT email_is_an_address_in_lower_case CHECK (((VALUE ~ '^[^\s@<>,;:"\\]+@[^\s@<>,;:"\\]+\.[^\s@<>,;:"\\]+$'::text) AND (length(VALUE) <= 320) AND (VALUE = lower(VALUE))));
 
 ALTER DOMAIN private.email_address OWNER TO postgres;
+
+--
+-- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.event_details AS jsonb
+	CONSTRAINT event_details_are_a_small_object CHECK (((jsonb_typeof(VALUE) = 'object'::text) AND (pg_column_size(VALUE) <= 8192)));
+
+ALTER DOMAIN private.event_details OWNER TO postgres;
+
+--
+-- Name: event_key; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.event_key AS text
+	CONSTRAINT event_key_is_1_to_200_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 200) AND (VALUE !~ '[\x01-\x1f]'::text)));
+
+ALTER DOMAIN private.event_key OWNER TO postgres;
+
+--
+-- Name: event_source; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.event_source AS text
+	CONSTRAINT event_source_is_known CHECK ((VALUE = ANY (ARRAY['client'::text, 'server'::text])));
+
+ALTER DOMAIN private.event_source OWNER TO postgres;
 
 --
 -- Name: grading; Type: TYPE; Schema: private; Owner: postgres
@@ -2023,6 +2113,19 @@ CREATE TYPE private.ratio AS (
 ALTER TYPE private.ratio OWNER TO postgres;
 
 --
+-- Name: required_course; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.required_course AS (
+	rule_id uuid,
+	course_id uuid,
+	user_id uuid,
+	due_at timestamp with time zone
+);
+
+ALTER TYPE private.required_course OWNER TO postgres;
+
+--
 -- Name: resume_position; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2356,6 +2459,97 @@ ALTER FUNCTION audit.hash_seal(p_seal audit.seals) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION audit.hash_seal(p_seal audit.seals) IS 'SHA-256 of the previous seal''s hash, the number, the time (8 bytes each, big-endian; microseconds since 2000), the ids and the row hashes.';
+
+--
+-- Name: record_analytics_event_types(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_analytics_event_types() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.event_type is distinct from new.event_type then
+    v_changes := v_changes || jsonb_build_object('event_type', jsonb_build_object(
+      'old', case when octet_length(old.event_type) > 8000 then audit.shorten(to_jsonb(old.event_type)) else to_jsonb(old.event_type) end,
+      'new', case when octet_length(new.event_type) > 8000 then audit.shorten(to_jsonb(new.event_type)) else to_jsonb(new.event_type) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'analytics.event_types', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3486,6 +3680,260 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
+
+--
+-- Name: record_lms_assignment_rule_courses(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_assignment_rule_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.rule_id is distinct from new.rule_id then
+    v_changes := v_changes || jsonb_build_object('rule_id', jsonb_build_object(
+      'old', old.rule_id,
+      'new', new.rule_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.assignment_rule_courses', concat_ws(',', old.rule_id, old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_assignment_rule_courses() OWNER TO postgres;
+
+--
+-- Name: record_lms_assignment_rules(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_assignment_rules() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', case when octet_length(old.name) > 8000 then audit.shorten(to_jsonb(old.name)) else to_jsonb(old.name) end,
+      'new', case when octet_length(new.name) > 8000 then audit.shorten(to_jsonb(new.name)) else to_jsonb(new.name) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.role_id is distinct from new.role_id then
+    v_changes := v_changes || jsonb_build_object('role_id', jsonb_build_object(
+      'old', old.role_id,
+      'new', new.role_id
+    ));
+  end if;
+  if old.job_title is distinct from new.job_title then
+    v_changes := v_changes || jsonb_build_object('job_title', jsonb_build_object(
+      'old', case when octet_length(old.job_title) > 8000 then audit.shorten(to_jsonb(old.job_title)) else to_jsonb(old.job_title) end,
+      'new', case when octet_length(new.job_title) > 8000 then audit.shorten(to_jsonb(new.job_title)) else to_jsonb(new.job_title) end
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cohort_id is distinct from new.cohort_id then
+    v_changes := v_changes || jsonb_build_object('cohort_id', jsonb_build_object(
+      'old', old.cohort_id,
+      'new', new.cohort_id
+    ));
+  end if;
+  if old.path_id is distinct from new.path_id then
+    v_changes := v_changes || jsonb_build_object('path_id', jsonb_build_object(
+      'old', old.path_id,
+      'new', new.path_id
+    ));
+  end if;
+  if old.due_after_days is distinct from new.due_after_days then
+    v_changes := v_changes || jsonb_build_object('due_after_days', jsonb_build_object(
+      'old', old.due_after_days,
+      'new', new.due_after_days
+    ));
+  end if;
+  if old.due_on is distinct from new.due_on then
+    v_changes := v_changes || jsonb_build_object('due_on', jsonb_build_object(
+      'old', old.due_on,
+      'new', new.due_on
+    ));
+  end if;
+  if old.recurs_every_months is distinct from new.recurs_every_months then
+    v_changes := v_changes || jsonb_build_object('recurs_every_months', jsonb_build_object(
+      'old', old.recurs_every_months,
+      'new', new.recurs_every_months
+    ));
+  end if;
+  if old.renewal_window_days is distinct from new.renewal_window_days then
+    v_changes := v_changes || jsonb_build_object('renewal_window_days', jsonb_build_object(
+      'old', old.renewal_window_days,
+      'new', new.renewal_window_days
+    ));
+  end if;
+  if old.activated_at is distinct from new.activated_at then
+    v_changes := v_changes || jsonb_build_object('activated_at', jsonb_build_object(
+      'old', old.activated_at,
+      'new', new.activated_at
+    ));
+  end if;
+  if old.ended_at is distinct from new.ended_at then
+    v_changes := v_changes || jsonb_build_object('ended_at', jsonb_build_object(
+      'old', old.ended_at,
+      'new', new.ended_at
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.assignment_rules', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_assignment_rules() OWNER TO postgres;
 
 --
 -- Name: record_lms_attempt_answers(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -8751,6 +9199,242 @@ $$;
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
 
 --
+-- Name: record_lms_training_requirements(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_requirements() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.rule_id is distinct from new.rule_id then
+    v_changes := v_changes || jsonb_build_object('rule_id', jsonb_build_object(
+      'old', old.rule_id,
+      'new', new.rule_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.since is distinct from new.since then
+    v_changes := v_changes || jsonb_build_object('since', jsonb_build_object(
+      'old', old.since,
+      'new', new.since
+    ));
+  end if;
+  if old.due_at is distinct from new.due_at then
+    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
+      'old', old.due_at,
+      'new', new.due_at
+    ));
+  end if;
+  if old.ended_at is distinct from new.ended_at then
+    v_changes := v_changes || jsonb_build_object('ended_at', jsonb_build_object(
+      'old', old.ended_at,
+      'new', new.ended_at
+    ));
+  end if;
+  if old.end_reason is distinct from new.end_reason then
+    v_changes := v_changes || jsonb_build_object('end_reason', jsonb_build_object(
+      'old', case when octet_length(old.end_reason) > 8000 then audit.shorten(to_jsonb(old.end_reason)) else to_jsonb(old.end_reason) end,
+      'new', case when octet_length(new.end_reason) > 8000 then audit.shorten(to_jsonb(new.end_reason)) else to_jsonb(new.end_reason) end
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_requirements', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_requirements() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_waivers(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_waivers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.reason is distinct from new.reason then
+    v_changes := v_changes || jsonb_build_object('reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_waivers.reason', to_jsonb(old.reason)),
+      'new', audit.hash_personal('lms.training_waivers.reason', to_jsonb(new.reason))
+    ));
+  end if;
+  if old.granted_by is distinct from new.granted_by then
+    v_changes := v_changes || jsonb_build_object('granted_by', jsonb_build_object(
+      'old', old.granted_by,
+      'new', new.granted_by
+    ));
+  end if;
+  if old.granted_at is distinct from new.granted_at then
+    v_changes := v_changes || jsonb_build_object('granted_at', jsonb_build_object(
+      'old', old.granted_at,
+      'new', new.granted_at
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.revoked_by is distinct from new.revoked_by then
+    v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_object(
+      'old', old.revoked_by,
+      'new', new.revoked_by
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_waivers', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_waivers() OWNER TO postgres;
+
+--
 -- Name: record_lms_version_assessments(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -11410,6 +12094,33 @@ ALTER FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at times
 COMMENT ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) IS 'Puts the caller, or with enrollments.write somebody else, on a path, enrols them in the required courses that are open now, and returns where they stand; each course says what kept one out of it. Doing it again changes nothing. 404 path_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights.';
 
 --
+-- Name: explain_assignment(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.assignment_criterion
+    LANGUAGE plpgsql STABLE ROWS 6
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule lms.assignment_rules;
+begin
+  select * into v_rule from lms.assignment_rules r where r.id = p_rule_id;
+  if not found then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  end if;
+  return query select * from private.explain_rule(v_rule, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+ALTER FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION explain_assignment(p_rule_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) IS 'Why a rule does or does not apply to the caller, or to somebody in whose scope the caller reads members: each criterion, what it asks for and what is. 404 rule_not_found, person_not_found.';
+
+--
 -- Name: export_assessments(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -12324,6 +13035,50 @@ ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO post
 COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
 
 --
+-- Name: get_training_status(uuid, uuid, uuid, uuid, timestamp with time zone, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_limit integer DEFAULT 100, p_after_user_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.training_status
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_people uuid[];
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_people := array(
+    select distinct q.user_id
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id
+      and (p_user_id is null or q.user_id = p_user_id)
+      and (p_course_id is null or q.course_id = p_course_id)
+      and (p_after_user_id is null or q.user_id > p_after_user_id)
+      and (p_unit_id is null or exists (
+        select
+        from private.membership_scopes m
+        where m.user_id = q.user_id and m.tenant_id = q.tenant_id and m.unit_id = any (array(select private.units_below(p_unit_id)))
+      ))
+    order by q.user_id
+    limit p_limit
+  );
+  return query
+  select s.*
+  from private.training_status_at(p_tenant_id, v_people, p_course_id, coalesce(p_at, private.training_clock())) s
+  order by s.user_id, s.course_id;
+end
+$$;
+
+ALTER FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) IS 'Where people stand with what rules ask of them, each with all their courses, as far as the caller may see them: the training matrix. p_unit_id: of the unit and all below it, by today''s home unit; p_at: as of then. p_limit people; next page: p_after_user_id = the last person received. 422 invalid_limit.';
+
+--
 -- Name: get_user_courses(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -12548,6 +13303,69 @@ ALTER FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_asses
 --
 
 COMMENT ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) IS 'Grants a learner more time, more attempts or other dates, in one assessment or (p_assessment_id null) all of a course; an open attempt gains the time at once. Takes assessments.grade in the learner''s scope, and is nobody''s for themselves. 404 course_not_found, assessment_not_found, person_not_found; 403 own_accommodation, 42501; 23514 out of range.';
+
+--
+-- Name: training_waivers; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_waivers (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    reason text NOT NULL,
+    granted_by uuid,
+    granted_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    CONSTRAINT waiver_ends_after_it_begins CHECK ((expires_at > granted_at)),
+    CONSTRAINT waiver_expiry_is_finite CHECK (isfinite(expires_at)),
+    CONSTRAINT waiver_reason_is_1_to_1000_characters CHECK (((reason ~ '\S'::text) AND (length(reason) <= 1000)))
+);
+
+ALTER TABLE lms.training_waivers OWNER TO postgres;
+
+--
+-- Name: TABLE training_waivers; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_waivers IS 'Somebody does not have to take a course for the time being, and why. Written by grant_training_waiver and revoke_training_waiver.';
+
+--
+-- Name: grant_training_waiver(uuid, uuid, text, timestamp with time zone); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS lms.training_waivers
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  select c.tenant_id into v_waiver.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail('invalid_reason', 'A waiver takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason'));
+  elsif p_expires_at <= now() or not isfinite(p_expires_at) then
+    perform private.fail('invalid_expiry', 'A waiver ends in the future, or not at all (null).', 422, jsonb_build_object('field', 'p_expires_at'));
+  end if;
+  v_waiver.course_id := p_course_id;
+  v_waiver.user_id := p_user_id;
+  v_waiver.reason := p_reason;
+  v_waiver.expires_at := p_expires_at;
+  return private.write_waiver(v_waiver);
+end
+$$;
+
+ALTER FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) IS 'Excuses somebody from a course that rules ask of them, for a time or until it is revoked. With enrollments.write in the person''s scope. 404 course_not_found, person_not_found; 403 own_waiver; 422 invalid_reason, invalid_expiry.';
 
 --
 -- Name: import_assessments(uuid, jsonb, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -13058,6 +13876,32 @@ ALTER FUNCTION lms.override_grade(p_attempt_id uuid, p_percentage numeric, p_rea
 --
 
 COMMENT ON FUNCTION lms.override_grade(p_attempt_id uuid, p_percentage numeric, p_reason text) IS 'Says by hand what an attempt is worth, up or down, with a reason that is kept in grade_overrides. It stands whatever its answers get later, until it is overridden again, and takes a pass away or gives one. For staff of the course and assessments.grade in scope, never for one''s own. 404 attempt_not_found; 403 own_attempt, 42501; 409 attempt_not_submitted; 422 invalid_percentage, invalid_reason.';
+
+--
+-- Name: preview_assignment_rule(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer DEFAULT 100, p_after_user_id uuid DEFAULT NULL::uuid) RETURNS SETOF lms.assignment_preview
+    LANGUAGE plpgsql ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.assignment_rules r where r.id = p_rule_id) then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  elsif p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  return query select * from private.preview_rule(p_rule_id, p_limit, p_after_user_id);
+end
+$$;
+
+ALTER FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) IS 'What a rule would do if it were applied now, also before it is active: p_limit people with all their courses. Next page: p_after_user_id = the last person received. 404 rule_not_found; 403 as set_assignment_rule_status; 422 invalid_limit.';
 
 --
 -- Name: preview_enrollment_migration(uuid, text, integer, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -14220,6 +15064,30 @@ ALTER FUNCTION lms.revoke_invitation(p_invitation_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) IS 'The link stops working. Needs members.write for the unit. 404 invitation_not_found; 409 invitation_used.';
 
 --
+-- Name: revoke_training_waiver(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) RETURNS lms.training_waivers
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.training_waivers w where w.id = p_waiver_id) then
+    perform private.fail('waiver_not_found', 'There is no such waiver.', 404);
+  end if;
+  return private.end_waiver(p_waiver_id);
+end
+$$;
+
+ALTER FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_training_waiver(p_waiver_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) IS 'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
+
+--
 -- Name: save_answers(uuid, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -14287,6 +15155,115 @@ ALTER FUNCTION lms.set_answer_key(p_question_id uuid, p_key jsonb, p_explanation
 --
 
 COMMENT ON FUNCTION lms.set_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) IS 'Sets the key to a question of the draft, and what is explained once answers are shown; with the next version it holds for learners (correct_answer_key changes that of published ones). For staff of the course and catalog.write; for everybody else there is no such question. 404 question_not_found; 422 invalid_key {faults}, invalid_explanation.';
+
+--
+-- Name: assignment_rules; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assignment_rules (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    name private.title NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    role_id uuid,
+    job_title text,
+    unit_id uuid,
+    cohort_id uuid,
+    path_id uuid,
+    due_after_days integer,
+    due_on date,
+    recurs_every_months integer,
+    renewal_window_days integer DEFAULT 30 NOT NULL,
+    activated_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT assigned_job_title_is_1_to_200_characters CHECK (((job_title ~ '\S'::text) AND (length(job_title) <= 200))),
+    CONSTRAINT assignment_is_due_by_days_or_by_date CHECK (((due_after_days IS NULL) OR (due_on IS NULL))),
+    CONSTRAINT assignment_rule_description_is_short CHECK ((length(description) <= 5000)),
+    CONSTRAINT assignment_rule_has_the_dates_of_its_status CHECK ((((status = 'draft'::text) = (activated_at IS NULL)) AND ((status = 'ended'::text) = (ended_at IS NOT NULL)))),
+    CONSTRAINT assignment_rule_status_is_known CHECK ((status = ANY (ARRAY['draft'::text, 'active'::text, 'ended'::text]))),
+    CONSTRAINT due_is_a_day_of_calendars CHECK (((due_on >= '1900-01-01'::date) AND (due_on <= '9999-12-31'::date))),
+    CONSTRAINT due_is_within_10_years CHECK (((due_after_days >= 0) AND (due_after_days <= 3650))),
+    CONSTRAINT recurrence_is_1_to_120_months CHECK (((recurs_every_months >= 1) AND (recurs_every_months <= 120))),
+    CONSTRAINT renewal_window_is_shorter_than_the_period CHECK ((renewal_window_days < (28 * recurs_every_months))),
+    CONSTRAINT renewal_window_is_within_a_year CHECK (((renewal_window_days >= 0) AND (renewal_window_days <= 366)))
+);
+
+ALTER TABLE lms.assignment_rules OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_rules; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assignment_rules IS 'Everyone with this role, job title, unit and cohort (those that are named, all of them) takes these courses, by a date, and again every so many months. Takes effect once it is active.';
+
+--
+-- Name: COLUMN assignment_rules.job_title; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.job_title IS 'Compared without regard to case and spaces around it.';
+
+--
+-- Name: COLUMN assignment_rules.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.unit_id IS 'The unit and all below it.';
+
+--
+-- Name: COLUMN assignment_rules.path_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.path_id IS 'The required courses of this learning path, beside those of assignment_rule_courses.';
+
+--
+-- Name: COLUMN assignment_rules.due_after_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.due_after_days IS 'Days after somebody came under the rule, to the end of that day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN assignment_rules.recurs_every_months; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.recurs_every_months IS 'How long a completion holds, to the end of that day in the tenant''s time zone; null: for good.';
+
+--
+-- Name: COLUMN assignment_rules.renewal_window_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.renewal_window_days IS 'So many days before that, the next cycle opens.';
+
+--
+-- Name: set_assignment_rule_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) RETURNS lms.assignment_rules
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: a rule that they do not see does not exist for them.
+  if not exists (select from lms.assignment_rules r where r.id = p_rule_id) then
+    perform private.fail('rule_not_found', 'There is no such rule.', 404);
+  elsif p_status is null or p_status not in ('active', 'ended') then
+    perform private.fail(
+      'invalid_status', 'The status can be set to active or ended.', 422, jsonb_build_object('field', 'p_status')
+    );
+  end if;
+  return private.change_rule_status(p_rule_id, p_status);
+end
+$$;
+
+ALTER FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION set_assignment_rule_status(p_rule_id uuid, p_status text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) IS 'Puts a rule into effect, or ends it: what it required ends with it, completions and cycles that have begun stay. Takes effect within a minute. With enrollments.write in the tenant, or in the rule''s unit. 404 rule_not_found; 403; 409 transition_not_allowed, rule_without_courses; 422 invalid_status.';
 
 --
 -- Name: set_enrollment_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -14543,6 +15520,94 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
+-- Name: apply_assignment_marks(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.apply_assignment_marks() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_taken private.assignment_marks[];
+  v_group record;
+  v_done bigint := 0;
+begin
+  with taken as (
+    delete from private.assignment_marks m
+    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    returning m.*
+  )
+  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
+  into v_taken
+  from taken t;
+
+  -- One import marks all its people at one time: they are looked at together.
+  for v_group in
+    select t.tenant_id, t.marked_at, array_agg(distinct t.user_id) as user_ids
+    from unnest(v_taken) t
+    where t.user_id is not null
+    group by t.tenant_id, t.marked_at
+    order by t.tenant_id, t.marked_at
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
+      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  end loop;
+  for v_group in
+    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
+    from unnest(v_taken) t
+    where t.rule_id is not null
+    group by t.tenant_id, t.rule_id
+    order by t.tenant_id, t.rule_id
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at)
+      + private.enroll_required(v_group.tenant_id, null, private.training_clock());
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.apply_assignment_marks() OWNER TO postgres;
+
+--
+-- Name: FUNCTION apply_assignment_marks(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.apply_assignment_marks() IS 'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+
+--
+-- Name: apply_assignment_rules(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.apply_assignment_rules() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+  v_done bigint := ops.apply_assignment_marks();
+begin
+  for v_tenant_id in
+    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
+  loop
+    v_done := v_done
+      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
+      + private.enroll_required(v_tenant_id, null, private.training_clock());
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
+
+--
+-- Name: FUNCTION apply_assignment_rules(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+
+--
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -14635,6 +15700,46 @@ ALTER FUNCTION ops.drop_left_enrollments(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.drop_left_enrollments(p_batch integer) IS 'Ends the open cycles of those who left more than 30 days ago, at most p_batch per run; returns how many.';
 
 --
+-- Name: end_learning_sessions(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.end_learning_sessions(p_batch integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session analytics.learning_sessions;
+  v_last timestamptz;
+  v_seen integer := 0;
+begin
+  for v_session in
+    select s.*
+    from analytics.learning_sessions s
+    where s.ended_at is null and s.last_activity_at <= now() - private.session_idle_time()
+    order by s.last_activity_at
+    limit p_batch
+    for no key update skip locked
+  loop
+    v_last := private.last_activity(v_session);
+    update analytics.learning_sessions s
+    set last_activity_at = v_last,
+        ended_at = case when v_last <= now() - private.session_idle_time() then v_last end
+    where s.id = v_session.id;
+    v_seen := v_seen + 1;
+  end loop;
+  return v_seen;
+end
+$$;
+
+ALTER FUNCTION ops.end_learning_sessions(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION end_learning_sessions(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.end_learning_sessions(p_batch integer) IS 'Ends learning sessions in which nothing has happened for 30 minutes, with the time of their last event, at most p_batch per run; returns how many it looked at.';
+
+--
 -- Name: fill_free_seats(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -14705,6 +15810,38 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
+
+--
+-- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_event_receipts(p_batch integer DEFAULT 50000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from private.event_receipts r
+  where (r.user_id, r.kind, r.event_id) in (
+    select o.user_id, o.kind, o.event_id
+    from private.event_receipts o
+    where o.received_at < now() - interval '90 days'
+    limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_event_receipts(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_event_receipts(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_event_receipts(p_batch integer) IS 'Removes receipts of events once they are 90 days old, at most p_batch per run; returns how many. Events that are sent again later are taken again, and marked by their time.';
 
 --
 -- Name: forget_idempotency_keys(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -14820,6 +15957,60 @@ ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+--
+-- Name: make_event_partitions(); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.make_event_partitions() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $_$
+declare
+  v_instant constant text := 'YYYY-MM-DD"T00:00:00Z"';
+  v_table text;
+  v_month timestamp;
+  v_name text;
+  v_is_used boolean;
+  v_made integer := 0;
+begin
+  foreach v_table in array array['question_events', 'activity_events'] loop
+    for v_offset in 0..3 loop
+      v_month := date_trunc('month', now() at time zone 'UTC') + make_interval(months => v_offset);
+      v_name := v_table || to_char(v_month, '"_"YYYY_MM');
+      execute format(
+        'select exists (select from private.%I d where d.received_at >= $1 and d.received_at < $2)', v_table || '_default'
+      )
+      into v_is_used
+      using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
+      if to_regclass('private.' || v_name) is null and not v_is_used then
+        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('alter table private.%I enable row level security', v_name);
+        execute format(
+          'create trigger _100_never_emptied before truncate on private.%I '
+          'for each statement execute function private.refuse_event_change()',
+          v_name
+        );
+        execute format(
+          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
+        );
+        v_made := v_made + 1;
+      end if;
+    end loop;
+  end loop;
+  return v_made;
+end
+$_$;
+
+ALTER FUNCTION ops.make_event_partitions() OWNER TO postgres;
+
+--
+-- Name: FUNCTION make_event_partitions(); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.make_event_partitions() IS 'Makes the partitions of question and activity events for this month and the next three, where they are missing; returns how many.';
 
 --
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -16644,6 +17835,30 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
+-- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id uuid;
+begin
+  if private.is_api_call() then
+    v_user_id := auth.uid();
+    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
+    perform private.lock_events_of(v_user_id);
+  else
+    perform set_config('lyceum.event_writer', '', true);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.begin_events() OWNER TO postgres;
+
+--
 -- Name: block_text(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16753,6 +17968,39 @@ $$;
 ALTER FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) OWNER TO postgres;
 
 --
+-- Name: change_rule_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) RETURNS lms.assignment_rules
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule lms.assignment_rules := private.require_rule_writer(p_rule_id);
+begin
+  if v_rule.status = p_status then
+    return v_rule;
+  elsif v_rule.status = 'ended' or (v_rule.status = 'draft' and p_status = 'ended') then
+    perform private.fail(
+      'transition_not_allowed', format('A rule that is %s cannot become %s.', v_rule.status, p_status), 409,
+      jsonb_build_object('from', v_rule.status, 'to', p_status), 'A draft is deleted; for an ended rule, make a new one.'
+    );
+  elsif p_status = 'active' and not exists (select from private.courses_of_rule(v_rule)) then
+    perform private.fail('rule_without_courses', 'The rule assigns no course.', 409);
+  end if;
+  update lms.assignment_rules r
+  set status = p_status,
+      activated_at = coalesce(r.activated_at, private.training_clock()),
+      ended_at = case p_status when 'ended' then private.training_clock() end
+  where r.id = p_rule_id
+  returning * into v_rule;
+  return v_rule;
+end
+$$;
+
+ALTER FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16794,6 +18042,52 @@ end
 $$;
 
 ALTER FUNCTION private.check_added_member() OWNER TO postgres;
+
+--
+-- Name: check_answer_files(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_answer_files() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_missing text[];
+begin
+  -- Imports put answers in place before their files.
+  if not private.is_api_call() or jsonb_typeof(new.response -> 'files') is distinct from 'array' then
+    return new;
+  end if;
+  if not exists (
+    select
+    from lms.attempt_questions q
+    join lms.question_revisions r on r.id = q.revision_id and r.type = 'file_upload'
+    where q.attempt_id = new.attempt_id and q.question_id = new.question_id
+  ) then
+    return new;
+  end if;
+  select array_agg(f) into v_missing
+  from jsonb_array_elements_text(new.response -> 'files') as f
+  where not exists (
+    select
+    from storage.objects o
+    where o.bucket_id = 'hand-ins' and o.name = f
+      and starts_with(f, format('%s/%s/%s/', new.tenant_id, new.attempt_id, new.question_id))
+  );
+  if v_missing is not null then
+    perform private.fail(
+      'invalid_answers', 'An answer names files that were not uploaded to its question; nothing was saved.', 422,
+      jsonb_build_array(jsonb_build_object(
+        'question_id', new.question_id, 'faults', jsonb_build_array('file_not_handed_in'), 'files', to_jsonb(v_missing)
+      )),
+      'Upload them to the bucket hand-ins first, at {tenant_id}/{attempt_id}/{question_id}/{name}.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_answer_files() OWNER TO postgres;
 
 --
 -- Name: check_assignable_role(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17967,6 +19261,28 @@ ALTER FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) OWN
 COMMENT ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) IS 'How many wait for a seat before this person; all who wait, if they do not.';
 
 --
+-- Name: courses_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.courses_of_rule(rule lms.assignment_rules) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select a.course_id
+  from (
+    select c.course_id from lms.assignment_rule_courses c where c.rule_id = rule.id
+    union
+    select c.course_id from lms.learning_path_courses c where c.path_id = rule.path_id and c.is_required
+  ) a
+  join lms.courses k on k.id = a.course_id and k.deleted_at is null;
+end
+$$;
+
+ALTER FUNCTION private.courses_of_rule(rule lms.assignment_rules) OWNER TO postgres;
+
+--
 -- Name: create_profile_of_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18395,6 +19711,63 @@ end
 $$;
 
 ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: derive_requirements(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_required private.required_course[];
+  v_changed integer;
+  v_rows integer;
+begin
+  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+
+  update lms.training_requirements q
+  set ended_at = greatest(p_at, q.since),
+      end_reason = case
+        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
+        when not exists (
+          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status = 'active'
+        ) then 'left'
+        when p_rule_ids is not null then 'rule_changed'
+        else 'moved_on'
+      end
+  where q.tenant_id = p_tenant_id and q.ended_at is null
+    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
+    and not exists (
+      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    );
+  get diagnostics v_changed = row_count;
+
+  update lms.training_requirements q
+  set due_at = w.due_at
+  from unnest(v_required) w
+  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  get diagnostics v_rows = row_count;
+  v_changed := v_changed + v_rows;
+
+  insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, p_at, w.due_at
+  from unnest(v_required) w
+  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  get diagnostics v_rows = row_count;
+  return v_changed + v_rows;
+end
+$$;
+
+ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) IS 'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how many changed.';
 
 --
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19217,6 +20590,21 @@ $$;
 ALTER FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) OWNER TO postgres;
 
 --
+-- Name: end_of_day(date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_of_day(p_day date, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (p_day + 1)::timestamp at time zone p_time_zone;
+end
+$$;
+
+ALTER FUNCTION private.end_of_day(p_day date, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: end_role_grants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19231,6 +20619,98 @@ end
 $$;
 
 ALTER FUNCTION private.end_role_grants() OWNER TO postgres;
+
+--
+-- Name: end_waiver(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.end_waiver(p_waiver_id uuid) RETURNS lms.training_waivers
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  select * into v_waiver from lms.training_waivers w where w.id = p_waiver_id for no key update;
+  if private.is_api_call() and not private.may_enroll_in_scope(v_waiver.tenant_id, v_waiver.user_id) then
+    raise insufficient_privilege using message = 'Revoking a waiver takes enrollments.write in the person''s scope.';
+  elsif v_waiver.revoked_at is null then
+    update lms.training_waivers w
+    set revoked_at = greatest(private.training_clock(), w.granted_at), revoked_by = (select auth.uid())
+    where w.id = p_waiver_id
+    returning * into v_waiver;
+    perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
+  end if;
+  return v_waiver;
+end
+$$;
+
+ALTER FUNCTION private.end_waiver(p_waiver_id uuid) OWNER TO postgres;
+
+--
+-- Name: enroll_required(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_status lms.training_status;
+  v_open lms.enrollments;
+  v_done integer := 0;
+  v_rows integer;
+begin
+  for v_status in
+    select s.*
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+    where s.state in ('due', 'overdue', 'expiring', 'expired')
+    order by s.course_id, s.user_id
+  loop
+    select * into v_open
+    from lms.enrollments e
+    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
+      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
+    if found then
+      -- A date that staff has set stays.
+      update lms.enrollments e set due_at = v_status.due_at
+      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
+      continue;
+    elsif not private.is_next_in_path(v_status) then
+      continue;
+    elsif not private.hold_course(v_status.course_id, p_wait => false) then
+      continue;
+    end if;
+    perform from lms.memberships m
+    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
+    for no key update skip locked;
+    if not found or exists (
+      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
+    ) then
+      continue;
+    end if;
+    insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
+    values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
+    v_done := v_done + 1;
+  end loop;
+
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
+    and (p_user_ids is null or e.user_id = any (p_user_ids))
+    and exists (
+      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is not null
+    )
+    and not exists (
+      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
+    );
+  get diagnostics v_rows = row_count;
+  return v_done + v_rows;
+end
+$$;
+
+ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19457,6 +20937,77 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 --
 
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
+
+--
+-- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) RETURNS SETOF lms.assignment_criterion
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 6
+    SET search_path TO ''
+    AS $$
+declare
+  v_member lms.memberships;
+begin
+  select * into v_member
+  from lms.memberships m
+  where m.tenant_id = p_rule.tenant_id and m.user_id = p_user_id;
+  if private.is_api_call() and not coalesce(
+    (p_user_id = (select auth.uid()) and p_rule.tenant_id = any (array(select private.joined_tenants())))
+      or p_rule.tenant_id = any (array(select private.tenants_where('members.read')))
+      or v_member.unit_id = any (array(select private.units_where('members.read'))),
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  end if;
+
+  return next ('status', 'active', p_rule.status, p_rule.status = 'active')::lms.assignment_criterion;
+  return next (
+    'membership', 'active', case when v_member.is_guest then 'guest' else v_member.status end,
+    coalesce(v_member.status = 'active' and not v_member.is_guest, false)
+  )::lms.assignment_criterion;
+  if p_rule.role_id is not null then
+    return next (
+      'role', (select r.name::text from lms.roles r where r.id = p_rule.role_id),
+      (
+        select string_agg(distinct r.name, ', ' order by r.name)
+        from lms.role_grants g
+        join lms.roles r on r.id = g.role_id
+        where g.membership_id = v_member.id
+      ),
+      exists (select from lms.role_grants g where g.membership_id = v_member.id and g.role_id = p_rule.role_id)
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.job_title is not null then
+    return next (
+      'job_title', p_rule.job_title, v_member.job_title, coalesce(private.same_job_title(v_member.job_title, p_rule.job_title), false)
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.unit_id is not null then
+    return next (
+      'unit', (select u.name::text from lms.org_units u where u.id = p_rule.unit_id),
+      (select u.name::text from lms.org_units u where u.id = v_member.unit_id),
+      exists (
+        select from private.org_unit_closure c where c.ancestor_id = p_rule.unit_id and c.descendant_id = v_member.unit_id
+      )
+    )::lms.assignment_criterion;
+  end if;
+  if p_rule.cohort_id is not null then
+    return next (
+      'cohort', (select c.name::text from lms.cohorts c where c.id = p_rule.cohort_id),
+      (
+        select string_agg(c.name, ', ' order by c.name)
+        from lms.cohort_members k
+        join lms.cohorts c on c.id = k.cohort_id
+        where k.tenant_id = p_rule.tenant_id and k.user_id = p_user_id
+      ),
+      exists (select from lms.cohort_members k where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id)
+    )::lms.assignment_criterion;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: extend_open_attempts(lms.accommodations); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20230,6 +21781,81 @@ $$;
 ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) OWNER TO postgres;
 
 --
+-- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_session analytics.learning_sessions;
+  v_last timestamptz;
+begin
+  select * into v_session
+  from analytics.learning_sessions s
+  where s.enrollment_id = p_enrollment_id and s.ended_at is null;
+  if found and p_at < v_session.last_activity_at + interval '1 minute' then
+    return;
+  end if;
+
+  -- The job may be ending it.
+  select * into v_session
+  from analytics.learning_sessions s
+  where s.enrollment_id = p_enrollment_id and s.ended_at is null
+  for no key update;
+  if found then
+    v_last := v_session.last_activity_at;
+    if p_at >= v_last + private.session_idle_time() then
+      v_last := private.last_activity(v_session);
+    end if;
+    if p_at < v_last + private.session_idle_time() then
+      update analytics.learning_sessions s set last_activity_at = p_at where s.id = v_session.id;
+      return;
+    end if;
+    update analytics.learning_sessions s set last_activity_at = v_last, ended_at = v_last where s.id = v_session.id;
+  end if;
+
+  insert into analytics.learning_sessions (
+    tenant_id, course_id, user_id, unit_id, enrollment_id, started_at, last_activity_at
+  )
+  select e.tenant_id, e.course_id, e.user_id, e.unit_id, e.id, p_at, p_at
+  from lms.enrollments e
+  where e.id = p_enrollment_id
+  on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: follow_activity_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follow_activity_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_event record;
+begin
+  for v_event in
+    select n.enrollment_id, max(n.received_at) as at
+    from new_events n
+    where n.occurred_at > n.received_at - private.session_idle_time()
+      and n.received_at > now() - private.session_idle_time()
+    group by n.enrollment_id
+    order by n.enrollment_id
+  loop
+    perform private.follow_activity(v_event.enrollment_id, v_event.at);
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.follow_activity_events() OWNER TO postgres;
+
+--
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20254,6 +21880,33 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
+
+--
+-- Name: follow_question_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follow_question_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_event record;
+begin
+  for v_event in
+    select n.enrollment_id, max(n.received_at) as at
+    from new_events n
+    where n.answered_at > n.received_at - private.session_idle_time()
+      and n.received_at > now() - private.session_idle_time()
+    group by n.enrollment_id
+    order by n.enrollment_id
+  loop
+    perform private.follow_activity(v_event.enrollment_id, v_event.at);
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
 
 --
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20989,6 +22642,115 @@ end
 $$;
 
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
+
+--
+-- Name: guard_hand_in(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.guard_hand_in() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_path text[];
+  v_attempt lms.assessment_attempts;
+  v_question record;
+  v_is_open boolean;
+  v_limit numeric;
+begin
+  if tg_op = 'UPDATE' then
+    if 'hand-ins' in (old.bucket_id, new.bucket_id)
+      and (old.bucket_id, old.name, old.version, old.metadata) is distinct from (new.bucket_id, new.name, new.version, new.metadata)
+    then
+      raise exception using errcode = '42501', message = 'A file that was handed in is not changed or moved: hand in another one.';
+    end if;
+    return new;
+  end if;
+  -- Not path_tokens: generated columns are computed after BEFORE triggers.
+  if tg_op = 'INSERT' then
+    if new.bucket_id is distinct from 'hand-ins' then
+      return new;
+    end if;
+    v_path := string_to_array(new.name, '/');
+  else
+    if old.bucket_id is distinct from 'hand-ins' then
+      return old;
+    end if;
+    v_path := string_to_array(old.name, '/');
+  end if;
+
+  if cardinality(v_path) = 4
+    and v_path[2] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and v_path[3] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+  then
+    select t.* into v_attempt
+    from lms.assessment_attempts t
+    where t.id = v_path[2]::uuid and t.tenant_id::text = v_path[1]
+    for share;
+  end if;
+  v_is_open := v_attempt.status = 'in_progress' and coalesce(private.attempt_end(v_attempt) > now(), true);
+
+  if tg_op = 'DELETE' then
+    -- Who erases a person or clears orphans is no client.
+    if not private.is_api_call() then
+      return old;
+    end if;
+    if not coalesce(v_is_open, false) then
+      raise exception using errcode = '42501', message = 'The attempt is over: its files stay as they were handed in.';
+    end if;
+    if exists (
+      select
+      from lms.attempt_answers a
+      where a.attempt_id = v_attempt.id and a.question_id = v_path[3]::uuid and a.response -> 'files' ? old.name
+    ) then
+      raise exception using errcode = '42501', message = 'The saved answer names this file: take it out of the answer first.';
+    end if;
+    return old;
+  end if;
+
+  if not coalesce(v_is_open, false) then
+    raise exception using errcode = '42501', message = 'Files are handed in to a question of an open attempt.';
+  end if;
+  -- One upload to a question after the other, so that none slips past the count.
+  select r.content, r.type into v_question
+  from lms.attempt_questions q
+  join lms.question_revisions r on r.id = q.revision_id
+  where q.attempt_id = v_attempt.id and q.question_id = v_path[3]::uuid and q.tenant_id = v_attempt.tenant_id
+  for no key update of q;
+  if v_question.type is distinct from 'file_upload' then
+    raise exception using errcode = '42501', message = 'Files are handed in to a question of an open attempt.';
+  end if;
+
+  -- As many as an answer names where the question does not say: a learner must not fill the disk.
+  v_limit := coalesce((v_question.content ->> 'max_files')::numeric, 20);
+  if (
+    select count(*)
+    from storage.objects o
+    where o.bucket_id = 'hand-ins' and starts_with(o.name, array_to_string(v_path[1:3], '/') || '/')
+  ) >= v_limit then
+    raise exception using errcode = '42501', message = format('This question takes %s files at most.', v_limit);
+  end if;
+  v_limit := (v_question.content ->> 'max_bytes')::numeric;
+  -- Unknown while the service asks for permission before it reads the file; known when it writes the row.
+  if (new.metadata ->> 'size')::numeric > v_limit then
+    raise exception using errcode = '42501', message = format('A file of this question has %s bytes at most.', v_limit);
+  end if;
+  if jsonb_typeof(v_question.content -> 'extensions') = 'array'
+    and not exists (
+      select
+      from jsonb_array_elements_text(v_question.content -> 'extensions') as e
+      where right(lower(v_path[4]), length(e) + 1) = '.' || lower(e)
+    )
+  then
+    raise exception using errcode = '42501', message = format(
+      'This question takes files that end in: %s.',
+      (select string_agg(e, ', ') from jsonb_array_elements_text(v_question.content -> 'extensions') as e)
+    );
+  end if;
+  return new;
+end
+$_$;
+
+ALTER FUNCTION private.guard_hand_in() OWNER TO postgres;
 
 --
 -- Name: has_entitlement(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22194,6 +23956,28 @@ $_$;
 ALTER FUNCTION private.is_map_of_web_addresses(value jsonb) OWNER TO postgres;
 
 --
+-- Name: is_next_in_path(lms.training_status); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_next_in_path(p_status lms.training_status) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return p_status.completed_at is not null or exists (
+    select
+    from lms.assignment_rules r
+    where r.id = any (p_status.rule_ids) and (
+      exists (select from lms.assignment_rule_courses c where c.rule_id = r.id and c.course_id = p_status.course_id)
+      or p_status.course_id = any (private.open_path_courses(r.path_id, p_status.user_id))
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_next_in_path(p_status lms.training_status) OWNER TO postgres;
+
+--
 -- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22661,6 +24445,29 @@ $$;
 ALTER FUNCTION private.keep_an_administrator_who_can_sign_in() OWNER TO postgres;
 
 --
+-- Name: keep_builtin_event_types(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_builtin_event_types() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if new.tenant_id is not null and exists (
+    select from analytics.event_types t where t.tenant_id is null and t.event_type = new.event_type
+  ) then
+    perform private.fail(
+      'event_type_is_builtin', 'There is a built-in event type of that name.', 409,
+      jsonb_build_object('event_type', new.event_type)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_builtin_event_types() OWNER TO postgres;
+
+--
 -- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22923,6 +24730,9 @@ begin
   if exists (select from lms.memberships m where m.tenant_id = old.tenant_id and m.unit_id = old.id)
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
+    or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
+    or exists (select from analytics.question_events e where e.unit_id = old.id)
+    or exists (select from analytics.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -23034,6 +24844,89 @@ CREATE FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try
 $$;
 
 ALTER FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) OWNER TO postgres;
+
+--
+-- Name: learning_sessions; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.learning_sessions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    last_activity_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    duration_seconds integer GENERATED ALWAYS AS ((EXTRACT(epoch FROM (ended_at - started_at)))::integer) STORED,
+    CONSTRAINT session_goes_forward CHECK (((last_activity_at >= started_at) AND ((ended_at IS NULL) OR (ended_at = last_activity_at))))
+);
+
+ALTER TABLE analytics.learning_sessions OWNER TO postgres;
+
+--
+-- Name: TABLE learning_sessions; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.learning_sessions IS 'A time in which a learner was active in a course: from one event to the last before 30 minutes without any. Opened by the first event and ended by a job. By the server''s clock; events that arrive more than 30 minutes late belong to none.';
+
+--
+-- Name: COLUMN learning_sessions.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.unit_id IS 'Org unit when it began.';
+
+--
+-- Name: COLUMN learning_sessions.last_activity_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To the minute while the session is open, exact once it has ended.';
+
+--
+-- Name: COLUMN learning_sessions.ended_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.ended_at IS 'The last activity; null while the session is open.';
+
+--
+-- Name: COLUMN learning_sessions.duration_seconds; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.learning_sessions.duration_seconds IS 'Null while the session is open; 0 when there was one event.';
+
+--
+-- Name: last_activity(analytics.learning_sessions); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.last_activity(p_session analytics.learning_sessions) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return greatest(
+    p_session.started_at,
+    (
+      select max(e.received_at)
+      from analytics.question_events e
+      where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
+        and e.received_at < p_session.last_activity_at + private.session_idle_time()
+        and e.enrollment_id = p_session.enrollment_id
+        and e.answered_at > e.received_at - private.session_idle_time()
+    ),
+    (
+      select max(e.received_at)
+      from analytics.activity_events e
+      where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
+        and e.received_at < p_session.last_activity_at + private.session_idle_time()
+        and e.enrollment_id = p_session.enrollment_id
+        and e.occurred_at > e.received_at - private.session_idle_time()
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
 
 --
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23231,6 +25124,21 @@ $$;
 ALTER FUNCTION private.lock_attempt_to_grade(p_attempt_id uuid) OWNER TO postgres;
 
 --
+-- Name: lock_events_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lock_events_of(p_user_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+end
+$$;
+
+ALTER FUNCTION private.lock_events_of(p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: login_of(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23263,6 +25171,133 @@ end
 $$;
 
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
+
+--
+-- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_cohort_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(
+    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
+    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_cohort_member() OWNER TO postgres;
+
+--
+-- Name: mark_holder(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_holder() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+begin
+  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_holder() OWNER TO postgres;
+
+--
+-- Name: mark_member(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_member() OWNER TO postgres;
+
+--
+-- Name: mark_people(uuid, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status = 'active') then
+    insert into private.assignment_marks (tenant_id, user_id, marked_at)
+    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: mark_rule(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at) values (new.tenant_id, new.id, private.training_clock());
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rule() OWNER TO postgres;
+
+--
+-- Name: mark_rule_courses(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rule_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
+begin
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rule_courses() OWNER TO postgres;
+
+--
+-- Name: mark_unit(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_unit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array(
+    select m.user_id
+    from private.org_unit_closure c
+    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+    where c.ancestor_id = new.id
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_unit() OWNER TO postgres;
 
 --
 -- Name: match_blocks(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23411,6 +25446,30 @@ $$;
 ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: may_enroll_in_scope(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    p_tenant_id = any (array(select private.tenants_where('enrollments.write')))
+    or exists (
+      select
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and m.user_id = p_user_id
+        and m.unit_id = any (array(select private.units_where('enrollments.write')))
+    ),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: may_enroll_others(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23497,6 +25556,25 @@ end
 $$;
 
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: may_write_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_write_rule(rule lms.assignment_rules) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return not private.is_api_call() or coalesce(
+    rule.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or rule.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_write_rule(rule lms.assignment_rules) OWNER TO postgres;
 
 --
 -- Name: media_seconds(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23787,6 +25865,35 @@ ALTER FUNCTION private.my_open_assessments() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_open_assessments() IS 'Assessments that the caller may take, as far as lessons go that must come first, and those that they have taken.';
 
 --
+-- Name: my_open_hand_ins(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_open_hand_ins() RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select format('%s/%s/%s', t.tenant_id, t.id, q.question_id)
+  from lms.assessment_attempts t
+  join lms.attempt_questions q on q.attempt_id = t.id
+  join lms.question_revisions r on r.id = q.revision_id and r.type = 'file_upload'
+  join lms.enrollments e on e.id = t.enrollment_id and e.status in ('enrolled', 'in_progress', 'completed')
+  where t.user_id = (select auth.uid()) and t.status = 'in_progress'
+    and coalesce(private.attempt_end(t) > now(), true)
+    and t.tenant_id = any (array(select private.joined_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_open_hand_ins() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_open_hand_ins(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_open_hand_ins() IS 'Folders of the bucket hand-ins, one for each question of an open attempt of the caller that asks for files.';
+
+--
 -- Name: my_open_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23861,6 +25968,30 @@ ALTER FUNCTION private.my_paths() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_paths() IS 'Paths that the caller is on or has completed, as an active member or guest.';
+
+--
+-- Name: my_rules(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_rules() RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select distinct q.rule_id
+  from lms.training_requirements q
+  where q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants()));
+end
+$$;
+
+ALTER FUNCTION private.my_rules() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_rules(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_rules() IS 'Rules that ask or have asked something of the caller.';
 
 --
 -- Name: my_searchable_lessons(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24051,6 +26182,22 @@ end
 $$;
 
 ALTER FUNCTION private.normal_unit(p_unit text) OWNER TO postgres;
+
+--
+-- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_rule_author() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  new.created_by := (select auth.uid());
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
 
 --
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24428,6 +26575,104 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
+-- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] DEFAULT NULL::uuid[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select m.user_id
+  from lms.memberships m
+  where m.tenant_id = rule.tenant_id and m.status = 'active' and not m.is_guest
+    and (p_user_ids is null or m.user_id = any (p_user_ids))
+    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.unit_id is null or m.unit_id in (
+      select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
+    ))
+    and (rule.role_id is null or exists (
+      select from lms.role_grants g where g.membership_id = m.id and g.role_id = rule.role_id
+    ))
+    and (rule.cohort_id is null or exists (
+      select from lms.cohort_members c where c.cohort_id = rule.cohort_id and c.user_id = m.user_id
+    ));
+end
+$$;
+
+ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_activity_event() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_writer constant text := current_setting('lyceum.event_writer');
+  v_is_known boolean;
+begin
+  if v_writer <> '' and new.user_id::text is distinct from v_writer then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+
+  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+    select
+      e.id, e.tenant_id, e.unit_id,
+      exists (
+        select
+        from analytics.event_types t
+        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
+      )
+    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
+    from lms.enrollments e
+    where e.user_id = new.user_id and e.course_id = new.course_id
+    order by e.cycle desc
+    limit 1;
+    if not found then
+      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
+      return new;
+    end if;
+  else
+    select
+      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
+      exists (
+        select
+        from analytics.event_types t
+        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
+      )
+    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
+    from lms.enrollments e
+    where e.id = new.enrollment_id;
+  end if;
+
+  if not v_is_known then
+    perform private.refuse_event_type(new.event_type, new.tenant_id);
+  end if;
+
+  if new.id = '00000000-0000-0000-0000-000000000000' then
+    new.id := gen_random_uuid();
+  else
+    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
+    on conflict do nothing;
+    if not found then
+      return null;
+    end if;
+  end if;
+
+  new.occurred_at := coalesce(new.occurred_at, new.received_at);
+  new.is_time_plausible := new.occurred_at between
+    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_activity_event() OWNER TO postgres;
+
+--
 -- Name: place_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24470,6 +26715,23 @@ end
 $$;
 
 ALTER FUNCTION private.place_assessment() OWNER TO postgres;
+
+--
+-- Name: place_assignment_rule_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_assignment_rule_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select r.tenant_id into new.tenant_id from lms.assignment_rules r where r.id = new.rule_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_assignment_rule_course() OWNER TO postgres;
 
 --
 -- Name: place_block(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24932,6 +27194,78 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
+-- Name: place_question_event(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_question_event() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_writer constant text := current_setting('lyceum.event_writer');
+  v_has_key boolean := false;
+begin
+  -- Clients cannot write the source: who says 'server' is one of our own functions.
+  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+
+  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+    select
+      e.id, e.tenant_id, e.unit_id,
+      exists (
+        select
+        from lms.question_revisions r
+        join private.key_revisions k on k.revision_id = r.id
+        where r.course_id = new.course_id and r.question_key = new.question_key
+      )
+    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
+    from lms.enrollments e
+    where e.user_id = new.user_id and e.course_id = new.course_id
+    order by e.cycle desc
+    limit 1;
+    if not found then
+      -- Left to the next trigger.
+      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
+      return new;
+    end if;
+  else
+    -- Of one of our own functions, or of an import, which may say what counts.
+    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
+    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
+    from lms.enrollments e
+    where e.id = new.enrollment_id;
+  end if;
+
+  if new.id = '00000000-0000-0000-0000-000000000000' then
+    new.id := gen_random_uuid();
+  else
+    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
+    on conflict do nothing;
+    if not found then
+      return null;
+    end if;
+  end if;
+
+  if new.source = 'client' and v_has_key then
+    new.is_counted := false;
+  end if;
+
+  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
+  values (new.user_id, new.course_id, new.question_key, 1)
+  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
+  returning a.attempts into new.attempt_index;
+
+  new.answered_at := coalesce(new.answered_at, new.received_at);
+  new.is_time_plausible := new.answered_at between
+    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_question_event() OWNER TO postgres;
+
+--
 -- Name: place_question_skill(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25205,6 +27539,83 @@ end
 $$;
 
 ALTER FUNCTION private.preview_regrade_of(p_question_id uuid) OWNER TO postgres;
+
+--
+-- Name: preview_rule(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) RETURNS SETOF lms.assignment_preview
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
+  v_now constant timestamptz := private.training_clock();
+  v_time_zone text;
+begin
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
+  return query
+  with matching as (
+    select u.user_id, c.course_id
+    from private.people_of_rule(v_rule) as u (user_id)
+    cross join private.courses_of_rule(v_rule) as c (course_id)
+    where v_rule.status <> 'ended'
+  ), people as (
+    select k.user_id
+    from (
+      select m.user_id from matching m
+      union
+      select q.user_id from lms.training_requirements q where q.rule_id = p_rule_id and q.ended_at is null
+    ) k
+    where p_after_user_id is null or k.user_id > p_after_user_id
+    order by k.user_id
+    limit p_limit
+  ), compared as (
+    select
+      coalesce(m.user_id, q.user_id) as user_id, coalesce(m.course_id, q.course_id) as course_id,
+      case when q.id is null then 'begins' when m.user_id is null then 'ends' else 'stays' end as change,
+      coalesce(q.since, v_now) as since
+    from (select k.* from matching k join people p on p.user_id = k.user_id) m
+    full join (
+      select k.* from lms.training_requirements k join people p on p.user_id = k.user_id where k.rule_id = p_rule_id and k.ended_at is null
+    ) q on q.user_id = m.user_id and q.course_id = m.course_id
+  )
+  select
+    c.user_id, c.course_id, c.change,
+    case when c.change <> 'ends' then case
+      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
+      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+    end end,
+    last.completed_at,
+    c.change <> 'ends'
+      and (
+        last.completed_at is null
+        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+      ) is true
+      and not exists (
+        select
+        from lms.enrollments e
+        where e.user_id = c.user_id and e.course_id = c.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > v_now)
+      )
+      and not exists (select from private.enrollment_obstacles(c.course_id, c.user_id, false))
+      and not exists (
+        select
+        from lms.training_waivers w
+        where w.user_id = c.user_id and w.course_id = c.course_id and w.revoked_at is null
+          and (w.expires_at is null or w.expires_at > v_now)
+      )
+  from compared c
+  cross join lateral (
+    select max(e.completed_at) as completed_at
+    from lms.enrollments e
+    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+  ) last
+  order by c.user_id, c.course_id;
+end
+$$;
+
+ALTER FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25925,6 +28336,37 @@ $$;
 ALTER FUNCTION private.receive_guest() OWNER TO postgres;
 
 --
+-- Name: record_answers(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_answers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- Also where somebody else closes it, a job or staff.
+  perform private.lock_events_of(new.user_id);
+  insert into analytics.question_events (
+    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  )
+  select
+    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
+    'server', new.id
+  from lms.attempt_answers a
+  join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
+  join lms.question_revisions r on r.id = q.revision_id
+  join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  left join lms.lessons l on l.id = v.lesson_id
+  left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
+  where a.attempt_id = new.id and a.response <> 'null'
+  order by q.position;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.record_answers() OWNER TO postgres;
+
+--
 -- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26289,6 +28731,67 @@ end
 $$;
 
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
+
+--
+-- Name: refuse_event_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using
+    message = format('Rows of %I.%I are never changed.', tg_table_schema, tg_table_name);
+end
+$$;
+
+ALTER FUNCTION private.refuse_event_change() OWNER TO postgres;
+
+--
+-- Name: refuse_event_type(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fail(
+    'unknown_event_type', 'There is no such event type.', 422,
+    jsonb_build_object(
+      'event_type', left(p_event_type, 100),
+      'known', (
+        select jsonb_agg(t.event_type order by t.event_type)
+        from analytics.event_types t
+        where t.tenant_id is null or t.tenant_id = p_tenant_id
+      )
+    ),
+    'Administrators register further types in analytics.event_types.'
+  );
+end
+$$;
+
+ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: refuse_event_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event_without_enrollment() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.courses c where c.id = new.course_id) then
+    perform private.refuse_progress('not_enrolled', new.course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_event_without_enrollment() OWNER TO postgres;
 
 --
 -- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26991,6 +29494,44 @@ $$;
 ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_rule_writer(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_rule_writer(p_rule_id uuid) RETURNS lms.assignment_rules
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rule lms.assignment_rules;
+begin
+  select * into v_rule from lms.assignment_rules r where r.id = p_rule_id for no key update;
+  if v_rule.id is null or not private.may_write_rule(v_rule) then
+    raise insufficient_privilege using message = 'Rules are kept with enrollments.write in the whole tenant, or in their unit.';
+  end if;
+  return v_rule;
+end
+$$;
+
+ALTER FUNCTION private.require_rule_writer(p_rule_id uuid) OWNER TO postgres;
+
+--
+-- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.end_of_day(
+    coalesce(rule.due_on, (p_since at time zone p_time_zone)::date + rule.due_after_days), p_time_zone
+  );
+end
+$$;
+
+ALTER FUNCTION private.requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: response_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27580,6 +30121,42 @@ $$;
 ALTER FUNCTION private.rubric_faults(p_key jsonb) OWNER TO postgres;
 
 --
+-- Name: runs_out_at(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.end_of_day(
+    ((p_completed_at at time zone p_time_zone)::date + make_interval(months => rule.recurs_every_months))::date, p_time_zone
+  );
+end
+$$;
+
+ALTER FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) IS 'When a completion stops to hold by this rule; null when it never does.';
+
+--
+-- Name: same_job_title(text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.same_job_title(p_one text, p_other text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select lower(btrim(p_one)) = lower(btrim(p_other))
+$$;
+
+ALTER FUNCTION private.same_job_title(p_one text, p_other text) OWNER TO postgres;
+
+--
 -- Name: save_answers_of_caller(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27899,6 +30476,21 @@ end
 $$;
 
 ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
+
+--
+-- Name: session_idle_time(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.session_idle_time() RETURNS interval
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return interval '30 minutes';
+end
+$$;
+
+ALTER FUNCTION private.session_idle_time() OWNER TO postgres;
 
 --
 -- Name: set_course_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28830,6 +31422,101 @@ $$;
 ALTER FUNCTION private.touch_updated_at() OWNER TO postgres;
 
 --
+-- Name: training_clock(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.training_clock() RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    return now();
+  end if;
+  return coalesce(nullif(current_setting('lyceum.now', true), '')::timestamptz, now());
+end
+$$;
+
+ALTER FUNCTION private.training_clock() OWNER TO postgres;
+
+--
+-- Name: training_status_at(uuid, uuid[], uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_time_zone text;
+begin
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
+  return query
+  select
+    s.user_id, s.course_id,
+    case
+      when s.is_waived then 'waived'
+      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.expires_at <= p_at then 'expired'
+      when s.opens_at <= p_at then 'expiring'
+      else 'done'
+    end,
+    case when s.completed_at is null then s.due_at else s.expires_at end,
+    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+  from (
+    select
+      q.user_id, q.course_id, last.completed_at,
+      min(q.due_at) as due_at,
+      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
+      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
+      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      exists (
+        select
+        from lms.training_waivers w
+        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+          and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
+      ) as is_waived
+    from lms.training_requirements q
+    join lms.assignment_rules r on r.id = q.rule_id
+    cross join lateral (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
+    ) last
+    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+      and (p_user_ids is null or q.user_id = any (p_user_ids))
+      and (p_course_id is null or q.course_id = p_course_id)
+    group by q.user_id, q.course_id, last.completed_at
+  ) s;
+end
+$$;
+
+ALTER FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: units_below(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.units_below(p_unit_id uuid) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.descendant_id
+  from private.org_unit_closure c
+  join lms.org_units u on u.id = c.descendant_id
+  where c.ancestor_id = p_unit_id and (
+    not private.is_api_call()
+    or u.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+    or u.id = any (array(select private.units_where('enrollments.read')))
+  );
+end
+$$;
+
+ALTER FUNCTION private.units_below(p_unit_id uuid) OWNER TO postgres;
+
+--
 -- Name: units_where(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29170,6 +31857,29 @@ ALTER FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p
 COMMENT ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) IS 'trunc(sum(weight * percentage) / sum(weight), 2) over the weighted assessments of a version; null when it has none. p_by_its_rules: with scores counted as that version counts them, also where another one is being taken.';
 
 --
+-- Name: what_is_required(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, p_at), t.time_zone)
+  from lms.assignment_rules r
+  join lms.tenants t on t.id = r.tenant_id and t.is_active
+  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
+  cross join lateral private.courses_of_rule(r) as c (course_id)
+  left join lms.training_requirements q
+    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
+  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
+end
+$$;
+
+ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29252,6 +31962,352 @@ $_$;
 ALTER FUNCTION private.write_moment(p_at timestamp with time zone) OWNER TO postgres;
 
 --
+-- Name: write_waiver(lms.training_waivers); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_waiver(p_waiver lms.training_waivers) RETURNS lms.training_waivers
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_waiver lms.training_waivers;
+begin
+  if not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_waiver.tenant_id and m.user_id = p_waiver.user_id and m.status <> 'ended'
+      and (not private.is_api_call() or private.may_enroll_in_scope(p_waiver.tenant_id, p_waiver.user_id))
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif private.is_api_call() and p_waiver.user_id = (select auth.uid()) then
+    perform private.fail('own_waiver', 'Nobody excuses themselves.', 403);
+  end if;
+  insert into lms.training_waivers (tenant_id, user_id, course_id, reason, granted_by, granted_at, expires_at)
+  values (
+    p_waiver.tenant_id, p_waiver.user_id, p_waiver.course_id, p_waiver.reason, (select auth.uid()), private.training_clock(),
+    p_waiver.expires_at
+  )
+  returning * into v_waiver;
+  return v_waiver;
+end
+$$;
+
+ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
+
+--
+-- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.activity_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    event_type text NOT NULL,
+    meta private.event_details,
+    occurred_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.activity_events OWNER TO postgres;
+
+--
+-- Name: TABLE activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Lists as for question_events.';
+
+--
+-- Name: COLUMN activity_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN activity_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN activity_events.meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN activity_events.occurred_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.occurred_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN activity_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN activity_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.is_time_plausible IS 'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: event_types; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.event_types (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid,
+    event_type text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT event_type_description_is_short CHECK ((length(description) <= 500)),
+    CONSTRAINT event_type_is_words_joined_by_underscores CHECK (((event_type ~ '^[a-z][a-z0-9]*(_[a-z0-9]+)*$'::text) AND (length(event_type) <= 60)))
+);
+
+ALTER TABLE analytics.event_types OWNER TO postgres;
+
+--
+-- Name: TABLE event_types; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.event_types IS 'The activities that events may name: the built-in ones (tenant_id null), and those that a tenant has registered.';
+
+--
+-- Name: COLUMN event_types.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.event_types.tenant_id IS 'Null: built in, for every tenant.';
+
+--
+-- Name: profiles; Type: TABLE; Schema: public; Owner: postgres
+--
+
+CREATE TABLE public.profiles (
+    id uuid NOT NULL,
+    user_id uuid,
+    username text,
+    first_name text DEFAULT ''::text NOT NULL,
+    last_name text DEFAULT ''::text NOT NULL,
+    display_name text GENERATED ALWAYS AS (COALESCE(NULLIF(btrim(((first_name || ' '::text) || last_name)), ''::text), username, 'Learner'::text)) STORED NOT NULL,
+    avatar_url private.web_address,
+    bio text,
+    location text,
+    website private.web_address,
+    social_links jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_active boolean GENERATED ALWAYS AS ((user_id IS NOT NULL)) STORED NOT NULL,
+    last_seen_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT bio_is_short CHECK ((length(bio) <= 5000)),
+    CONSTRAINT first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text))),
+    CONSTRAINT location_is_short CHECK ((length(location) <= 200)),
+    CONSTRAINT social_links_are_web_addresses CHECK (private.is_map_of_web_addresses(social_links)),
+    CONSTRAINT username_is_3_to_40_letters_digits_or_marks CHECK ((username ~ '^[A-Za-z0-9_.-]{3,40}$'::text))
+);
+
+ALTER TABLE public.profiles OWNER TO postgres;
+
+--
+-- Name: TABLE profiles; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON TABLE public.profiles IS 'One row per person: what others may see of them. `id` equals the id of the person''s login and stays when the login is deleted: the names that training law makes an employer keep do not vanish with it.';
+
+--
+-- Name: COLUMN profiles.user_id; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.user_id IS 'The login; null once it is deleted.';
+
+--
+-- Name: COLUMN profiles.is_active; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.is_active IS 'True while the person has a login.';
+
+--
+-- Name: COLUMN profiles.last_seen_at; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profiles.last_seen_at IS 'Last sign-in.';
+
+--
+-- Name: people; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.people WITH (security_invoker='true') AS
+ SELECT p.id,
+    p.display_name,
+    p.avatar_url
+   FROM public.profiles p;
+
+ALTER TABLE analytics.people OWNER TO postgres;
+
+--
+-- Name: VIEW people; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
+
+--
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -29268,7 +32324,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> 'private.search_documents'::text) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -29334,60 +32390,6 @@ ALTER TABLE audit.log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-
---
--- Name: profiles; Type: TABLE; Schema: public; Owner: postgres
---
-
-CREATE TABLE public.profiles (
-    id uuid NOT NULL,
-    user_id uuid,
-    username text,
-    first_name text DEFAULT ''::text NOT NULL,
-    last_name text DEFAULT ''::text NOT NULL,
-    display_name text GENERATED ALWAYS AS (COALESCE(NULLIF(btrim(((first_name || ' '::text) || last_name)), ''::text), username, 'Learner'::text)) STORED NOT NULL,
-    avatar_url private.web_address,
-    bio text,
-    location text,
-    website private.web_address,
-    social_links jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_active boolean GENERATED ALWAYS AS ((user_id IS NOT NULL)) STORED NOT NULL,
-    last_seen_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT bio_is_short CHECK ((length(bio) <= 5000)),
-    CONSTRAINT first_name_is_one_short_line CHECK (((length(first_name) <= 100) AND (first_name !~ '[\x01-\x1f\x7f]'::text))),
-    CONSTRAINT last_name_is_one_short_line CHECK (((length(last_name) <= 100) AND (last_name !~ '[\x01-\x1f\x7f]'::text))),
-    CONSTRAINT location_is_short CHECK ((length(location) <= 200)),
-    CONSTRAINT social_links_are_web_addresses CHECK (private.is_map_of_web_addresses(social_links)),
-    CONSTRAINT username_is_3_to_40_letters_digits_or_marks CHECK ((username ~ '^[A-Za-z0-9_.-]{3,40}$'::text))
-);
-
-ALTER TABLE public.profiles OWNER TO postgres;
-
---
--- Name: TABLE profiles; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON TABLE public.profiles IS 'One row per person: what others may see of them. `id` equals the id of the person''s login and stays when the login is deleted: the names that training law makes an employer keep do not vanish with it.';
-
---
--- Name: COLUMN profiles.user_id; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.user_id IS 'The login; null once it is deleted.';
-
---
--- Name: COLUMN profiles.is_active; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.is_active IS 'True while the person has a login.';
-
---
--- Name: COLUMN profiles.last_seen_at; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profiles.last_seen_at IS 'Last sign-in.';
 
 --
 -- Name: person_history; Type: VIEW; Schema: audit; Owner: postgres
@@ -29534,6 +32536,31 @@ ALTER TABLE lms.assignable_roles OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.assignable_roles IS 'Roles that the holders of a role may give to others although they do not hold all their permissions. Two keys lead to roles: embed with roles!assignable_role_is_of_the_same_tenant.';
+
+--
+-- Name: assignment_rule_courses; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.assignment_rule_courses (
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    rule_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.assignment_rule_courses OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_rule_courses; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.assignment_rule_courses IS 'What a rule assigns.';
+
+--
+-- Name: COLUMN assignment_rule_courses.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rule_courses.tenant_id IS 'Taken from the rule.';
 
 --
 -- Name: attempt_answers; Type: TABLE; Schema: lms; Owner: postgres
@@ -30291,6 +33318,39 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
 
 --
+-- Name: training_requirements; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_requirements (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    rule_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    due_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    end_reason text,
+    CONSTRAINT requirement_end_reason_is_known CHECK ((end_reason = ANY (ARRAY['left'::text, 'rule_ended'::text, 'rule_changed'::text, 'moved_on'::text]))),
+    CONSTRAINT requirement_ends_after_it_begins CHECK ((ended_at >= since)),
+    CONSTRAINT requirement_has_a_reason_exactly_when_ended CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
+);
+
+ALTER TABLE lms.training_requirements OWNER TO postgres;
+
+--
+-- Name: TABLE training_requirements; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_requirements IS 'Who has to take which course by which rule, since when and until when. Derived; kept as a record when it ends.';
+
+--
+-- Name: COLUMN training_requirements.due_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_requirements.due_at IS 'Of the first completion: overdue from then on. Null: without a date. Later ones are due when the last one has run out.';
+
+--
 -- Name: version_blocks; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -30450,6 +33510,27 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.activity_events_default (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    event_type text NOT NULL,
+    meta private.event_details,
+    occurred_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.activity_events_default OWNER TO postgres;
+
+--
 -- Name: answer_keys; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -30472,6 +33553,39 @@ ALTER TABLE private.answer_keys OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.answer_keys IS 'The right answers to the questions of drafts.';
+
+--
+-- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.assignment_marks (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid,
+    rule_id uuid,
+    marked_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.assignment_marks OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again; removed by the job that does it.';
+
+--
+-- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.assignment_marks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.assignment_marks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 --
 -- Name: attempt_keys; Type: TABLE; Schema: private; Owner: postgres
@@ -30616,6 +33730,25 @@ ALTER TABLE private.enrollment_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.enrollment_scopes IS 'Where an enrolment belongs, for the policies of other tables. Not an invoker''s view, on purpose: the policy of enrollments would be planned again inside every query that asks. Tells only ids; clients cannot address it.';
+
+--
+-- Name: event_receipts; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.event_receipts (
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    event_id uuid NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE private.event_receipts OWNER TO postgres;
+
+--
+-- Name: TABLE event_receipts; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.event_receipts IS 'Which events of clients have been taken, for 90 days: a partitioned table has no key over all of its rows.';
 
 --
 -- Name: idempotency_keys; Type: TABLE; Schema: private; Owner: postgres
@@ -30764,6 +33897,53 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
+
+--
+-- Name: question_attempts; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_attempts (
+    user_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    question_key text NOT NULL COLLATE pg_catalog."C",
+    attempts integer NOT NULL
+)
+WITH (fillfactor='85');
+
+ALTER TABLE private.question_attempts OWNER TO postgres;
+
+--
+-- Name: TABLE question_attempts; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
+
+--
+-- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_events_default (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.question_events_default OWNER TO postgres;
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -30945,6 +34125,53 @@ COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, m
 ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
 
 --
+-- Name: activity_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
+
+--
+-- Name: question_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events ATTACH PARTITION private.question_events_default DEFAULT;
+
+--
+-- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.activity_events
+    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: event_types event_type_is_taken; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.event_types
+    ADD CONSTRAINT event_type_is_taken UNIQUE NULLS NOT DISTINCT (tenant_id, event_type);
+
+--
+-- Name: event_types event_types_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.event_types
+    ADD CONSTRAINT event_types_pkey PRIMARY KEY (id);
+
+--
+-- Name: learning_sessions learning_sessions_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT learning_sessions_pkey PRIMARY KEY (id);
+
+--
+-- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events
+    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
 --
 
@@ -31062,6 +34289,27 @@ ALTER TABLE ONLY lms.assessments
 
 ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_roles_pkey PRIMARY KEY (role_id, assignable_role_id);
+
+--
+-- Name: assignment_rule_courses assignment_rule_courses_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rule_courses
+    ADD CONSTRAINT assignment_rule_courses_pkey PRIMARY KEY (rule_id, course_id);
+
+--
+-- Name: assignment_rules assignment_rule_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rules_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rules_pkey PRIMARY KEY (id);
 
 --
 -- Name: attempt_answers attempt_answers_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -31736,6 +34984,20 @@ ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
 
 --
+-- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT training_requirements_pkey PRIMARY KEY (id);
+
+--
+-- Name: training_waivers training_waivers_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT training_waivers_pkey PRIMARY KEY (id);
+
+--
 -- Name: version_assessments version_assessment_of_its_version; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -31806,11 +35068,25 @@ ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
 
 --
+-- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_events_default
+    ADD CONSTRAINT activity_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: answer_keys answer_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.answer_keys
     ADD CONSTRAINT answer_keys_pkey PRIMARY KEY (question_id);
+
+--
+-- Name: assignment_marks assignment_marks_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.assignment_marks
+    ADD CONSTRAINT assignment_marks_pkey PRIMARY KEY (id);
 
 --
 -- Name: attempt_keys attempt_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -31853,6 +35129,13 @@ ALTER TABLE ONLY private.builtin_roles
 
 ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
+
+--
+-- Name: event_receipts event_receipts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.event_receipts
+    ADD CONSTRAINT event_receipts_pkey PRIMARY KEY (user_id, kind, event_id);
 
 --
 -- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -31918,6 +35201,20 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
 
 --
+-- Name: question_attempts question_attempts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_attempts
+    ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
+
+--
+-- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_events_default
+    ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -31951,6 +35248,114 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
+
+--
+-- Name: activity_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_course ON ONLY analytics.activity_events USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_tenant ON ONLY analytics.activity_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_transaction ON ONLY analytics.activity_events USING btree (xid);
+
+--
+-- Name: activity_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_unit ON ONLY analytics.activity_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_user ON ONLY analytics.activity_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_course ON analytics.learning_sessions USING btree (course_id, started_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_enrollment; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_enrollment ON analytics.learning_sessions USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: learning_sessions_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_tenant ON analytics.learning_sessions USING btree (tenant_id, started_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_unit ON analytics.learning_sessions USING btree (unit_id, started_at DESC, id DESC);
+
+--
+-- Name: learning_sessions_by_unit_of_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_unit_of_tenant ON analytics.learning_sessions USING btree (tenant_id, unit_id);
+
+--
+-- Name: learning_sessions_by_user; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX learning_sessions_by_user ON analytics.learning_sessions USING btree (user_id, started_at DESC, id DESC);
+
+--
+-- Name: one_open_session; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree (enrollment_id) WHERE (ended_at IS NULL);
+
+--
+-- Name: open_sessions_by_activity; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
+
+--
+-- Name: question_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_course ON ONLY analytics.question_events USING btree (course_id, question_key, received_at DESC);
+
+--
+-- Name: question_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_tenant ON ONLY analytics.question_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_transaction ON ONLY analytics.question_events USING btree (xid);
+
+--
+-- Name: question_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -32089,6 +35494,60 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 --
 
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
+
+--
+-- Name: assignment_rule_courses_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rule_courses_by_course ON lms.assignment_rule_courses USING btree (tenant_id, course_id);
+
+--
+-- Name: assignment_rule_courses_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rule_courses_by_course_alone ON lms.assignment_rule_courses USING btree (course_id);
+
+--
+-- Name: assignment_rule_courses_by_rule; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rule_courses_by_rule ON lms.assignment_rule_courses USING btree (tenant_id, rule_id);
+
+--
+-- Name: assignment_rules_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_cohort ON lms.assignment_rules USING btree (tenant_id, cohort_id);
+
+--
+-- Name: assignment_rules_by_path; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_path ON lms.assignment_rules USING btree (tenant_id, path_id);
+
+--
+-- Name: assignment_rules_by_role; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_role ON lms.assignment_rules USING btree (tenant_id, role_id);
+
+--
+-- Name: assignment_rules_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_tenant ON lms.assignment_rules USING btree (tenant_id, created_at DESC, id DESC);
+
+--
+-- Name: assignment_rules_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_unit ON lms.assignment_rules USING btree (tenant_id, unit_id);
+
+--
+-- Name: assignment_rules_by_unit_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX assignment_rules_by_unit_alone ON lms.assignment_rules USING btree (unit_id);
 
 --
 -- Name: attempt_answers_by_attempt; Type: INDEX; Schema: lms; Owner: postgres
@@ -32661,6 +36120,12 @@ CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_inde
 CREATE UNIQUE INDEX one_live_request ON lms.enrollment_requests USING btree (course_id, user_id) WHERE (status = ANY (ARRAY['pending'::text, 'waiting'::text]));
 
 --
+-- Name: one_live_requirement; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_live_requirement ON lms.training_requirements USING btree (rule_id, course_id, user_id) WHERE (ended_at IS NULL);
+
+--
 -- Name: one_open_attempt; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -32763,6 +36228,12 @@ CREATE INDEX progress_corrections_by_tenant ON lms.progress_corrections USING bt
 CREATE INDEX progress_corrections_by_user ON lms.progress_corrections USING btree (user_id, corrected_at DESC);
 
 --
+-- Name: question_revisions_by_key; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX question_revisions_by_key ON lms.question_revisions USING btree (course_id, question_key);
+
+--
 -- Name: question_revisions_by_question; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -32833,6 +36304,66 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 --
 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
+
+--
+-- Name: training_requirements_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_course ON lms.training_requirements USING btree (tenant_id, course_id);
+
+--
+-- Name: training_requirements_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_course_alone ON lms.training_requirements USING btree (course_id);
+
+--
+-- Name: training_requirements_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_member ON lms.training_requirements USING btree (tenant_id, user_id);
+
+--
+-- Name: training_requirements_by_rule; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_rule ON lms.training_requirements USING btree (tenant_id, rule_id);
+
+--
+-- Name: training_requirements_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_requirements_by_user ON lms.training_requirements USING btree (user_id, course_id);
+
+--
+-- Name: training_waivers_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_course ON lms.training_waivers USING btree (tenant_id, course_id);
+
+--
+-- Name: training_waivers_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_course_alone ON lms.training_waivers USING btree (course_id);
+
+--
+-- Name: training_waivers_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_member ON lms.training_waivers USING btree (tenant_id, user_id);
+
+--
+-- Name: training_waivers_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_tenant ON lms.training_waivers USING btree (tenant_id, granted_at DESC, id DESC);
+
+--
+-- Name: training_waivers_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_waivers_by_user ON lms.training_waivers USING btree (user_id, course_id);
 
 --
 -- Name: version_assessments_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
@@ -32907,6 +36438,36 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
 
 --
+-- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_course_id_event_type_received_at_idx ON private.activity_events_default USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_tenant_id_received_at_id_idx ON private.activity_events_default USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_unit_id_received_at_id_idx ON private.activity_events_default USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_user_id_received_at_id_idx ON private.activity_events_default USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_default_xid_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_default_xid_idx ON private.activity_events_default USING btree (xid);
+
+--
 -- Name: answer_keys_by_question; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -32943,6 +36504,12 @@ CREATE INDEX builtin_role_permissions_by_permission ON private.builtin_role_perm
 CREATE INDEX category_closure_by_descendant ON private.category_closure USING btree (descendant_id);
 
 --
+-- Name: event_receipts_by_time; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX event_receipts_by_time ON private.event_receipts USING brin (received_at) WITH (pages_per_range='16');
+
+--
 -- Name: idempotency_keys_by_age; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -32965,6 +36532,36 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 --
 
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
+
+--
+-- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_course_id_question_key_received_at_idx ON private.question_events_default USING btree (course_id, question_key, received_at DESC);
+
+--
+-- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_tenant_id_received_at_id_idx ON private.question_events_default USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_unit_id_received_at_id_idx ON private.question_events_default USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.question_events_default USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_xid_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -33015,6 +36612,78 @@ ALTER INDEX audit.log_by_row ATTACH PARTITION audit.log_default_row_id_idx;
 ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_idx;
 
 --
+-- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
+
+--
+-- Name: activity_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
+
+--
+-- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
+
+--
+-- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
+
+--
+-- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
+
+--
+-- Name: activity_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
+
+--
+-- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_course ATTACH PARTITION private.question_events_default_course_id_question_key_received_at_idx;
+
+--
+-- Name: question_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
+
+--
+-- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
+
+--
+-- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
+
+--
+-- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
+
+--
+-- Name: question_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+--
+
+ALTER INDEX analytics.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
+
+--
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
 --
 
@@ -33037,6 +36706,114 @@ ALTER STATISTICS lms.lesson_progress_dependent_columns OWNER TO postgres;
 CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, course_id, module_id FROM lms.lessons;
 
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
+
+--
+-- Name: activity_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: activity_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
+
+--
+-- Name: question_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
+
+--
+-- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: event_types _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
+
+--
+-- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.place_activity_event();
+
+--
+-- Name: question_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.place_question_event();
+
+--
+-- Name: activity_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.activity_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
+
+--
+-- Name: question_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.question_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
+
+--
+-- Name: activity_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_activity_events();
+
+--
+-- Name: question_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
+
+--
+-- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -33187,6 +36964,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.assessment_sections FOR EACH
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.assessments FOR EACH ROW WHEN ((NOT (old.published_at IS DISTINCT FROM new.published_at))) EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: assignment_rules _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: categories _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -33363,6 +37146,12 @@ CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE F
 CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
 
 --
+-- Name: assignment_rules _200_author; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_author BEFORE INSERT ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.note_rule_author();
+
+--
 -- Name: enrollments _200_begin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -33427,6 +37216,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.assessment_sections FOR EACH ROW 
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.assessments FOR EACH ROW EXECUTE FUNCTION private.place_assessment();
+
+--
+-- Name: assignment_rule_courses _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.assignment_rule_courses FOR EACH ROW EXECUTE FUNCTION private.place_assignment_rule_course();
 
 --
 -- Name: block_progress _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -33609,6 +37404,12 @@ CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.block_progress FOR EACH ROW EXE
 CREATE TRIGGER _300_advance BEFORE UPDATE ON lms.lesson_progress FOR EACH ROW EXECUTE FUNCTION private.advance_progress();
 
 --
+-- Name: attempt_answers _300_files_exist; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_files_exist BEFORE INSERT OR UPDATE OF response ON lms.attempt_answers FOR EACH ROW EXECUTE FUNCTION private.check_answer_files();
+
+--
 -- Name: version_assessments _300_in_one_go; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -33735,6 +37536,12 @@ CREATE TRIGGER _500_no_circle AFTER INSERT OR UPDATE ON lms.lesson_prerequisites
 CREATE TRIGGER _500_no_guest AFTER INSERT ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.receive_guest();
 
 --
+-- Name: assessment_attempts _500_question_events; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_question_events AFTER UPDATE OF status ON lms.assessment_attempts FOR EACH ROW WHEN (((old.status = 'in_progress'::text) AND (new.status <> 'in_progress'::text))) EXECUTE FUNCTION private.record_answers();
+
+--
 -- Name: enrollments _500_requests; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -33843,6 +37650,48 @@ CREATE TRIGGER _600_recount_removed AFTER DELETE ON lms.learning_path_courses RE
 CREATE TRIGGER _600_settle AFTER UPDATE OF required_score ON lms.courses FOR EACH ROW WHEN (((new.required_score)::numeric < (old.required_score)::numeric)) EXECUTE FUNCTION private.settle_after_lowered_score();
 
 --
+-- Name: assignment_rule_courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.assignment_rule_courses FOR EACH ROW EXECUTE FUNCTION private.mark_rule_courses();
+
+--
+-- Name: assignment_rules _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION private.mark_rule();
+
+--
+-- Name: cohort_members _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.mark_cohort_member();
+
+--
+-- Name: memberships _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.mark_member();
+
+--
+-- Name: org_units _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF parent_id ON lms.org_units FOR EACH ROW WHEN ((old.parent_id IS DISTINCT FROM new.parent_id)) EXECUTE FUNCTION private.mark_unit();
+
+--
+-- Name: role_grants _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.mark_holder();
+
+--
+-- Name: memberships _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
+
+--
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -33913,6 +37762,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assessments REFERENCING OLD
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rule_courses _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignment_rule_courses REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rule_courses', 'tenant_id', '{rule_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignment_rules REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: attempt_answers _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -34173,6 +38034,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_requirements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_requirements REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_requirements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: training_waivers _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_waivers REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: version_assessments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -34219,6 +38092,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assessments REFERENCING NEW
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rule_courses _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignment_rule_courses REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rule_courses', 'tenant_id', '{rule_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignment_rules REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -34437,6 +38322,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_requirements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_requirements REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_requirements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: training_waivers _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_waivers REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: accommodations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -34477,6 +38374,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assessments FOR EACH ST
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rule_courses _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignment_rule_courses FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rule_courses', 'tenant_id', '{rule_id,course_id}', '{}', '{}', '{}');
+
+--
+-- Name: assignment_rules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignment_rules FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignment_rules', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: attempt_answers _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -34737,6 +38646,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_requirements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_requirements FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_requirements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: training_waivers _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_waivers FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
 -- Name: version_assessments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -34801,6 +38722,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assessments FOR EACH ROW EX
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
+
+--
+-- Name: assignment_rule_courses _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignment_rule_courses FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignment_rule_courses();
+
+--
+-- Name: assignment_rules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignment_rules();
 
 --
 -- Name: attempt_answers _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -35061,6 +38994,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE F
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
 
 --
+-- Name: training_requirements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_requirements FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_requirements();
+
+--
+-- Name: training_waivers _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_waivers FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_waivers();
+
+--
 -- Name: version_assessments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -35089,6 +39034,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH 
 --
 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON private.key_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_key_revision_change();
+
+--
+-- Name: activity_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
 
 --
 -- Name: answer_keys _100_timestamps; Type: TRIGGER; Schema: private; Owner: postgres
@@ -35247,6 +39204,34 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profile_private FOR EACH
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION audit.record_public_profiles();
 
 --
+-- Name: event_types event_type_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.event_types
+    ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT session_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: learning_sessions session_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT session_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: learning_sessions session_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.learning_sessions
+    ADD CONSTRAINT session_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: heads head_is_a_seal; Type: FK CONSTRAINT; Schema: audit; Owner: postgres
 --
 
@@ -35352,6 +39337,20 @@ ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, assignable_role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: assignment_rule_courses assigned_by_a_rule_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rule_courses
+    ADD CONSTRAINT assigned_by_a_rule_of_the_same_tenant FOREIGN KEY (tenant_id, rule_id) REFERENCES lms.assignment_rules(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: assignment_rule_courses assigned_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rule_courses
+    ADD CONSTRAINT assigned_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: assignable_roles assigning_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -35371,6 +39370,41 @@ ALTER TABLE ONLY lms.grading_assignments
 
 ALTER TABLE ONLY lms.grading_assignments
     ADD CONSTRAINT assignment_is_of_a_question_of_the_attempt FOREIGN KEY (attempt_id, question_id, tenant_id) REFERENCES lms.attempt_questions(attempt_id, question_id, tenant_id);
+
+--
+-- Name: assignment_rules assignment_rule_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: assignment_rules assignment_rule_cohort_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_cohort_is_of_the_same_tenant FOREIGN KEY (tenant_id, cohort_id) REFERENCES lms.cohorts(tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rule_path_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_path_is_of_the_same_tenant FOREIGN KEY (tenant_id, path_id) REFERENCES lms.learning_paths(tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rule_role_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id);
+
+--
+-- Name: assignment_rules assignment_rule_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.assignment_rules
+    ADD CONSTRAINT assignment_rule_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
 -- Name: assessment_attempts attempt_is_at_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -35877,6 +39911,27 @@ ALTER TABLE ONLY lms.review_reports
     ADD CONSTRAINT report_is_of_the_same_tenant FOREIGN KEY (tenant_id, review_id) REFERENCES lms.course_reviews(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: training_requirements required_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT required_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_requirements requirement_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT requirement_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: training_requirements requirement_is_of_a_rule_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT requirement_is_of_a_rule_of_the_same_tenant FOREIGN KEY (tenant_id, rule_id) REFERENCES lms.assignment_rules(tenant_id, id);
+
+--
 -- Name: course_reviews review_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -35996,6 +40051,20 @@ ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: training_requirements training_requirement_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_requirements
+    ADD CONSTRAINT training_requirement_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: training_waivers training_waiver_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT training_waiver_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
 -- Name: version_assessments version_assessment_is_an_assessment_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -36064,6 +40133,20 @@ ALTER TABLE ONLY lms.version_questions
 
 ALTER TABLE ONLY lms.version_questions
     ADD CONSTRAINT version_question_is_of_an_assessment_of_the_version FOREIGN KEY (tenant_id, course_id, version_id, assessment_id) REFERENCES lms.version_assessments(tenant_id, course_id, version_id, assessment_id);
+
+--
+-- Name: training_waivers waived_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT waived_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_waivers waiver_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_waivers
+    ADD CONSTRAINT waiver_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
 
 --
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
@@ -36204,6 +40287,84 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+--
+-- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Activity is seen by its learner, staff and in scope" ON analytics.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and in scope" ON analytics.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: event_types Event types are described by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are described by those who change settings" ON analytics.event_types FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: event_types Event types are registered by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are registered by those who change settings" ON analytics.event_types FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: event_types Event types are removed by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are removed by those who change settings" ON analytics.event_types FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: event_types Event types are seen by members, built-in ones by all; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Event types are seen by members, built-in ones by all" ON analytics.event_types FOR SELECT TO authenticated USING (((tenant_id IS NULL) OR (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: activity_events Learners record their own activity; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Learners record their own activity" ON analytics.activity_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: question_events Learners record their own answers; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Sessions are seen by their learner, staff and in scope" ON analytics.learning_sessions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: activity_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.activity_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_types; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.event_types ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: learning_sessions; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -36499,6 +40660,16 @@ CREATE POLICY "Courses are put into paths by those who edit them" ON lms.learnin
   WHERE (c.id = learning_path_courses.course_id)))));
 
 --
+-- Name: assignment_rule_courses Courses are put into rules in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are put into rules in scope" ON lms.assignment_rule_courses FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = assignment_rule_courses.course_id))) AND (EXISTS ( SELECT
+   FROM lms.assignment_rules r
+  WHERE ((r.id = assignment_rule_courses.rule_id) AND ((r.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (r.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))))))));
+
+--
 -- Name: courses Courses are seen by visibility, enrolment, staff and scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -36527,6 +40698,14 @@ CREATE POLICY "Courses are taken out of categories by staff" ON lms.course_categ
 CREATE POLICY "Courses are taken out of paths by those who edit them" ON lms.learning_path_courses FOR DELETE TO authenticated USING ((EXISTS ( SELECT
    FROM lms.learning_paths p
   WHERE ((p.id = learning_path_courses.path_id) AND (((p.created_by = ( SELECT auth.uid() AS uid)) AND (p.tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))) OR (p.tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))))));
+
+--
+-- Name: assignment_rule_courses Courses are taken out of rules in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Courses are taken out of rules in scope" ON lms.assignment_rule_courses FOR DELETE TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.assignment_rules r
+  WHERE ((r.id = assignment_rule_courses.rule_id) AND ((r.tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (r.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))))));
 
 --
 -- Name: learning_path_courses Courses of paths are arranged by those who edit them; Type: POLICY; Schema: lms; Owner: postgres
@@ -36559,6 +40738,12 @@ CREATE POLICY "Courses of public paths are seen with path and course" ON lms.lea
   WHERE (p.id = learning_path_courses.path_id))) AND (EXISTS ( SELECT
    FROM lms.courses c
   WHERE (c.id = learning_path_courses.course_id)))));
+
+--
+-- Name: assignment_rules Drafts of rules are removed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Drafts of rules are removed in scope" ON lms.assignment_rules FOR DELETE TO authenticated USING (((status = 'draft'::text) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))));
 
 --
 -- Name: enrollments Due and expiry dates are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -36977,6 +41162,14 @@ CREATE POLICY "Reports are seen by those who made them and by moderators" ON lms
 CREATE POLICY "Requests are seen by whoever made them, staff and in scope" ON lms.enrollment_requests FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
+-- Name: training_requirements Requirements are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Requirements are seen by whom they are about, and in scope" ON lms.training_requirements FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = training_requirements.user_id) AND (m.tenant_id = training_requirements.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: course_reviews Reviews are seen with their course, hidden ones by staff; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -37035,6 +41228,24 @@ CREATE POLICY "Roles are renamed by those allowed to define them" ON lms.roles F
 --
 
 CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: assignment_rules Rules are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Rules are changed in scope" ON lms.assignment_rules FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: assignment_rules Rules are made in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Rules are made in scope" ON lms.assignment_rules FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: assignment_rules Rules are seen in scope and by those they are about; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Rules are seen in scope and by those they are about" ON lms.assignment_rules FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (id = ANY (ARRAY( SELECT private.my_rules() AS my_rules)))));
 
 --
 -- Name: attempt_scores Scores are seen once released, and by graders; Type: POLICY; Schema: lms; Owner: postgres
@@ -37317,10 +41528,26 @@ CREATE POLICY "Units are deleted below units in one's scope" ON lms.org_units FO
 CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.course_versions FOR SELECT TO authenticated USING (((id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
 
 --
+-- Name: training_waivers Waivers are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Waivers are seen by whom they are about, and in scope" ON lms.training_waivers FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = training_waivers.user_id) AND (m.tenant_id = training_waivers.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: version_questions What a published assessment consists of is seen by authors; Type: POLICY; Schema: lms; Owner: postgres
 --
 
 CREATE POLICY "What a published assessment consists of is seen by authors" ON lms.version_questions FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: assignment_rule_courses What a rule assigns is seen with it; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What a rule assigns is seen with it" ON lms.assignment_rule_courses FOR SELECT TO authenticated USING ((EXISTS ( SELECT
+   FROM lms.assignment_rules r
+  WHERE (r.id = assignment_rule_courses.rule_id))));
 
 --
 -- Name: attempt_questions What an attempt asks is seen by its learner, staff and graders; Type: POLICY; Schema: lms; Owner: postgres
@@ -37379,6 +41606,18 @@ ALTER TABLE lms.assessments ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignment_rule_courses; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assignment_rule_courses ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignment_rules; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.assignment_rules ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: attempt_answers; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -37645,6 +41884,18 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: training_requirements; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_requirements ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_waivers; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_waivers ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: version_assessments; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -37681,10 +41932,22 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_events_default ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: answer_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.answer_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: assignment_marks; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.assignment_marks ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: attempt_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -37723,6 +41986,12 @@ ALTER TABLE private.builtin_roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.category_closure ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: event_receipts; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.event_receipts ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -37757,6 +42026,18 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_attempts; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -38183,6 +42464,12 @@ REVOKE ALL ON FUNCTION audit.hash_row(p_row audit.log) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_analytics_event_types(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -38235,6 +42522,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_assessments() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_assignment_rule_courses(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_assignment_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_assignment_rules(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_assignment_rules() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_attempt_answers(); Type: ACL; Schema: audit; Owner: postgres
@@ -38493,6 +42792,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_requirements(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_requirements() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_waivers(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_waivers() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_version_assessments(); Type: ACL; Schema: audit; Owner: postgres
@@ -38913,6 +43224,14 @@ GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_a
 GRANT ALL ON FUNCTION lms.enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION explain_assignment(p_rule_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.explain_assignment(p_rule_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION export_assessments(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -39091,6 +43410,14 @@ GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO aut
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
 
 --
+-- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_user_courses(p_user_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -39135,6 +43462,21 @@ GRANT SELECT ON TABLE lms.accommodations TO authenticated;
 REVOKE ALL ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.grant_accommodation(p_user_id uuid, p_course_id uuid, p_assessment_id uuid, p_extra_time_percentage integer, p_extra_attempts integer, p_opens_at timestamp with time zone, p_closes_at timestamp with time zone, p_reason text) TO service_role;
+
+--
+-- Name: TABLE training_waivers; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_waivers TO service_role;
+GRANT SELECT ON TABLE lms.training_waivers TO authenticated;
+
+--
+-- Name: FUNCTION grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION lms.grant_training_waiver(p_course_id uuid, p_user_id uuid, p_reason text, p_expires_at timestamp with time zone) TO service_role;
 
 --
 -- Name: FUNCTION import_assessments(p_course_id uuid, p_document jsonb, p_dry_run boolean); Type: ACL; Schema: lms; Owner: postgres
@@ -39264,6 +43606,14 @@ GRANT SELECT ON TABLE lms.attempt_scores TO authenticated;
 REVOKE ALL ON FUNCTION lms.override_grade(p_attempt_id uuid, p_percentage numeric, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.override_grade(p_attempt_id uuid, p_percentage numeric, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.override_grade(p_attempt_id uuid, p_percentage numeric, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.preview_assignment_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -39828,6 +44178,14 @@ GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO authenticat
 GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION revoke_training_waiver(p_waiver_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION save_answers(p_attempt_id uuid, p_answers jsonb); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -39851,6 +44209,93 @@ GRANT ALL ON FUNCTION lms.search(p_query text, p_tenant_id uuid, p_kind text, p_
 REVOKE ALL ON FUNCTION lms.set_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.set_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) TO authenticated;
 GRANT ALL ON FUNCTION lms.set_answer_key(p_question_id uuid, p_key jsonb, p_explanation text) TO service_role;
+
+--
+-- Name: TABLE assignment_rules; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assignment_rules TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.role_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(role_id),UPDATE(role_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.job_title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(job_title),UPDATE(job_title) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id),UPDATE(unit_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.cohort_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(cohort_id),UPDATE(cohort_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.path_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(path_id),UPDATE(path_id) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.due_after_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(due_after_days),UPDATE(due_after_days) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.due_on; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(due_on),UPDATE(due_on) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.recurs_every_months; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(recurs_every_months),UPDATE(recurs_every_months) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: COLUMN assignment_rules.renewal_window_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(renewal_window_days),UPDATE(renewal_window_days) ON TABLE lms.assignment_rules TO authenticated;
+
+--
+-- Name: FUNCTION set_assignment_rule_status(p_rule_id uuid, p_status text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION lms.set_assignment_rule_status(p_rule_id uuid, p_status text) TO service_role;
 
 --
 -- Name: FUNCTION set_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: lms; Owner: postgres
@@ -39917,6 +44362,20 @@ REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION apply_assignment_marks(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.apply_assignment_marks() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
+
+--
+-- Name: FUNCTION apply_assignment_rules(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
+
+--
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -39931,10 +44390,24 @@ REVOKE ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.drop_left_enrollments(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION end_learning_sessions(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fill_free_seats(); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
+-- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_event_receipts(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_event_receipts(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_idempotency_keys(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -39955,6 +44428,13 @@ GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION make_event_partitions(); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.make_event_partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.make_event_partitions() TO service_role;
 
 --
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
@@ -40212,6 +44692,12 @@ GRANT ALL ON FUNCTION private.begin_attempt(p_assessment_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_events() FROM PUBLIC;
+
+--
 -- Name: FUNCTION block_text(type text, title text, content jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40232,6 +44718,14 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_status text) TO service_role;
 
 --
+-- Name: FUNCTION change_rule_status(p_rule_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO service_role;
+
+--
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40242,6 +44736,12 @@ REVOKE ALL ON FUNCTION private.changed_fields(p_from jsonb, p_to jsonb) FROM PUB
 --
 
 REVOKE ALL ON FUNCTION private.check_added_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_answer_files(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_answer_files() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_assignable_role(); Type: ACL; Schema: private; Owner: postgres
@@ -40504,6 +45004,12 @@ REVOKE ALL ON FUNCTION private.count_taken_seats(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION courses_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.courses_of_rule(rule lms.assignment_rules) FROM PUBLIC;
+
+--
 -- Name: FUNCTION create_profile_of_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -40570,6 +45076,12 @@ GRANT ALL ON FUNCTION private.delete_course_of(p_course_id uuid) TO service_role
 REVOKE ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
@@ -40697,10 +45209,32 @@ GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_res
 GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_result, OUT result lms.people_import_result) TO service_role;
 
 --
+-- Name: FUNCTION end_of_day(p_day date, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) TO service_role;
+
+--
 -- Name: FUNCTION end_role_grants(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.end_role_grants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION end_waiver(p_waiver_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -40738,6 +45272,14 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 --
 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION extend_open_attempts(p_accommodation lms.accommodations); Type: ACL; Schema: private; Owner: postgres
@@ -40823,10 +45365,28 @@ GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lm
 GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO service_role;
 
 --
+-- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION follow_activity_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follow_activity_events() FROM PUBLIC;
+
+--
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
+
+--
+-- Name: FUNCTION follow_question_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
 
 --
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -40960,6 +45520,12 @@ GRANT ALL ON FUNCTION private.grant_accommodation_to(p_accommodation lms.accommo
 REVOKE ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO authenticated;
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
+
+--
+-- Name: FUNCTION guard_hand_in(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.guard_hand_in() FROM PUBLIC;
 
 --
 -- Name: FUNCTION has_entitlement(p_tenant_id uuid, p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -41195,6 +45761,12 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO authentica
 GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_role;
 
 --
+-- Name: FUNCTION is_next_in_path(p_status lms.training_status); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_next_in_path(p_status lms.training_status) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41339,6 +45911,12 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_an_administrator_who_can_sign_in() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_builtin_event_types(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_builtin_event_types() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41405,6 +45983,19 @@ REVOKE ALL ON FUNCTION private.key_faults(p_type text, p_content jsonb, p_key js
 REVOKE ALL ON FUNCTION private.key_of_title(p_title text, p_kind text, p_id uuid, p_try integer) FROM PUBLIC;
 
 --
+-- Name: TABLE learning_sessions; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.learning_sessions TO service_role;
+GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
+
+--
+-- Name: FUNCTION last_activity(p_session analytics.learning_sessions); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
+
+--
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41439,6 +46030,12 @@ GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p
 REVOKE ALL ON FUNCTION private.lock_attempt_to_grade(p_attempt_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION lock_events_of(p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lock_events_of(p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION login_of(p_email text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41450,6 +46047,48 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_cohort_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_holder(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_holder() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_member(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_member() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rule(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rule() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rule_courses(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_unit(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_unit() FROM PUBLIC;
 
 --
 -- Name: FUNCTION match_blocks(p_course_id uuid, p_course jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -41472,6 +46111,12 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO se
 REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41488,6 +46133,12 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 --
 
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_write_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_write_rule(rule lms.assignment_rules) FROM PUBLIC;
 
 --
 -- Name: FUNCTION media_seconds(type text, content jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -41565,6 +46216,14 @@ GRANT ALL ON FUNCTION private.my_open_assessments() TO authenticated;
 GRANT ALL ON FUNCTION private.my_open_assessments() TO service_role;
 
 --
+-- Name: FUNCTION my_open_hand_ins(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_open_hand_ins() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_open_hand_ins() TO authenticated;
+GRANT ALL ON FUNCTION private.my_open_hand_ins() TO service_role;
+
+--
 -- Name: FUNCTION my_open_lessons(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41579,6 +46238,14 @@ GRANT ALL ON FUNCTION private.my_open_lessons() TO service_role;
 REVOKE ALL ON FUNCTION private.my_paths() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_paths() TO authenticated;
 GRANT ALL ON FUNCTION private.my_paths() TO service_role;
+
+--
+-- Name: FUNCTION my_rules(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_rules() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_rules() TO authenticated;
+GRANT ALL ON FUNCTION private.my_rules() TO service_role;
 
 --
 -- Name: FUNCTION my_searchable_lessons(); Type: ACL; Schema: private; Owner: postgres
@@ -41628,6 +46295,12 @@ REVOKE ALL ON FUNCTION private.normal_answer(p_text text, p_case_sensitive boole
 --
 
 REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
 
 --
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -41692,10 +46365,28 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
+-- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_activity_event() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_assessment(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_assessment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_assignment_rule_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_assignment_rule_course() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_block(); Type: ACL; Schema: private; Owner: postgres
@@ -41782,6 +46473,12 @@ REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_question_event(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_question_skill(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -41831,6 +46528,14 @@ GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments,
 REVOKE ALL ON FUNCTION private.preview_regrade_of(p_question_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.preview_regrade_of(p_question_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.preview_regrade_of(p_question_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_user_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
@@ -41963,6 +46668,12 @@ REVOKE ALL ON FUNCTION private.read_ratio(p_text text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_answers(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_answers() FROM PUBLIC;
+
+--
 -- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -42049,6 +46760,24 @@ REVOKE ALL ON FUNCTION private.refuse_course_circle() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO authenticated;
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
+
+--
+-- Name: FUNCTION refuse_event_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_event_type(p_event_type text, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_event_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event_without_enrollment() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
@@ -42234,6 +46963,18 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION require_rule_writer(p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION response_faults(p_type text, p_content jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -42314,6 +47055,20 @@ REVOKE ALL ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) FR
 REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) TO service_role;
+
+--
+-- Name: FUNCTION same_job_title(p_one text, p_other text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.same_job_title(p_one text, p_other text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION save_answers_of_caller(p_attempt_id uuid, p_answers jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -42359,6 +47114,12 @@ REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PU
 --
 
 REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION session_idle_time(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.session_idle_time() FROM PUBLIC;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -42589,6 +47350,30 @@ GRANT ALL ON FUNCTION private.tenants_where(wanted text) TO service_role;
 REVOKE ALL ON FUNCTION private.touch_updated_at() FROM PUBLIC;
 
 --
+-- Name: FUNCTION training_clock(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.training_clock() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.training_clock() TO authenticated;
+GRANT ALL ON FUNCTION private.training_clock() TO service_role;
+
+--
+-- Name: FUNCTION training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
+-- Name: FUNCTION units_below(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.units_below(p_unit_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.units_below(p_unit_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.units_below(p_unit_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION units_where(wanted text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -42670,6 +47455,12 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) FROM PUBLIC;
 
 --
+-- Name: FUNCTION what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -42690,6 +47481,82 @@ GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, 
 --
 
 REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_waiver(p_waiver lms.training_waivers); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
+GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
+
+--
+-- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.activity_events TO service_role;
+GRANT SELECT ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.event_type; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(event_type) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(meta) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: COLUMN activity_events.occurred_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(occurred_at) ON TABLE analytics.activity_events TO authenticated;
+
+--
+-- Name: TABLE event_types; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.event_types TO service_role;
+GRANT SELECT,DELETE ON TABLE analytics.event_types TO authenticated;
+
+--
+-- Name: COLUMN event_types.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE analytics.event_types TO authenticated;
+
+--
+-- Name: COLUMN event_types.event_type; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(event_type) ON TABLE analytics.event_types TO authenticated;
+
+--
+-- Name: COLUMN event_types.description; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(description),UPDATE(description) ON TABLE analytics.event_types TO authenticated;
 
 --
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
@@ -42747,6 +47614,74 @@ GRANT UPDATE(website) ON TABLE public.profiles TO authenticated;
 GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 --
+-- Name: TABLE people; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT ON TABLE analytics.people TO authenticated;
+GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+
+--
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
 --
 
@@ -42784,6 +47719,25 @@ GRANT INSERT(role_id) ON TABLE lms.assignable_roles TO authenticated;
 --
 
 GRANT INSERT(assignable_role_id) ON TABLE lms.assignable_roles TO authenticated;
+
+--
+-- Name: TABLE assignment_rule_courses; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.assignment_rule_courses TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.assignment_rule_courses TO authenticated;
+
+--
+-- Name: COLUMN assignment_rule_courses.rule_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(rule_id) ON TABLE lms.assignment_rule_courses TO authenticated;
+
+--
+-- Name: COLUMN assignment_rule_courses.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.assignment_rule_courses TO authenticated;
 
 --
 -- Name: TABLE attempt_answers; Type: ACL; Schema: lms; Owner: postgres
@@ -43373,6 +48327,13 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 --
 
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: TABLE training_requirements; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_requirements TO service_role;
+GRANT SELECT ON TABLE lms.training_requirements TO authenticated;
 
 --
 -- Name: TABLE version_blocks; Type: ACL; Schema: lms; Owner: postgres

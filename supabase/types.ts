@@ -6,10 +6,86 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            [_ in never]: never
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"event_types": {
+                  Row: {
+                    "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"description"?: string,"event_type": string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"description"?: string,"event_type"?: string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"learning_sessions": {
+                  Row: {
+                    "course_id": string,"duration_seconds": number | null,"ended_at": string | null,"enrollment_id": string,"id": string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id": string,"id"?: string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id"?: string,"id"?: string,"last_activity_at"?: string,"started_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"question_events": {
+                  Row: {
+                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                }
           }
           Views: {
-            [_ in never]: never
+            "people": {
+                  Row: {
+                    "avatar_url": string | null,"display_name": string,"id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Update: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                }
           }
           Functions: {
             [_ in never]: never
@@ -326,6 +402,76 @@ isOneToOne: false
       columns: ["tenant_id","role_id"]
 isOneToOne: false
       referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"assignment_rule_courses": {
+                  Row: {
+                    "course_id": string,"created_at": string,"rule_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"rule_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"rule_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assigned_by_a_rule_of_the_same_tenant"
+      columns: ["tenant_id","rule_id"]
+isOneToOne: false
+      referencedRelation: "assignment_rules"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assigned_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"assignment_rules": {
+                  Row: {
+                    "activated_at": string | null,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignment_rule_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "assignment_rule_cohort_is_of_the_same_tenant"
+      columns: ["tenant_id","cohort_id"]
+isOneToOne: false
+      referencedRelation: "cohorts"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_path_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_role_is_of_the_same_tenant"
+      columns: ["tenant_id","role_id"]
+isOneToOne: false
+      referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
       referencedColumns: ["tenant_id","id"]
     }
                   ]
@@ -1467,6 +1613,76 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"training_requirements": {
+                  Row: {
+                    "course_id": string,"due_at": string | null,"end_reason": string | null,"ended_at": string | null,"id": string,"rule_id": string,"since": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"due_at"?: string | null,"end_reason"?: string | null,"ended_at"?: string | null,"id"?: string,"rule_id": string,"since": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"due_at"?: string | null,"end_reason"?: string | null,"ended_at"?: string | null,"id"?: string,"rule_id"?: string,"since"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "required_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "requirement_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "requirement_is_of_a_rule_of_the_same_tenant"
+      columns: ["tenant_id","rule_id"]
+isOneToOne: false
+      referencedRelation: "assignment_rules"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "training_requirement_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"training_waivers": {
+                  Row: {
+                    "course_id": string,"expires_at": string | null,"granted_at": string,"granted_by": string | null,"id": string,"reason": string,"revoked_at": string | null,"revoked_by": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"expires_at"?: string | null,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"reason": string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"expires_at"?: string | null,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "training_waiver_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "waived_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "waiver_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    }
+                  ]
                 },"version_assessments": {
                   Row: {
                     "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id": string | null,"order_index": number,"passing_percentage": number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
@@ -1962,6 +2178,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"explain_assignment":
+{ Args: { "p_rule_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["assignment_criterion"][]
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_criterion"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "export_assessments":
 { Args: { "p_course_id": string }; Returns: Json
                            },
@@ -2123,6 +2347,14 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"get_training_status":
+{ Args: { "p_after_user_id"?: string,"p_at"?: string,"p_course_id"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["training_status"][]
+                          SetofOptions: {
+        from: "*"
+        to: "training_status"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "get_user_courses":
 { Args: { "p_after_enrollment_id"?: string,"p_limit"?: number,"p_user_id"?: string }; Returns: {
               "completed_at": string,"course_id": string,"cycle": number,"due_at": string,"enrolled_at": string,"enrollment_id": string,"last_accessed_at": string,"progress": number,"slug": string,"status": string,"thumbnail_url": string,"title": string
@@ -2177,6 +2409,25 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "accommodations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"grant_training_waiver":
+{ Args: { "p_course_id": string,"p_expires_at"?: string,"p_reason": string,"p_user_id": string }; Returns: {
+              "course_id": string,
+"expires_at": string | null,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_waivers"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2304,6 +2555,14 @@ isOneToOne: false
         to: "attempt_scores"
         isOneToOne: true
         isSetofReturn: false
+      } },
+"preview_assignment_rule":
+{ Args: { "p_after_user_id"?: string,"p_limit"?: number,"p_rule_id": string }; Returns: Database["lms"]['CompositeTypes']["assignment_preview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_preview"
+        isOneToOne: false
+        isSetofReturn: true
       } },
 "preview_enrollment_migration":
 { Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_preview"][]
@@ -2759,6 +3018,25 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"revoke_training_waiver":
+{ Args: { "p_waiver_id": string }; Returns: {
+              "course_id": string,
+"expires_at": string | null,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_waivers"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "save_answers":
 { Args: { "p_answers": Json,"p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["answers_receipt"]
                           SetofOptions: {
@@ -2780,6 +3058,34 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "answer_key"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"set_assignment_rule_status":
+{ Args: { "p_rule_id": string,"p_status": string }; Returns: {
+              "activated_at": string | null,
+"cohort_id": string | null,
+"created_at": string,
+"created_by": string | null,
+"description": string,
+"due_after_days": number | null,
+"due_on": string | null,
+"ended_at": string | null,
+"id": string,
+"job_title": string | null,
+"name": string,
+"path_id": string | null,
+"recurs_every_months": number | null,
+"renewal_window_days": number,
+"role_id": string | null,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_rules"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2924,6 +3230,10 @@ isOneToOne: false
                         "attempt_id": string | null,"status": string | null,"saved": number | null,"deadline_at": string | null,"server_time": string | null
                       },"assessment_import_report": {
                         "course_id": string | null,"assessments": Json | null,"sections": Json | null,"questions": Json | null,"answer_keys": Json | null,"skills": Json | null,"dry_run": boolean | null
+                      },"assignment_criterion": {
+                        "criterion": string | null,"required": string | null,"actual": string | null,"is_met": boolean | null
+                      },"assignment_preview": {
+                        "user_id": string | null,"course_id": string | null,"change": string | null,"due_at": string | null,"completed_at": string | null,"enrolls": boolean | null
                       },"attempt_question_view": {
                         "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"saved_at": string | null
                       },"attempt_receipt": {
@@ -3026,6 +3336,8 @@ isOneToOne: false
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
                       },"tenant_overview": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
+                      },"training_status": {
+                        "user_id": string | null,"course_id": string | null,"state": string | null,"due_at": string | null,"completed_at": string | null,"expires_at": string | null,"opens_at": string | null,"rule_ids": (string)[] | null
                       },"version_change": {
                         "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null,"assessment_id": string | null,"question_id": string | null
                       }

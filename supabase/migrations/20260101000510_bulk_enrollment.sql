@@ -653,7 +653,7 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_answers jsonb := '{}';
+  v_answers jsonb := jsonb_build_object();
   v_row private.bulk_row;
   v_last private.bulk_row;
   v_unit_id uuid;
@@ -870,7 +870,7 @@ declare
   v_time_zone text;
   v_answer jsonb;
   v_rows private.bulk_row[];
-  v_invited jsonb := '{}';
+  v_invited jsonb := jsonb_build_object();
   v_results lms.bulk_row_result[];
 begin
   -- Read as the caller: a tenant that they cannot see does not exist for them.
@@ -967,7 +967,7 @@ alter table lms.pending_enrollments enable row level security;
 grant all on lms.pending_enrollments to service_role;
 grant select, delete on lms.pending_enrollments to authenticated;
 
-create policy "Pending enrolments are seen with their invitation, by staff and in scope" on lms.pending_enrollments
+create policy "Pending enrolments are seen with their invitation and in scope" on lms.pending_enrollments
   for select to authenticated
   using (
     tenant_id = any (array(select private.tenants_where('enrollments.read')))

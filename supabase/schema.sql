@@ -208,6 +208,29 @@ ALTER TYPE lms.block_receipt OWNER TO postgres;
 COMMENT ON TYPE lms.block_receipt IS 'Where block, lesson and course stand after a report; percentages 0 to 100.';
 
 --
+-- Name: bulk_row_result; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.bulk_row_result AS (
+	"row" integer,
+	outcome text,
+	code text,
+	message text,
+	details jsonb,
+	user_id uuid,
+	course_id uuid,
+	enrollment_id uuid
+);
+
+ALTER TYPE lms.bulk_row_result OWNER TO postgres;
+
+--
+-- Name: TYPE bulk_row_result; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.bulk_row_result IS 'What became of one row. `row`: as the row says, else its place from 1. `outcome`: enrolled, already_enrolled, invited or refused; of a dry run would_enroll, already_enrolled, would_invite or refused. `code`, `message` and `details` say why.';
+
+--
 -- Name: category_node; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -951,6 +974,54 @@ CREATE TYPE private.block_match AS (
 );
 
 ALTER TYPE private.block_match OWNER TO postgres;
+
+--
+-- Name: bulk_pair; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.bulk_pair AS (
+	line integer,
+	course_id uuid,
+	user_id uuid
+);
+
+ALTER TYPE private.bulk_pair OWNER TO postgres;
+
+--
+-- Name: bulk_row; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.bulk_row AS (
+	line integer,
+	row_number integer,
+	user_id uuid,
+	email text,
+	employee_number text,
+	course_id uuid,
+	course_slug text,
+	unit_code text,
+	due_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	person_id uuid,
+	fault jsonb
+);
+
+ALTER TYPE private.bulk_row OWNER TO postgres;
+
+--
+-- Name: bulk_verdict; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.bulk_verdict AS (
+	line integer,
+	course_id uuid,
+	user_id uuid,
+	unit_id uuid,
+	open_enrollment_id uuid,
+	reasons lms.eligibility_reason[]
+);
+
+ALTER TYPE private.bulk_verdict OWNER TO postgres;
 
 --
 -- Name: color; Type: DOMAIN; Schema: private; Owner: postgres
@@ -5540,6 +5611,133 @@ $$;
 ALTER FUNCTION audit.record_lms_path_enrollments() OWNER TO postgres;
 
 --
+-- Name: record_lms_pending_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_pending_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.invitation_id is distinct from new.invitation_id then
+    v_changes := v_changes || jsonb_build_object('invitation_id', jsonb_build_object(
+      'old', old.invitation_id,
+      'new', new.invitation_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.due_at is distinct from new.due_at then
+    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
+      'old', old.due_at,
+      'new', new.due_at
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.reasons is distinct from new.reasons then
+    v_changes := v_changes || jsonb_build_object('reasons', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.reasons)),
+      'new', audit.shorten(to_jsonb(new.reasons))
+    ));
+  end if;
+  if old.settled_at is distinct from new.settled_at then
+    v_changes := v_changes || jsonb_build_object('settled_at', jsonb_build_object(
+      'old', old.settled_at,
+      'new', new.settled_at
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.pending_enrollments', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_pending_enrollments() OWNER TO postgres;
+
+--
 -- Name: record_lms_progress_corrections(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -8315,6 +8513,97 @@ ALTER FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp w
 COMMENT ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) IS 'Enrols the caller, or with rights somebody else, and returns the enrolment. The same idempotency key gives the same answer. 404 course_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights; 422 idempotency_key_reused.';
 
 --
+-- Name: enroll_in_bulk(uuid, jsonb, boolean, boolean, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean DEFAULT false, p_invite boolean DEFAULT false, p_batch_key text DEFAULT NULL::text) RETURNS SETOF lms.bulk_row_result
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  most_rows constant integer := 10000;
+  v_dry_run constant boolean := coalesce(p_dry_run, false);
+  v_time_zone text;
+  v_answer jsonb;
+  v_rows private.bulk_row[];
+  v_invited jsonb := jsonb_build_object();
+  v_results lms.bulk_row_result[];
+begin
+  -- Read as the caller: a tenant that they cannot see does not exist for them.
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
+  if not found then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  elsif private.is_api_call() and not p_tenant_id = any (array(select private.tenants_partly_where('enrollments.write')))
+    and not exists (
+      select from lms.courses c where c.tenant_id = p_tenant_id and c.id = any (array(select private.staffed_courses()))
+    )
+  then
+    raise insufficient_privilege using
+      message = 'Enrolling other people takes enrollments.write in their unit, or being staff of the course.';
+  elsif jsonb_typeof(p_rows) is distinct from 'array' then
+    perform private.fail('rows_not_a_list', 'p_rows is a list of rows.', 422);
+  elsif jsonb_array_length(p_rows) > most_rows then
+    perform private.fail(
+      'too_many_rows', format('At most %s rows at a time.', most_rows), 413, jsonb_build_object('most_rows', most_rows)
+    );
+  end if;
+
+  if p_batch_key is not null and not v_dry_run then
+    if length(p_batch_key) not between 1 and 255 then
+      perform private.fail('invalid_idempotency_key', 'An idempotency key has 1 to 255 characters.', 422);
+    end if;
+    -- The rows themselves are not kept: they name people.
+    v_answer := private.claim_idempotency_key('enroll_in_bulk', p_batch_key, jsonb_build_object(
+      'tenant_id', p_tenant_id, 'invite', coalesce(p_invite, false),
+      'sha256', encode(sha256(convert_to(p_rows::text, 'UTF8')), 'hex')
+    ));
+    if v_answer is not null then
+      return query select * from private.repeat_bulk_answer(v_answer);
+      return;
+    end if;
+  end if;
+
+  v_rows := array(select r from private.parse_bulk_rows(p_rows, v_time_zone) r order by r.line);
+  v_rows := private.find_bulk_courses(p_tenant_id, v_rows);
+  v_rows := private.find_bulk_people(p_tenant_id, v_rows);
+  if p_invite then
+    v_invited := private.invite_bulk_rows(p_tenant_id, v_rows, v_dry_run);
+  end if;
+  v_results := private.enroll_bulk_rows(p_tenant_id, v_rows, v_dry_run);
+  if v_invited <> '{}' then
+    v_results := array(
+      select case when i.answer is null then r.result else (
+        (r.result).row, coalesce(i.answer ->> 'outcome', 'refused'), i.answer ->> 'code', i.answer ->> 'message',
+        nullif(i.answer -> 'details', 'null'), null, (r.result).course_id, null
+      )::lms.bulk_row_result end
+      from (select o as result, row_number() over () as line from unnest(v_results) o) r
+      left join lateral (select v_invited -> r.line::text as answer) i on true
+      order by r.line
+    );
+  end if;
+
+  if p_batch_key is not null and not v_dry_run then
+    -- A token is shown once and kept nowhere.
+    perform private.store_idempotent_answer('enroll_in_bulk', p_batch_key, (
+      select coalesce(jsonb_agg(jsonb_set_lax(
+        to_jsonb(r), '{details}', case when r.outcome = 'invited' then r.details - 'token' else r.details end
+      )), '[]')
+      from unnest(v_results) r
+    ));
+  end if;
+  return query select * from unnest(v_results);
+end
+$$;
+
+ALTER FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) IS 'Enrols many people at once and answers for each row, in their order. A row is an object of texts: user_id, email or employee_number (all that are given must fit the same person); course_id or course_slug; due_at, expires_at (a time with its offset, or a day, of which the end in the tenant''s time zone is meant); unit_code, the home unit of whoever is invited; and row, a number to find it by. A row that is refused changes nothing, and the others are not touched by it: person_missing, person_not_found, person_ambiguous, course_missing, course_not_found, course_ambiguous, invalid_id, invalid_date, invalid_row, unknown_column, not_text, not_an_object, out_of_scope, duplicate_row, not_eligible with details = [{code, message, details}]. Who is enrolled already stays so: sending rows again enrols nobody twice, and with the same p_batch_key it gives the answer of the first time. p_invite invites unknown addresses; the enrolment follows when they join, and details.token belongs into the link. p_dry_run tells and changes nothing. For others than oneself it takes enrollments.write in their scope, or being staff of the course; finding people by email or number, members.read. At most 10,000 rows (413 too_many_rows). 404 tenant_not_found; 403 without rights; 422 rows_not_a_list, invalid_idempotency_key, idempotency_key_reused.';
+
+--
 -- Name: enroll_in_path(uuid, uuid, timestamp with time zone); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10985,6 +11274,7 @@ begin
     perform private.fail('email_not_confirmed', 'Your e-mail address is not confirmed yet.', 403);
   end if;
 
+  perform private.hold_promised_courses(v_invitation.id);
   select * into v_membership
   from lms.memberships m
   where m.tenant_id = v_invitation.tenant_id and m.user_id = v_user_id
@@ -11675,6 +11965,10 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
+  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
+    return new;
+  end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
   if new.course_id is not null and not exists (select from lms.courses c where c.id = new.course_id) then
     perform private.fail('course_not_found', 'There is no such course.', 404);
@@ -11684,6 +11978,165 @@ end
 $$;
 
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
+
+--
+-- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) RETURNS SETOF private.bulk_verdict
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_course_id uuid;
+  v_begun private.bulk_verdict[];
+  v_verdict private.bulk_verdict;
+  v_state text;
+  v_message text;
+  v_constraint text;
+  v_fault jsonb;
+begin
+  if cardinality(p_verdicts) = 0 then
+    return;
+  end if;
+  -- The service may have put a course in place without publishing it: what it holds now is then the first version.
+  for v_course_id in
+    select distinct v.course_id
+    from unnest(p_verdicts) v
+    where not exists (select from lms.course_versions o where o.course_id = v.course_id)
+    order by v.course_id
+  loop
+    perform private.freeze_course(v_course_id);
+  end loop;
+
+  begin
+    -- The date is the fact: an open cycle that has run out makes room for the next one.
+    update lms.enrollments e
+    set status = 'expired', expired_at = e.expires_at
+    from unnest(p_verdicts) v
+    where e.user_id = v.user_id and e.course_id = v.course_id
+      and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+
+    perform set_config('lyceum.admitted', 'true', true);
+    with versions as materialized (
+      select c.course_id, l.id, l.tenant_id, l.items_total
+      from (select distinct v.course_id from unnest(p_verdicts) v) c
+      cross join lateral private.latest_version(c.course_id) l
+    ),
+    begun as (
+      insert into lms.enrollments (
+        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, due_at, expires_at, items_total
+      )
+      select
+        l.tenant_id, v.course_id, l.id, v.user_id, v.unit_id,
+        (
+          select coalesce(max(e.cycle), 0) + 1
+          from lms.enrollments e
+          where e.user_id = v.user_id and e.course_id = v.course_id
+        ),
+        p_source, p_enrolled_by, r.due_at, r.expires_at, l.items_total
+      from unnest(p_verdicts) v
+      join unnest(p_rows) r on r.line = v.line
+      join versions l on l.course_id = v.course_id
+      order by v.course_id, v.user_id
+      returning id, course_id, user_id
+    )
+    select array_agg((v.line, v.course_id, v.user_id, v.unit_id, b.id, '{}')::private.bulk_verdict) into v_begun
+    from unnest(p_verdicts) v
+    left join begun b on b.course_id = v.course_id and b.user_id = v.user_id;
+    perform set_config('lyceum.admitted', '', true);
+    -- Not before now: what was returned is not taken back when the statement fails.
+    return query select * from unnest(v_begun);
+    return;
+  exception
+    when others then
+      get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_constraint = constraint_name;
+      -- What passes is for the whole call to be tried again; the rest is the fault of some row, found by going through them.
+      if v_state like '40%' or v_state like '53%' or v_state like '55%' or v_state like '57%' then
+        raise;
+      end if;
+  end;
+
+  if cardinality(p_verdicts) = 1 then
+    v_verdict := p_verdicts[1];
+    v_fault := private.describe_failure(v_state, v_message, v_constraint);
+    v_verdict.reasons := array[
+      (v_fault ->> 'code', v_fault ->> 'message', v_fault -> 'details')::lms.eligibility_reason
+    ];
+    return next v_verdict;
+    return;
+  end if;
+  -- Halves: one bad row among a thousand costs ten more statements, not a thousand.
+  return query select * from private.begin_enrollments(
+    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by
+  );
+  return query select * from private.begin_enrollments(
+    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by
+  );
+end
+$$;
+
+ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
+
+--
+-- Name: begin_promised_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_promised_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_promise lms.pending_enrollments;
+  v_unit_id uuid;
+  v_reasons lms.eligibility_reason[];
+begin
+  select m.unit_id into v_unit_id
+  from lms.memberships m
+  where m.tenant_id = new.tenant_id and m.user_id = new.accepted_by;
+  for v_promise in
+    select p.*
+    from lms.pending_enrollments p
+    where p.invitation_id = new.id and p.status = 'pending'
+    order by p.course_id
+    for no key update
+  loop
+    if v_promise.created_by is not null
+      and not private.holds(v_promise.created_by, 'enrollments.write', new.tenant_id, v_unit_id)
+      and not private.is_course_staff(v_promise.course_id, v_promise.created_by)
+    then
+      v_reasons := array[
+        ('not_allowed', 'Whoever wanted this enrolment may not enrol the person any more.', null)::lms.eligibility_reason
+      ];
+    elsif v_promise.expires_at <= now() then
+      v_reasons := array[('expired', 'The enrolment would have run out already.', null)::lms.eligibility_reason];
+    else
+      select v.reasons into v_reasons
+      from private.bulk_obstacles(array[(1, v_promise.course_id, new.accepted_by)::private.bulk_pair]) v;
+      if cardinality(v_reasons) = 0 then
+        select b.reasons into v_reasons
+        from private.begin_enrollments(
+          array[(1, v_promise.course_id, new.accepted_by, v_unit_id, null, '{}')::private.bulk_verdict],
+          array[(
+            1, 1, null, null, null, null, null, null, v_promise.due_at, v_promise.expires_at, null, null
+          )::private.bulk_row],
+          'invitation', v_promise.created_by
+        ) b;
+      end if;
+    end if;
+    update lms.pending_enrollments p
+    set status = case when cardinality(v_reasons) = 0 then 'enrolled' else 'refused' end,
+        reasons = case when cardinality(v_reasons) > 0 then to_jsonb(v_reasons) end,
+        settled_at = now()
+    where p.id = v_promise.id;
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.begin_promised_enrollments() OWNER TO postgres;
 
 --
 -- Name: block_text(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -11714,6 +12167,73 @@ ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO
 --
 
 COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
+
+--
+-- Name: bulk_obstacles(private.bulk_pair[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) RETURNS SETOF private.bulk_verdict
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  with courses as materialized (
+    select
+      w.course_id, c.id, c.tenant_id, c.status, c.visibility, c.capacity, t.is_active,
+      case when c.capacity is not null then private.count_taken_seats(c.id) end as taken
+    from (select distinct p.course_id from unnest(p_pairs) p) w
+    left join lms.courses c on c.id = w.course_id and c.deleted_at is null
+    left join lms.tenants t on t.id = c.tenant_id
+  ),
+  asked as (
+    select
+      p.line, p.course_id, p.user_id, m.unit_id, e.id as open_id, c.capacity, c.taken,
+      case when not c.is_active then array[
+        ('tenant_inactive', 'The organisation is not active.', null)::lms.eligibility_reason
+      ] end
+      || case when c.status is distinct from 'published' then array[
+        ('not_published', 'The course is not published.', jsonb_build_object('status', c.status))::lms.eligibility_reason
+      ] end
+      || case
+        when m.status = 'suspended' then array[
+          ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason
+        ]
+        when m.status = 'ended'
+          or (m.id is null and not (c.visibility is not distinct from 'public' and private.is_asking(p.course_id, p.user_id)))
+        then array[('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason]
+      end
+      || case when e.id is not null then array[(
+        'already_enrolled', 'There is an open enrolment already.',
+        case when m.status <> 'suspended' then jsonb_build_object('enrollment_id', e.id) end
+      )::lms.eligibility_reason] end as reasons
+    from unnest(p_pairs) p
+    join courses c on c.course_id = p.course_id
+    left join lms.memberships m on m.tenant_id = c.tenant_id and m.user_id = p.user_id
+    left join lms.enrollments e on e.user_id = p.user_id and e.course_id = p.course_id
+      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
+  ),
+  counted as (
+    select
+      a.*,
+      -- INV-E4: seats are given in the order of lines, and only as many as there are.
+      a.capacity - a.taken <= count(*) filter (where a.reasons is null) over (
+        partition by a.course_id order by a.line rows between unbounded preceding and 1 preceding
+      ) as is_full
+    from asked a
+  )
+  select
+    c.line, c.course_id, c.user_id, c.unit_id, c.open_id,
+    coalesce(c.reasons || case when c.is_full then array[
+      ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', c.capacity))::lms.eligibility_reason
+    ] end, '{}')
+  from counted c;
+end
+$$;
+
+ALTER FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) OWNER TO postgres;
 
 --
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13619,6 +14139,171 @@ $$;
 ALTER FUNCTION private.end_role_grants() OWNER TO postgres;
 
 --
+-- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) RETURNS lms.bulk_row_result[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_caller constant uuid := case when private.is_api_call() then (select auth.uid()) end;
+  v_everywhere constant boolean := not private.is_api_call()
+    or p_tenant_id = any (array(select private.tenants_where('enrollments.write')));
+  v_units constant uuid[] := array(select private.units_where('enrollments.write'));
+  v_staffed constant uuid[] := array(select private.staffed_courses());
+  v_people uuid[];
+  v_course_id uuid;
+  v_pairs private.bulk_pair[];
+  v_verdicts private.bulk_verdict[];
+  v_own private.bulk_row;
+  v_enrollment_id uuid;
+  v_reasons lms.eligibility_reason[];
+begin
+  if not p_dry_run then
+    for v_course_id in
+      select distinct r.course_id from unnest(p_rows) r where r.fault is null order by r.course_id
+    loop
+      perform private.hold_course(v_course_id);
+    end loop;
+    v_people := array(
+      select r.person_id
+      from unnest(p_rows) r
+      left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = r.person_id
+      where r.fault is null
+        and (v_everywhere or r.course_id = any (v_staffed) or m.unit_id = any (v_units) or r.person_id = v_caller)
+    );
+    perform from lms.memberships m
+    where m.tenant_id = p_tenant_id and m.user_id = any (v_people)
+    order by m.user_id
+    for no key update;
+  end if;
+
+  p_rows := array(
+    select (
+      r.line, r.row_number, r.user_id, r.email, r.employee_number, r.course_id, r.course_slug, r.unit_code, r.due_at,
+      r.expires_at, r.person_id,
+      case
+        when r.fault is not null then r.fault
+        when c.id is null then private.import_fault('course_not_found', 'There is no such course.')
+        when not (v_everywhere or r.course_id = any (v_staffed) or coalesce(m.unit_id = any (v_units), false))
+          and (r.person_id is distinct from v_caller or r.due_at is not null or r.expires_at is not null)
+        then private.import_fault(
+          'out_of_scope', 'Enrolling this person takes enrollments.write in their unit, or being staff of the course.'
+        )
+      end
+    )::private.bulk_row
+    from unnest(p_rows) r
+    left join lms.courses c on c.id = r.course_id and c.tenant_id = p_tenant_id
+    left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = r.person_id
+    order by r.line
+  );
+  p_rows := array(
+    select (
+      r.line, r.row_number, r.user_id, r.email, r.employee_number, r.course_id, r.course_slug, r.unit_code, r.due_at,
+      r.expires_at, r.person_id,
+      coalesce(r.fault, case when r.first_row is not null then private.import_fault(
+        'duplicate_row', 'An earlier row says the same.', jsonb_build_object('row', r.first_row)
+      ) end)
+    )::private.bulk_row
+    from (
+      select
+        o.*,
+        case when o.fault is null and row_number() over same > 1 then first_value(o.row_number) over same end as first_row
+      from unnest(p_rows) o
+      window same as (partition by o.fault is null, o.person_id, o.course_id order by o.line)
+    ) r
+    order by r.line
+  );
+
+  v_pairs := array(
+    select (r.line, r.course_id, r.person_id)::private.bulk_pair
+    from unnest(p_rows) r
+    where r.fault is null and r.person_id is distinct from v_caller
+    order by r.line
+  );
+  v_verdicts := array(select v from private.bulk_obstacles(v_pairs) v);
+  if not p_dry_run then
+    -- Being let into a public course that one has asked for is one of the ways to belong, as a guest.
+    insert into lms.memberships (tenant_id, user_id, is_guest)
+    select distinct p_tenant_id, v.user_id, true
+    from unnest(v_verdicts) v
+    where cardinality(v.reasons) = 0 and not exists (
+      select from lms.memberships m where m.tenant_id = p_tenant_id and m.user_id = v.user_id
+    )
+    order by v.user_id
+    on conflict (tenant_id, user_id) do nothing;
+    v_verdicts := array(select v from unnest(v_verdicts) v where cardinality(v.reasons) > 0) || array(
+      select b
+      from private.begin_enrollments(
+        array(select v from unnest(v_verdicts) v where cardinality(v.reasons) = 0), p_rows, 'bulk', v_caller
+      ) b
+    );
+  end if;
+
+  -- Whoever names themselves enrols themselves, by the rules for that, after those whom they assign.
+  for v_own in
+    select r.* from unnest(p_rows) r where r.fault is null and r.person_id = v_caller order by r.line
+  loop
+    v_enrollment_id := null;
+    v_reasons := array(select o from private.enrollment_obstacles(v_own.course_id, v_caller, true) o);
+    if cardinality(v_reasons) = 0 and not p_dry_run then
+      begin
+        insert into lms.enrollments (course_id, user_id, due_at, expires_at)
+        values (v_own.course_id, v_caller, v_own.due_at, v_own.expires_at)
+        returning id into v_enrollment_id;
+      exception
+        when sqlstate 'PGRST' then
+          v_reasons := array(
+            select (f ->> 'code', f ->> 'message', f -> 'details')::lms.eligibility_reason
+            from private.describe_failure(sqlstate, sqlerrm, null) f
+          );
+      end;
+    end if;
+    if cardinality(v_reasons) > 0 then
+      select e.id into v_enrollment_id
+      from lms.enrollments e
+      where e.user_id = v_caller and e.course_id = v_own.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+        and (e.expires_at is null or e.expires_at > now());
+    end if;
+    v_verdicts := v_verdicts
+      || (v_own.line, v_own.course_id, v_caller, null, v_enrollment_id, v_reasons)::private.bulk_verdict;
+  end loop;
+
+  return array(
+    select case
+      when r.fault is not null then (
+        r.row_number, 'refused', r.fault ->> 'code', r.fault ->> 'message', nullif(r.fault -> 'details', 'null'),
+        case when r.fault ->> 'code' <> 'person_ambiguous' then r.person_id end,
+        case when r.fault ->> 'code' not in ('course_not_found', 'course_ambiguous') then r.course_id end, null
+      )::lms.bulk_row_result
+      when cardinality(v.reasons) = 0 then (
+        r.row_number, case when p_dry_run then 'would_enroll' else 'enrolled' end, null, null, null, r.person_id, r.course_id,
+        v.open_enrollment_id
+      )::lms.bulk_row_result
+      -- Where a list is sent again, this is what became of it the first time, whatever has become of the course since.
+      when v.open_enrollment_id is not null and not exists (
+        select from unnest(v.reasons) o where o.code = 'membership_suspended'
+      ) then (
+        r.row_number, 'already_enrolled', 'already_enrolled', 'There is an open enrolment already.',
+        null, r.person_id, r.course_id, v.open_enrollment_id
+      )::lms.bulk_row_result
+      else (
+        r.row_number, 'refused', 'not_eligible', v.reasons[1].message, to_jsonb(v.reasons), r.person_id, r.course_id, null
+      )::lms.bulk_row_result
+    end
+    from unnest(p_rows) r
+    left join unnest(v_verdicts) v on v.line = r.line
+    order by r.line
+  );
+end
+$$;
+
+ALTER FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
+
+--
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -13862,6 +14547,100 @@ end
 $$;
 
 ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: find_bulk_courses(uuid, private.bulk_row[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) RETURNS private.bulk_row[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return array(
+    with visible as materialized (
+      select c.id, c.slug::text as slug
+      from lms.courses c
+      where c.tenant_id = p_tenant_id and (
+        c.id = any (array(select r.course_id from unnest(p_rows) r where r.course_id is not null))
+        or c.slug = any (array(select r.course_slug from unnest(p_rows) r where r.course_slug is not null))
+      )
+    )
+    select (
+      r.line, r.row_number, r.user_id, r.email, r.employee_number, coalesce(i.id, s.id), r.course_slug, r.unit_code, r.due_at,
+      r.expires_at, r.person_id,
+      case
+        when r.fault is not null then r.fault
+        when (r.course_id is not null and i.id is null) or (r.course_slug is not null and s.id is null) then
+          private.import_fault('course_not_found', 'There is no such course.')
+        when i.id <> s.id then
+          private.import_fault('course_ambiguous', 'course_id and course_slug are of two courses.')
+      end
+    )::private.bulk_row
+    from unnest(p_rows) r
+    left join visible i on i.id = r.course_id
+    left join visible s on s.slug = r.course_slug
+    order by r.line
+  );
+end
+$$;
+
+ALTER FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) OWNER TO postgres;
+
+--
+-- Name: find_bulk_people(uuid, private.bulk_row[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) RETURNS private.bulk_row[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_everywhere constant boolean := not private.is_api_call()
+    or p_tenant_id = any (array(select private.tenants_where('members.read')));
+  v_units constant uuid[] := array(select private.units_where('members.read'));
+begin
+  return array(
+    select (
+      r.line, r.row_number, r.user_id, r.email, r.employee_number, r.course_id, r.course_slug, r.unit_code, r.due_at,
+      r.expires_at, who.person_id,
+      case
+        when r.fault is not null then r.fault
+        when (r.employee_number is not null and n.user_id is null) or (r.email is not null and a.user_ids is null) then
+          private.import_fault('person_not_found', 'There is no such person among those you may see.')
+        when who.person_id <> n.user_id or not who.person_id = any (a.user_ids)
+          or (r.user_id is null and n.user_id is null and cardinality(a.user_ids) > 1)
+        then private.import_fault('person_ambiguous', 'What the row says fits more than one person.')
+      end
+    )::private.bulk_row
+    from unnest(p_rows) r
+    left join lateral (
+      select m.user_id
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and m.employee_number = r.employee_number
+        and (v_everywhere or m.unit_id = any (v_units))
+    ) n on r.fault is null and r.employee_number is not null
+    left join lateral (
+      select array_agg(m.user_id) as user_ids
+      from public.profile_private p
+      join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = p.profile_id
+      where lower(p.email) = r.email and m.status <> 'ended'
+        and (v_everywhere or m.unit_id = any (v_units))
+        and (not m.is_guest or exists (
+          select from auth.users u where u.id = m.user_id and u.email_confirmed_at is not null and u.is_sso_user = false
+        ))
+    ) a on r.fault is null and r.email is not null
+    cross join lateral (select coalesce(r.user_id, n.user_id, a.user_ids[1]) as person_id) who
+    order by r.line
+  );
+end
+$$;
+
+ALTER FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) OWNER TO postgres;
 
 --
 -- Name: find_course_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14228,6 +15007,27 @@ end
 $$;
 
 ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) OWNER TO postgres;
+
+--
+-- Name: find_open_invitation(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select i.id
+    from lms.invitations i
+    where i.tenant_id = p_tenant_id and i.email = p_email and i.accepted_at is null and i.revoked_at is null
+      and i.expires_at > now()
+      and (not private.is_api_call() or p_tenant_id = any (array(select private.my_tenants())))
+  );
+end
+$$;
+
+ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
 
 --
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14646,6 +15446,30 @@ ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO po
 --
 
 COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
+
+--
+-- Name: hold_promised_courses(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_promised_courses(p_invitation_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_course_id uuid;
+begin
+  for v_course_id in
+    select p.course_id
+    from lms.pending_enrollments p
+    where p.invitation_id = p_invitation_id and p.status = 'pending'
+    order by p.course_id
+  loop
+    perform private.hold_course(v_course_id);
+  end loop;
+end
+$$;
+
+ALTER FUNCTION private.hold_promised_courses(p_invitation_id uuid) OWNER TO postgres;
 
 --
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15252,6 +16076,86 @@ $$;
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
 
 --
+-- Name: invite_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_answers jsonb := jsonb_build_object();
+  v_row private.bulk_row;
+  v_last private.bulk_row;
+  v_unit_id uuid;
+  v_invitation_id uuid;
+  v_issued lms.issued_invitation;
+  v_answer jsonb;
+  v_state text;
+  v_message text;
+  v_constraint text;
+begin
+  for v_row in
+    select
+      r.line, r.row_number, r.user_id, r.email, first_value(r.employee_number) over numbered, r.course_id, r.course_slug,
+      first_value(r.unit_code) over placed, r.due_at, r.expires_at, r.person_id, r.fault
+    from unnest(p_rows) r
+    where r.fault ->> 'code' = 'person_not_found' and r.email is not null and r.user_id is null
+    -- One invitation for all rows of a person, with what any of them says.
+    window
+      numbered as (partition by r.email order by r.employee_number is null, r.line),
+      placed as (partition by r.email order by r.unit_code is null, r.line)
+    order by r.email, r.course_id, r.line
+  loop
+    if (v_last.email, v_last.course_id) = (v_row.email, v_row.course_id) then
+      v_answers := v_answers || jsonb_build_object(v_row.line, private.import_fault(
+        'duplicate_row', 'An earlier row says the same.', jsonb_build_object('row', v_last.row_number)
+      ));
+      continue;
+    end if;
+    v_last := v_row;
+    begin
+      v_invitation_id := private.find_open_invitation(p_tenant_id, v_row.email);
+      v_issued := null;
+      if v_invitation_id is null then
+        v_unit_id := null;
+        if v_row.unit_code is not null then
+          select u.id into v_unit_id from lms.org_units u where u.tenant_id = p_tenant_id and u.code = v_row.unit_code;
+          if not found then
+            perform private.fail('unit_not_found', 'There is no unit with this code.', 404);
+          end if;
+        end if;
+        v_issued := lms.invite(
+          p_tenant_id, v_row.email, p_unit_id => v_unit_id, p_employee_number => v_row.employee_number
+        );
+        v_invitation_id := v_issued.invitation_id;
+      end if;
+      perform private.promise_enrollment(v_invitation_id, v_row);
+      v_answer := jsonb_build_object('outcome', 'invited', 'details', case
+        when v_issued.invitation_id is null then jsonb_build_object('invitation_id', v_invitation_id)
+        else jsonb_build_object(
+          'invitation_id', v_invitation_id, 'expires_at', v_issued.expires_at, 'token', v_issued.token
+        )
+      end);
+      if p_dry_run then
+        raise exception using errcode = 'DRYRN';
+      end if;
+    exception
+      when sqlstate 'DRYRN' then
+        v_answer := jsonb_build_object('outcome', 'would_invite');
+      when sqlstate 'PGRST' or insufficient_privilege or integrity_constraint_violation then
+        get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_constraint = constraint_name;
+        v_answer := private.describe_failure(v_state, v_message, v_constraint);
+    end;
+    v_answers := v_answers || jsonb_build_object(v_row.line, v_answer);
+  end loop;
+  return v_answers;
+end
+$$;
+
+ALTER FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
+
+--
 -- Name: is_api_call(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15315,6 +16219,34 @@ end
 $$;
 
 ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: is_course_staff(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.course_staff s
+    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
+    join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id
+    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
+    where s.course_id = p_course_id and s.user_id = p_user_id
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION is_course_staff(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) IS 'What private.staffed_courses says of the caller, of anybody. No API role may call it.';
 
 --
 -- Name: is_document_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16854,6 +17786,83 @@ $$;
 ALTER FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: parse_bulk_rows(jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) RETURNS SETOF private.bulk_row
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  known constant text[] := array[
+    'row', 'user_id', 'email', 'employee_number', 'course_id', 'course_slug', 'unit_code', 'due_at', 'expires_at'
+  ];
+  -- Also the no-break space and the byte order mark, which spreadsheets leave behind.
+  blanks constant text := E' \t\r\n\u00a0\ufeff';
+  is_uuid constant text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+begin
+  return query
+  select
+    e.ordinality::integer,
+    case when jsonb_typeof(o.r -> 'row') = 'number' and (o.r ->> 'row') ~ '^[0-9]{1,9}$' then (o.r ->> 'row')::integer
+      else e.ordinality::integer end,
+    case when t.user_id ~ is_uuid then t.user_id::uuid end,
+    t.email, t.employee_number,
+    case when t.course_id ~ is_uuid then t.course_id::uuid end,
+    t.course_slug, t.unit_code, d.due_at, d.expires_at, null::uuid,
+    case
+      when jsonb_typeof(e.value) <> 'object' then private.import_fault('not_an_object', 'A row is an object of texts.')
+      when o.r - known <> '{}' then private.import_fault(
+        'unknown_column', 'There is no such column.',
+        jsonb_build_object('columns', (select jsonb_agg(left(c, 60)) from jsonb_object_keys(o.r - known) c), 'known', known)
+      )
+      when (o.r - 'row') @? '$.* ? (@.type() != "string" && @.type() != "null")' then
+        private.import_fault('not_text', 'A value is not a text.')
+      when o.r ? 'row' and (jsonb_typeof(o.r -> 'row') <> 'number' or (o.r ->> 'row') !~ '^[0-9]{1,9}$') then
+        private.import_fault('invalid_row', 'row is a whole number.')
+      when t.user_id is null and t.email is null and t.employee_number is null then
+        private.import_fault('person_missing', 'The row names nobody: user_id, email or employee_number.')
+      when t.course_id is null and t.course_slug is null then
+        private.import_fault('course_missing', 'The row names no course: course_id or course_slug.')
+      when t.user_id !~ is_uuid then
+        private.import_fault('invalid_id', 'The value is not a UUID.', jsonb_build_object('column', 'user_id'))
+      when t.course_id !~ is_uuid then
+        private.import_fault('invalid_id', 'The value is not a UUID.', jsonb_build_object('column', 'course_id'))
+      when (t.due_at is not null and d.due_at is null) or (t.expires_at is not null and d.expires_at is null) then
+        private.import_fault(
+          'invalid_date', 'A date is YYYY-MM-DD, or a time with its offset such as 2031-05-01T08:00:00Z.',
+          jsonb_build_object('column', case when t.due_at is not null and d.due_at is null then 'due_at' else 'expires_at' end)
+        )
+      -- It would have run out at once, and the next run of the same list would enrol again.
+      when d.expires_at <= now() then
+        private.import_fault('invalid_date', 'The enrolment would have run out already.', jsonb_build_object('column', 'expires_at'))
+    end
+  from jsonb_array_elements(p_rows) with ordinality as e
+  cross join lateral (select case jsonb_typeof(e.value) when 'object' then e.value else '{}' end as r) o
+  cross join lateral (
+    select
+      lower(nullif(btrim(o.r ->> 'user_id', blanks), '')) as user_id,
+      lower(nullif(btrim(o.r ->> 'email', blanks), '')) as email,
+      nullif(btrim(o.r ->> 'employee_number', blanks), '') as employee_number,
+      lower(nullif(btrim(o.r ->> 'course_id', blanks), '')) as course_id,
+      lower(nullif(btrim(o.r ->> 'course_slug', blanks), '')) as course_slug,
+      nullif(btrim(o.r ->> 'unit_code', blanks), '') as unit_code,
+      nullif(btrim(o.r ->> 'due_at', blanks), '') as due_at,
+      nullif(btrim(o.r ->> 'expires_at', blanks), '') as expires_at
+    offset 0
+  ) t
+  cross join lateral (
+    select
+      case when t.due_at is not null then private.read_instant(t.due_at, p_time_zone) end as due_at,
+      case when t.expires_at is not null then private.read_instant(t.expires_at, p_time_zone) end as expires_at
+    offset 0
+  ) d;
+end
+$_$;
+
+ALTER FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17578,6 +18587,37 @@ $$;
 ALTER FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) OWNER TO postgres;
 
 --
+-- Name: promise_enrollment(uuid, private.bulk_row); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_invitation lms.invitations;
+begin
+  select * into v_invitation from lms.invitations i where i.id = p_invitation_id;
+  if private.is_api_call() and not (
+    private.holds((select auth.uid()), 'enrollments.write', v_invitation.tenant_id, v_invitation.unit_id)
+    or p_row.course_id = any (array(select private.staffed_courses()))
+  ) then
+    perform private.fail(
+      'out_of_scope', 'Enrolling this person takes enrollments.write in their unit, or being staff of the course.', 403
+    );
+  end if;
+  insert into lms.pending_enrollments as p (tenant_id, invitation_id, course_id, due_at, expires_at, created_by)
+  values (
+    v_invitation.tenant_id, v_invitation.id, p_row.course_id, p_row.due_at, p_row.expires_at,
+    case when private.is_api_call() then (select auth.uid()) end
+  )
+  on conflict (invitation_id, course_id) do nothing;
+end
+$$;
+
+ALTER FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) OWNER TO postgres;
+
+--
 -- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17766,6 +18806,29 @@ end
 $$;
 
 ALTER FUNCTION private.read_health() OWNER TO postgres;
+
+--
+-- Name: read_instant(text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_instant(p_text text, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if p_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then
+    return (p_text::date + time '23:59:59') at time zone p_time_zone;
+  elsif p_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception
+  when data_exception then
+    return null;
+end
+$_$;
+
+ALTER FUNCTION private.read_instant(p_text text, p_time_zone text) OWNER TO postgres;
 
 --
 -- Name: read_lesson(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18437,6 +19500,32 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 --
 
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
+
+--
+-- Name: repeat_bulk_answer(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.repeat_bulk_answer(p_answer jsonb) RETURNS SETOF lms.bulk_row_result
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    r.row, case when k.is_readable then r.outcome else 'refused' end, case when k.is_readable then r.code else 'out_of_scope' end,
+    case when k.is_readable then r.message else 'You may not see this enrolment any more.' end,
+    case when k.is_readable then r.details end, case when k.is_readable then r.user_id end,
+    case when k.is_readable then r.course_id end, case when k.is_readable then r.enrollment_id end
+  from jsonb_populate_recordset(null::lms.bulk_row_result, p_answer) with ordinality as r (
+    "row", outcome, code, message, details, user_id, course_id, enrollment_id, place
+  )
+  left join lms.enrollments e on e.id = r.enrollment_id
+  cross join lateral (select r.enrollment_id is null or e.id is not null as is_readable) k
+  order by r.place;
+end
+$$;
+
+ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
 
 --
 -- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20643,6 +21732,53 @@ ALTER TABLE lms.org_units OWNER TO postgres;
 COMMENT ON TABLE lms.org_units IS 'A plant, site, department or team of a tenant; a tree. Archived rather than deleted.';
 
 --
+-- Name: pending_enrollments; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.pending_enrollments (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    invitation_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    due_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    status text DEFAULT 'pending'::text NOT NULL,
+    reasons jsonb,
+    settled_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pending_due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
+    CONSTRAINT pending_enrollment_is_settled_exactly_when_it_has_ended CHECK (((status = 'pending'::text) = (settled_at IS NULL))),
+    CONSTRAINT pending_enrollment_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'enrolled'::text, 'refused'::text])))
+);
+
+ALTER TABLE lms.pending_enrollments OWNER TO postgres;
+
+--
+-- Name: TABLE pending_enrollments; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.pending_enrollments IS 'Enrolments of people who have been invited and have not come yet. They begin when the invitation is accepted, and go with it when it is removed.';
+
+--
+-- Name: COLUMN pending_enrollments.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.pending_enrollments.status IS 'pending; enrolled when the invitation was accepted; refused when something stood in the way by then.';
+
+--
+-- Name: COLUMN pending_enrollments.reasons; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.pending_enrollments.reasons IS 'Why it was refused: [{code, message, details}].';
+
+--
+-- Name: COLUMN pending_enrollments.created_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.pending_enrollments.created_by IS 'Whose right it is: without it when the person comes, nobody is enrolled. Null for the service.';
+
+--
 -- Name: people; Type: VIEW; Schema: lms; Owner: postgres
 --
 
@@ -21618,6 +22754,13 @@ ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollments_pkey PRIMARY KEY (id);
 
 --
+-- Name: invitations invitation_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.invitations
+    ADD CONSTRAINT invitation_of_its_tenant UNIQUE (tenant_id, id);
+
+--
 -- Name: invitations invitations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -21772,6 +22915,13 @@ ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT one_part_per_course_and_person UNIQUE (course_id, user_id);
 
 --
+-- Name: pending_enrollments one_pending_enrollment_per_invitation_and_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.pending_enrollments
+    ADD CONSTRAINT one_pending_enrollment_per_invitation_and_course UNIQUE (invitation_id, course_id);
+
+--
 -- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -21833,6 +22983,13 @@ ALTER TABLE ONLY lms.learning_path_courses
 
 ALTER TABLE ONLY lms.learning_paths
     ADD CONSTRAINT path_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
+-- Name: pending_enrollments pending_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.pending_enrollments
+    ADD CONSTRAINT pending_enrollments_pkey PRIMARY KEY (id);
 
 --
 -- Name: permissions permissions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -22712,6 +23869,24 @@ CREATE INDEX path_enrollments_by_user ON lms.path_enrollments USING btree (user_
 CREATE INDEX path_enrollments_to_advance ON lms.path_enrollments USING btree (advance_at) WHERE (advance_at IS NOT NULL);
 
 --
+-- Name: pending_enrollments_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX pending_enrollments_by_course ON lms.pending_enrollments USING btree (tenant_id, course_id);
+
+--
+-- Name: pending_enrollments_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX pending_enrollments_by_course_alone ON lms.pending_enrollments USING btree (course_id);
+
+--
+-- Name: pending_enrollments_by_invitation; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX pending_enrollments_by_invitation ON lms.pending_enrollments USING btree (tenant_id, invitation_id);
+
+--
 -- Name: progress_corrections_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22872,6 +24047,12 @@ CREATE INDEX search_documents_by_course ON private.search_documents USING btree 
 --
 
 CREATE INDEX search_documents_by_words ON private.search_documents USING gin (public_words, all_words, access, title extensions.gin_trgm_ops) WITH (fastupdate=off);
+
+--
+-- Name: people_by_address; Type: INDEX; Schema: public; Owner: postgres
+--
+
+CREATE INDEX people_by_address ON public.profile_private USING btree (lower(email));
 
 --
 -- Name: username_is_taken; Type: INDEX; Schema: public; Owner: postgres
@@ -23183,7 +24364,7 @@ CREATE TRIGGER _150_higher_roles_deleted BEFORE DELETE ON lms.memberships FOR EA
 -- Name: memberships _150_known; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_added_member();
+CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (NOT new.is_guest))) EXECUTE FUNCTION private.check_added_member();
 
 --
 -- Name: org_units _150_reach; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23600,6 +24781,12 @@ CREATE TRIGGER _600_advance_paths AFTER UPDATE ON lms.enrollments FOR EACH ROW W
 CREATE TRIGGER _600_advance_paths_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.advance_paths();
 
 --
+-- Name: invitations _600_enroll_promised; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _600_enroll_promised AFTER UPDATE OF accepted_at ON lms.invitations FOR EACH ROW WHEN (((old.accepted_at IS NULL) AND (new.accepted_at IS NOT NULL))) EXECUTE FUNCTION private.begin_promised_enrollments();
+
+--
 -- Name: memberships _600_last_administrator; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23846,6 +25033,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD T
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.path_enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
+-- Name: pending_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.pending_enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.pending_enrollments', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
 -- Name: progress_corrections _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24054,6 +25247,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW T
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.path_enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
+
+--
+-- Name: pending_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.pending_enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.pending_enrollments', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
 -- Name: progress_corrections _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24270,6 +25469,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STAT
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.path_enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
+
+--
+-- Name: pending_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.pending_enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.pending_enrollments', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
 -- Name: progress_corrections _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24498,6 +25703,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXEC
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_path_enrollments();
+
+--
+-- Name: pending_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.pending_enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_pending_enrollments();
 
 --
 -- Name: progress_corrections _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25061,6 +26272,20 @@ ALTER TABLE ONLY lms.path_enrollments
 
 ALTER TABLE ONLY lms.path_enrollments
     ADD CONSTRAINT path_enrollment_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
+-- Name: pending_enrollments pending_enrollment_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.pending_enrollments
+    ADD CONSTRAINT pending_enrollment_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: pending_enrollments pending_enrollment_invitation_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.pending_enrollments
+    ADD CONSTRAINT pending_enrollment_invitation_is_of_the_same_tenant FOREIGN KEY (tenant_id, invitation_id) REFERENCES lms.invitations(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: course_prerequisites prerequisite_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -25882,6 +27107,20 @@ CREATE POLICY "Paths are changed by their author and by administrators" ON lms.l
 CREATE POLICY "Paths are seen by visibility, enrolment, authors and scope" ON lms.learning_paths FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_paths() AS my_paths))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
 
 --
+-- Name: pending_enrollments Pending enrolments are called off by those who enrol; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Pending enrolments are called off by those who enrol" ON lms.pending_enrollments FOR DELETE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: pending_enrollments Pending enrolments are seen with their invitation and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Pending enrolments are seen with their invitation and in scope" ON lms.pending_enrollments FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM lms.invitations i
+  WHERE (i.id = pending_enrollments.invitation_id)))));
+
+--
 -- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -26442,6 +27681,12 @@ ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.path_enrollments ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: pending_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.pending_enrollments ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: permissions; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -27186,6 +28431,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_path_enrollments() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_pending_enrollments(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_pending_enrollments() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_progress_corrections(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -27572,6 +28823,14 @@ GRANT ALL ON FUNCTION lms.duplicate_course(p_course_id uuid, p_tenant_id uuid, p
 REVOKE ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO authenticated;
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO service_role;
+
+--
+-- Name: FUNCTION enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) TO authenticated;
+GRANT ALL ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) TO service_role;
 
 --
 -- Name: FUNCTION enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone); Type: ACL; Schema: lms; Owner: postgres
@@ -28323,10 +29582,28 @@ GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_ten
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION begin_promised_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
+
+--
 -- Name: FUNCTION block_text(type text, title text, content jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION bulk_obstacles(p_pairs private.bulk_pair[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
@@ -28725,6 +30002,14 @@ GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_res
 REVOKE ALL ON FUNCTION private.end_role_grants() FROM PUBLIC;
 
 --
+-- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
+
+--
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -28773,6 +30058,22 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) TO authenticated;
+GRANT ALL ON FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) TO service_role;
+
+--
+-- Name: FUNCTION find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) TO authenticated;
+GRANT ALL ON FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) TO service_role;
+
+--
 -- Name: FUNCTION find_course_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -28813,6 +30114,14 @@ REVOKE ALL ON FUNCTION private.find_import_remarks(p_course lms.courses, p_docum
 REVOKE ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO authenticated;
 GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO service_role;
+
+--
+-- Name: FUNCTION find_open_invitation(p_tenant_id uuid, p_email text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO authenticated;
+GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
@@ -28920,6 +30229,12 @@ REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_quer
 REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_promised_courses(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_promised_courses(p_invitation_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29006,6 +30321,14 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
 
 --
+-- Name: FUNCTION invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
+
+--
 -- Name: FUNCTION is_api_call(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29025,6 +30348,12 @@ REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM 
 --
 
 REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_course_staff(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_document_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -29426,6 +30755,14 @@ GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION parse_bulk_rows(p_rows jsonb, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) TO service_role;
+
+--
 -- Name: FUNCTION parse_person(p_row jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29563,6 +30900,14 @@ GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments,
 GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) TO service_role;
 
 --
+-- Name: FUNCTION promise_enrollment(p_invitation_id uuid, p_row private.bulk_row); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) TO authenticated;
+GRANT ALL ON FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) TO service_role;
+
+--
 -- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29607,6 +30952,14 @@ REVOKE ALL ON FUNCTION private.read_draft(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.read_health() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_health() TO authenticated;
 GRANT ALL ON FUNCTION private.read_health() TO service_role;
+
+--
+-- Name: FUNCTION read_instant(p_text text, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_instant(p_text text, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_instant(p_text text, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.read_instant(p_text text, p_time_zone text) TO service_role;
 
 --
 -- Name: FUNCTION read_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -29751,6 +31104,14 @@ REVOKE ALL ON FUNCTION private.refuse_version_change() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION repeat_bulk_answer(p_answer jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
 
 --
 -- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
@@ -30596,6 +31957,13 @@ GRANT INSERT(code),UPDATE(code) ON TABLE lms.org_units TO authenticated;
 --
 
 GRANT UPDATE(archived_at) ON TABLE lms.org_units TO authenticated;
+
+--
+-- Name: TABLE pending_enrollments; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.pending_enrollments TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.pending_enrollments TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: lms; Owner: postgres

@@ -852,6 +852,7 @@ begin
 end
 $$;
 
+-- One array, not a set of rows: of a set PostgREST answers max-rows, and leaves out the rest without a word.
 create function lms.enroll_in_bulk(
   p_tenant_id uuid,
   p_rows jsonb,
@@ -859,7 +860,7 @@ create function lms.enroll_in_bulk(
   p_invite boolean default false,
   p_batch_key text default null
 )
-returns setof lms.bulk_row_result
+returns lms.bulk_row_result[]
 language plpgsql
 volatile
 set search_path = ''
@@ -902,8 +903,7 @@ begin
       'sha256', encode(sha256(convert_to(p_rows::text, 'UTF8')), 'hex')
     ));
     if v_answer is not null then
-      return query select * from private.repeat_bulk_answer(v_answer);
-      return;
+      return array(select r from private.repeat_bulk_answer(v_answer) r);
     end if;
   end if;
 
@@ -935,7 +935,7 @@ begin
       from unnest(v_results) r
     ));
   end if;
-  return query select * from unnest(v_results);
+  return v_results;
 end
 $$;
 

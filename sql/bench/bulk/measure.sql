@@ -41,7 +41,7 @@ begin
       perform set_config('plan_cache_mode', 'force_generic_plan', true);
       perform set_config('role', 'authenticated', true);
       v_started := clock_timestamp();
-      select count(*) into v_told from lms.enroll_in_bulk(md5('tenant')::uuid, v_rows, false, false, 'round ' || c || '.' || part) b where b.outcome = 'enrolled';
+      select count(*) into v_told from unnest(lms.enroll_in_bulk(md5('tenant')::uuid, v_rows, false, false, 'round ' || c || '.' || part)) b where b.outcome = 'enrolled';
       perform set_config('role', 'none', true);
       commit;
       v_ms := v_ms + extract(epoch from clock_timestamp() - v_started) * 1000;

@@ -25,7 +25,7 @@ declare
   v_results lms.bulk_row_result[];
 begin
   perform tests.be(who);
-  v_results := array(select r from lms.enroll_in_bulk(tests.id(tenant), rows, dry_run, invite, key) r);
+  v_results := lms.enroll_in_bulk(tests.id(tenant), rows, dry_run, invite, key);
   perform tests.as_owner();
   return query select * from unnest(v_results);
 end

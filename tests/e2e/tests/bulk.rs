@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -10,40 +10,35 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::SinkExt as _;
 use lyceum_e2e::{Answer, Options, Person, Sandbox, answer, shared};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
-/// One test kills the function that the others call.
-static FUNCTION: Mutex<()> = Mutex::const_new(());
 
 const PEOPLE: i32 = 5000;
 
+const OPTIONS: Options = Options {
+    functions: true,
+    seed: false,
+};
+
 fn sandbox() -> &'static Sandbox {
-    shared(
-        &SANDBOX,
-        Options {
-            functions: true,
-            seed: false,
-        },
-    )
+    shared(&SANDBOX, OPTIONS)
 }
 
 /// An organisation with people, courses, and somebody of HR.
-struct Works {
+struct Works<'a> {
+    sandbox: &'a Sandbox,
     slug: String,
     tenant: Uuid,
     hanna: Person,
     database: tokio_postgres::Client,
 }
 
-impl Works {
-    async fn found(people: i32, courses: i32) -> Result<Self> {
+impl<'a> Works<'a> {
+    async fn found(sandbox: &'a Sandbox, people: i32, courses: i32) -> Result<Self> {
         let slug = format!("works-{}", Uuid::new_v4().simple());
-        let hanna = sandbox()
-            .new_person(&format!("hanna@{slug}.example"))
-            .await?;
-        let database = sandbox().database().await?;
+        let hanna = sandbox.new_person(&format!("hanna@{slug}.example")).await?;
+        let database = sandbox.database().await?;
         let text = format!(
             "insert into auth.users (instance_id, id, aud, role, email, email_confirmed_at, raw_app_meta_data, raw_user_meta_data, created_at, updated_at)
              select '00000000-0000-0000-0000-000000000000', md5('{slug}:' || n)::uuid, 'authenticated', 'authenticated',
@@ -69,6 +64,7 @@ impl Works {
             .await?
             .get(0);
         Ok(Self {
+            sandbox,
             slug,
             tenant,
             hanna,
@@ -91,9 +87,9 @@ impl Works {
         let mut request = http_client()
             .post(format!(
                 "{}/functions/v1/enrollment/bulk{query}",
-                sandbox().address("API_URL")
+                self.sandbox.address("API_URL")
             ))
-            .header("apikey", sandbox().address("ANON_KEY"))
+            .header("apikey", self.sandbox.address("ANON_KEY"))
             .header("content-type", kind)
             .bearer_auth(&who.token)
             .body(body);
@@ -131,7 +127,7 @@ fn http_client() -> reqwest::Client {
 }
 
 /// 10,000 rows, of which 300 are at fault in seven ways; and by line what each should become.
-fn list(works: &Works) -> (String, BTreeMap<u64, &'static str>) {
+fn list(works: &Works<'_>) -> (String, BTreeMap<u64, &'static str>) {
     let mut text = String::from("E-Mail;Personnel number;Course;Due date;Access until\r\n");
     let mut expected = BTreeMap::new();
     let mut line = 2;
@@ -194,8 +190,8 @@ fn assert_told(what: &str, answer: &Answer, expected: &BTreeMap<u64, &str>) {
 }
 
 /// The process of the sandbox's function, its program and its environment.
-fn function() -> Result<(u32, std::path::PathBuf, HashMap<String, String>)> {
-    let url = format!("SUPABASE_URL={}", sandbox().address("API_URL"));
+fn function(sandbox: &Sandbox) -> Result<(u32, std::path::PathBuf, HashMap<String, String>)> {
+    let url = format!("SUPABASE_URL={}", sandbox.address("API_URL"));
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry
             .file_name()
@@ -210,7 +206,7 @@ fn function() -> Result<(u32, std::path::PathBuf, HashMap<String, String>)> {
         let environment = String::from_utf8_lossy(&environment);
         let is_function = environment.contains("AWS_LAMBDA_FUNCTION_NAME=enrollment")
             && environment.split('\0').any(|variable| {
-                variable == url || variable == format!("API_URL={}", sandbox().address("API_URL"))
+                variable == url || variable == format!("API_URL={}", sandbox.address("API_URL"))
             });
         if is_function {
             let variables = environment
@@ -245,14 +241,16 @@ struct Restarted(Child);
 
 impl Drop for Restarted {
     fn drop(&mut self) {
-        // The other tests call it, too; the process ends with the sandbox's emulator.
-        let _ = self.0.try_wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_list_that_is_killed_half_way_is_sent_again() -> Result<()> {
-    let works = Works::found(PEOPLE, 2).await?;
+    // Of its own: the function that the other tests call is not to be killed.
+    let own = Sandbox::start(OPTIONS)?;
+    let works = Works::found(&own, PEOPLE, 2).await?;
     let (text, expected) = list(&works);
     let good = expected
         .values()
@@ -263,7 +261,6 @@ async fn a_list_that_is_killed_half_way_is_sent_again() -> Result<()> {
     let file = in_utf16(&text);
 
     // What it would do, by a single call.
-    let _guard = FUNCTION.lock().await;
     let told = works
         .send(
             &works.hanna,
@@ -290,7 +287,7 @@ async fn a_list_that_is_killed_half_way_is_sent_again() -> Result<()> {
     assert_eq!(works.enrolled().await?, (0, 0));
 
     // Killed once some are in, and not all.
-    let (pid, program, environment) = function()?;
+    let (pid, program, environment) = function(&own)?;
     let sending = works.send(
         &works.hanna,
         "application/octet-stream",
@@ -323,6 +320,9 @@ async fn a_list_that_is_killed_half_way_is_sent_again() -> Result<()> {
     assert!(there < 9_700, "{there} rows were in already");
     let restarted = Restarted(
         Command::new(&program)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .env_clear()
             .envs(&environment)
             .spawn()?,
@@ -393,8 +393,7 @@ async fn a_list_that_is_killed_half_way_is_sent_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_lists_at_once_enrol_each_once() -> Result<()> {
-    let works = Works::found(1500, 3).await?;
-    let _guard = FUNCTION.lock().await;
+    let works = Works::found(sandbox(), 1500, 3).await?;
     works
         .database
         .execute(
@@ -409,7 +408,6 @@ async fn two_lists_at_once_enrol_each_once() -> Result<()> {
         .collect();
     let back: Vec<Value> = forth.iter().rev().cloned().collect();
     let bodies = [forth, back].map(|rows| json!({ "tenant_id": works.tenant, "rows": rows }));
-    // Two learners' own enrolments in between.
     let (left, right) = tokio::join!(
         works.send_json(&works.hanna, &bodies[0]),
         works.send_json(&works.hanna, &bodies[1]),
@@ -437,8 +435,7 @@ async fn two_lists_at_once_enrol_each_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn lists_that_are_none_are_refused_and_change_nothing() -> Result<()> {
-    let works = Works::found(3, 1).await?;
-    let _guard = FUNCTION.lock().await;
+    let works = Works::found(sandbox(), 3, 1).await?;
     let tenant = works.tenant;
     let query = format!("?tenant_id={tenant}");
     let bad: Vec<(&str, String, Vec<u8>, u16, &str)> = vec![
@@ -634,8 +631,7 @@ async fn lists_that_are_none_are_refused_and_change_nothing() -> Result<()> {
 #[ignore = "a measurement: cargo test -p lyceum-e2e --test bulk -- --ignored --nocapture"]
 async fn measure() -> Result<()> {
     const ROUNDS: i32 = 7;
-    let works = Works::found(PEOPLE, 4 * ROUNDS).await?;
-    let _guard = FUNCTION.lock().await;
+    let works = Works::found(sandbox(), PEOPLE, 4 * ROUNDS).await?;
     works
         .database
         .batch_execute(&format!(
@@ -681,7 +677,7 @@ async fn measure() -> Result<()> {
             .await?;
         let mut sink = Box::pin(sink);
         sink.send(std::io::Cursor::new(copied.into_bytes())).await?;
-        sink.finish().await?;
+        sink.as_mut().finish().await?;
         let inserted = works
             .database
             .execute(
@@ -709,7 +705,7 @@ async fn measure() -> Result<()> {
     );
     println!(
         "peak of the function: {} MiB",
-        peak_memory(function()?.0)? / 1024
+        peak_memory(function(sandbox())?.0)? / 1024
     );
     Ok(())
 }

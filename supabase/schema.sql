@@ -8516,7 +8516,7 @@ COMMENT ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timest
 -- Name: enroll_in_bulk(uuid, jsonb, boolean, boolean, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean DEFAULT false, p_invite boolean DEFAULT false, p_batch_key text DEFAULT NULL::text) RETURNS SETOF lms.bulk_row_result
+CREATE FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean DEFAULT false, p_invite boolean DEFAULT false, p_batch_key text DEFAULT NULL::text) RETURNS lms.bulk_row_result[]
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -8558,8 +8558,7 @@ begin
       'sha256', encode(sha256(convert_to(p_rows::text, 'UTF8')), 'hex')
     ));
     if v_answer is not null then
-      return query select * from private.repeat_bulk_answer(v_answer);
-      return;
+      return array(select r from private.repeat_bulk_answer(v_answer) r);
     end if;
   end if;
 
@@ -8591,7 +8590,7 @@ begin
       from unnest(v_results) r
     ));
   end if;
-  return query select * from unnest(v_results);
+  return v_results;
 end
 $$;
 

@@ -1501,13 +1501,8 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "enroll_in_bulk":
-{ Args: { "p_batch_key"?: string,"p_dry_run"?: boolean,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["bulk_row_result"][]
-                          SetofOptions: {
-        from: "*"
-        to: "bulk_row_result"
-        isOneToOne: false
-        isSetofReturn: true
-      } },
+{ Args: { "p_batch_key"?: string,"p_dry_run"?: boolean,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["bulk_row_result"])[]
+                           },
 "enroll_in_path":
 { Args: { "p_due_at"?: string,"p_path_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
                           SetofOptions: {

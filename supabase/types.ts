@@ -1343,6 +1343,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"pending_enrollments": {
+                  Row: {
+                    "course_id": string,"created_at": string,"created_by": string | null,"due_at": string | null,"expires_at": string | null,"id": string,"invitation_id": string,"reasons": Json | null,"settled_at": string | null,"status": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"created_by"?: string | null,"due_at"?: string | null,"expires_at"?: string | null,"id"?: string,"invitation_id": string,"reasons"?: Json | null,"settled_at"?: string | null,"status"?: string,"tenant_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"created_by"?: string | null,"due_at"?: string | null,"expires_at"?: string | null,"id"?: string,"invitation_id"?: string,"reasons"?: Json | null,"settled_at"?: string | null,"status"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "pending_enrollment_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "pending_enrollment_invitation_is_of_the_same_tenant"
+      columns: ["tenant_id","invitation_id"]
+isOneToOne: false
+      referencedRelation: "invitations"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"permissions": {
                   Row: {
                     "description": string,"permission": string
@@ -2170,6 +2196,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"enroll_in_bulk":
+{ Args: { "p_batch_key"?: string,"p_dry_run"?: boolean,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["bulk_row_result"])[]
+                           },
 "enroll_in_path":
 { Args: { "p_due_at"?: string,"p_path_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
                           SetofOptions: {
@@ -3248,6 +3277,8 @@ isOneToOne: false
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
                       },"block_receipt": {
                         "block_id": string | null,"block_percentage": number | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null
+                      },"bulk_row_result": {
+                        "row": number | null,"outcome": string | null,"code": string | null,"message": string | null,"details": Json | null,"user_id": string | null,"course_id": string | null,"enrollment_id": string | null
                       },"category_node": {
                         "id": string | null,"parent_id": string | null,"depth": number | null,"slug": string | null,"name": string | null,"description": string | null,"icon_url": string | null,"color": string | null,"order_index": number | null,"course_count": number | null,"total_course_count": number | null
                       },"course_finding": {

@@ -150,6 +150,8 @@ create table public.profile_private (
   updated_at timestamptz not null default now()
 );
 
+create index people_by_address on public.profile_private (lower(email));
+
 comment on table public.profile_private is
   'What fewer people may read of a person. A table of its own because row level security cannot hide columns.';
 comment on column public.profile_private.email is 'Follows the login''s address; changed there, not here.';

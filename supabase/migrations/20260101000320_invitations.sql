@@ -34,6 +34,7 @@ create table lms.invitations (
   revoked_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  constraint invitation_of_its_tenant unique (tenant_id, id),
   constraint invitation_role_is_of_the_same_tenant foreign key (tenant_id, role_id) references lms.roles (tenant_id, id),
   constraint invitation_unit_is_of_the_same_tenant foreign key (tenant_id, unit_id) references lms.org_units (tenant_id, id),
   constraint invitation_is_not_both_accepted_and_revoked check (accepted_at is null or revoked_at is null),
@@ -139,6 +140,7 @@ begin
     perform private.fail('email_not_confirmed', 'Your e-mail address is not confirmed yet.', 403);
   end if;
 
+  perform private.hold_promised_courses(v_invitation.id);
   select * into v_membership
   from lms.memberships m
   where m.tenant_id = v_invitation.tenant_id and m.user_id = v_user_id

@@ -657,6 +657,7 @@ select
   audit.watch('lms.lesson_skills'),
   audit.watch('lms.course_prerequisites'),
   audit.watch('billing.entitlements', personal => '{reason}'),
+  audit.watch('lms.pending_enrollments'),
   audit.watch('lms.enrollment_requests', personal => '{message, decision_reason}'),
   audit.watch('lms.lesson_notes', personal => '{body}'),
   audit.watch('lms.assignment_rules'),

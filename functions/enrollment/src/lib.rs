@@ -1,8 +1,9 @@
-//! Enrolling in courses: `POST /enrollment`, `PATCH /enrollment/{id}` and `GET /enrollment/eligibility`.
+//! Enrolling in courses: `POST /enrollment`, `POST /enrollment/bulk`, `PATCH /enrollment/{id}` and `GET /enrollment/eligibility`.
 //!
-//! The rules live in the database (`lms.enroll`, `lms.change_enrollment`, `lms.check_enrollment_eligibility`);
+//! The rules live in the database (`lms.enroll`, `lms.enroll_in_bulk`, `lms.change_enrollment`, `lms.check_enrollment_eligibility`);
 //! this function reads the request, calls them as the caller, and tells the outcome.
 
+mod bulk;
 mod change;
 mod eligibility;
 mod enroll;
@@ -17,6 +18,8 @@ use utoipa::OpenApi;
 pub enum Enrollment {
     /// `POST /enrollment`
     Enroll,
+    /// `POST /enrollment/bulk`
+    Bulk,
     /// `PATCH /enrollment/{id}`
     Change,
     /// `GET /enrollment/eligibility`
@@ -27,9 +30,9 @@ pub enum Enrollment {
 #[openapi(
     info(
         title = "Lyceum enrollment",
-        description = "Enrols people in courses, changes enrollments, and tells beforehand whether one may enrol."
+        description = "Enrols people in courses, one or many, changes enrollments, and tells beforehand whether one may enrol."
     ),
-    paths(enroll::enroll, change::change, eligibility::eligibility)
+    paths(enroll::enroll, bulk::bulk, change::change, eligibility::eligibility)
 )]
 struct Document;
 
@@ -43,6 +46,11 @@ impl Function for Enrollment {
                 method: Method::POST,
                 path: "",
                 endpoint: Enrollment::Enroll,
+            },
+            Route {
+                method: Method::POST,
+                path: "/bulk",
+                endpoint: Enrollment::Bulk,
             },
             Route {
                 method: Method::PATCH,
@@ -65,6 +73,7 @@ impl Function for Enrollment {
     async fn serve(self, exchange: &Exchange<'_>) -> Result<Response, Error> {
         match self {
             Self::Enroll => enroll::enroll(exchange).await,
+            Self::Bulk => bulk::bulk(exchange).await,
             Self::Change => change::change(exchange).await,
             Self::Eligibility => eligibility::eligibility(exchange).await,
         }

@@ -30,6 +30,102 @@ pub struct ChangeRequest {
     pub due_at: Option<DateTime<Utc>>,
 }
 
+/// What `POST /enrollment/bulk` takes as JSON. Other members are refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkRequest {
+    /// The organisation that people and courses belong to.
+    pub tenant_id: Uuid,
+    /// At most 10,000.
+    #[schema(max_items = 10_000)]
+    pub rows: Vec<BulkRow>,
+    /// Tell what would become of the rows, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Invite addresses that are unknown; the enrollment follows when they join.
+    #[serde(default)]
+    pub invite: bool,
+}
+
+/// One person and one course. Whatever names the person has to fit the same one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkRow {
+    /// The person.
+    pub user_id: Option<Uuid>,
+    /// The address under which they sign in.
+    pub email: Option<String>,
+    /// Their number in the organisation.
+    pub employee_number: Option<String>,
+    /// The course.
+    pub course_id: Option<Uuid>,
+    /// The course, by its name in addresses.
+    pub course_slug: Option<String>,
+    /// The home unit of somebody who is invited.
+    pub unit_code: Option<String>,
+    /// By when the course is to be completed: a time with its offset, or a day, of which the end is meant.
+    #[schema(example = "2031-05-01")]
+    pub due_at: Option<String>,
+    /// When access ends.
+    pub expires_at: Option<String>,
+}
+
+/// What became of a list.
+#[derive(Serialize, ToSchema)]
+pub struct BulkAnswer {
+    /// How many of what.
+    pub summary: BulkSummary,
+    /// One per row, in order.
+    pub rows: Vec<BulkOutcome>,
+}
+
+/// How many rows had which outcome.
+#[derive(Serialize, ToSchema)]
+pub struct BulkSummary {
+    /// All of them.
+    pub rows: u64,
+    /// Enrolled by this request, or by an earlier one under the same key.
+    pub enrolled: u64,
+    /// Enrolled before.
+    pub already_enrolled: u64,
+    /// Invited.
+    pub invited: u64,
+    /// Would be enrolled, of a dry run.
+    pub would_enroll: u64,
+    /// Would be invited, of a dry run.
+    pub would_invite: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Refused, by `code`.
+    pub refused_by_code: std::collections::BTreeMap<String, u64>,
+    /// Rows whose message and details were left out, so that the answer is not too long.
+    pub shortened: u64,
+}
+
+/// What became of one row.
+#[derive(Serialize, ToSchema)]
+pub struct BulkOutcome {
+    /// The row's place from 1; of a CSV file the line on which it begins.
+    pub row: u64,
+    /// `enrolled`, `already_enrolled`, `invited`, `refused`; of a dry run `would_enroll`, `would_invite`.
+    #[schema(example = "refused")]
+    pub outcome: String,
+    /// Why: a stable code to branch on.
+    #[schema(example = "person_not_found")]
+    pub code: Option<String>,
+    /// A sentence for people.
+    pub message: Option<String>,
+    /// Particulars: all reasons of `not_eligible`, the row that a `duplicate_row` repeats, the invitation with its token.
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<Value>,
+    /// The person.
+    pub user_id: Option<Uuid>,
+    /// The course.
+    pub course_id: Option<Uuid>,
+    /// The enrollment.
+    pub enrollment_id: Option<Uuid>,
+}
+
 /// An enrollment. Later versions may add members.
 #[derive(ToSchema)]
 pub struct EnrollmentRow {

@@ -710,3 +710,210 @@ async fn a_change_that_makes_no_sense_reaches_no_database() {
             .all(|call| call.url.path() != CHANGE)
     );
 }
+
+const BULK: &str = "/rest/v1/rpc/enroll_in_bulk";
+
+fn bulk(project: &Project, kind: &str, query: &str, body: impl Into<Body>) -> Request {
+    request(project, "POST", &format!("/enrollment/bulk{query}"))
+        .header("content-type", kind)
+        .header("idempotency-key", "list 7")
+        .body(body.into())
+        .unwrap()
+}
+
+/// Enrols everybody, as the database would answer.
+async fn enrols_all(project: &Project) {
+    Mock::given(path(BULK))
+        .respond_with(|call: &wiremock::Request| {
+            let body = call.body_json::<Value>().unwrap();
+            let rows: Vec<_> = body["p_rows"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| {
+                    json!({
+                        "row": row["row"], "outcome": "enrolled", "code": null, "message": null, "details": null,
+                        "user_id": uuid::Uuid::new_v4(), "course_id": COURSE, "enrollment_id": uuid::Uuid::new_v4(),
+                    })
+                })
+                .collect();
+            ResponseTemplate::new(200).set_body_json(rows)
+        })
+        .mount(&project.server)
+        .await;
+}
+
+async fn bulk_calls(project: &Project) -> Vec<Value> {
+    let calls = project.server.received_requests().await.unwrap();
+    calls
+        .iter()
+        .filter(|call| call.url.path() == BULK)
+        .map(|call| call.body_json().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_long_list_goes_in_parts_with_keys_of_their_own() {
+    let project = Project::start().await;
+    enrols_all(&project).await;
+    let mut rows: Vec<_> = (0..2500)
+        .map(|n| json!({ "email": format!("p{n}@example.com"), "course_slug": "x" }))
+        .collect();
+    rows[1200] = json!(7);
+    let body = json!({ "tenant_id": COURSE, "rows": rows, "invite": true }).to_string();
+    let answer = send(&project, bulk(&project, "application/json", "", body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["summary"]["enrolled"], 2499);
+    assert_eq!(
+        answer.body["summary"]["refused_by_code"],
+        json!({ "not_an_object": 1 })
+    );
+    let numbers: Vec<_> = answer.body["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["row"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=2500).collect::<Vec<_>>());
+    assert_eq!(answer.body["rows"][1200]["code"], "not_an_object");
+    let calls = bulk_calls(&project).await;
+    let parts: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            (
+                call["p_batch_key"].as_str().unwrap(),
+                call["p_rows"].as_array().unwrap().len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [("list 7/0", 1000), ("list 7/1", 999), ("list 7/2", 500)]
+    );
+    assert!(calls.iter().all(|call| call["p_invite"] == true));
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_once_and_under_no_key() {
+    let project = Project::start().await;
+    enrols_all(&project).await;
+    let body = format!("email;course\n{}", "a@b.c;x\n".repeat(2500));
+    let query = format!("?tenant_id={COURSE}&dry_run=true");
+    let answer = send(&project, bulk(&project, "text/csv", &query, body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["rows"][0]["row"], 2);
+    let calls = bulk_calls(&project).await;
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0]["p_rows"].as_array().unwrap().len(), 2500);
+    assert_eq!(
+        calls[0]["p_rows"][0],
+        json!({ "row": 2, "email": "a@b.c", "course_slug": "x" })
+    );
+    assert!(calls[0].get("p_batch_key").is_none());
+}
+
+#[tokio::test]
+async fn a_part_that_fails_fails_the_list_and_says_that_it_may_be_sent_again() {
+    let project = Project::start().await;
+    answers(
+        &project,
+        BULK,
+        ResponseTemplate::new(503)
+            .set_body_json(json!({ "code": "PGRST001", "message": "secret" })),
+    )
+    .await;
+    let body = json!({ "tenant_id": COURSE, "rows": [] }).to_string();
+    let answer = send(&project, bulk(&project, "application/json", "", body)).await;
+    assert_eq!((answer.status, answer.code()), (503, "unavailable"));
+    assert!(!answer.header("retry-after").is_empty());
+    assert!(
+        project.hits(BULK).await > 1,
+        "under its key a part is sent again"
+    );
+}
+
+#[tokio::test]
+async fn lists_at_fault_never_reach_the_database() {
+    let project = Project::start().await;
+    let query = format!("?tenant_id={COURSE}");
+    let rows = |count: usize| json!({ "tenant_id": COURSE, "rows": vec![0; count] }).to_string();
+    for (kind, query, body, status, code) in [
+        (
+            "application/json",
+            "",
+            "[]".to_owned(),
+            400,
+            "malformed_body",
+        ),
+        (
+            "application/json",
+            "",
+            "{}".to_owned(),
+            422,
+            "validation_failed",
+        ),
+        ("application/json", "", rows(10_001), 413, "too_many_rows"),
+        (
+            "application/json; charset=utf-16",
+            "",
+            rows(1),
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "text/plain",
+            &query,
+            "email,course\n".to_owned(),
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "text/csv",
+            "",
+            "email,course\n".to_owned(),
+            422,
+            "validation_failed",
+        ),
+        ("text/csv", &query, String::new(), 400, "malformed_file"),
+        (
+            "text/csv",
+            &query,
+            "email,colour\n".to_owned(),
+            422,
+            "validation_failed",
+        ),
+        (
+            "text/csv",
+            &query,
+            format!("email,course\n\"{}", "x\n".repeat(50_000)),
+            400,
+            "malformed_file",
+        ),
+        (
+            "text/csv",
+            &query,
+            "x".repeat(5 * 1024 * 1024 + 1),
+            413,
+            "body_too_large",
+        ),
+    ] {
+        let start: String = body.chars().take(40).collect();
+        let answer = send(&project, bulk(&project, kind, query, body)).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (status, code),
+            "{kind} {start}"
+        );
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+    let mut keyed = bulk(&project, "application/json", "", rows(0));
+    keyed
+        .headers_mut()
+        .insert("idempotency-key", "x".repeat(241).parse().unwrap());
+    let answer = send(&project, keyed).await;
+    assert_eq!(answer.faults(), ["idempotency-key:invalid"]);
+    let open = format!("email,course\na@b.c,x\n\"{}", "x\n".repeat(50_000));
+    let answer = send(&project, bulk(&project, "text/csv", &query, open)).await;
+    assert_eq!(answer.body["details"], json!({ "line": 3 }));
+    assert_eq!(project.hits(BULK).await, 0);
+}

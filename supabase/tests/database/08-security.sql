@@ -75,6 +75,7 @@ select set_eq(
     'authenticated lms.lesson_notes SELECT', 'authenticated lms.lesson_notes DELETE',
     'anon lms.learning_paths SELECT', 'anon lms.learning_path_courses SELECT', 'authenticated lms.learning_paths SELECT', 'authenticated lms.learning_path_courses SELECT',
     'authenticated lms.learning_path_courses DELETE', 'authenticated lms.path_enrollments SELECT',
+    'authenticated lms.pending_enrollments SELECT', 'authenticated lms.pending_enrollments DELETE',
     'anon lms.course_reviews SELECT', 'authenticated lms.course_reviews SELECT', 'authenticated lms.course_reviews DELETE', 'authenticated lms.review_reports SELECT',
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
@@ -199,6 +200,7 @@ select set_eq(
     'lms.set_assignment_rule_status(uuid,text)', 'lms.preview_assignment_rule(uuid,integer,uuid)', 'lms.explain_assignment(uuid,uuid)', 'lms.grant_training_waiver(uuid,uuid,text,timestamp with time zone)', 'lms.revoke_training_waiver(uuid)',
     'lms.get_training_status(uuid,uuid,uuid,uuid,timestamp with time zone,integer,uuid)',
     'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
+    'lms.enroll_in_bulk(uuid,jsonb,boolean,boolean,text)',
     'lms.get_categories(uuid)',
     'lms.get_learning_path(uuid)', 'lms.publish_learning_path(uuid)', 'lms.archive_learning_path(uuid)', 'lms.delete_learning_path(uuid)', 'lms.restore_learning_path(uuid)',
     'lms.enroll_in_path(uuid,uuid,timestamp with time zone)', 'lms.continue_path(uuid)', 'lms.leave_path(uuid,uuid)',
@@ -244,6 +246,9 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
+    'private.read_instant(text,text)', 'private.parse_bulk_rows(jsonb,text)', 'private.find_bulk_courses(uuid,private.bulk_row[])', 'private.find_bulk_people(uuid,private.bulk_row[])',
+    'private.enroll_bulk_rows(uuid,private.bulk_row[],boolean)', 'private.promise_enrollment(uuid,private.bulk_row)', 'private.find_open_invitation(uuid,text)',
+    'private.invite_bulk_rows(uuid,private.bulk_row[],boolean)', 'private.repeat_bulk_answer(jsonb)',
     'private.my_paths()', 'private.read_path(uuid,uuid,jsonb)', 'private.set_path_status(uuid,text)', 'private.set_path_deleted(uuid,boolean)', 'private.drop_path(uuid,uuid)',
     'private.prepare_path(uuid,uuid,timestamp with time zone,boolean)', 'private.enter_path_courses(uuid[],uuid)', 'private.settle_path(uuid,uuid,jsonb)',
     'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',

@@ -99,6 +99,7 @@ select set_eq(
     'lms.assessment_attempts', 'lms.attempt_questions', 'private.attempt_keys', 'lms.attempt_answers', 'lms.answer_scores', 'lms.attempt_scores',
     'lms.grade_overrides', 'lms.grading_assignments', 'lms.assessment_progress',
     'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
+    'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.pending_enrollments', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
   ],
   'exactly these tables are watched'
 );

@@ -124,15 +124,30 @@ impl<'a> Exchange<'a> {
         Fields::from_query(self.request.uri().query().unwrap_or_default())
     }
 
+    /// The body as it is, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// 413.
+    pub fn bytes(&self, limit: usize) -> Result<&[u8], Error> {
+        let body: &[u8] = self.request.body().as_ref();
+        if body.len() > limit {
+            return Err(Error::BodyTooLarge { limit });
+        }
+        Ok(body)
+    }
+
+    /// The declared type of the body in lower case, and its `charset`; none where nothing or several were declared, or the
+    /// body is encoded on top of it.
+    pub fn media_type(&self) -> Option<(String, Option<String>)> {
+        media_type(self.request.headers())
+    }
+
     /// The members of the JSON object in the body, of at most `limit` bytes.
     ///
     /// # Errors
     /// 413, 415 or 400, checked in this order.
     pub fn body(&self, limit: usize) -> Result<Fields, Error> {
-        let body: &[u8] = self.request.body().as_ref();
-        if body.len() > limit {
-            return Err(Error::BodyTooLarge { limit });
-        }
+        let body = self.bytes(limit)?;
         if !is_plain_json(self.request.headers()) {
             return Err(Error::UnsupportedMediaType);
         }
@@ -140,27 +155,29 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn is_plain_json(headers: &HeaderMap) -> bool {
+fn media_type(headers: &HeaderMap) -> Option<(String, Option<String>)> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(declared), None) = (types.next(), types.next()) else {
-        return false;
+        return None;
     };
-    let Ok(declared) = declared.to_str() else {
-        return false;
-    };
+    let declared = declared.to_str().ok()?;
     let (essence, parameters) = declared.split_once(';').unwrap_or((declared, ""));
-    let utf8 = parameters
-        .split(';')
-        .all(|parameter| match parameter.trim().split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
-        });
     let encoded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    essence.trim().eq_ignore_ascii_case("application/json") && utf8 && !encoded
+    let charset = parameters
+        .split(';')
+        .filter_map(|parameter| parameter.trim().split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim_matches('"').to_owned());
+    (!encoded).then(|| (essence.trim().to_ascii_lowercase(), charset))
+}
+
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|(essence, charset)| {
+        essence == "application/json"
+            && charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    })
 }
 
 #[cfg(test)]

@@ -50,6 +50,19 @@ impl FieldValue for Uuid {
     }
 }
 
+impl FieldValue for bool {
+    const EXPECTATION: &'static str = "must be true or false";
+
+    fn read(value: &Value) -> Option<Self> {
+        // A query holds texts only.
+        match value {
+            Value::Bool(value) => Some(*value),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
 impl FieldValue for DateTime<FixedOffset> {
     const EXPECTATION: &'static str =
         "must be a time with its offset, such as 2031-05-01T08:00:00Z (RFC 3339)";

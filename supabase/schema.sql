@@ -234,6 +234,37 @@ ALTER TYPE lms.category_node OWNER TO postgres;
 COMMENT ON TYPE lms.category_node IS 'A category; how many published courses that the caller sees are in it, and in it or below it (a course that is in several of these counts once).';
 
 --
+-- Name: certificate_verification; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.certificate_verification AS (
+	status text,
+	code text,
+	serial text,
+	holder_name text,
+	course_title text,
+	issuer_name text,
+	issuer_id uuid,
+	issued_at timestamp with time zone,
+	valid_from timestamp with time zone,
+	expires_at timestamp with time zone,
+	revoked_at timestamp with time zone,
+	valid_from_day date,
+	expires_on_day date,
+	revoked_on_day date,
+	achievement_id uuid,
+	language text
+);
+
+ALTER TYPE lms.certificate_verification OWNER TO postgres;
+
+--
+-- Name: TYPE certificate_verification; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.certificate_verification IS 'What a verifier needs of a certificate and no more. status: valid, expired or revoked. achievement_id stands for the course in this version, issuer_id for the organisation; they are no ids of rows. The days are those of the organisation''s time zone.';
+
+--
 -- Name: course_finding; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1225,6 +1256,9 @@ CREATE TABLE lms.courses (
     enrollment_opens_at timestamp with time zone,
     enrollment_closes_at timestamp with time zone,
     is_sequential boolean DEFAULT false NOT NULL,
+    issues_certificate boolean DEFAULT true NOT NULL,
+    certificate_validity_months integer,
+    certificate_renewal_days integer,
     is_featured boolean DEFAULT false NOT NULL,
     thumbnail_url private.web_address,
     meta_description text,
@@ -1244,6 +1278,8 @@ END) STORED,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT capacity_is_not_negative CHECK ((capacity >= 0)),
+    CONSTRAINT certificate_renewal_is_within_3650_days CHECK (((certificate_renewal_days >= 0) AND (certificate_renewal_days <= 3650))),
+    CONSTRAINT certificate_validity_is_1_to_600_months CHECK (((certificate_validity_months >= 1) AND (certificate_validity_months <= 600))),
     CONSTRAINT course_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT course_difficulty_is_known CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text, 'expert'::text]))),
     CONSTRAINT course_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
@@ -1256,6 +1292,7 @@ END) STORED,
     CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
     CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
     CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
+    CONSTRAINT only_certificates_that_expire_are_renewed CHECK (((certificate_renewal_days IS NULL) OR (certificate_validity_months IS NOT NULL))),
     CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
     CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
     CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
@@ -1317,6 +1354,24 @@ COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves
 --
 
 COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
+
+--
+-- Name: COLUMN courses.issues_certificate; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.issues_certificate IS 'Whoever completes a cycle gets a certificate.';
+
+--
+-- Name: COLUMN courses.certificate_validity_months; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.certificate_validity_months IS 'How long a certificate is valid, from completion on; null is without end. Certificates keep the dates they were issued with.';
+
+--
+-- Name: COLUMN courses.certificate_renewal_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.certificate_renewal_days IS 'So many days before a certificate expires, its holder is enrolled in the next cycle; null: nobody is by itself.';
 
 --
 -- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
@@ -2474,6 +2529,196 @@ $$;
 ALTER FUNCTION audit.record_lms_categories() OWNER TO postgres;
 
 --
+-- Name: record_lms_certificates(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_certificates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.edition is distinct from new.edition then
+    v_changes := v_changes || jsonb_build_object('edition', jsonb_build_object(
+      'old', old.edition,
+      'new', new.edition
+    ));
+  end if;
+  if old.serial is distinct from new.serial then
+    v_changes := v_changes || jsonb_build_object('serial', jsonb_build_object(
+      'old', case when octet_length(old.serial) > 8000 then audit.shorten(to_jsonb(old.serial)) else to_jsonb(old.serial) end,
+      'new', case when octet_length(new.serial) > 8000 then audit.shorten(to_jsonb(new.serial)) else to_jsonb(new.serial) end
+    ));
+  end if;
+  if old.code is distinct from new.code then
+    v_changes := v_changes || jsonb_build_object('code', '{}'::jsonb);
+  end if;
+  if old.holder_name is distinct from new.holder_name then
+    v_changes := v_changes || jsonb_build_object('holder_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.certificates.holder_name', to_jsonb(old.holder_name)),
+      'new', audit.hash_personal('lms.certificates.holder_name', to_jsonb(new.holder_name))
+    ));
+  end if;
+  if old.course_title is distinct from new.course_title then
+    v_changes := v_changes || jsonb_build_object('course_title', jsonb_build_object(
+      'old', case when octet_length(old.course_title) > 8000 then audit.shorten(to_jsonb(old.course_title)) else to_jsonb(old.course_title) end,
+      'new', case when octet_length(new.course_title) > 8000 then audit.shorten(to_jsonb(new.course_title)) else to_jsonb(new.course_title) end
+    ));
+  end if;
+  if old.version_number is distinct from new.version_number then
+    v_changes := v_changes || jsonb_build_object('version_number', jsonb_build_object(
+      'old', old.version_number,
+      'new', new.version_number
+    ));
+  end if;
+  if old.issued_at is distinct from new.issued_at then
+    v_changes := v_changes || jsonb_build_object('issued_at', jsonb_build_object(
+      'old', old.issued_at,
+      'new', new.issued_at
+    ));
+  end if;
+  if old.issued_by is distinct from new.issued_by then
+    v_changes := v_changes || jsonb_build_object('issued_by', jsonb_build_object(
+      'old', old.issued_by,
+      'new', new.issued_by
+    ));
+  end if;
+  if old.issue_reason is distinct from new.issue_reason then
+    v_changes := v_changes || jsonb_build_object('issue_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.certificates.issue_reason', to_jsonb(old.issue_reason)),
+      'new', audit.hash_personal('lms.certificates.issue_reason', to_jsonb(new.issue_reason))
+    ));
+  end if;
+  if old.valid_from is distinct from new.valid_from then
+    v_changes := v_changes || jsonb_build_object('valid_from', jsonb_build_object(
+      'old', old.valid_from,
+      'new', new.valid_from
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.revoked_by is distinct from new.revoked_by then
+    v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_object(
+      'old', old.revoked_by,
+      'new', new.revoked_by
+    ));
+  end if;
+  if old.revoked_reason is distinct from new.revoked_reason then
+    v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(old.revoked_reason)),
+      'new', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(new.revoked_reason))
+    ));
+  end if;
+  if old.renewed_by is distinct from new.renewed_by then
+    v_changes := v_changes || jsonb_build_object('renewed_by', jsonb_build_object(
+      'old', old.renewed_by,
+      'new', new.renewed_by
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.certificates', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_certificates() OWNER TO postgres;
+
+--
 -- Name: record_lms_cohort_members(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -3327,8 +3572,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.enrollment_opens_at, old.enrollment_closes_at, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.enrollment_opens_at, new.enrollment_closes_at, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
+  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.enrollment_opens_at, old.enrollment_closes_at, old.is_sequential, old.issues_certificate, old.certificate_validity_months, old.certificate_renewal_days, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.enrollment_opens_at, new.enrollment_closes_at, new.is_sequential, new.issues_certificate, new.certificate_validity_months, new.certificate_renewal_days, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
   then
     return null;
   end if;
@@ -3457,6 +3702,24 @@ begin
     v_changes := v_changes || jsonb_build_object('is_sequential', jsonb_build_object(
       'old', old.is_sequential,
       'new', new.is_sequential
+    ));
+  end if;
+  if old.issues_certificate is distinct from new.issues_certificate then
+    v_changes := v_changes || jsonb_build_object('issues_certificate', jsonb_build_object(
+      'old', old.issues_certificate,
+      'new', new.issues_certificate
+    ));
+  end if;
+  if old.certificate_validity_months is distinct from new.certificate_validity_months then
+    v_changes := v_changes || jsonb_build_object('certificate_validity_months', jsonb_build_object(
+      'old', old.certificate_validity_months,
+      'new', new.certificate_validity_months
+    ));
+  end if;
+  if old.certificate_renewal_days is distinct from new.certificate_renewal_days then
+    v_changes := v_changes || jsonb_build_object('certificate_renewal_days', jsonb_build_object(
+      'old', old.certificate_renewal_days,
+      'new', new.certificate_renewal_days
     ));
   end if;
   if old.is_featured is distinct from new.is_featured then
@@ -9218,6 +9481,124 @@ ALTER FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id
 COMMENT ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) IS 'Invites an address, or renews its open invitation: a new token and a new term (tenants.invitation_valid_days). Needs members.write for the unit, and the right to give the role there. The token is returned this once; it goes into the link that the person receives. 404 tenant_not_found, unit_not_found, role_not_found; 403 role_not_grantable; 409 already_a_member, already_invited, unit_archived.';
 
 --
+-- Name: certificates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.certificates (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer NOT NULL,
+    edition integer DEFAULT 1 NOT NULL,
+    serial text NOT NULL,
+    code text NOT NULL,
+    holder_name text NOT NULL,
+    course_title private.title NOT NULL,
+    version_number integer NOT NULL,
+    issued_at timestamp with time zone DEFAULT now() NOT NULL,
+    issued_by uuid,
+    issue_reason text,
+    valid_from timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    revoked_reason text,
+    renewed_by uuid,
+    CONSTRAINT certificate_code_is_26_of_base_32 CHECK ((code ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'::text)),
+    CONSTRAINT certificate_edition_is_positive CHECK ((edition >= 1)),
+    CONSTRAINT certificate_expires_after_it_begins CHECK ((expires_at > valid_from)),
+    CONSTRAINT certificate_has_a_reason_exactly_when_revoked CHECK (((revoked_at IS NULL) = (revoked_reason IS NULL))),
+    CONSTRAINT certificate_issue_reason_is_short CHECK ((length(issue_reason) <= 1000)),
+    CONSTRAINT certificate_names_its_holder CHECK (((holder_name ~ '\S'::text) AND (length(holder_name) <= 300))),
+    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000)))
+);
+
+ALTER TABLE lms.certificates OWNER TO postgres;
+
+--
+-- Name: TABLE certificates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.certificates IS 'Proof of a completed cycle, exactly one for each. It keeps what it said when it was issued: names, title, dates. Valid: revoked_at is null, and expires_at is null or ahead. Anybody who has the code may verify it: verify_certificate.';
+
+--
+-- Name: COLUMN certificates.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.unit_id IS 'Org unit at the time of completion, as the enrolment''s.';
+
+--
+-- Name: COLUMN certificates.edition; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.edition IS '1, or higher where reissue_certificate replaced an earlier one of the same cycle.';
+
+--
+-- Name: COLUMN certificates.serial; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.serial IS 'For people and files: organisation, year, number. Unique in the tenant; proves nothing.';
+
+--
+-- Name: COLUMN certificates.code; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.code IS 'What verify_certificate and the address of the verification page take: 26 letters and digits.';
+
+--
+-- Name: COLUMN certificates.holder_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.holder_name IS 'As it was when the certificate was issued. Training law has it kept when the person leaves.';
+
+--
+-- Name: COLUMN certificates.valid_from; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.valid_from IS 'When the cycle was completed.';
+
+--
+-- Name: COLUMN certificates.expires_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.expires_at IS 'Valid before then; null is without end.';
+
+--
+-- Name: COLUMN certificates.renewed_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.renewed_by IS 'The certificate of the person''s next completed cycle of the course.';
+
+--
+-- Name: issue_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's enrolment does not exist for them.
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  end if;
+  perform private.check_certificate_reason(p_reason);
+  return private.issue_certificate_of(p_enrollment_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION issue_certificate(p_enrollment_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) IS 'Issues the certificate of a completed cycle of a course that issues none by itself. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 enrollment_not_found; 409 not_completed, certificate_exists; 422 invalid_reason.';
+
+--
 -- Name: path_enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -9651,6 +10032,34 @@ ALTER FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numer
 --
 
 COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused, lesson_locked with details = [{code, message, details}], lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage.';
+
+--
+-- Name: reissue_certificate(uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text DEFAULT NULL::text) RETURNS lms.certificates
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_certificate(p_certificate_id);
+  perform private.check_certificate_reason(p_reason);
+  if p_holder_name is not null and (p_holder_name !~ '\S' or length(p_holder_name) > 300 or p_holder_name ~ '[\x01-\x1f\x7f]') then
+    perform private.fail(
+      'invalid_name', 'A name is one line of 1 to 300 characters.', 422, jsonb_build_object('field', 'p_holder_name')
+    );
+  end if;
+  return private.reissue_certificate_of(p_certificate_id, p_holder_name, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) IS 'Replaces a certificate by another one of the same cycle, in the given name or the one that the person has now, with a serial number and a code of its own; the old one is revoked, if it was not. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 409 certificate_replaced; 422 invalid_reason, invalid_name.';
 
 --
 -- Name: reorder(uuid, uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -10134,6 +10543,29 @@ ALTER FUNCTION lms.restore_module(p_module_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.restore_module(p_module_id uuid) IS 'Brings back a module with what was deleted together with it, in its old place or, if that is taken, last. 404 module_not_found; 409 parent_deleted.';
 
 --
+-- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_certificate(p_certificate_id);
+  perform private.check_certificate_reason(p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) IS 'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
+
+--
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10283,6 +10715,32 @@ ALTER FUNCTION lms.unpublish_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.unpublish_course(p_course_id uuid) IS 'Takes a course off the catalogue while it is worked on; those enrolled keep it. 404 course_not_found; 403 as for publishing.';
+
+--
+-- Name: verify_certificate(text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.verify_certificate(p_code text) RETURNS lms.certificate_verification
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_verification constant lms.certificate_verification := private.read_certificate(p_code);
+begin
+  if v_verification.status is null then
+    perform private.fail('certificate_not_found', 'There is no certificate with this code.', 404);
+  end if;
+  return v_verification;
+end
+$$;
+
+ALTER FUNCTION lms.verify_certificate(p_code text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION verify_certificate(p_code text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.verify_certificate(p_code text) IS 'What a certificate says and whether it holds: valid, expired or revoked. For everybody who has the code; spaces, hyphens, lower case and O, I, L for 0, 1, 1 do not matter. 404 certificate_not_found.';
 
 --
 -- Name: withdraw_enrollment_request(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -10505,6 +10963,51 @@ ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
 
 --
+-- Name: issue_certificates(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.issue_certificates(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_issued integer := 0;
+begin
+  for v_enrollment in
+    select e.*
+    from lms.enrollments e
+    join lms.courses c on c.id = e.course_id and c.issues_certificate
+    where e.status = 'completed' and not exists (select from lms.certificates f where f.enrollment_id = e.id)
+    order by e.course_id, e.user_id
+  loop
+    exit when v_issued >= p_batch;
+    -- Somebody who issues it by hand at this moment holds the row, and then there is one.
+    perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
+    continue when not found
+      or exists (select from lms.certificates f where f.enrollment_id = v_enrollment.id);
+    begin
+      perform private.write_certificate(v_enrollment);
+      v_issued := v_issued + 1;
+    exception
+      -- One that cannot be issued keeps none of the others from it.
+      when others then
+        raise warning 'The certificate of enrolment % was not issued: %: %', v_enrollment.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_issued;
+end
+$$;
+
+ALTER FUNCTION ops.issue_certificates(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION issue_certificates(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.issue_certificates(p_batch integer) IS 'Issues certificates of completed cycles that should have one and have none, at most p_batch per run; returns how many.';
+
+--
 -- Name: make_audit_partitions(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -10553,6 +11056,58 @@ ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+--
+-- Name: open_renewals(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due record;
+  v_opened integer := 0;
+begin
+  for v_due in
+    select c.course_id, c.user_id, c.cycle, c.expires_at
+    from lms.certificates c
+    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
+      and k.certificate_renewal_days is not null
+    where c.revoked_at is null and c.renewed_by is null
+      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      and not exists (
+        select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
+      )
+    order by c.course_id, c.user_id
+  loop
+    exit when v_opened >= p_batch;
+    continue when not private.hold_course(v_due.course_id, false);
+    perform from lms.memberships m
+    where m.user_id = v_due.user_id
+      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    for no key update;
+    continue when exists (
+        select
+        from lms.enrollments e
+        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+      )
+      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+    insert into lms.enrollments (course_id, user_id, source, due_at)
+    values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_opened := v_opened + 1;
+  end loop;
+  return v_opened;
+end
+$$;
+
+ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION open_renewals(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
 
 --
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -11753,6 +12308,29 @@ $$;
 ALTER FUNCTION private.carry_evidence() OWNER TO postgres;
 
 --
+-- Name: certify_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.certify_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.courses c where c.id = new.course_id and c.issues_certificate) then
+    begin
+      perform private.write_certificate(new);
+    exception
+      when others then
+        raise warning 'The certificate of enrolment % was not issued: %: %', new.id, sqlstate, sqlerrm;
+    end;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.certify_completion() OWNER TO postgres;
+
+--
 -- Name: change_enrollment_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11857,6 +12435,25 @@ end
 $$;
 
 ALTER FUNCTION private.check_assignable_role() OWNER TO postgres;
+
+--
+-- Name: check_certificate_reason(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_certificate_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail(
+      'invalid_reason', 'This takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_certificate_reason(p_reason text) OWNER TO postgres;
 
 --
 -- Name: check_course_for_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13438,8 +14035,9 @@ begin
 
   insert into lms.courses (
     tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
-    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential, thumbnail_url,
-    meta_description, meta_keywords, version_label, metadata
+    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential,
+    issues_certificate, certificate_validity_months, certificate_renewal_days, thumbnail_url, meta_description,
+    meta_keywords, version_label, metadata
   )
   values (
     p_tenant_id,
@@ -13458,7 +14056,8 @@ begin
     coalesce(p_title, v_source.title), v_source.description, v_source.visibility, v_source.difficulty, v_source.language,
     v_source.estimated_minutes, v_source.price, v_source.currency, coalesce((select auth.uid()), v_source.instructor_id),
     v_source.required_score, v_source.allow_retake, v_source.max_attempts, v_source.capacity, v_source.self_enrollment,
-    v_source.is_sequential, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
+    v_source.is_sequential, v_source.issues_certificate, v_source.certificate_validity_months,
+    v_source.certificate_renewal_days, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
     v_source.version_label, v_source.metadata
   )
   returning * into v_copy;
@@ -14609,6 +15208,21 @@ $$;
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
 
 --
+-- Name: hold_certificates(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('lyceum certificates ' || p_user_id || ' ' || p_course_id, 0));
+end
+$$;
+
+ALTER FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: hold_course(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15503,6 +16117,34 @@ $_$;
 ALTER FUNCTION private.is_web_address(value text) OWNER TO postgres;
 
 --
+-- Name: issue_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
+  perform private.require_certificate_right(v_enrollment);
+  if v_enrollment.status <> 'completed' then
+    perform private.fail(
+      'not_completed', 'Only a completed cycle has a certificate.', 409, jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif exists (select from lms.certificates c where c.enrollment_id = p_enrollment_id) then
+    perform private.fail(
+      'certificate_exists', 'This cycle has its certificate.', 409, null, 'Replace it, if it is wrong: reissue_certificate.'
+    );
+  end if;
+  return private.write_certificate(v_enrollment, p_reason);
+end
+$$;
+
+ALTER FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) OWNER TO postgres;
+
+--
 -- Name: issue_invitation(lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15852,6 +16494,44 @@ end
 $$;
 
 ALTER FUNCTION private.keep_category_tree() OWNER TO postgres;
+
+--
+-- Name: keep_certificate(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_certificate() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+begin
+  if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
+    or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
+      is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+  then
+    raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_certificate() OWNER TO postgres;
+
+--
+-- Name: keep_certificate_row(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_certificate_row() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using message = 'Certificates are kept: revoke it instead.';
+end
+$$;
+
+ALTER FUNCTION private.keep_certificate_row() OWNER TO postgres;
 
 --
 -- Name: keep_ended_dates(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16821,6 +17501,45 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
 
 --
+-- Name: new_certificate_code(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.new_certificate_code() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  -- 26 times 5 bits are 130: the first character holds three of the 128.
+  v_number constant bit(130) := B'00' || ('x' || encode(extensions.gen_random_bytes(16), 'hex'))::bit(128);
+  v_code text := '';
+begin
+  for v_place in 0..25 loop
+    v_code := v_code || substr(
+      '0123456789ABCDEFGHJKMNPQRSTVWXYZ', substring(v_number from v_place * 5 + 1 for 5)::bit(5)::integer + 1, 1
+    );
+  end loop;
+  return v_code;
+end
+$$;
+
+ALTER FUNCTION private.new_certificate_code() OWNER TO postgres;
+
+--
+-- Name: normalize_certificate_code(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.normalize_certificate_code(p_code text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return translate(upper(left(p_code, 100)), 'OIL -', '011');
+end
+$$;
+
+ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
+
+--
 -- Name: open_path_courses(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17728,6 +18447,38 @@ $_$;
 ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
+-- Name: read_certificate(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_certificate(p_code text) RETURNS lms.certificate_verification
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_verification lms.certificate_verification;
+begin
+  select
+    case
+      when c.revoked_at is not null then 'revoked'
+      when c.expires_at <= now() then 'expired'
+      else 'valid'
+    end,
+    c.code, c.serial, c.holder_name, c.course_title, t.name, md5('lyceum issuer ' || t.id)::uuid, c.issued_at, c.valid_from, c.expires_at, c.revoked_at,
+    (c.valid_from at time zone t.time_zone)::date, (c.expires_at at time zone t.time_zone)::date,
+    (c.revoked_at at time zone t.time_zone)::date,
+    md5('lyceum achievement ' || c.course_id || ' ' || c.version_number)::uuid, k.language
+  into v_verification
+  from lms.certificates c
+  join lms.tenants t on t.id = c.tenant_id
+  join lms.courses k on k.id = c.course_id
+  where c.code = private.normalize_certificate_code(p_code);
+  return v_verification;
+end
+$$;
+
+ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
+
+--
 -- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18415,6 +19166,38 @@ $$;
 ALTER FUNCTION private.refuse_version_change() OWNER TO postgres;
 
 --
+-- Name: reissue_certificate_of(uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_certificate lms.certificates;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select c.enrollment_id from lms.certificates c where c.id = p_certificate_id)
+  for no key update;
+  perform private.require_certificate_right(v_enrollment);
+  select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
+  if exists (
+    select from lms.certificates c where c.enrollment_id = v_enrollment.id and c.edition > v_certificate.edition
+  ) then
+    perform private.fail('certificate_replaced', 'This certificate was replaced by a later one.', 409);
+  end if;
+  update lms.certificates c
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  where c.id = p_certificate_id and c.revoked_at is null;
+  return private.write_certificate(v_enrollment, p_reason, v_certificate, p_holder_name);
+end
+$$;
+
+ALTER FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) OWNER TO postgres;
+
+--
 -- Name: release_time(lms.version_lessons, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18536,6 +19319,49 @@ end
 $$;
 
 ALTER FUNCTION private.require_audit_read(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_certificate(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_certificate(p_certificate_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's certificate does not exist for them.
+  if not exists (select from lms.certificates c where c.id = p_certificate_id) then
+    perform private.fail('certificate_not_found', 'There is no such certificate.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_certificate(p_certificate_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_certificate_right(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_certificate_right(p_enrollment lms.enrollments) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    if not coalesce(
+      p_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or p_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Certificates take certificates.write in the unit where they were earned.';
+    elsif p_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_certificate', 'Nobody issues, revokes or changes their own certificate.', 403);
+    end if;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_certificate_right(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: require_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18769,6 +19595,47 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_certificate lms.certificates;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select c.enrollment_id from lms.certificates c where c.id = p_certificate_id)
+  for no key update;
+  perform private.require_certificate_right(v_enrollment);
+  update lms.certificates c
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  where c.id = p_certificate_id and c.revoked_at is null
+  returning * into v_certificate;
+  if not found then
+    select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
+    return v_certificate;
+  end if;
+  perform private.hold_certificates(v_certificate.user_id, v_certificate.course_id);
+  update lms.certificates c
+  set renewed_by = (
+    select n.id
+    from lms.certificates n
+    where n.user_id = c.user_id and n.course_id = c.course_id and n.cycle > c.cycle and n.revoked_at is null
+    order by n.cycle
+    limit 1
+  )
+  where c.renewed_by = p_certificate_id;
+  return v_certificate;
+end
+$$;
+
+ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19998,6 +20865,85 @@ end
 $$;
 
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: write_certificate(lms.enrollments, text, lms.certificates, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text DEFAULT NULL::text, p_replaced lms.certificates DEFAULT NULL::lms.certificates, p_holder_name text DEFAULT NULL::text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant lms.tenants;
+  v_course lms.courses;
+  -- What it is to say. A replacement says what the one before it did, but for the name.
+  v_new lms.certificates := p_replaced;
+  v_certificate lms.certificates;
+begin
+  select * into strict v_tenant from lms.tenants t where t.id = p_enrollment.tenant_id;
+  select coalesce(p_holder_name, p.display_name) into strict v_new.holder_name
+  from public.profiles p
+  where p.id = p_enrollment.user_id;
+  if p_replaced.id is null then
+    select * into strict v_course from lms.courses c where c.id = p_enrollment.course_id;
+    select v.number into strict v_new.version_number from lms.course_versions v where v.id = p_enrollment.version_id;
+    v_new.course_title := v_course.title;
+    v_new.valid_from := p_enrollment.completed_at;
+    -- Months of the calendar on the wall: a course done at 9 in winter is due at 9 in summer.
+    v_new.expires_at := (
+      (v_new.valid_from at time zone v_tenant.time_zone) + make_interval(months => v_course.certificate_validity_months)
+    ) at time zone v_tenant.time_zone;
+  end if;
+
+  perform private.hold_certificates(p_enrollment.user_id, p_enrollment.course_id);
+  -- The number is drawn rather than counted: counting would make everybody who completes anything in a tenant wait for
+  -- everybody else, and tell how many there are. One that is taken is drawn again.
+  for v_try in 1..20 loop
+    insert into lms.certificates (
+      tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, serial, code, holder_name, course_title,
+      version_number, issued_by, issue_reason, valid_from, expires_at, renewed_by
+    )
+    select
+      p_enrollment.tenant_id, p_enrollment.course_id, p_enrollment.user_id, p_enrollment.id, p_enrollment.unit_id,
+      p_enrollment.cycle, coalesce(p_replaced.edition, 0) + 1,
+      format(
+        '%s-%s-%s', rtrim(left(upper(v_tenant.slug), 20), '-'),
+        to_char(v_new.valid_from at time zone v_tenant.time_zone, 'YYYY'),
+        lpad(floor(random() * 1e8)::bigint::text, 8, '0')
+      ),
+      private.new_certificate_code(), v_new.holder_name, v_new.course_title, v_new.version_number,
+      case when p_reason is not null then (select auth.uid()) end, p_reason, v_new.valid_from, v_new.expires_at,
+      (
+        select c.id
+        from lms.certificates c
+        where c.user_id = p_enrollment.user_id and c.course_id = p_enrollment.course_id and c.cycle > p_enrollment.cycle
+          and c.revoked_at is null
+        order by c.cycle
+        limit 1
+      )
+    on conflict (tenant_id, serial) do nothing
+    returning * into v_certificate;
+    exit when v_certificate.id is not null;
+  end loop;
+  if v_certificate.id is null then
+    raise exception 'No serial number is free for certificates of tenant %.', p_enrollment.tenant_id;
+  end if;
+
+  update lms.certificates c
+  set renewed_by = v_certificate.id
+  where c.user_id = v_certificate.user_id and c.course_id = v_certificate.course_id and c.cycle < v_certificate.cycle
+    and c.revoked_at is null
+    and not exists (
+      select
+      from lms.certificates n
+      where n.id = c.renewed_by and n.cycle < v_certificate.cycle and n.revoked_at is null
+    );
+  return v_certificate;
+end
+$$;
+
+ALTER FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) OWNER TO postgres;
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -21492,6 +22438,34 @@ ALTER TABLE ONLY lms.categories
     ADD CONSTRAINT category_slug_is_taken UNIQUE (tenant_id, slug);
 
 --
+-- Name: certificates certificate_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_code_is_taken UNIQUE (code);
+
+--
+-- Name: certificates certificate_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: certificates certificate_serial_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_serial_is_taken UNIQUE (tenant_id, serial);
+
+--
+-- Name: certificates certificates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificates_pkey PRIMARY KEY (id);
+
+--
 -- Name: cohort_members cohort_members_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -21749,6 +22723,13 @@ ALTER TABLE ONLY lms.modules
 
 ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT modules_pkey PRIMARY KEY (id);
+
+--
+-- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT one_certificate_per_cycle_and_edition UNIQUE (enrollment_id, edition);
 
 --
 -- Name: role_grants one_grant_per_membership_role_and_unit; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -22238,6 +23219,60 @@ CREATE INDEX block_revisions_by_lesson ON lms.block_revisions USING btree (tenan
 CREATE INDEX categories_by_parent ON lms.categories USING btree (tenant_id, parent_id, order_index);
 
 --
+-- Name: certificates_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_course ON lms.certificates USING btree (course_id, issued_at DESC, id DESC);
+
+--
+-- Name: certificates_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_course_of_tenant ON lms.certificates USING btree (tenant_id, course_id);
+
+--
+-- Name: certificates_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_enrollment ON lms.certificates USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: certificates_by_expiry; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_expiry ON lms.certificates USING btree (expires_at, id) WHERE ((revoked_at IS NULL) AND (renewed_by IS NULL));
+
+--
+-- Name: certificates_by_renewal; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_renewal ON lms.certificates USING btree (renewed_by);
+
+--
+-- Name: certificates_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_tenant ON lms.certificates USING btree (tenant_id, issued_at DESC, id DESC);
+
+--
+-- Name: certificates_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_unit ON lms.certificates USING btree (unit_id, issued_at DESC, id DESC);
+
+--
+-- Name: certificates_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_unit_of_tenant ON lms.certificates USING btree (tenant_id, unit_id);
+
+--
+-- Name: certificates_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_user ON lms.certificates USING btree (user_id, course_id, cycle DESC);
+
+--
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -22662,6 +23697,12 @@ CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations U
 --
 
 CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree (user_id, path_id) WHERE (status = ANY (ARRAY['enrolled'::text, 'in_progress'::text]));
+
+--
+-- Name: one_standing_certificate_per_cycle; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_standing_certificate_per_cycle ON lms.certificates USING btree (enrollment_id) WHERE (revoked_at IS NULL);
 
 --
 -- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
@@ -23246,6 +24287,18 @@ CREATE TRIGGER _200_grantable BEFORE INSERT OR UPDATE ON lms.assignable_roles FO
 CREATE TRIGGER _200_held BEFORE INSERT OR UPDATE ON lms.role_permissions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_role_permission();
 
 --
+-- Name: certificates _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
+
+--
+-- Name: certificates _200_never_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate_row();
+
+--
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23588,6 +24641,18 @@ CREATE TRIGGER _510_builtin_assignable_roles AFTER INSERT ON lms.tenants FOR EAC
 CREATE TRIGGER _510_path_enrollments_follow AFTER UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN ((old.unit_id IS DISTINCT FROM new.unit_id)) EXECUTE FUNCTION private.take_path_enrollments_along();
 
 --
+-- Name: enrollments _550_certificate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _550_certificate AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.certify_completion();
+
+--
+-- Name: enrollments _550_certificate_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _550_certificate_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.certify_completion();
+
+--
 -- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -23700,6 +24765,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.block_revisions REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: certificates _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.certificates REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.certificates', 'tenant_id', '{id}', '{holder_name,issue_reason,revoked_reason}', '{code}', '{}');
 
 --
 -- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -23918,6 +24989,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCIN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: certificates _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.certificates REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.certificates', 'tenant_id', '{id}', '{holder_name,issue_reason,revoked_reason}', '{code}', '{}');
+
+--
 -- Name: cohort_members _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24126,6 +25203,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.block_revisions FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: certificates _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.certificates FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.certificates', 'tenant_id', '{id}', '{holder_name,issue_reason,revoked_reason}', '{code}', '{}');
 
 --
 -- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24354,6 +25437,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.block_revisions FOR EACH RO
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_categories();
+
+--
+-- Name: certificates _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION audit.record_lms_certificates();
 
 --
 -- Name: cohort_members _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24741,6 +25830,34 @@ ALTER TABLE ONLY lms.categories
     ADD CONSTRAINT category_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.categories(tenant_id, id);
 
 --
+-- Name: certificates certificate_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: certificates certificate_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: certificates certificate_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: certificates certificate_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: cohorts cohort_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25089,6 +26206,13 @@ ALTER TABLE ONLY lms.lesson_progress
 
 ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT progress_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: certificates renewing_certificate_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT renewing_certificate_is_of_the_same_tenant FOREIGN KEY (tenant_id, renewed_by) REFERENCES lms.certificates(tenant_id, id);
 
 --
 -- Name: review_reports report_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -25476,6 +26600,12 @@ CREATE POLICY "Categories are seen with public courses in or below them" ON lms.
    FROM (private.category_scopes k
      JOIN lms.course_categories p ON ((p.category_id = k.descendant_id)))
   WHERE (k.ancestor_id = categories.id))));
+
+--
+-- Name: certificates Certificates are seen by their holder, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Certificates are seen by their holder, staff and in scope" ON lms.certificates FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: cohorts Cohorts are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -26300,6 +27430,12 @@ ALTER TABLE lms.block_revisions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.categories ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: certificates; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.certificates ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: cohort_members; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -26887,6 +28023,24 @@ GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.cou
 GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
 
 --
+-- Name: COLUMN courses.issues_certificate; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(issues_certificate),UPDATE(issues_certificate) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.certificate_validity_months; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(certificate_validity_months),UPDATE(certificate_validity_months) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.certificate_renewal_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(certificate_renewal_days),UPDATE(certificate_renewal_days) ON TABLE lms.courses TO authenticated;
+
+--
 -- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -27040,6 +28194,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_block_revisions() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_categories() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_certificates(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_certificates() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_cohort_members(); Type: ACL; Schema: audit; Owner: postgres
@@ -27744,6 +28904,21 @@ GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_
 GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO service_role;
 
 --
+-- Name: TABLE certificates; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.certificates TO authenticated;
+GRANT SELECT ON TABLE lms.certificates TO service_role;
+
+--
+-- Name: FUNCTION issue_certificate(p_enrollment_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: TABLE path_enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -27864,6 +29039,14 @@ GRANT ALL ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_perc
 REVOKE ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO service_role;
+
+--
+-- Name: FUNCTION reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) TO authenticated;
+GRANT ALL ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) TO service_role;
 
 --
 -- Name: FUNCTION reorder(p_parent_id uuid, p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
@@ -28081,6 +29264,14 @@ GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -28131,6 +29322,15 @@ GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION verify_certificate(p_code text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.verify_certificate(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO anon;
+GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO authenticated;
+GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO service_role;
+
+--
 -- Name: FUNCTION withdraw_enrollment_request(p_request_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -28166,10 +29366,24 @@ REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION issue_certificates(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.issue_certificates(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.issue_certificates(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION make_audit_partitions(); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION open_renewals(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
@@ -28335,6 +29549,12 @@ REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) 
 REVOKE ALL ON FUNCTION private.carry_evidence() FROM PUBLIC;
 
 --
+-- Name: FUNCTION certify_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.certify_completion() FROM PUBLIC;
+
+--
 -- Name: FUNCTION change_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -28359,6 +29579,14 @@ REVOKE ALL ON FUNCTION private.check_added_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.check_assignable_role() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_certificate_reason(p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_certificate_reason(p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_certificate_reason(p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_certificate_reason(p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION check_course_for_caller(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -28914,6 +30142,12 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_certificates(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION hold_course(p_course_id uuid, p_wait boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29097,6 +30331,14 @@ GRANT ALL ON FUNCTION private.is_web_address(value text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_web_address(value text) TO service_role;
 
 --
+-- Name: FUNCTION issue_certificate_of(p_enrollment_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION issue_invitation(p_invitation lms.invitations); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29191,6 +30433,18 @@ REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_category_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_certificate(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_certificate() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_certificate_row(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_certificate_row() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_ended_dates(); Type: ACL; Schema: private; Owner: postgres
@@ -29420,6 +30674,18 @@ GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 
 --
+-- Name: FUNCTION new_certificate_code(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.new_certificate_code() FROM PUBLIC;
+
+--
+-- Name: FUNCTION normalize_certificate_code(p_code text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION open_path_courses(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29595,6 +30861,15 @@ REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, 
 GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
 
 --
+-- Name: FUNCTION read_certificate(p_code text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_certificate(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO anon;
+GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
+GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
+
+--
 -- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29747,6 +31022,14 @@ REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.refuse_version_change() FROM PUBLIC;
 
 --
+-- Name: FUNCTION reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -29771,6 +31054,20 @@ REVOKE ALL ON FUNCTION private.require_an_administrator(p_tenant_id uuid) FROM P
 --
 
 REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_certificate(p_certificate_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_certificate(p_certificate_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_certificate(p_certificate_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_certificate(p_certificate_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION require_certificate_right(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_certificate_right(p_enrollment lms.enrollments) FROM PUBLIC;
 
 --
 -- Name: FUNCTION require_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -29838,6 +31135,14 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -30146,6 +31451,12 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) FROM PUBLIC;
 
 --
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres

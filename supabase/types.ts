@@ -227,6 +227,50 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"certificates": {
+                  Row: {
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number
+                  }
+                  Update: {
+                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "certificate_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "certificate_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "certificate_is_of_the_learners_cycle"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "certificate_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "renewing_certificate_is_of_the_same_tenant"
+      columns: ["tenant_id","renewed_by"]
+isOneToOne: false
+      referencedRelation: "certificates"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"cohort_members": {
                   Row: {
                     "cohort_id": string,"created_at": string,"tenant_id": string,"user_id": string
@@ -449,14 +493,14 @@ isOneToOne: false
                   ]
                 },"courses": {
                   Row: {
-                    "allow_retake": boolean,"capacity": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"enrollment_closes_at": string | null,"enrollment_opens_at": string | null,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
+                    "allow_retake": boolean,"capacity": number | null,"certificate_renewal_days": number | null,"certificate_validity_months": number | null,"created_at": string,"created_by": string | null,"currency": string,"deleted_at": string | null,"description": string,"difficulty": string,"enrollment_closes_at": string | null,"enrollment_opens_at": string | null,"estimated_minutes": number | null,"id": string,"instructor_id": string,"is_featured": boolean,"is_sequential": boolean,"issues_certificate": boolean,"language": string,"max_attempts": number | null,"meta_description": string | null,"meta_keywords": string | null,"metadata": NonNullable<Json>,"price": number,"published_at": string | null,"rating_average": number | null,"rating_count": number,"rating_sum": number,"required_score": number,"self_enrollment": string,"slug": string,"status": string,"tenant_id": string,"thumbnail_url": string | null,"title": string,"updated_at": string,"version_label": string | null,"visibility": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"certificate_renewal_days"?: number | null,"certificate_validity_months"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"issues_certificate"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug": string,"status"?: string,"tenant_id": string,"thumbnail_url"?: string | null,"title": string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Update: {
-                    "allow_retake"?: boolean,"capacity"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
+                    "allow_retake"?: boolean,"capacity"?: number | null,"certificate_renewal_days"?: number | null,"certificate_validity_months"?: number | null,"created_at"?: string,"created_by"?: string | null,"currency"?: string,"deleted_at"?: string | null,"description"?: string,"difficulty"?: string,"enrollment_closes_at"?: string | null,"enrollment_opens_at"?: string | null,"estimated_minutes"?: number | null,"id"?: string,"instructor_id"?: string,"is_featured"?: boolean,"is_sequential"?: boolean,"issues_certificate"?: boolean,"language"?: string,"max_attempts"?: number | null,"meta_description"?: string | null,"meta_keywords"?: string | null,"metadata"?: NonNullable<Json>,"price"?: number,"published_at"?: string | null,"rating_average"?: never,"rating_count"?: number,"rating_sum"?: number,"required_score"?: number,"self_enrollment"?: string,"slug"?: string,"status"?: string,"tenant_id"?: string,"thumbnail_url"?: string | null,"title"?: string,"updated_at"?: string,"version_label"?: string | null,"visibility"?: string
                   }
                   Relationships: [
                     {
@@ -1189,6 +1233,8 @@ isOneToOne: false
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
 "capacity": number | null,
+"certificate_renewal_days": number | null,
+"certificate_validity_months": number | null,
 "created_at": string,
 "created_by": string | null,
 "currency": string,
@@ -1202,6 +1248,7 @@ isOneToOne: false
 "instructor_id": string,
 "is_featured": boolean,
 "is_sequential": boolean,
+"issues_certificate": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -1398,6 +1445,8 @@ isOneToOne: false
 { Args: { "p_course_id": string,"p_slug"?: string,"p_tenant_id"?: string,"p_title"?: string }; Returns: {
               "allow_retake": boolean,
 "capacity": number | null,
+"certificate_renewal_days": number | null,
+"certificate_validity_months": number | null,
 "created_at": string,
 "created_by": string | null,
 "currency": string,
@@ -1411,6 +1460,7 @@ isOneToOne: false
 "instructor_id": string,
 "is_featured": boolean,
 "is_sequential": boolean,
+"issues_certificate": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -1619,6 +1669,37 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"issue_certificate":
+{ Args: { "p_enrollment_id": string,"p_reason": string }; Returns: {
+              "code": string,
+"course_id": string,
+"course_title": string,
+"cycle": number,
+"edition": number,
+"enrollment_id": string,
+"expires_at": string | null,
+"holder_name": string,
+"id": string,
+"issue_reason": string | null,
+"issued_at": string,
+"issued_by": string | null,
+"renewed_by": string | null,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"revoked_reason": string | null,
+"serial": string,
+"tenant_id": string,
+"unit_id": string | null,
+"user_id": string,
+"valid_from": string,
+"version_number": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "certificates"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "leave_path":
 { Args: { "p_path_id": string,"p_user_id"?: string }; Returns: {
               "advance_at": string | null,
@@ -1712,6 +1793,8 @@ isOneToOne: false
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
 "capacity": number | null,
+"certificate_renewal_days": number | null,
+"certificate_validity_months": number | null,
 "created_at": string,
 "created_by": string | null,
 "currency": string,
@@ -1725,6 +1808,7 @@ isOneToOne: false
 "instructor_id": string,
 "is_featured": boolean,
 "is_sequential": boolean,
+"issues_certificate": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -1789,6 +1873,37 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "progress_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"reissue_certificate":
+{ Args: { "p_certificate_id": string,"p_holder_name"?: string,"p_reason": string }; Returns: {
+              "code": string,
+"course_id": string,
+"course_title": string,
+"cycle": number,
+"edition": number,
+"enrollment_id": string,
+"expires_at": string | null,
+"holder_name": string,
+"id": string,
+"issue_reason": string | null,
+"issued_at": string,
+"issued_by": string | null,
+"renewed_by": string | null,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"revoked_reason": string | null,
+"serial": string,
+"tenant_id": string,
+"unit_id": string | null,
+"user_id": string,
+"valid_from": string,
+"version_number": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "certificates"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1884,6 +1999,8 @@ isOneToOne: false
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
 "capacity": number | null,
+"certificate_renewal_days": number | null,
+"certificate_validity_months": number | null,
 "created_at": string,
 "created_by": string | null,
 "currency": string,
@@ -1897,6 +2014,7 @@ isOneToOne: false
 "instructor_id": string,
 "is_featured": boolean,
 "is_sequential": boolean,
+"issues_certificate": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -1999,6 +2117,37 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"revoke_certificate":
+{ Args: { "p_certificate_id": string,"p_reason": string }; Returns: {
+              "code": string,
+"course_id": string,
+"course_title": string,
+"cycle": number,
+"edition": number,
+"enrollment_id": string,
+"expires_at": string | null,
+"holder_name": string,
+"id": string,
+"issue_reason": string | null,
+"issued_at": string,
+"issued_by": string | null,
+"renewed_by": string | null,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"revoked_reason": string | null,
+"serial": string,
+"tenant_id": string,
+"unit_id": string | null,
+"user_id": string,
+"valid_from": string,
+"version_number": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "certificates"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "revoke_invitation":
 { Args: { "p_invitation_id": string }; Returns: {
               "accepted_at": string | null,
@@ -2084,6 +2233,8 @@ isOneToOne: false
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
 "capacity": number | null,
+"certificate_renewal_days": number | null,
+"certificate_validity_months": number | null,
 "created_at": string,
 "created_by": string | null,
 "currency": string,
@@ -2097,6 +2248,7 @@ isOneToOne: false
 "instructor_id": string,
 "is_featured": boolean,
 "is_sequential": boolean,
+"issues_certificate": boolean,
 "language": string,
 "max_attempts": number | null,
 "meta_description": string | null,
@@ -2121,6 +2273,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "courses"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"verify_certificate":
+{ Args: { "p_code": string }; Returns: Database["lms"]['CompositeTypes']["certificate_verification"]
+                          SetofOptions: {
+        from: "*"
+        to: "certificate_verification"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2158,6 +2318,8 @@ isOneToOne: false
                         "block_id": string | null,"block_percentage": number | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null
                       },"category_node": {
                         "id": string | null,"parent_id": string | null,"depth": number | null,"slug": string | null,"name": string | null,"description": string | null,"icon_url": string | null,"color": string | null,"order_index": number | null,"course_count": number | null,"total_course_count": number | null
+                      },"certificate_verification": {
+                        "status": string | null,"code": string | null,"serial": string | null,"holder_name": string | null,"course_title": string | null,"issuer_name": string | null,"issuer_id": string | null,"issued_at": string | null,"valid_from": string | null,"expires_at": string | null,"revoked_at": string | null,"valid_from_day": string | null,"expires_on_day": string | null,"revoked_on_day": string | null,"achievement_id": string | null,"language": string | null
                       },"course_finding": {
                         "severity": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"course_outline": {

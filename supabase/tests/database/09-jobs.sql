@@ -39,7 +39,7 @@ select tests.as_owner();
 
 select set_eq(
   'select name, schedule from ops.jobs',
-  $$ values ('fill-free-seats', '* * * * *'), ('advance-learning-paths', '*/5 * * * *'), ('forget-idempotency-keys', '17 * * * *'), ('forget-invitations', '31 2 * * *'), ('trim-run-history', '23 3 * * *'), ('repair-search', '41 * * * *'),
+  $$ values ('fill-free-seats', '* * * * *'), ('advance-learning-paths', '*/5 * * * *'), ('forget-idempotency-keys', '17 * * * *'), ('issue-certificates', '11 * * * *'), ('open-renewals', '*/15 * * * *'), ('forget-invitations', '31 2 * * *'), ('trim-run-history', '23 3 * * *'), ('repair-search', '41 * * * *'),
        ('seal-audit-log', '*/5 * * * *'), ('make-audit-partitions', '41 2 * * *') $$,
   'these jobs are registered'
 );

@@ -47,6 +47,9 @@ const OPEN_AUTH_PATHS: [&str; 4] = [
     "/.well-known/jwks.json",
 ];
 
+/// The function whose pages browsers open without a key: links and QR codes on certificates.
+const OPEN_FUNCTION: &str = "credentials";
+
 /// Finds the route of a path, or the answer for a path that has none.
 pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, Reply> {
     if let Some(rest) = below(path, "/rest/v1") {
@@ -73,7 +76,7 @@ pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, R
         });
     }
     if let Some(rest) = below(path, "/functions/v1") {
-        return function(&rest, config);
+        return function(is_get, &rest, config);
     }
     for (prefix, sentence) in [
         (
@@ -106,7 +109,7 @@ pub fn find(is_get: bool, path: &str, config: &GatewayConfig) -> Result<Route, R
     )
 }
 
-fn function(rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
+fn function(is_get: bool, rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
     let name = rest
         .trim_start_matches('/')
         .split('/')
@@ -134,7 +137,11 @@ fn function(rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
         // The function sees its whole public path, as it does behind a function URL with CloudFront.
         path: format!("/lambda-url/{name}/functions/v1{rest}"),
         prefix: "",
-        guard: Guard::KeyOrToken,
+        guard: if is_get && name == OPEN_FUNCTION {
+            Guard::Open
+        } else {
+            Guard::KeyOrToken
+        },
         body_limit: 6 * MIB,
         text_only: true,
     })

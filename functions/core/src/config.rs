@@ -51,8 +51,11 @@ impl Config {
             lookup: |name: &str| env::var(name).ok(),
             faults: Vec::new(),
         };
-        self.settings
-            .extend(names.iter().filter_map(|name| Some((*name, reader.value(name)?))));
+        self.settings.extend(
+            names
+                .iter()
+                .filter_map(|name| Some((*name, reader.value(name)?))),
+        );
         self
     }
 

@@ -63,7 +63,11 @@ fn claims(certificate: &Certificate, base: &str) -> Value {
 }
 
 /// The signed credential. Signatures differ from one time to the next; what is signed does not.
-pub(crate) fn signed(certificate: &Certificate, base: &str, signing: &Signing) -> Result<String, Error> {
+pub(crate) fn signed(
+    certificate: &Certificate,
+    base: &str,
+    signing: &Signing,
+) -> Result<String, Error> {
     let mut header = Header::new(Algorithm::ES256);
     header.kid = signing.public.first().map(|key| key.kid().to_owned());
     jsonwebtoken::encode(&header, &claims(certificate, base), &signing.key)
@@ -111,6 +115,9 @@ mod tests {
         let mut revoked = example();
         revoked.revoked_on_day = Some(revoked.valid_from_day);
         let list = status(&revoked, base);
-        assert_eq!(list["revokedCredential"][0]["id"], format!("{base}/{}", revoked.code));
+        assert_eq!(
+            list["revokedCredential"][0]["id"],
+            format!("{base}/{}", revoked.code)
+        );
     }
 }

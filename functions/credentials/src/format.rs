@@ -43,7 +43,12 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Format {
         .flat_map(|value| value.split(','))
     {
         let mut parts = entry.split(';').map(str::trim);
-        let format = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        let format = match parts
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "text/html" => Format::Html,
             "application/pdf" => Format::Pdf,
             "application/json" => Format::Json,
@@ -72,7 +77,10 @@ mod tests {
             ("application/pdf", Format::Pdf),
             ("application/vc+jwt", Format::Jwt),
             ("Application/JWT", Format::Jwt),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Html),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Format::Html,
+            ),
             ("application/json;q=0.5, application/pdf;q=0.9", Format::Pdf),
             ("application/json;q=0, image/png", Format::Html),
             ("application/json;q=x", Format::Html),

@@ -6,7 +6,9 @@ use http::{HeaderValue, StatusCode, header::CACHE_CONTROL};
 use jsonwebtoken::EncodingKey;
 use lambda_http::Body;
 use lyceum_core::{Error, Exchange, Response, error::Rule, http::answer};
-use p256::{PublicKey, SecretKey, elliptic_curve::sec1::ToEncodedPoint as _, pkcs8::DecodePrivateKey as _};
+use p256::{
+    PublicKey, SecretKey, elliptic_curve::sec1::ToEncodedPoint as _, pkcs8::DecodePrivateKey as _,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
@@ -62,7 +64,12 @@ pub(crate) fn signing(exchange: &Exchange<'_>) -> Result<Option<Signing>, Error>
     let Some(pem) = exchange.setting("CREDENTIALS_SIGNING_KEY") else {
         return Ok(None);
     };
-    read(address(exchange)?, pem, exchange.setting("CREDENTIALS_FORMER_KEYS")).map(Some)
+    read(
+        address(exchange)?,
+        pem,
+        exchange.setting("CREDENTIALS_FORMER_KEYS"),
+    )
+    .map(Some)
 }
 
 fn read(address: &str, pem: &str, former: Option<&str>) -> Result<Signing, Error> {
@@ -153,7 +160,9 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Error {
     )
 )]
 pub(crate) fn jwks(exchange: &Exchange<'_>) -> Result<Response, Error> {
-    let keys = signing(exchange)?.map(|signing| signing.public).unwrap_or_default();
+    let keys = signing(exchange)?
+        .map(|signing| signing.public)
+        .unwrap_or_default();
     public_json("application/jwk-set+json", &JwkSet { keys })
 }
 
@@ -182,9 +191,10 @@ fn public_json(content_type: &'static str, value: &impl Serialize) -> Result<Res
     let text = serde_json::to_string(value).map_err(Error::internal)?;
     let mut response = answer(StatusCode::OK, content_type, Body::Text(text));
     // Short, so that a key that was taken back is soon forgotten.
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response.headers_mut().insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=300"),
+    );
     Ok(response)
 }
 
@@ -204,7 +214,10 @@ mod tests {
             purpose: String::new(),
             kid: "whatever".to_owned(),
         };
-        assert_eq!(key.thumbprint(), "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U");
+        assert_eq!(
+            key.thumbprint(),
+            "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
+        );
         assert_eq!(
             key.named("https://lms.example/credentials").kid(),
             "https://lms.example/credentials/keys/oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
@@ -213,7 +226,11 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_not_repeated() {
-        for pem in ["", "secret", "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"] {
+        for pem in [
+            "",
+            "secret",
+            "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n",
+        ] {
             let error = read("https://lms.example", pem, None).err().unwrap();
             assert!(!error.to_string().contains("secret"), "{error}");
         }

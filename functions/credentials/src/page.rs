@@ -9,18 +9,23 @@ use crate::qr::Qr;
 
 const STYLE: &str = include_str!("page.css");
 
+/// Without the invisible characters that turn the text around them: a name that reads as another one.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|letter| !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .collect()
+}
+
 /// Text inside an element or a quoted attribute.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in plain(text).chars() {
         match letter {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
-            // Would turn the text around it: a name that reads as another one.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             letter => safe.push(letter),
         }
     }
@@ -46,7 +51,11 @@ fn document(title: &str, body: &str) -> String {
 }
 
 /// What whoever checks a certificate sees.
-pub(crate) fn page(certificate: &Certificate, address: &str, signed: bool) -> Result<String, Error> {
+pub(crate) fn page(
+    certificate: &Certificate,
+    address: &str,
+    signed: bool,
+) -> Result<String, Error> {
     let (word, sentence) = match certificate.status {
         Status::Valid => ("Valid", "This certificate is valid.".to_owned()),
         Status::Expired => (
@@ -137,7 +146,10 @@ mod tests {
     #[test]
     fn names_are_text_and_nothing_else() {
         let page = page(&example(), ADDRESS, true).unwrap();
-        assert!(page.contains("<h1>Dora &lt;b&gt;&amp;&quot;&#39;</h1>"), "{page}");
+        assert!(
+            page.contains("<h1>Dora &lt;b&gt;&amp;&quot;&#39;</h1>"),
+            "{page}"
+        );
         assert!(!page.contains("<b>"));
         assert!(!page.contains("<script"));
         assert!(!page.contains("http://"));
@@ -157,7 +169,10 @@ mod tests {
         certificate.revoked_on_day = chrono::NaiveDate::from_ymd_opt(2027, 4, 5);
         let text = page(&certificate, ADDRESS, true).unwrap();
         assert!(text.contains("revoked on 5 April 2027"), "{text}");
-        assert!(!text.contains("format=") && !text.contains("is valid."), "{text}");
+        assert!(
+            !text.contains("format=") && !text.contains("is valid."),
+            "{text}"
+        );
     }
 
     proptest! {
@@ -166,5 +181,10 @@ mod tests {
             let safe = escaped(&text);
             prop_assert!(!safe.contains(['<', '>', '"', '\'']));
         }
+    }
+
+    #[test]
+    fn no_text_turns_another_around() {
+        assert_eq!(escaped("Eve \u{202e}nimdA\u{202c}"), "Eve nimdA");
     }
 }

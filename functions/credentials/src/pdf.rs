@@ -16,7 +16,7 @@ use lyceum_core::Error;
 use ttf_parser::Face;
 
 use crate::certificate::{Certificate, Status, day};
-use crate::page::grouped;
+use crate::page::{grouped, plain};
 use crate::qr::{MARGIN, Qr};
 
 /// DejaVu Sans: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic and more in one font, free to embed.
@@ -27,6 +27,9 @@ const WIDTH: f32 = 842.0;
 const HEIGHT: f32 = 595.0;
 /// What text may take of the width.
 const MEASURE: f32 = 690.0;
+
+/// From one line to the next, in sizes of the letters.
+const LEADING: f32 = 1.25;
 
 /// Red, green, blue.
 type Color = [u8; 3];
@@ -71,16 +74,22 @@ impl Pen<'_, '_> {
         self.line(text, x, y, size, color);
     }
 
-    /// Centred text that shrinks, and then breaks, until it fits; answers where the next line begins.
-    fn fitted(&mut self, text: &str, y: f32, largest: f32, smallest: f32) -> f32 {
-        let mut size = largest;
-        while size > smallest && self.width(text, size) > MEASURE {
+    /// Centred text that shrinks, then breaks, then shrinks further, until it fits; answers where the next line begins.
+    fn fitted(&mut self, text: &str, y: f32, sizes: (f32, f32), height: f32) -> f32 {
+        let (mut size, smallest) = sizes;
+        let mut lines = self.broken(text, size);
+        #[expect(clippy::cast_precision_loss)]
+        while size > 4.0
+            && lines.len() > 1
+            && (size > smallest || lines.len() as f32 * size * LEADING > height)
+        {
             size -= 1.0;
+            lines = self.broken(text, size);
         }
         let mut y = y;
-        for line in self.broken(text, size) {
+        for line in lines {
             self.centered(&line, y, size, INK);
-            y += size * 1.25;
+            y += size * LEADING;
         }
         y
     }
@@ -91,7 +100,11 @@ impl Pen<'_, '_> {
             let mut rest = word;
             loop {
                 let last = lines.last_mut().map(std::mem::take).unwrap_or_default();
-                let longer = if last.is_empty() { rest.to_owned() } else { format!("{last} {rest}") };
+                let longer = if last.is_empty() {
+                    rest.to_owned()
+                } else {
+                    format!("{last} {rest}")
+                };
                 let full = self.width(&longer, size) > MEASURE;
                 if !full {
                     *lines.last_mut().unwrap_or(&mut String::new()) = longer;
@@ -149,9 +162,14 @@ pub(crate) fn pdf(certificate: &Certificate, address: &str) -> Result<Vec<u8>, E
             face: Face::parse(FONT, 0).map_err(Error::internal)?,
         };
         pen.centered("CERTIFICATE OF COMPLETION", 96.0, 15.0, FAINT);
-        let y = pen.fitted(&certificate.holder_name, 160.0, 34.0, 18.0);
+        let y = pen.fitted(&plain(&certificate.holder_name), 160.0, (34.0, 18.0), 90.0);
         pen.centered("completed", y + 6.0, 13.0, FAINT);
-        let y = pen.fitted(&certificate.course_title, y + 44.0, 24.0, 13.0);
+        let y = pen.fitted(
+            &plain(&certificate.course_title),
+            y + 44.0,
+            (24.0, 13.0),
+            60.0,
+        );
         pen.centered(
             &format!("on {}", day(certificate.valid_from_day)),
             y + 10.0,
@@ -163,10 +181,15 @@ pub(crate) fn pdf(certificate: &Certificate, address: &str) -> Result<Vec<u8>, E
                 Status::Valid => ("valid until", FAINT),
                 _ => ("expired on", WARNING),
             };
-            pen.centered(&format!("{word} {}", day(expires_on)), y + 32.0, 12.0, color);
+            pen.centered(
+                &format!("{word} {}", day(expires_on)),
+                y + 32.0,
+                12.0,
+                color,
+            );
         }
         for (place, (name, value)) in [
-            ("Issued by", certificate.issuer_name.clone()),
+            ("Issued by", plain(&certificate.issuer_name)),
             ("Serial number", certificate.serial.clone()),
             ("Code", grouped(&certificate.code)),
             ("Verify at", address.to_owned()),
@@ -218,7 +241,9 @@ fn frame(surface: &mut Surface<'_>) -> Result<(), Error> {
             (inset, inset, width, HEIGHT - 2.0 * inset),
             (WIDTH - inset - width, inset, width, HEIGHT - 2.0 * inset),
         ] {
-            path.push_rect(Rect::from_xywh(x, y, w, h).ok_or_else(|| Error::internal("an empty line"))?);
+            path.push_rect(
+                Rect::from_xywh(x, y, w, h).ok_or_else(|| Error::internal("an empty line"))?,
+            );
         }
     }
     fill(surface, path, FAINT)
@@ -233,8 +258,13 @@ fn squares(surface: &mut Surface<'_>, qr: &Qr, x: f32, y: f32, side: f32) -> Res
         let (column, row) = ((column + MARGIN) as f32, (row + MARGIN) as f32);
         // A hair wider, or readers would see lines between them.
         path.push_rect(
-            Rect::from_xywh(x + column * module, y + row * module, module * 1.01, module * 1.01)
-                .ok_or_else(|| Error::internal("an empty module"))?,
+            Rect::from_xywh(
+                x + column * module,
+                y + row * module,
+                module * 1.01,
+                module * 1.01,
+            )
+            .ok_or_else(|| Error::internal("an empty module"))?,
         );
     }
     fill(surface, path, [0, 0, 0])
@@ -242,7 +272,11 @@ fn squares(surface: &mut Surface<'_>, qr: &Qr, x: f32, y: f32, side: f32) -> Res
 
 fn fill(surface: &mut Surface<'_>, path: PathBuilder, color: Color) -> Result<(), Error> {
     surface.set_fill(Some(filled(color)));
-    surface.draw_path(&path.finish().ok_or_else(|| Error::internal("an empty path"))?);
+    surface.draw_path(
+        &path
+            .finish()
+            .ok_or_else(|| Error::internal("an empty path"))?,
+    );
     Ok(())
 }
 
@@ -272,7 +306,13 @@ mod tests {
             let pdf = pdf(&certificate, ADDRESS).unwrap();
             assert!(pdf.starts_with(b"%PDF-"), "{name}");
             let text = String::from_utf8_lossy(&pdf);
-            assert_eq!(text.matches("/Type /Page\n").count().max(text.matches("/Type/Page/").count()), 1, "{name}");
+            assert_eq!(
+                text.matches("/Type /Page\n")
+                    .count()
+                    .max(text.matches("/Type/Page/").count()),
+                1,
+                "{name}"
+            );
             // A part of the font, not all of it.
             assert!(pdf.len() < 100_000, "{name}: {}", pdf.len());
         }

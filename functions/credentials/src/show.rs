@@ -56,7 +56,12 @@ pub(crate) async fn show(exchange: &Exchange<'_>) -> Result<Response, Error> {
     let format = format.unwrap_or_else(|| accepted(exchange.headers()));
     let found = exchange
         .public_database()
-        .rpc("lms", "verify_certificate", &Arguments { p_code: code }, Repeat::Safe)
+        .rpc(
+            "lms",
+            "verify_certificate",
+            &Arguments { p_code: code },
+            Repeat::Safe,
+        )
         .await;
     let found = match found {
         Err(error) if format == Format::Html && error.status() == StatusCode::NOT_FOUND => {
@@ -64,8 +69,11 @@ pub(crate) async fn show(exchange: &Exchange<'_>) -> Result<Response, Error> {
         }
         found => found?,
     };
-    let certificate: Certificate = serde_json::from_slice(&found)
-        .map_err(|error| Error::internal(format!("lms.verify_certificate answered otherwise: {error}")))?;
+    let certificate: Certificate = serde_json::from_slice(&found).map_err(|error| {
+        Error::internal(format!(
+            "lms.verify_certificate answered otherwise: {error}"
+        ))
+    })?;
     let base = keys::address(exchange)?;
     let address = format!("{base}/{}", certificate.code);
     match format {
@@ -98,7 +106,11 @@ pub(crate) async fn show(exchange: &Exchange<'_>) -> Result<Response, Error> {
             let signing = keys::signing(exchange)?.ok_or_else(keys::not_configured)?;
             refuse(&certificate, &[Status::Revoked, Status::Expired])?;
             let token = credential::signed(&certificate, base, &signing)?;
-            Ok(varied(answer(StatusCode::OK, "application/vc+jwt", Body::Text(token))))
+            Ok(varied(answer(
+                StatusCode::OK,
+                "application/vc+jwt",
+                Body::Text(token),
+            )))
         }
     }
 }
@@ -118,7 +130,9 @@ fn refuse(certificate: &Certificate, refused: &[Status]) -> Result<(), Error> {
 fn html(status: StatusCode, text: String) -> Result<Response, Error> {
     let mut response = answer(status, "text/html; charset=utf-8", Body::Text(text));
     let policy = HeaderValue::from_str(&page::policy()).map_err(Error::internal)?;
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response
+        .headers_mut()
+        .insert(CONTENT_SECURITY_POLICY, policy);
     Ok(varied(response))
 }
 

@@ -63,7 +63,7 @@ select set_eq(
     'authenticated lms.org_units DELETE', 'authenticated lms.memberships DELETE', 'authenticated lms.roles DELETE', 'authenticated lms.role_permissions DELETE',
     'authenticated lms.assignable_roles DELETE', 'authenticated lms.role_grants DELETE', 'authenticated lms.invitations DELETE', 'authenticated lms.cohorts DELETE',
     'authenticated lms.cohort_members DELETE',
-    'authenticated lms.certificates SELECT',
+    'authenticated lms.certificates SELECT', 'authenticated lms.attestation_statements SELECT', 'authenticated lms.attestations SELECT',
     -- Versions, gating and what follows from them.
     'authenticated lms.course_versions SELECT', 'authenticated lms.version_lessons SELECT', 'authenticated lms.version_blocks SELECT', 'anon lms.version_blocks SELECT',
     'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
@@ -175,6 +175,7 @@ select set_eq($$ select tests.executable_by('anon', true) $$, array[
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.publish_attestation_statement(uuid,text,text,text,text,text)', 'lms.retire_attestation_statement(uuid)', 'lms.sign_attestation(uuid,uuid)',
     'lms.verify_certificate(text)', 'lms.issue_certificate(uuid,text)', 'lms.revoke_certificate(uuid,text)', 'lms.reissue_certificate(uuid,text,text)',
     'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
     'lms.get_categories(uuid)',
@@ -214,6 +215,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('authenticated', false) $$,
   array[
+    'private.publish_statement(lms.attestation_statements)', 'private.retire_statement(uuid)', 'private.sign_attestation_of(uuid,uuid)',
     'private.read_certificate(text)', 'private.require_certificate(uuid)', 'private.check_certificate_reason(text)',
     'private.issue_certificate_of(uuid,text)', 'private.revoke_certificate_of(uuid,text)', 'private.reissue_certificate_of(uuid,text,text)',
     'private.my_paths()', 'private.read_path(uuid,uuid,jsonb)', 'private.set_path_status(uuid,text)', 'private.set_path_deleted(uuid,boolean)', 'private.drop_path(uuid,uuid)',

@@ -92,7 +92,7 @@ select set_eq(
     'lms.cohort_members', 'private.platform_admins', 'public.profiles', 'public.profile_private', 'lms.courses', 'lms.course_staff', 'lms.modules', 'lms.lessons',
     'lms.lesson_blocks', 'lms.enrollments', 'lms.lesson_progress',
     'lms.skills', 'lms.lesson_skills',
-    'lms.certificates',
+    'lms.certificates', 'lms.attestation_statements', 'lms.attestations',
     'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
   ],
   'exactly these tables are watched'

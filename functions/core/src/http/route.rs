@@ -236,7 +236,13 @@ mod tests {
         assert_eq!(at("/credentials/0AB-c_d").unwrap(), Found::Endpoint(2));
         assert_eq!(at("/credentials/keys/0AB").unwrap(), Found::Endpoint(3));
         assert_eq!(at("/credentials/health").unwrap(), Found::Health);
-        for path in ["/credentials", "/credentials/a.b", "/credentials/a/b", "/credentials/%41", "/credentials/keys/"] {
+        for path in [
+            "/credentials",
+            "/credentials/a.b",
+            "/credentials/a/b",
+            "/credentials/%41",
+            "/credentials/keys/",
+        ] {
             assert!(matches!(at(path), Err(Error::RouteNotFound)), "{path}");
         }
         for (path, logged) in [

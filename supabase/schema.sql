@@ -2142,6 +2142,260 @@ $$;
 ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_attestation_statements(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_attestation_statements() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.key is distinct from new.key then
+    v_changes := v_changes || jsonb_build_object('key', jsonb_build_object(
+      'old', case when octet_length(old.key) > 8000 then audit.shorten(to_jsonb(old.key)) else to_jsonb(old.key) end,
+      'new', case when octet_length(new.key) > 8000 then audit.shorten(to_jsonb(new.key)) else to_jsonb(new.key) end
+    ));
+  end if;
+  if old.version is distinct from new.version then
+    v_changes := v_changes || jsonb_build_object('version', jsonb_build_object(
+      'old', old.version,
+      'new', new.version
+    ));
+  end if;
+  if old.meaning is distinct from new.meaning then
+    v_changes := v_changes || jsonb_build_object('meaning', jsonb_build_object(
+      'old', case when octet_length(old.meaning) > 8000 then audit.shorten(to_jsonb(old.meaning)) else to_jsonb(old.meaning) end,
+      'new', case when octet_length(new.meaning) > 8000 then audit.shorten(to_jsonb(new.meaning)) else to_jsonb(new.meaning) end
+    ));
+  end if;
+  if old.signer is distinct from new.signer then
+    v_changes := v_changes || jsonb_build_object('signer', jsonb_build_object(
+      'old', case when octet_length(old.signer) > 8000 then audit.shorten(to_jsonb(old.signer)) else to_jsonb(old.signer) end,
+      'new', case when octet_length(new.signer) > 8000 then audit.shorten(to_jsonb(new.signer)) else to_jsonb(new.signer) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', case when octet_length(old.body) > 8000 then audit.shorten(to_jsonb(old.body)) else to_jsonb(old.body) end,
+      'new', case when octet_length(new.body) > 8000 then audit.shorten(to_jsonb(new.body)) else to_jsonb(new.body) end
+    ));
+  end if;
+  if old.published_by is distinct from new.published_by then
+    v_changes := v_changes || jsonb_build_object('published_by', jsonb_build_object(
+      'old', old.published_by,
+      'new', new.published_by
+    ));
+  end if;
+  if old.published_at is distinct from new.published_at then
+    v_changes := v_changes || jsonb_build_object('published_at', jsonb_build_object(
+      'old', old.published_at,
+      'new', new.published_at
+    ));
+  end if;
+  if old.retired_at is distinct from new.retired_at then
+    v_changes := v_changes || jsonb_build_object('retired_at', jsonb_build_object(
+      'old', old.retired_at,
+      'new', new.retired_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.attestation_statements', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_attestation_statements() OWNER TO postgres;
+
+--
+-- Name: record_lms_attestations(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_attestations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.statement_id is distinct from new.statement_id then
+    v_changes := v_changes || jsonb_build_object('statement_id', jsonb_build_object(
+      'old', old.statement_id,
+      'new', new.statement_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.signed_by is distinct from new.signed_by then
+    v_changes := v_changes || jsonb_build_object('signed_by', jsonb_build_object(
+      'old', old.signed_by,
+      'new', new.signed_by
+    ));
+  end if;
+  if old.signed_at is distinct from new.signed_at then
+    v_changes := v_changes || jsonb_build_object('signed_at', jsonb_build_object(
+      'old', old.signed_at,
+      'new', new.signed_at
+    ));
+  end if;
+  if old.reauthenticated_at is distinct from new.reauthenticated_at then
+    v_changes := v_changes || jsonb_build_object('reauthenticated_at', jsonb_build_object(
+      'old', old.reauthenticated_at,
+      'new', new.reauthenticated_at
+    ));
+  end if;
+  if old.document is distinct from new.document then
+    v_changes := v_changes || jsonb_build_object('document', jsonb_build_object(
+      'old', audit.hash_personal('lms.attestations.document', to_jsonb(old.document)),
+      'new', audit.hash_personal('lms.attestations.document', to_jsonb(new.document))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.attestations', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_attestations() OWNER TO postgres;
+
+--
 -- Name: record_lms_block_progress(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -9889,6 +10143,88 @@ ALTER FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text,
 COMMENT ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) IS 'What migrate_enrollments would do to each open enrolment that the caller sees: who moves, and who gains, loses or completes. Next page: p_after_enrollment_id = the last one received. 404 course_not_found, version_not_found; 403 when the caller is neither staff of the course nor allowed to publish; 422 invalid_policy, invalid_limit.';
 
 --
+-- Name: attestation_statements; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attestation_statements (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    key private.slug NOT NULL,
+    version integer NOT NULL,
+    meaning text NOT NULL,
+    signer text NOT NULL,
+    language private.locale NOT NULL,
+    body text NOT NULL,
+    published_by uuid,
+    published_at timestamp with time zone DEFAULT now() NOT NULL,
+    retired_at timestamp with time zone,
+    CONSTRAINT statement_is_1_to_10000_characters CHECK (((body ~ '\S'::text) AND (length(body) <= 10000))),
+    CONSTRAINT statement_meaning_is_known CHECK ((meaning = ANY (ARRAY['understood'::text, 'completed'::text, 'trained'::text, 'observed'::text, 'approved'::text]))),
+    CONSTRAINT statement_signer_is_known CHECK ((signer = ANY (ARRAY['learner'::text, 'staff'::text])))
+);
+
+ALTER TABLE lms.attestation_statements OWNER TO postgres;
+
+--
+-- Name: TABLE attestation_statements; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attestation_statements IS 'What can be signed, word for word. A version never changes; publish_attestation_statement makes the next one.';
+
+--
+-- Name: COLUMN attestation_statements.key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.key IS 'What its versions have in common.';
+
+--
+-- Name: COLUMN attestation_statements.meaning; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.meaning IS 'What the signature means: understood, completed (by the learner), trained, observed (by the trainer), approved.';
+
+--
+-- Name: COLUMN attestation_statements.signer; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.signer IS 'learner: signed by whoever takes the course; staff: about them, by staff of the course or with certificates.write.';
+
+--
+-- Name: COLUMN attestation_statements.retired_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.retired_at IS 'Not signed any more from then on; signatures stay.';
+
+--
+-- Name: publish_attestation_statement(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text DEFAULT 'en'::text) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_wanted lms.attestation_statements;
+begin
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.key := p_key;
+  v_wanted.meaning := p_meaning;
+  v_wanted.signer := p_signer;
+  v_wanted.body := p_body;
+  v_wanted.language := p_language;
+  return private.publish_statement(v_wanted);
+end
+$$;
+
+ALTER FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) IS 'Makes a statement that can be signed, or the next version of one, which takes the place of the one before. Takes certificates.write in the whole tenant: 403. 23514 names what is wrong with a value.';
+
+--
 -- Name: publish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10543,6 +10879,31 @@ ALTER FUNCTION lms.restore_module(p_module_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.restore_module(p_module_id uuid) IS 'Brings back a module with what was deleted together with it, in its old place or, if that is taken, last. 404 module_not_found; 409 parent_deleted.';
 
 --
+-- Name: retire_attestation_statement(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.retire_attestation_statement(p_statement_id uuid) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: another tenant's statement does not exist for them.
+  if not exists (select from lms.attestation_statements s where s.id = p_statement_id) then
+    perform private.fail('statement_not_found', 'There is no such statement.', 404);
+  end if;
+  return private.retire_statement(p_statement_id);
+end
+$$;
+
+ALTER FUNCTION lms.retire_attestation_statement(p_statement_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION retire_attestation_statement(p_statement_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) IS 'Has a statement signed no more; again changes nothing. Takes certificates.write in the whole tenant: 403. 404 statement_not_found.';
+
+--
 -- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10664,6 +11025,107 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 --
 
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
+
+--
+-- Name: sha256_of(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sha256_of(p_text text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return encode(sha256(convert_to(p_text, 'UTF8')), 'hex');
+end
+$$;
+
+ALTER FUNCTION private.sha256_of(p_text text) OWNER TO postgres;
+
+--
+-- Name: attestations; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attestations (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    statement_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    signed_by uuid NOT NULL,
+    signed_at timestamp with time zone NOT NULL,
+    reauthenticated_at timestamp with time zone NOT NULL,
+    document text NOT NULL,
+    sha256 text GENERATED ALWAYS AS (private.sha256_of(document)) STORED NOT NULL,
+    CONSTRAINT signed_after_authentication CHECK ((reauthenticated_at <= (signed_at + '00:00:30'::interval))),
+    CONSTRAINT signed_document_is_short CHECK ((length(document) <= 30000))
+);
+
+ALTER TABLE lms.attestations OWNER TO postgres;
+
+--
+-- Name: TABLE attestations; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attestations IS 'Electronic signatures: who signed which version of which statement about whose cycle, and when. Written by sign_attestation, and never changed.';
+
+--
+-- Name: COLUMN attestations.user_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.user_id IS 'Whom it is about. Who signed is signed_by: the same person, or staff.';
+
+--
+-- Name: COLUMN attestations.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.unit_id IS 'The enrolment''s org unit at the time.';
+
+--
+-- Name: COLUMN attestations.reauthenticated_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.reauthenticated_at IS 'When the signer last proved who they are, by password or another factor.';
+
+--
+-- Name: COLUMN attestations.document; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.document IS 'What was signed, as JSON in one fixed form: the statement''s words, meaning and version, signer, learner, course and version, times.';
+
+--
+-- Name: COLUMN attestations.sha256; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.sha256 IS 'Of the document in UTF-8, hexadecimal: `printf %s "$document" | sha256sum`.';
+
+--
+-- Name: sign_attestation(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) RETURNS lms.attestations
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: what they do not see, they do not sign.
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  elsif not exists (select from lms.attestation_statements s where s.id = p_statement_id) then
+    perform private.fail('statement_not_found', 'There is no such statement.', 404);
+  end if;
+  return private.sign_attestation_of(p_statement_id, p_enrollment_id);
+end
+$$;
+
+ALTER FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION sign_attestation(p_statement_id uuid, p_enrollment_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) IS 'Signs a statement about one cycle, in the caller''s own name; signing again answers the signature there is. Takes having signed in, by password or another factor, within five minutes: 403 reauthentication_required, ask for it and repeat. 403 not_the_signer; 404 enrollment_not_found, statement_not_found; 409 statement_retired, not_completed, enrollment_not_open.';
 
 --
 -- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -12220,6 +12682,30 @@ end
 $$;
 
 ALTER FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) OWNER TO postgres;
+
+--
+-- Name: authenticated_at(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.authenticated_at() RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_claims jsonb;
+begin
+  v_claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+  return (
+    select to_timestamp(max(
+      case jsonb_typeof(m -> 'timestamp') when 'number' then greatest(least((m ->> 'timestamp')::numeric, 1e11), 0) end
+    ))
+    from jsonb_array_elements(case jsonb_typeof(v_claims -> 'amr') when 'array' then v_claims -> 'amr' else '[]' end) as m
+    where m ->> 'method' in ('password', 'otp', 'totp', 'mfa/totp', 'mfa/phone', 'mfa/webauthn')
+  );
+end
+$$;
+
+ALTER FUNCTION private.authenticated_at() OWNER TO postgres;
 
 --
 -- Name: begin_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15866,6 +16352,21 @@ $$;
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
 
 --
+-- Name: instant_text(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.instant_text(p_at timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+end
+$$;
+
+ALTER FUNCTION private.instant_text(p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: is_api_call(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16405,6 +16906,25 @@ $$;
 ALTER FUNCTION private.keep_an_administrator_who_can_sign_in() OWNER TO postgres;
 
 --
+-- Name: keep_attestation(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_attestation() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- A unit that is dissolved is none of what was signed.
+  if tg_op = 'UPDATE' and new.unit_id is null and to_jsonb(new) - 'unit_id' = to_jsonb(old) - 'unit_id' then
+    return new;
+  end if;
+  raise insufficient_privilege using message = 'What was signed stays as it was signed.';
+end
+$$;
+
+ALTER FUNCTION private.keep_attestation() OWNER TO postgres;
+
+--
 -- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16663,6 +17183,26 @@ end
 $$;
 
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
+
+--
+-- Name: keep_statement(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_statement() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'DELETE' or old.retired_at is not null
+    or to_jsonb(new) - 'retired_at' is distinct from to_jsonb(old) - 'retired_at'
+  then
+    raise insufficient_privilege using message = 'A statement that could be signed stays as it is: publish another version.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_statement() OWNER TO postgres;
 
 --
 -- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18344,6 +18884,41 @@ $$;
 ALTER FUNCTION private.protect_higher_roles() OWNER TO postgres;
 
 --
+-- Name: publish_statement(lms.attestation_statements); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.publish_statement(p_wanted lms.attestation_statements) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_statement lms.attestation_statements;
+begin
+  perform private.require_statement_right(p_wanted.tenant_id);
+  perform pg_advisory_xact_lock(
+    hashtextextended('lyceum statement ' || p_wanted.tenant_id || ' ' || coalesce(p_wanted.key, ''), 0)
+  );
+  update lms.attestation_statements s
+  set retired_at = now()
+  where s.tenant_id = p_wanted.tenant_id and s.key = p_wanted.key and s.retired_at is null;
+  insert into lms.attestation_statements (tenant_id, key, version, meaning, signer, language, body, published_by)
+  values (
+    p_wanted.tenant_id, p_wanted.key,
+    (
+      select coalesce(max(s.version), 0) + 1
+      from lms.attestation_statements s
+      where s.tenant_id = p_wanted.tenant_id and s.key = p_wanted.key
+    ),
+    p_wanted.meaning, p_wanted.signer, p_wanted.language, p_wanted.body, (select auth.uid())
+  )
+  returning * into v_statement;
+  return v_statement;
+end
+$$;
+
+ALTER FUNCTION private.publish_statement(p_wanted lms.attestation_statements) OWNER TO postgres;
+
+--
 -- Name: published_text(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19503,6 +20078,25 @@ $$;
 ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_statement_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_statement_right(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not coalesce(
+    p_tenant_id = any (array(select private.tenants_where('certificates.write'))), false
+  ) then
+    raise insufficient_privilege using message = 'Statements to be signed take certificates.write in the whole organisation.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_statement_right(p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: restore_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19595,6 +20189,28 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: retire_statement(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.retire_statement(p_statement_id uuid) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_statement lms.attestation_statements;
+begin
+  select * into v_statement from lms.attestation_statements s where s.id = p_statement_id for no key update;
+  perform private.require_statement_right(v_statement.tenant_id);
+  if v_statement.retired_at is null then
+    update lms.attestation_statements s set retired_at = now() where s.id = p_statement_id returning * into v_statement;
+  end if;
+  return v_statement;
+end
+$$;
+
+ALTER FUNCTION private.retire_statement(p_statement_id uuid) OWNER TO postgres;
 
 --
 -- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20315,6 +20931,100 @@ end
 $$;
 
 ALTER FUNCTION private.settle_path_enrollment() OWNER TO postgres;
+
+--
+-- Name: sign_attestation_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) RETURNS lms.attestations
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  -- Wide enough to read the statement and type a password, too short to leave a desk.
+  c_longest constant interval := interval '5 minutes';
+  v_signer constant uuid := (select auth.uid());
+  v_authenticated_at constant timestamptz := private.authenticated_at();
+  v_statement lms.attestation_statements;
+  v_enrollment lms.enrollments;
+  v_attestation lms.attestations;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
+  select * into v_statement from lms.attestation_statements s where s.id = p_statement_id for share;
+  -- INV-T4, after the wait: a membership that was suspended meanwhile signs nothing.
+  if not v_enrollment.tenant_id = any (array(select private.joined_tenants())) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  elsif v_statement.tenant_id is distinct from v_enrollment.tenant_id then
+    perform private.fail('statement_not_found', 'There is no such statement.', 404);
+  elsif (v_statement.signer = 'learner') <> (v_enrollment.user_id = v_signer)
+    -- Nobody certifies themselves.
+    or (v_statement.signer = 'staff' and not coalesce(
+      v_enrollment.course_id = any (array(select private.staffed_courses()))
+        or v_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or v_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ))
+  then
+    perform private.fail(
+      'not_the_signer', 'This statement is signed by somebody else.', 403, jsonb_build_object('signer', v_statement.signer)
+    );
+  end if;
+  select * into v_attestation
+  from lms.attestations a
+  where a.enrollment_id = p_enrollment_id and a.statement_id = p_statement_id and a.signed_by = v_signer;
+  if found then
+    return v_attestation;
+  elsif v_statement.retired_at is not null then
+    perform private.fail('statement_retired', 'This statement is not signed any more.', 409, null, 'Show the current one.');
+  elsif v_statement.meaning in ('completed', 'trained', 'approved') and v_enrollment.status <> 'completed' then
+    perform private.fail(
+      'not_completed', 'This is signed when the course is completed.', 409, jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif v_enrollment.status in ('dropped', 'expired') then
+    perform private.fail(
+      'enrollment_not_open', 'The enrolment has ended.', 409, jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif v_authenticated_at is null or v_authenticated_at not between now() - c_longest and now() + interval '30 seconds' then
+    perform private.fail(
+      'reauthentication_required', 'Signing takes having signed in within the last five minutes.', 403,
+      jsonb_build_object('authenticated_at', v_authenticated_at, 'longest_seconds', extract(epoch from c_longest)::integer),
+      'Ask for the password again: signInWithPassword, then repeat the call.'
+    );
+  end if;
+
+  insert into lms.attestations (
+    tenant_id, statement_id, enrollment_id, course_id, user_id, unit_id, signed_by, signed_at, reauthenticated_at, document
+  )
+  select
+    v_enrollment.tenant_id, v_statement.id, v_enrollment.id, v_enrollment.course_id, v_enrollment.user_id,
+    v_enrollment.unit_id, v_signer, now(), v_authenticated_at,
+    -- jsonb has one form for one value: keys by length and alphabet, no doubles, no spaces to choose.
+    jsonb_build_object(
+      'type', 'lyceum-attestation-1',
+      'tenant', jsonb_build_object('id', t.id, 'name', t.name),
+      'statement', jsonb_build_object(
+        'id', v_statement.id, 'key', v_statement.key, 'version', v_statement.version, 'meaning', v_statement.meaning,
+        'language', v_statement.language, 'body', v_statement.body
+      ),
+      'signer', jsonb_build_object('id', v_signer, 'name', s.display_name),
+      'learner', jsonb_build_object('id', l.id, 'name', l.display_name),
+      'course', jsonb_build_object('id', c.id, 'title', c.title, 'version', v.number, 'content_hash', v.content_hash),
+      'enrollment', jsonb_build_object(
+        'id', v_enrollment.id, 'cycle', v_enrollment.cycle, 'status', v_enrollment.status,
+        'completed_at', private.instant_text(v_enrollment.completed_at)
+      ),
+      'signed_at', private.instant_text(now()),
+      'authenticated_at', private.instant_text(v_authenticated_at)
+    )::text
+  from lms.tenants t, public.profiles s, public.profiles l, lms.courses c, lms.course_versions v
+  where t.id = v_enrollment.tenant_id and s.id = v_signer and l.id = v_enrollment.user_id and c.id = v_enrollment.course_id
+    and v.id = v_enrollment.version_id
+  returning * into strict v_attestation;
+  return v_attestation;
+end
+$$;
+
+ALTER FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22389,6 +23099,20 @@ ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_roles_pkey PRIMARY KEY (role_id, assignable_role_id);
 
 --
+-- Name: attestation_statements attestation_statements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT attestation_statements_pkey PRIMARY KEY (id);
+
+--
+-- Name: attestations attestations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestations_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks block_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -22893,6 +23617,13 @@ ALTER TABLE ONLY lms.roles
     ADD CONSTRAINT roles_pkey PRIMARY KEY (id);
 
 --
+-- Name: attestations signed_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT signed_once UNIQUE (enrollment_id, statement_id, signed_by);
+
+--
 -- Name: skills skill_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -22912,6 +23643,20 @@ ALTER TABLE ONLY lms.skills
 
 ALTER TABLE ONLY lms.skills
     ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
+
+--
+-- Name: attestation_statements statement_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT statement_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: attestation_statements statement_version_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT statement_version_is_taken UNIQUE (tenant_id, key, version);
 
 --
 -- Name: tags tag_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -23187,6 +23932,54 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 --
 
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
+
+--
+-- Name: attestations_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_course ON lms.attestations USING btree (course_id, signed_at DESC);
+
+--
+-- Name: attestations_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_enrollment ON lms.attestations USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: attestations_by_signer; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_signer ON lms.attestations USING btree (signed_by, signed_at DESC);
+
+--
+-- Name: attestations_by_statement; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_statement ON lms.attestations USING btree (tenant_id, statement_id);
+
+--
+-- Name: attestations_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_tenant ON lms.attestations USING btree (tenant_id, signed_at DESC, id DESC);
+
+--
+-- Name: attestations_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_unit ON lms.attestations USING btree (unit_id, signed_at DESC);
+
+--
+-- Name: attestations_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_unit_of_tenant ON lms.attestations USING btree (tenant_id, unit_id);
+
+--
+-- Name: attestations_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_user ON lms.attestations USING btree (user_id, signed_at DESC);
 
 --
 -- Name: block_progress_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
@@ -23667,6 +24460,12 @@ CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 --
 
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
+
+--
+-- Name: one_current_statement; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_current_statement ON lms.attestation_statements USING btree (tenant_id, key) WHERE (retired_at IS NULL);
 
 --
 -- Name: one_live_request; Type: INDEX; Schema: lms; Owner: postgres
@@ -24287,6 +25086,18 @@ CREATE TRIGGER _200_grantable BEFORE INSERT OR UPDATE ON lms.assignable_roles FO
 CREATE TRIGGER _200_held BEFORE INSERT OR UPDATE ON lms.role_permissions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_role_permission();
 
 --
+-- Name: attestation_statements _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestation_statements FOR EACH ROW EXECUTE FUNCTION private.keep_statement();
+
+--
+-- Name: attestations _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH ROW EXECUTE FUNCTION private.keep_attestation();
+
+--
 -- Name: certificates _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24297,6 +25108,12 @@ CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE 
 --
 
 CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate_row();
+
+--
+-- Name: attestations _200_never_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION private.keep_attestation();
 
 --
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24749,6 +25566,18 @@ CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN (
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: attestation_statements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.attestation_statements REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestation_statements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: attestations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.attestations REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestations', 'tenant_id', '{id}', '{document}', '{}', '{sha256}');
+
+--
 -- Name: block_progress _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24983,6 +25812,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: attestation_statements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.attestation_statements REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestation_statements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: attestations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.attestations REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestations', 'tenant_id', '{id}', '{document}', '{}', '{sha256}');
+
+--
 -- Name: categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -25185,6 +26026,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
+
+--
+-- Name: attestation_statements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.attestation_statements FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestation_statements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: attestations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestations', 'tenant_id', '{id}', '{document}', '{}', '{sha256}');
 
 --
 -- Name: block_progress _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25419,6 +26272,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
+
+--
+-- Name: attestation_statements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.attestation_statements FOR EACH ROW EXECUTE FUNCTION audit.record_lms_attestation_statements();
+
+--
+-- Name: attestations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.attestations FOR EACH ROW EXECUTE FUNCTION audit.record_lms_attestations();
 
 --
 -- Name: block_progress _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25779,6 +26644,34 @@ ALTER TABLE ONLY lms.assignable_roles
 
 ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assigning_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: attestations attestation_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: attestations attestation_signer_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_signer_is_a_person FOREIGN KEY (signed_by) REFERENCES public.profiles(id);
+
+--
+-- Name: attestations attestation_statement_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_statement_is_of_the_same_tenant FOREIGN KEY (tenant_id, statement_id) REFERENCES lms.attestation_statements(tenant_id, id);
+
+--
+-- Name: attestations attestation_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: lesson_blocks block_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -26292,6 +27185,13 @@ ALTER TABLE ONLY lms.lesson_skills
     ADD CONSTRAINT skill_of_lesson_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
 
 --
+-- Name: attestation_statements statement_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT statement_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
 -- Name: tags tag_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -26520,6 +27420,12 @@ CREATE POLICY "Assignable roles are listed by those allowed to define roles" ON 
 --
 
 CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON lms.assignable_roles FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
+
+--
+-- Name: attestations Attestations are seen by learner, signer, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Attestations are seen by learner, signer, staff and in scope" ON lms.attestations FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR ((signed_by = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: courses Authors create courses; Type: POLICY; Schema: lms; Owner: postgres
@@ -27232,6 +28138,12 @@ CREATE POLICY "Skills are seen with public lessons about them" ON lms.skills FOR
   WHERE (k.skill_id = skills.id))));
 
 --
+-- Name: attestation_statements Statements are seen by members; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Statements are seen by members" ON lms.attestation_statements FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))));
+
+--
 -- Name: tags Tags are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -27410,6 +28322,18 @@ CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.cour
 --
 
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attestation_statements; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attestation_statements ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attestations; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attestations ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: block_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -28176,6 +29100,18 @@ REVOKE ALL ON FUNCTION audit.record_change(p_tenant_id uuid, p_table text, p_row
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_attestation_statements(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_attestation_statements() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_attestations(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_attestations() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_block_progress(); Type: ACL; Schema: audit; Owner: postgres
@@ -29009,6 +29945,21 @@ GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_polic
 GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) TO service_role;
 
 --
+-- Name: TABLE attestation_statements; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.attestation_statements TO authenticated;
+GRANT SELECT ON TABLE lms.attestation_statements TO service_role;
+
+--
+-- Name: FUNCTION publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) TO authenticated;
+GRANT ALL ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) TO service_role;
+
+--
 -- Name: FUNCTION publish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29264,6 +30215,14 @@ GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION retire_attestation_statement(p_statement_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29303,6 +30262,26 @@ GRANT ALL ON FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status t
 REVOKE ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO authenticated;
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
+
+--
+-- Name: FUNCTION sha256_of(p_text text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sha256_of(p_text text) FROM PUBLIC;
+
+--
+-- Name: TABLE attestations; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.attestations TO authenticated;
+GRANT SELECT ON TABLE lms.attestations TO service_role;
+
+--
+-- Name: FUNCTION sign_attestation(p_statement_id uuid, p_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
 -- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
@@ -29529,6 +30508,12 @@ GRANT ALL ON FUNCTION private.apply_people(p_tenant_id uuid, p_rows jsonb, p_end
 REVOKE ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) TO authenticated;
 GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) TO service_role;
+
+--
+-- Name: FUNCTION authenticated_at(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.authenticated_at() FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_enrollment(); Type: ACL; Schema: private; Owner: postgres
@@ -30240,6 +31225,12 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
 
 --
+-- Name: FUNCTION instant_text(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.instant_text(p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_api_call(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30423,6 +31414,12 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_an_administrator_who_can_sign_in() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_attestation(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_attestation() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30475,6 +31472,12 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_statement(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_statement() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
@@ -30835,6 +31838,14 @@ GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments,
 REVOKE ALL ON FUNCTION private.protect_higher_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION publish_statement(p_wanted lms.attestation_statements); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_statements) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_statements) TO authenticated;
+GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_statements) TO service_role;
+
+--
 -- Name: FUNCTION published_text(p_version_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -31121,6 +32132,12 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION require_statement_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION restore_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -31135,6 +32152,14 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION retire_statement(p_statement_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.retire_statement(p_statement_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.retire_statement(p_statement_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.retire_statement(p_statement_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -31295,6 +32320,13 @@ GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obst
 --
 
 REVOKE ALL ON FUNCTION private.settle_path_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres

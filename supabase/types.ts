@@ -155,6 +155,64 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"attestation_statements": {
+                  Row: {
+                    "body": string,"id": string,"key": string,"language": string,"meaning": string,"published_at": string,"published_by": string | null,"retired_at": string | null,"signer": string,"tenant_id": string,"version": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "body": string,"id"?: string,"key": string,"language": string,"meaning": string,"published_at"?: string,"published_by"?: string | null,"retired_at"?: string | null,"signer": string,"tenant_id": string,"version": number
+                  }
+                  Update: {
+                    "body"?: string,"id"?: string,"key"?: string,"language"?: string,"meaning"?: string,"published_at"?: string,"published_by"?: string | null,"retired_at"?: string | null,"signer"?: string,"tenant_id"?: string,"version"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "statement_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"attestations": {
+                  Row: {
+                    "course_id": string,"document": string,"enrollment_id": string,"id": string,"reauthenticated_at": string,"sha256": string,"signed_at": string,"signed_by": string,"statement_id": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"document": string,"enrollment_id": string,"id"?: string,"reauthenticated_at": string,"sha256"?: never,"signed_at": string,"signed_by": string,"statement_id": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"document"?: string,"enrollment_id"?: string,"id"?: string,"reauthenticated_at"?: string,"sha256"?: never,"signed_at"?: string,"signed_by"?: string,"statement_id"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attestation_is_of_the_learners_cycle"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "attestation_signer_is_a_person"
+      columns: ["signed_by"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "attestation_statement_is_of_the_same_tenant"
+      columns: ["tenant_id","statement_id"]
+isOneToOne: false
+      referencedRelation: "attestation_statements"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "attestation_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"block_progress": {
                   Row: {
                     "block_id": string,"completed_at": string | null,"course_id": string,"enrollment_id": string,"first_accessed_at": string,"last_accessed_at": string,"last_position": Json | null,"lesson_id": string,"progress_percentage": number,"tenant_id": string,"updated_at": string,"user_id": string,"watched": unknown
@@ -1789,6 +1847,26 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"publish_attestation_statement":
+{ Args: { "p_body": string,"p_key": string,"p_language"?: string,"p_meaning": string,"p_signer": string,"p_tenant_id": string }; Returns: {
+              "body": string,
+"id": string,
+"key": string,
+"language": string,
+"meaning": string,
+"published_at": string,
+"published_by": string | null,
+"retired_at": string | null,
+"signer": string,
+"tenant_id": string,
+"version": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "attestation_statements"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "publish_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -2117,6 +2195,26 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"retire_attestation_statement":
+{ Args: { "p_statement_id": string }; Returns: {
+              "body": string,
+"id": string,
+"key": string,
+"language": string,
+"meaning": string,
+"published_at": string,
+"published_by": string | null,
+"retired_at": string | null,
+"signer": string,
+"tenant_id": string,
+"version": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "attestation_statements"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "revoke_certificate":
 { Args: { "p_certificate_id": string,"p_reason": string }; Returns: {
               "code": string,
@@ -2223,6 +2321,27 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "tenant_overview"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"sign_attestation":
+{ Args: { "p_enrollment_id": string,"p_statement_id": string }; Returns: {
+              "course_id": string,
+"document": string,
+"enrollment_id": string,
+"id": string,
+"reauthenticated_at": string,
+"sha256": string,
+"signed_at": string,
+"signed_by": string,
+"statement_id": string,
+"tenant_id": string,
+"unit_id": string | null,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "attestations"
         isOneToOne: true
         isSetofReturn: false
       } },

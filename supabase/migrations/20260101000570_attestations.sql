@@ -275,7 +275,7 @@ set search_path = ''
 as $$
 declare
   -- Wide enough to read the statement and type a password, too short to leave a desk.
-  c_longest constant interval := '5 minutes';
+  c_longest constant interval := interval '5 minutes';
   v_signer constant uuid := (select auth.uid());
   v_authenticated_at constant timestamptz := private.authenticated_at();
   v_statement lms.attestation_statements;

@@ -111,6 +111,11 @@ from (values
   ('[]', '403 reauthentication_required'), ('null', '403 reauthentication_required'), ('{}', '403 reauthentication_required'), ('["password"]', '403 reauthentication_required'),
   ('[{"method": "password"}]', '403 reauthentication_required'), ('[{"method": "password", "timestamp": "now"}]', '403 reauthentication_required'), ('[{"method": "password", "timestamp": 1e300}]', '403 reauthentication_required')
 ) as cases (amr, expected);
+-- Whoever belongs to two organisations signs the statements of each about its own courses.
+select tests.member('gina', 'works'), tests.enrollment('gina', 'safety');
+insert into lms.memberships (tenant_id, user_id) values (tests.id('press'), tests.id('gina'));
+select is(tests.signs('gina', :'foreign', 'gina takes safety'), '404 statement_not_found', 'INV-T1: not one organisation''s statement about another one''s course');
+select is(tests.signs('gina', :'rules', 'gina takes safety'), 'none', '... its own is');
 -- A suspended member signs nothing.
 update lms.memberships set status = 'suspended' where id = tests.id('dora in works');
 select is(tests.signs('dora', :'oath', 'dora takes safety'), '404 enrollment_not_found', 'INV-T4: whoever is suspended signs nothing');

@@ -208,29 +208,6 @@ ALTER TYPE lms.block_receipt OWNER TO postgres;
 COMMENT ON TYPE lms.block_receipt IS 'Where block, lesson and course stand after a report; percentages 0 to 100.';
 
 --
--- Name: bulk_row_result; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.bulk_row_result AS (
-	"row" integer,
-	outcome text,
-	code text,
-	message text,
-	details jsonb,
-	user_id uuid,
-	course_id uuid,
-	enrollment_id uuid
-);
-
-ALTER TYPE lms.bulk_row_result OWNER TO postgres;
-
---
--- Name: TYPE bulk_row_result; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.bulk_row_result IS 'What became of one row. `row`: as the row says, else its place from 1. `outcome`: enrolled, already_enrolled, invited or refused; of a dry run would_enroll, already_enrolled, would_invite or refused. `code`, `message` and `details` say why.';
-
---
 -- Name: category_node; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -255,6 +232,37 @@ ALTER TYPE lms.category_node OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.category_node IS 'A category; how many published courses that the caller sees are in it, and in it or below it (a course that is in several of these counts once).';
+
+--
+-- Name: certificate_verification; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.certificate_verification AS (
+	status text,
+	code text,
+	serial text,
+	holder_name text,
+	course_title text,
+	issuer_name text,
+	issuer_id uuid,
+	issued_at timestamp with time zone,
+	valid_from timestamp with time zone,
+	expires_at timestamp with time zone,
+	revoked_at timestamp with time zone,
+	valid_from_day date,
+	expires_on_day date,
+	revoked_on_day date,
+	achievement_id uuid,
+	language text
+);
+
+ALTER TYPE lms.certificate_verification OWNER TO postgres;
+
+--
+-- Name: TYPE certificate_verification; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.certificate_verification IS 'What a verifier needs of a certificate and no more. status: valid, expired or revoked. achievement_id stands for the course in this version, issuer_id for the organisation; they are no ids of rows. The days are those of the organisation''s time zone.';
 
 --
 -- Name: course_finding; Type: TYPE; Schema: lms; Owner: postgres
@@ -976,54 +984,6 @@ CREATE TYPE private.block_match AS (
 ALTER TYPE private.block_match OWNER TO postgres;
 
 --
--- Name: bulk_pair; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.bulk_pair AS (
-	line integer,
-	course_id uuid,
-	user_id uuid
-);
-
-ALTER TYPE private.bulk_pair OWNER TO postgres;
-
---
--- Name: bulk_row; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.bulk_row AS (
-	line integer,
-	row_number integer,
-	user_id uuid,
-	email text,
-	employee_number text,
-	course_id uuid,
-	course_slug text,
-	unit_code text,
-	due_at timestamp with time zone,
-	expires_at timestamp with time zone,
-	person_id uuid,
-	fault jsonb
-);
-
-ALTER TYPE private.bulk_row OWNER TO postgres;
-
---
--- Name: bulk_verdict; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.bulk_verdict AS (
-	line integer,
-	course_id uuid,
-	user_id uuid,
-	unit_id uuid,
-	open_enrollment_id uuid,
-	reasons lms.eligibility_reason[]
-);
-
-ALTER TYPE private.bulk_verdict OWNER TO postgres;
-
---
 -- Name: color; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -1296,6 +1256,9 @@ CREATE TABLE lms.courses (
     enrollment_opens_at timestamp with time zone,
     enrollment_closes_at timestamp with time zone,
     is_sequential boolean DEFAULT false NOT NULL,
+    issues_certificate boolean DEFAULT true NOT NULL,
+    certificate_validity_months integer,
+    certificate_renewal_days integer,
     is_featured boolean DEFAULT false NOT NULL,
     thumbnail_url private.web_address,
     meta_description text,
@@ -1315,6 +1278,8 @@ END) STORED,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT capacity_is_not_negative CHECK ((capacity >= 0)),
+    CONSTRAINT certificate_renewal_is_within_3650_days CHECK (((certificate_renewal_days >= 0) AND (certificate_renewal_days <= 3650))),
+    CONSTRAINT certificate_validity_is_1_to_600_months CHECK (((certificate_validity_months >= 1) AND (certificate_validity_months <= 600))),
     CONSTRAINT course_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT course_difficulty_is_known CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text, 'expert'::text]))),
     CONSTRAINT course_has_a_publication_date_once_published CHECK (((status = 'draft'::text) OR (published_at IS NOT NULL))),
@@ -1327,6 +1292,7 @@ END) STORED,
     CONSTRAINT max_attempts_are_positive CHECK ((max_attempts > 0)),
     CONSTRAINT meta_description_is_short CHECK ((length(meta_description) <= 500)),
     CONSTRAINT meta_keywords_are_short CHECK ((length(meta_keywords) <= 500)),
+    CONSTRAINT only_certificates_that_expire_are_renewed CHECK (((certificate_renewal_days IS NULL) OR (certificate_validity_months IS NOT NULL))),
     CONSTRAINT price_is_not_negative CHECK (((price >= (0)::numeric) AND (price < 'Infinity'::numeric))),
     CONSTRAINT ratings_are_1_to_5_each CHECK (((rating_count >= 0) AND ((rating_sum >= rating_count) AND (rating_sum <= (5 * rating_count))))),
     CONSTRAINT self_enrollment_is_known CHECK ((self_enrollment = ANY (ARRAY['open'::text, 'approval'::text, 'closed'::text]))),
@@ -1388,6 +1354,24 @@ COMMENT ON COLUMN lms.courses.enrollment_closes_at IS 'Learners enrol themselves
 --
 
 COMMENT ON COLUMN lms.courses.is_sequential IS 'Each lesson opens when the required lesson before it is completed.';
+
+--
+-- Name: COLUMN courses.issues_certificate; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.issues_certificate IS 'Whoever completes a cycle gets a certificate.';
+
+--
+-- Name: COLUMN courses.certificate_validity_months; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.certificate_validity_months IS 'How long a certificate is valid, from completion on; null is without end. Certificates keep the dates they were issued with.';
+
+--
+-- Name: COLUMN courses.certificate_renewal_days; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.courses.certificate_renewal_days IS 'So many days before a certificate expires, its holder is enrolled in the next cycle; null: nobody is by itself.';
 
 --
 -- Name: COLUMN courses.is_featured; Type: COMMENT; Schema: lms; Owner: postgres
@@ -2158,6 +2142,260 @@ $$;
 ALTER FUNCTION audit.record_lms_assignable_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_attestation_statements(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_attestation_statements() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.key is distinct from new.key then
+    v_changes := v_changes || jsonb_build_object('key', jsonb_build_object(
+      'old', case when octet_length(old.key) > 8000 then audit.shorten(to_jsonb(old.key)) else to_jsonb(old.key) end,
+      'new', case when octet_length(new.key) > 8000 then audit.shorten(to_jsonb(new.key)) else to_jsonb(new.key) end
+    ));
+  end if;
+  if old.version is distinct from new.version then
+    v_changes := v_changes || jsonb_build_object('version', jsonb_build_object(
+      'old', old.version,
+      'new', new.version
+    ));
+  end if;
+  if old.meaning is distinct from new.meaning then
+    v_changes := v_changes || jsonb_build_object('meaning', jsonb_build_object(
+      'old', case when octet_length(old.meaning) > 8000 then audit.shorten(to_jsonb(old.meaning)) else to_jsonb(old.meaning) end,
+      'new', case when octet_length(new.meaning) > 8000 then audit.shorten(to_jsonb(new.meaning)) else to_jsonb(new.meaning) end
+    ));
+  end if;
+  if old.signer is distinct from new.signer then
+    v_changes := v_changes || jsonb_build_object('signer', jsonb_build_object(
+      'old', case when octet_length(old.signer) > 8000 then audit.shorten(to_jsonb(old.signer)) else to_jsonb(old.signer) end,
+      'new', case when octet_length(new.signer) > 8000 then audit.shorten(to_jsonb(new.signer)) else to_jsonb(new.signer) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', case when octet_length(old.body) > 8000 then audit.shorten(to_jsonb(old.body)) else to_jsonb(old.body) end,
+      'new', case when octet_length(new.body) > 8000 then audit.shorten(to_jsonb(new.body)) else to_jsonb(new.body) end
+    ));
+  end if;
+  if old.published_by is distinct from new.published_by then
+    v_changes := v_changes || jsonb_build_object('published_by', jsonb_build_object(
+      'old', old.published_by,
+      'new', new.published_by
+    ));
+  end if;
+  if old.published_at is distinct from new.published_at then
+    v_changes := v_changes || jsonb_build_object('published_at', jsonb_build_object(
+      'old', old.published_at,
+      'new', new.published_at
+    ));
+  end if;
+  if old.retired_at is distinct from new.retired_at then
+    v_changes := v_changes || jsonb_build_object('retired_at', jsonb_build_object(
+      'old', old.retired_at,
+      'new', new.retired_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.attestation_statements', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_attestation_statements() OWNER TO postgres;
+
+--
+-- Name: record_lms_attestations(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_attestations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.statement_id is distinct from new.statement_id then
+    v_changes := v_changes || jsonb_build_object('statement_id', jsonb_build_object(
+      'old', old.statement_id,
+      'new', new.statement_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.signed_by is distinct from new.signed_by then
+    v_changes := v_changes || jsonb_build_object('signed_by', jsonb_build_object(
+      'old', old.signed_by,
+      'new', new.signed_by
+    ));
+  end if;
+  if old.signed_at is distinct from new.signed_at then
+    v_changes := v_changes || jsonb_build_object('signed_at', jsonb_build_object(
+      'old', old.signed_at,
+      'new', new.signed_at
+    ));
+  end if;
+  if old.reauthenticated_at is distinct from new.reauthenticated_at then
+    v_changes := v_changes || jsonb_build_object('reauthenticated_at', jsonb_build_object(
+      'old', old.reauthenticated_at,
+      'new', new.reauthenticated_at
+    ));
+  end if;
+  if old.document is distinct from new.document then
+    v_changes := v_changes || jsonb_build_object('document', jsonb_build_object(
+      'old', audit.hash_personal('lms.attestations.document', to_jsonb(old.document)),
+      'new', audit.hash_personal('lms.attestations.document', to_jsonb(new.document))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.attestations', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_attestations() OWNER TO postgres;
+
+--
 -- Name: record_lms_block_progress(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -2543,6 +2781,196 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_categories() OWNER TO postgres;
+
+--
+-- Name: record_lms_certificates(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_certificates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.edition is distinct from new.edition then
+    v_changes := v_changes || jsonb_build_object('edition', jsonb_build_object(
+      'old', old.edition,
+      'new', new.edition
+    ));
+  end if;
+  if old.serial is distinct from new.serial then
+    v_changes := v_changes || jsonb_build_object('serial', jsonb_build_object(
+      'old', case when octet_length(old.serial) > 8000 then audit.shorten(to_jsonb(old.serial)) else to_jsonb(old.serial) end,
+      'new', case when octet_length(new.serial) > 8000 then audit.shorten(to_jsonb(new.serial)) else to_jsonb(new.serial) end
+    ));
+  end if;
+  if old.code is distinct from new.code then
+    v_changes := v_changes || jsonb_build_object('code', '{}'::jsonb);
+  end if;
+  if old.holder_name is distinct from new.holder_name then
+    v_changes := v_changes || jsonb_build_object('holder_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.certificates.holder_name', to_jsonb(old.holder_name)),
+      'new', audit.hash_personal('lms.certificates.holder_name', to_jsonb(new.holder_name))
+    ));
+  end if;
+  if old.course_title is distinct from new.course_title then
+    v_changes := v_changes || jsonb_build_object('course_title', jsonb_build_object(
+      'old', case when octet_length(old.course_title) > 8000 then audit.shorten(to_jsonb(old.course_title)) else to_jsonb(old.course_title) end,
+      'new', case when octet_length(new.course_title) > 8000 then audit.shorten(to_jsonb(new.course_title)) else to_jsonb(new.course_title) end
+    ));
+  end if;
+  if old.version_number is distinct from new.version_number then
+    v_changes := v_changes || jsonb_build_object('version_number', jsonb_build_object(
+      'old', old.version_number,
+      'new', new.version_number
+    ));
+  end if;
+  if old.issued_at is distinct from new.issued_at then
+    v_changes := v_changes || jsonb_build_object('issued_at', jsonb_build_object(
+      'old', old.issued_at,
+      'new', new.issued_at
+    ));
+  end if;
+  if old.issued_by is distinct from new.issued_by then
+    v_changes := v_changes || jsonb_build_object('issued_by', jsonb_build_object(
+      'old', old.issued_by,
+      'new', new.issued_by
+    ));
+  end if;
+  if old.issue_reason is distinct from new.issue_reason then
+    v_changes := v_changes || jsonb_build_object('issue_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.certificates.issue_reason', to_jsonb(old.issue_reason)),
+      'new', audit.hash_personal('lms.certificates.issue_reason', to_jsonb(new.issue_reason))
+    ));
+  end if;
+  if old.valid_from is distinct from new.valid_from then
+    v_changes := v_changes || jsonb_build_object('valid_from', jsonb_build_object(
+      'old', old.valid_from,
+      'new', new.valid_from
+    ));
+  end if;
+  if old.expires_at is distinct from new.expires_at then
+    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
+      'old', old.expires_at,
+      'new', new.expires_at
+    ));
+  end if;
+  if old.revoked_at is distinct from new.revoked_at then
+    v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_object(
+      'old', old.revoked_at,
+      'new', new.revoked_at
+    ));
+  end if;
+  if old.revoked_by is distinct from new.revoked_by then
+    v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_object(
+      'old', old.revoked_by,
+      'new', new.revoked_by
+    ));
+  end if;
+  if old.revoked_reason is distinct from new.revoked_reason then
+    v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(old.revoked_reason)),
+      'new', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(new.revoked_reason))
+    ));
+  end if;
+  if old.renewed_by is distinct from new.renewed_by then
+    v_changes := v_changes || jsonb_build_object('renewed_by', jsonb_build_object(
+      'old', old.renewed_by,
+      'new', new.renewed_by
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.certificates', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_certificates() OWNER TO postgres;
 
 --
 -- Name: record_lms_cohort_members(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3398,8 +3826,8 @@ declare
   v_address text;
   v_client text;
 begin
-  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.enrollment_opens_at, old.enrollment_closes_at, old.is_sequential, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.enrollment_opens_at, new.enrollment_closes_at, new.is_sequential, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
+  if (old.id, old.tenant_id, old.slug, old.title, old.description, old.status, old.visibility, old.difficulty, old.language, old.estimated_minutes, old.price, old.currency, old.instructor_id, old.required_score, old.allow_retake, old.max_attempts, old.capacity, old.self_enrollment, old.enrollment_opens_at, old.enrollment_closes_at, old.is_sequential, old.issues_certificate, old.certificate_validity_months, old.certificate_renewal_days, old.is_featured, old.thumbnail_url, old.meta_description, old.meta_keywords, old.version_label, old.metadata, old.published_at, old.deleted_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.slug, new.title, new.description, new.status, new.visibility, new.difficulty, new.language, new.estimated_minutes, new.price, new.currency, new.instructor_id, new.required_score, new.allow_retake, new.max_attempts, new.capacity, new.self_enrollment, new.enrollment_opens_at, new.enrollment_closes_at, new.is_sequential, new.issues_certificate, new.certificate_validity_months, new.certificate_renewal_days, new.is_featured, new.thumbnail_url, new.meta_description, new.meta_keywords, new.version_label, new.metadata, new.published_at, new.deleted_at, new.created_by, new.created_at)
   then
     return null;
   end if;
@@ -3528,6 +3956,24 @@ begin
     v_changes := v_changes || jsonb_build_object('is_sequential', jsonb_build_object(
       'old', old.is_sequential,
       'new', new.is_sequential
+    ));
+  end if;
+  if old.issues_certificate is distinct from new.issues_certificate then
+    v_changes := v_changes || jsonb_build_object('issues_certificate', jsonb_build_object(
+      'old', old.issues_certificate,
+      'new', new.issues_certificate
+    ));
+  end if;
+  if old.certificate_validity_months is distinct from new.certificate_validity_months then
+    v_changes := v_changes || jsonb_build_object('certificate_validity_months', jsonb_build_object(
+      'old', old.certificate_validity_months,
+      'new', new.certificate_validity_months
+    ));
+  end if;
+  if old.certificate_renewal_days is distinct from new.certificate_renewal_days then
+    v_changes := v_changes || jsonb_build_object('certificate_renewal_days', jsonb_build_object(
+      'old', old.certificate_renewal_days,
+      'new', new.certificate_renewal_days
     ));
   end if;
   if old.is_featured is distinct from new.is_featured then
@@ -5609,133 +6055,6 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_path_enrollments() OWNER TO postgres;
-
---
--- Name: record_lms_pending_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_lms_pending_enrollments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.invitation_id is distinct from new.invitation_id then
-    v_changes := v_changes || jsonb_build_object('invitation_id', jsonb_build_object(
-      'old', old.invitation_id,
-      'new', new.invitation_id
-    ));
-  end if;
-  if old.course_id is distinct from new.course_id then
-    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
-      'old', old.course_id,
-      'new', new.course_id
-    ));
-  end if;
-  if old.due_at is distinct from new.due_at then
-    v_changes := v_changes || jsonb_build_object('due_at', jsonb_build_object(
-      'old', old.due_at,
-      'new', new.due_at
-    ));
-  end if;
-  if old.expires_at is distinct from new.expires_at then
-    v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_object(
-      'old', old.expires_at,
-      'new', new.expires_at
-    ));
-  end if;
-  if old.status is distinct from new.status then
-    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
-      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
-      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
-    ));
-  end if;
-  if old.reasons is distinct from new.reasons then
-    v_changes := v_changes || jsonb_build_object('reasons', jsonb_build_object(
-      'old', audit.shorten(to_jsonb(old.reasons)),
-      'new', audit.shorten(to_jsonb(new.reasons))
-    ));
-  end if;
-  if old.settled_at is distinct from new.settled_at then
-    v_changes := v_changes || jsonb_build_object('settled_at', jsonb_build_object(
-      'old', old.settled_at,
-      'new', new.settled_at
-    ));
-  end if;
-  if old.created_by is distinct from new.created_by then
-    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
-      'old', old.created_by,
-      'new', new.created_by
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'lms.pending_enrollments', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_lms_pending_enrollments() OWNER TO postgres;
 
 --
 -- Name: record_lms_progress_corrections(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -8513,96 +8832,6 @@ ALTER FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp w
 COMMENT ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) IS 'Enrols the caller, or with rights somebody else, and returns the enrolment. The same idempotency key gives the same answer. 404 course_not_found; 409 not_eligible with details = [{code, message, details}]; 403 without rights; 422 idempotency_key_reused.';
 
 --
--- Name: enroll_in_bulk(uuid, jsonb, boolean, boolean, text); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean DEFAULT false, p_invite boolean DEFAULT false, p_batch_key text DEFAULT NULL::text) RETURNS lms.bulk_row_result[]
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  most_rows constant integer := 10000;
-  v_dry_run constant boolean := coalesce(p_dry_run, false);
-  v_time_zone text;
-  v_answer jsonb;
-  v_rows private.bulk_row[];
-  v_invited jsonb := jsonb_build_object();
-  v_results lms.bulk_row_result[];
-begin
-  -- Read as the caller: a tenant that they cannot see does not exist for them.
-  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
-  if not found then
-    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
-  elsif private.is_api_call() and not p_tenant_id = any (array(select private.tenants_partly_where('enrollments.write')))
-    and not exists (
-      select from lms.courses c where c.tenant_id = p_tenant_id and c.id = any (array(select private.staffed_courses()))
-    )
-  then
-    raise insufficient_privilege using
-      message = 'Enrolling other people takes enrollments.write in their unit, or being staff of the course.';
-  elsif jsonb_typeof(p_rows) is distinct from 'array' then
-    perform private.fail('rows_not_a_list', 'p_rows is a list of rows.', 422);
-  elsif jsonb_array_length(p_rows) > most_rows then
-    perform private.fail(
-      'too_many_rows', format('At most %s rows at a time.', most_rows), 413, jsonb_build_object('most_rows', most_rows)
-    );
-  end if;
-
-  if p_batch_key is not null and not v_dry_run then
-    if length(p_batch_key) not between 1 and 255 then
-      perform private.fail('invalid_idempotency_key', 'An idempotency key has 1 to 255 characters.', 422);
-    end if;
-    -- The rows themselves are not kept: they name people.
-    v_answer := private.claim_idempotency_key('enroll_in_bulk', p_batch_key, jsonb_build_object(
-      'tenant_id', p_tenant_id, 'invite', coalesce(p_invite, false),
-      'sha256', encode(sha256(convert_to(p_rows::text, 'UTF8')), 'hex')
-    ));
-    if v_answer is not null then
-      return array(select r from private.repeat_bulk_answer(v_answer) r);
-    end if;
-  end if;
-
-  v_rows := array(select r from private.parse_bulk_rows(p_rows, v_time_zone) r order by r.line);
-  v_rows := private.find_bulk_courses(p_tenant_id, v_rows);
-  v_rows := private.find_bulk_people(p_tenant_id, v_rows);
-  if p_invite then
-    v_invited := private.invite_bulk_rows(p_tenant_id, v_rows, v_dry_run);
-  end if;
-  v_results := private.enroll_bulk_rows(p_tenant_id, v_rows, v_dry_run);
-  if v_invited <> '{}' then
-    v_results := array(
-      select case when i.answer is null then r.result else (
-        (r.result).row, coalesce(i.answer ->> 'outcome', 'refused'), i.answer ->> 'code', i.answer ->> 'message',
-        nullif(i.answer -> 'details', 'null'), null, (r.result).course_id, null
-      )::lms.bulk_row_result end
-      from (select o as result, row_number() over () as line from unnest(v_results) o) r
-      left join lateral (select v_invited -> r.line::text as answer) i on true
-      order by r.line
-    );
-  end if;
-
-  if p_batch_key is not null and not v_dry_run then
-    -- A token is shown once and kept nowhere.
-    perform private.store_idempotent_answer('enroll_in_bulk', p_batch_key, (
-      select coalesce(jsonb_agg(jsonb_set_lax(
-        to_jsonb(r), '{details}', case when r.outcome = 'invited' then r.details - 'token' else r.details end
-      )), '[]')
-      from unnest(v_results) r
-    ));
-  end if;
-  return v_results;
-end
-$$;
-
-ALTER FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) OWNER TO postgres;
-
---
--- Name: FUNCTION enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) IS 'Enrols many people at once and answers for each row, in their order. A row is an object of texts: user_id, email or employee_number (all that are given must fit the same person); course_id or course_slug; due_at, expires_at (a time with its offset, or a day, of which the end in the tenant''s time zone is meant); unit_code, the home unit of whoever is invited; and row, a number to find it by. A row that is refused changes nothing, and the others are not touched by it: person_missing, person_not_found, person_ambiguous, course_missing, course_not_found, course_ambiguous, invalid_id, invalid_date, invalid_row, unknown_column, not_text, not_an_object, out_of_scope, duplicate_row, not_eligible with details = [{code, message, details}]. Who is enrolled already stays so: sending rows again enrols nobody twice, and with the same p_batch_key it gives the answer of the first time. p_invite invites unknown addresses; the enrolment follows when they join, and details.token belongs into the link. p_dry_run tells and changes nothing. For others than oneself it takes enrollments.write in their scope, or being staff of the course; finding people by email or number, members.read. At most 10,000 rows (413 too_many_rows). 404 tenant_not_found; 403 without rights; 422 rows_not_a_list, invalid_idempotency_key, idempotency_key_reused.';
-
---
 -- Name: enroll_in_path(uuid, uuid, timestamp with time zone); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -9506,6 +9735,124 @@ ALTER FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id
 COMMENT ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) IS 'Invites an address, or renews its open invitation: a new token and a new term (tenants.invitation_valid_days). Needs members.write for the unit, and the right to give the role there. The token is returned this once; it goes into the link that the person receives. 404 tenant_not_found, unit_not_found, role_not_found; 403 role_not_grantable; 409 already_a_member, already_invited, unit_archived.';
 
 --
+-- Name: certificates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.certificates (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer NOT NULL,
+    edition integer DEFAULT 1 NOT NULL,
+    serial text NOT NULL,
+    code text NOT NULL,
+    holder_name text NOT NULL,
+    course_title private.title NOT NULL,
+    version_number integer NOT NULL,
+    issued_at timestamp with time zone DEFAULT now() NOT NULL,
+    issued_by uuid,
+    issue_reason text,
+    valid_from timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    revoked_reason text,
+    renewed_by uuid,
+    CONSTRAINT certificate_code_is_26_of_base_32 CHECK ((code ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'::text)),
+    CONSTRAINT certificate_edition_is_positive CHECK ((edition >= 1)),
+    CONSTRAINT certificate_expires_after_it_begins CHECK ((expires_at > valid_from)),
+    CONSTRAINT certificate_has_a_reason_exactly_when_revoked CHECK (((revoked_at IS NULL) = (revoked_reason IS NULL))),
+    CONSTRAINT certificate_issue_reason_is_short CHECK ((length(issue_reason) <= 1000)),
+    CONSTRAINT certificate_names_its_holder CHECK (((holder_name ~ '\S'::text) AND (length(holder_name) <= 300))),
+    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000)))
+);
+
+ALTER TABLE lms.certificates OWNER TO postgres;
+
+--
+-- Name: TABLE certificates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.certificates IS 'Proof of a completed cycle, exactly one for each. It keeps what it said when it was issued: names, title, dates. Valid: revoked_at is null, and expires_at is null or ahead. Anybody who has the code may verify it: verify_certificate.';
+
+--
+-- Name: COLUMN certificates.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.unit_id IS 'Org unit at the time of completion, as the enrolment''s.';
+
+--
+-- Name: COLUMN certificates.edition; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.edition IS '1, or higher where reissue_certificate replaced an earlier one of the same cycle.';
+
+--
+-- Name: COLUMN certificates.serial; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.serial IS 'For people and files: organisation, year, number. Unique in the tenant; proves nothing.';
+
+--
+-- Name: COLUMN certificates.code; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.code IS 'What verify_certificate and the address of the verification page take: 26 letters and digits.';
+
+--
+-- Name: COLUMN certificates.holder_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.holder_name IS 'As it was when the certificate was issued. Training law has it kept when the person leaves.';
+
+--
+-- Name: COLUMN certificates.valid_from; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.valid_from IS 'When the cycle was completed.';
+
+--
+-- Name: COLUMN certificates.expires_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.expires_at IS 'Valid before then; null is without end.';
+
+--
+-- Name: COLUMN certificates.renewed_by; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.renewed_by IS 'The certificate of the person''s next completed cycle of the course.';
+
+--
+-- Name: issue_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's enrolment does not exist for them.
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  end if;
+  perform private.check_certificate_reason(p_reason);
+  return private.issue_certificate_of(p_enrollment_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION issue_certificate(p_enrollment_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) IS 'Issues the certificate of a completed cycle of a course that issues none by itself. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 enrollment_not_found; 409 not_completed, certificate_exists; 422 invalid_reason.';
+
+--
 -- Name: path_enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -9796,6 +10143,88 @@ ALTER FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text,
 COMMENT ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) IS 'What migrate_enrollments would do to each open enrolment that the caller sees: who moves, and who gains, loses or completes. Next page: p_after_enrollment_id = the last one received. 404 course_not_found, version_not_found; 403 when the caller is neither staff of the course nor allowed to publish; 422 invalid_policy, invalid_limit.';
 
 --
+-- Name: attestation_statements; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attestation_statements (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    key private.slug NOT NULL,
+    version integer NOT NULL,
+    meaning text NOT NULL,
+    signer text NOT NULL,
+    language private.locale NOT NULL,
+    body text NOT NULL,
+    published_by uuid,
+    published_at timestamp with time zone DEFAULT now() NOT NULL,
+    retired_at timestamp with time zone,
+    CONSTRAINT statement_is_1_to_10000_characters CHECK (((body ~ '\S'::text) AND (length(body) <= 10000))),
+    CONSTRAINT statement_meaning_is_known CHECK ((meaning = ANY (ARRAY['understood'::text, 'completed'::text, 'trained'::text, 'observed'::text, 'approved'::text]))),
+    CONSTRAINT statement_signer_is_known CHECK ((signer = ANY (ARRAY['learner'::text, 'staff'::text])))
+);
+
+ALTER TABLE lms.attestation_statements OWNER TO postgres;
+
+--
+-- Name: TABLE attestation_statements; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attestation_statements IS 'What can be signed, word for word. A version never changes; publish_attestation_statement makes the next one.';
+
+--
+-- Name: COLUMN attestation_statements.key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.key IS 'What its versions have in common.';
+
+--
+-- Name: COLUMN attestation_statements.meaning; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.meaning IS 'What the signature means: understood, completed (by the learner), trained, observed (by the trainer), approved.';
+
+--
+-- Name: COLUMN attestation_statements.signer; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.signer IS 'learner: signed by whoever takes the course; staff: about them, by staff of the course or with certificates.write.';
+
+--
+-- Name: COLUMN attestation_statements.retired_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestation_statements.retired_at IS 'Not signed any more from then on; signatures stay.';
+
+--
+-- Name: publish_attestation_statement(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text DEFAULT 'en'::text) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_wanted lms.attestation_statements;
+begin
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.key := p_key;
+  v_wanted.meaning := p_meaning;
+  v_wanted.signer := p_signer;
+  v_wanted.body := p_body;
+  v_wanted.language := p_language;
+  return private.publish_statement(v_wanted);
+end
+$$;
+
+ALTER FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) IS 'Makes a statement that can be signed, or the next version of one, which takes the place of the one before. Takes certificates.write in the whole tenant: 403. 23514 names what is wrong with a value.';
+
+--
 -- Name: publish_course(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -9939,6 +10368,34 @@ ALTER FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numer
 --
 
 COMMENT ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) IS 'Records how far the caller is in a lesson and returns where lesson and course now stand. Percentages never go down; time is the total so far; repeating a call changes nothing. 404 lesson_not_found; 409 not_enrolled, enrollment_paused, lesson_locked with details = [{code, message, details}], lesson_not_in_version, evidence_required; 403 membership_suspended; 422 invalid_percentage.';
+
+--
+-- Name: reissue_certificate(uuid, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text DEFAULT NULL::text) RETURNS lms.certificates
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_certificate(p_certificate_id);
+  perform private.check_certificate_reason(p_reason);
+  if p_holder_name is not null and (p_holder_name !~ '\S' or length(p_holder_name) > 300 or p_holder_name ~ '[\x01-\x1f\x7f]') then
+    perform private.fail(
+      'invalid_name', 'A name is one line of 1 to 300 characters.', 422, jsonb_build_object('field', 'p_holder_name')
+    );
+  end if;
+  return private.reissue_certificate_of(p_certificate_id, p_holder_name, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) IS 'Replaces a certificate by another one of the same cycle, in the given name or the one that the person has now, with a serial number and a code of its own; the old one is revoked, if it was not. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 409 certificate_replaced; 422 invalid_reason, invalid_name.';
 
 --
 -- Name: reorder(uuid, uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -10422,6 +10879,54 @@ ALTER FUNCTION lms.restore_module(p_module_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.restore_module(p_module_id uuid) IS 'Brings back a module with what was deleted together with it, in its old place or, if that is taken, last. 404 module_not_found; 409 parent_deleted.';
 
 --
+-- Name: retire_attestation_statement(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.retire_attestation_statement(p_statement_id uuid) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: another tenant's statement does not exist for them.
+  if not exists (select from lms.attestation_statements s where s.id = p_statement_id) then
+    perform private.fail('statement_not_found', 'There is no such statement.', 404);
+  end if;
+  return private.retire_statement(p_statement_id);
+end
+$$;
+
+ALTER FUNCTION lms.retire_attestation_statement(p_statement_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION retire_attestation_statement(p_statement_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) IS 'Has a statement signed no more; again changes nothing. Takes certificates.write in the whole tenant: 403. 404 statement_not_found.';
+
+--
+-- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_certificate(p_certificate_id);
+  perform private.check_certificate_reason(p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) IS 'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
+
+--
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10522,6 +11027,107 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
 
 --
+-- Name: sha256_of(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sha256_of(p_text text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return encode(sha256(convert_to(p_text, 'UTF8')), 'hex');
+end
+$$;
+
+ALTER FUNCTION private.sha256_of(p_text text) OWNER TO postgres;
+
+--
+-- Name: attestations; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.attestations (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    statement_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    unit_id uuid,
+    signed_by uuid NOT NULL,
+    signed_at timestamp with time zone NOT NULL,
+    reauthenticated_at timestamp with time zone NOT NULL,
+    document text NOT NULL,
+    sha256 text GENERATED ALWAYS AS (private.sha256_of(document)) STORED NOT NULL,
+    CONSTRAINT signed_after_authentication CHECK ((reauthenticated_at <= (signed_at + '00:00:30'::interval))),
+    CONSTRAINT signed_document_is_short CHECK ((length(document) <= 30000))
+);
+
+ALTER TABLE lms.attestations OWNER TO postgres;
+
+--
+-- Name: TABLE attestations; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.attestations IS 'Electronic signatures: who signed which version of which statement about whose cycle, and when. Written by sign_attestation, and never changed.';
+
+--
+-- Name: COLUMN attestations.user_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.user_id IS 'Whom it is about. Who signed is signed_by: the same person, or staff.';
+
+--
+-- Name: COLUMN attestations.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.unit_id IS 'The enrolment''s org unit at the time.';
+
+--
+-- Name: COLUMN attestations.reauthenticated_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.reauthenticated_at IS 'When the signer last proved who they are, by password or another factor.';
+
+--
+-- Name: COLUMN attestations.document; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.document IS 'What was signed, as JSON in one fixed form: the statement''s words, meaning and version, signer, learner, course and version, times.';
+
+--
+-- Name: COLUMN attestations.sha256; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.attestations.sha256 IS 'Of the document in UTF-8, hexadecimal: `printf %s "$document" | sha256sum`.';
+
+--
+-- Name: sign_attestation(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) RETURNS lms.attestations
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: what they do not see, they do not sign.
+  if not exists (select from lms.enrollments e where e.id = p_enrollment_id) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  elsif not exists (select from lms.attestation_statements s where s.id = p_statement_id) then
+    perform private.fail('statement_not_found', 'There is no such statement.', 404);
+  end if;
+  return private.sign_attestation_of(p_statement_id, p_enrollment_id);
+end
+$$;
+
+ALTER FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION sign_attestation(p_statement_id uuid, p_enrollment_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) IS 'Signs a statement about one cycle, in the caller''s own name; signing again answers the signature there is. Takes having signed in, by password or another factor, within five minutes: 403 reauthentication_required, ask for it and repeat. 403 not_the_signer; 404 enrollment_not_found, statement_not_found; 409 statement_retired, not_completed, enrollment_not_open.';
+
+--
 -- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -10571,6 +11177,32 @@ ALTER FUNCTION lms.unpublish_course(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.unpublish_course(p_course_id uuid) IS 'Takes a course off the catalogue while it is worked on; those enrolled keep it. 404 course_not_found; 403 as for publishing.';
+
+--
+-- Name: verify_certificate(text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.verify_certificate(p_code text) RETURNS lms.certificate_verification
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_verification constant lms.certificate_verification := private.read_certificate(p_code);
+begin
+  if v_verification.status is null then
+    perform private.fail('certificate_not_found', 'There is no certificate with this code.', 404);
+  end if;
+  return v_verification;
+end
+$$;
+
+ALTER FUNCTION lms.verify_certificate(p_code text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION verify_certificate(p_code text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.verify_certificate(p_code text) IS 'What a certificate says and whether it holds: valid, expired or revoked. For everybody who has the code; spaces, hyphens, lower case and O, I, L for 0, 1, 1 do not matter. 404 certificate_not_found.';
 
 --
 -- Name: withdraw_enrollment_request(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -10793,6 +11425,51 @@ ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
 
 --
+-- Name: issue_certificates(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.issue_certificates(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_issued integer := 0;
+begin
+  for v_enrollment in
+    select e.*
+    from lms.enrollments e
+    join lms.courses c on c.id = e.course_id and c.issues_certificate
+    where e.status = 'completed' and not exists (select from lms.certificates f where f.enrollment_id = e.id)
+    order by e.course_id, e.user_id
+  loop
+    exit when v_issued >= p_batch;
+    -- Somebody who issues it by hand at this moment holds the row, and then there is one.
+    perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
+    continue when not found
+      or exists (select from lms.certificates f where f.enrollment_id = v_enrollment.id);
+    begin
+      perform private.write_certificate(v_enrollment);
+      v_issued := v_issued + 1;
+    exception
+      -- One that cannot be issued keeps none of the others from it.
+      when others then
+        raise warning 'The certificate of enrolment % was not issued: %: %', v_enrollment.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_issued;
+end
+$$;
+
+ALTER FUNCTION ops.issue_certificates(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION issue_certificates(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.issue_certificates(p_batch integer) IS 'Issues certificates of completed cycles that should have one and have none, at most p_batch per run; returns how many.';
+
+--
 -- Name: make_audit_partitions(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -10841,6 +11518,58 @@ ALTER FUNCTION ops.make_audit_partitions() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.make_audit_partitions() IS 'Makes the partitions of the audit log for this month and the next three, where they are missing; returns how many.';
+
+--
+-- Name: open_renewals(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due record;
+  v_opened integer := 0;
+begin
+  for v_due in
+    select c.course_id, c.user_id, c.cycle, c.expires_at
+    from lms.certificates c
+    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
+      and k.certificate_renewal_days is not null
+    where c.revoked_at is null and c.renewed_by is null
+      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      and not exists (
+        select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
+      )
+    order by c.course_id, c.user_id
+  loop
+    exit when v_opened >= p_batch;
+    continue when not private.hold_course(v_due.course_id, false);
+    perform from lms.memberships m
+    where m.user_id = v_due.user_id
+      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    for no key update;
+    continue when exists (
+        select
+        from lms.enrollments e
+        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+      )
+      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+    insert into lms.enrollments (course_id, user_id, source, due_at)
+    values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_opened := v_opened + 1;
+  end loop;
+  return v_opened;
+end
+$$;
+
+ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION open_renewals(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
 
 --
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -11273,7 +12002,6 @@ begin
     perform private.fail('email_not_confirmed', 'Your e-mail address is not confirmed yet.', 403);
   end if;
 
-  perform private.hold_promised_courses(v_invitation.id);
   select * into v_membership
   from lms.memberships m
   where m.tenant_id = v_invitation.tenant_id and m.user_id = v_user_id
@@ -11956,6 +12684,30 @@ $$;
 ALTER FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) OWNER TO postgres;
 
 --
+-- Name: authenticated_at(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.authenticated_at() RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_claims jsonb;
+begin
+  v_claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+  return (
+    select to_timestamp(max(
+      case jsonb_typeof(m -> 'timestamp') when 'number' then greatest(least((m ->> 'timestamp')::numeric, 1e11), 0) end
+    ))
+    from jsonb_array_elements(case jsonb_typeof(v_claims -> 'amr') when 'array' then v_claims -> 'amr' else '[]' end) as m
+    where m ->> 'method' in ('password', 'otp', 'totp', 'mfa/totp', 'mfa/phone', 'mfa/webauthn')
+  );
+end
+$$;
+
+ALTER FUNCTION private.authenticated_at() OWNER TO postgres;
+
+--
 -- Name: begin_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -11964,10 +12716,6 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
-    return new;
-  end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
   if new.course_id is not null and not exists (select from lms.courses c where c.id = new.course_id) then
     perform private.fail('course_not_found', 'There is no such course.', 404);
@@ -11977,165 +12725,6 @@ end
 $$;
 
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
-
---
--- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) RETURNS SETOF private.bulk_verdict
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET jit TO 'off'
-    AS $$
-declare
-  v_course_id uuid;
-  v_begun private.bulk_verdict[];
-  v_verdict private.bulk_verdict;
-  v_state text;
-  v_message text;
-  v_constraint text;
-  v_fault jsonb;
-begin
-  if cardinality(p_verdicts) = 0 then
-    return;
-  end if;
-  -- The service may have put a course in place without publishing it: what it holds now is then the first version.
-  for v_course_id in
-    select distinct v.course_id
-    from unnest(p_verdicts) v
-    where not exists (select from lms.course_versions o where o.course_id = v.course_id)
-    order by v.course_id
-  loop
-    perform private.freeze_course(v_course_id);
-  end loop;
-
-  begin
-    -- The date is the fact: an open cycle that has run out makes room for the next one.
-    update lms.enrollments e
-    set status = 'expired', expired_at = e.expires_at
-    from unnest(p_verdicts) v
-    where e.user_id = v.user_id and e.course_id = v.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
-
-    perform set_config('lyceum.admitted', 'true', true);
-    with versions as materialized (
-      select c.course_id, l.id, l.tenant_id, l.items_total
-      from (select distinct v.course_id from unnest(p_verdicts) v) c
-      cross join lateral private.latest_version(c.course_id) l
-    ),
-    begun as (
-      insert into lms.enrollments (
-        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, due_at, expires_at, items_total
-      )
-      select
-        l.tenant_id, v.course_id, l.id, v.user_id, v.unit_id,
-        (
-          select coalesce(max(e.cycle), 0) + 1
-          from lms.enrollments e
-          where e.user_id = v.user_id and e.course_id = v.course_id
-        ),
-        p_source, p_enrolled_by, r.due_at, r.expires_at, l.items_total
-      from unnest(p_verdicts) v
-      join unnest(p_rows) r on r.line = v.line
-      join versions l on l.course_id = v.course_id
-      order by v.course_id, v.user_id
-      returning id, course_id, user_id
-    )
-    select array_agg((v.line, v.course_id, v.user_id, v.unit_id, b.id, '{}')::private.bulk_verdict) into v_begun
-    from unnest(p_verdicts) v
-    left join begun b on b.course_id = v.course_id and b.user_id = v.user_id;
-    perform set_config('lyceum.admitted', '', true);
-    -- Not before now: what was returned is not taken back when the statement fails.
-    return query select * from unnest(v_begun);
-    return;
-  exception
-    when others then
-      get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_constraint = constraint_name;
-      -- What passes is for the whole call to be tried again; the rest is the fault of some row, found by going through them.
-      if v_state like '40%' or v_state like '53%' or v_state like '55%' or v_state like '57%' then
-        raise;
-      end if;
-  end;
-
-  if cardinality(p_verdicts) = 1 then
-    v_verdict := p_verdicts[1];
-    v_fault := private.describe_failure(v_state, v_message, v_constraint);
-    v_verdict.reasons := array[
-      (v_fault ->> 'code', v_fault ->> 'message', v_fault -> 'details')::lms.eligibility_reason
-    ];
-    return next v_verdict;
-    return;
-  end if;
-  -- Halves: one bad row among a thousand costs ten more statements, not a thousand.
-  return query select * from private.begin_enrollments(
-    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by
-  );
-  return query select * from private.begin_enrollments(
-    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by
-  );
-end
-$$;
-
-ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
-
---
--- Name: begin_promised_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.begin_promised_enrollments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_promise lms.pending_enrollments;
-  v_unit_id uuid;
-  v_reasons lms.eligibility_reason[];
-begin
-  select m.unit_id into v_unit_id
-  from lms.memberships m
-  where m.tenant_id = new.tenant_id and m.user_id = new.accepted_by;
-  for v_promise in
-    select p.*
-    from lms.pending_enrollments p
-    where p.invitation_id = new.id and p.status = 'pending'
-    order by p.course_id
-    for no key update
-  loop
-    if v_promise.created_by is not null
-      and not private.holds(v_promise.created_by, 'enrollments.write', new.tenant_id, v_unit_id)
-      and not private.is_course_staff(v_promise.course_id, v_promise.created_by)
-    then
-      v_reasons := array[
-        ('not_allowed', 'Whoever wanted this enrolment may not enrol the person any more.', null)::lms.eligibility_reason
-      ];
-    elsif v_promise.expires_at <= now() then
-      v_reasons := array[('expired', 'The enrolment would have run out already.', null)::lms.eligibility_reason];
-    else
-      select v.reasons into v_reasons
-      from private.bulk_obstacles(array[(1, v_promise.course_id, new.accepted_by)::private.bulk_pair]) v;
-      if cardinality(v_reasons) = 0 then
-        select b.reasons into v_reasons
-        from private.begin_enrollments(
-          array[(1, v_promise.course_id, new.accepted_by, v_unit_id, null, '{}')::private.bulk_verdict],
-          array[(
-            1, 1, null, null, null, null, null, null, v_promise.due_at, v_promise.expires_at, null, null
-          )::private.bulk_row],
-          'invitation', v_promise.created_by
-        ) b;
-      end if;
-    end if;
-    update lms.pending_enrollments p
-    set status = case when cardinality(v_reasons) = 0 then 'enrolled' else 'refused' end,
-        reasons = case when cardinality(v_reasons) > 0 then to_jsonb(v_reasons) end,
-        settled_at = now()
-    where p.id = v_promise.id;
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.begin_promised_enrollments() OWNER TO postgres;
 
 --
 -- Name: block_text(text, text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12166,73 +12755,6 @@ ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO
 --
 
 COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
-
---
--- Name: bulk_obstacles(private.bulk_pair[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) RETURNS SETOF private.bulk_verdict
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET jit TO 'off'
-    AS $$
-begin
-  return query
-  with courses as materialized (
-    select
-      w.course_id, c.id, c.tenant_id, c.status, c.visibility, c.capacity, t.is_active,
-      case when c.capacity is not null then private.count_taken_seats(c.id) end as taken
-    from (select distinct p.course_id from unnest(p_pairs) p) w
-    left join lms.courses c on c.id = w.course_id and c.deleted_at is null
-    left join lms.tenants t on t.id = c.tenant_id
-  ),
-  asked as (
-    select
-      p.line, p.course_id, p.user_id, m.unit_id, e.id as open_id, c.capacity, c.taken,
-      case when not c.is_active then array[
-        ('tenant_inactive', 'The organisation is not active.', null)::lms.eligibility_reason
-      ] end
-      || case when c.status is distinct from 'published' then array[
-        ('not_published', 'The course is not published.', jsonb_build_object('status', c.status))::lms.eligibility_reason
-      ] end
-      || case
-        when m.status = 'suspended' then array[
-          ('membership_suspended', 'The membership is suspended.', null)::lms.eligibility_reason
-        ]
-        when m.status = 'ended'
-          or (m.id is null and not (c.visibility is not distinct from 'public' and private.is_asking(p.course_id, p.user_id)))
-        then array[('not_a_member', 'The person is not a member of the organisation.', null)::lms.eligibility_reason]
-      end
-      || case when e.id is not null then array[(
-        'already_enrolled', 'There is an open enrolment already.',
-        case when m.status <> 'suspended' then jsonb_build_object('enrollment_id', e.id) end
-      )::lms.eligibility_reason] end as reasons
-    from unnest(p_pairs) p
-    join courses c on c.course_id = p.course_id
-    left join lms.memberships m on m.tenant_id = c.tenant_id and m.user_id = p.user_id
-    left join lms.enrollments e on e.user_id = p.user_id and e.course_id = p.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
-  ),
-  counted as (
-    select
-      a.*,
-      -- INV-E4: seats are given in the order of lines, and only as many as there are.
-      a.capacity - a.taken <= count(*) filter (where a.reasons is null) over (
-        partition by a.course_id order by a.line rows between unbounded preceding and 1 preceding
-      ) as is_full
-    from asked a
-  )
-  select
-    c.line, c.course_id, c.user_id, c.unit_id, c.open_id,
-    coalesce(c.reasons || case when c.is_full then array[
-      ('capacity_full', 'All places are taken.', jsonb_build_object('capacity', c.capacity))::lms.eligibility_reason
-    ] end, '{}')
-  from counted c;
-end
-$$;
-
-ALTER FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) OWNER TO postgres;
 
 --
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12270,6 +12792,29 @@ end
 $$;
 
 ALTER FUNCTION private.carry_evidence() OWNER TO postgres;
+
+--
+-- Name: certify_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.certify_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from lms.courses c where c.id = new.course_id and c.issues_certificate) then
+    begin
+      perform private.write_certificate(new);
+    exception
+      when others then
+        raise warning 'The certificate of enrolment % was not issued: %: %', new.id, sqlstate, sqlerrm;
+    end;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.certify_completion() OWNER TO postgres;
 
 --
 -- Name: change_enrollment_status(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -12376,6 +12921,25 @@ end
 $$;
 
 ALTER FUNCTION private.check_assignable_role() OWNER TO postgres;
+
+--
+-- Name: check_certificate_reason(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_certificate_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail(
+      'invalid_reason', 'This takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_certificate_reason(p_reason text) OWNER TO postgres;
 
 --
 -- Name: check_course_for_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -13957,8 +14521,9 @@ begin
 
   insert into lms.courses (
     tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
-    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential, thumbnail_url,
-    meta_description, meta_keywords, version_label, metadata
+    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential,
+    issues_certificate, certificate_validity_months, certificate_renewal_days, thumbnail_url, meta_description,
+    meta_keywords, version_label, metadata
   )
   values (
     p_tenant_id,
@@ -13977,7 +14542,8 @@ begin
     coalesce(p_title, v_source.title), v_source.description, v_source.visibility, v_source.difficulty, v_source.language,
     v_source.estimated_minutes, v_source.price, v_source.currency, coalesce((select auth.uid()), v_source.instructor_id),
     v_source.required_score, v_source.allow_retake, v_source.max_attempts, v_source.capacity, v_source.self_enrollment,
-    v_source.is_sequential, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
+    v_source.is_sequential, v_source.issues_certificate, v_source.certificate_validity_months,
+    v_source.certificate_renewal_days, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
     v_source.version_label, v_source.metadata
   )
   returning * into v_copy;
@@ -14136,171 +14702,6 @@ end
 $$;
 
 ALTER FUNCTION private.end_role_grants() OWNER TO postgres;
-
---
--- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) RETURNS lms.bulk_row_result[]
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET jit TO 'off'
-    AS $$
-declare
-  v_caller constant uuid := case when private.is_api_call() then (select auth.uid()) end;
-  v_everywhere constant boolean := not private.is_api_call()
-    or p_tenant_id = any (array(select private.tenants_where('enrollments.write')));
-  v_units constant uuid[] := array(select private.units_where('enrollments.write'));
-  v_staffed constant uuid[] := array(select private.staffed_courses());
-  v_people uuid[];
-  v_course_id uuid;
-  v_pairs private.bulk_pair[];
-  v_verdicts private.bulk_verdict[];
-  v_own private.bulk_row;
-  v_enrollment_id uuid;
-  v_reasons lms.eligibility_reason[];
-begin
-  if not p_dry_run then
-    for v_course_id in
-      select distinct r.course_id from unnest(p_rows) r where r.fault is null order by r.course_id
-    loop
-      perform private.hold_course(v_course_id);
-    end loop;
-    v_people := array(
-      select r.person_id
-      from unnest(p_rows) r
-      left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = r.person_id
-      where r.fault is null
-        and (v_everywhere or r.course_id = any (v_staffed) or m.unit_id = any (v_units) or r.person_id = v_caller)
-    );
-    perform from lms.memberships m
-    where m.tenant_id = p_tenant_id and m.user_id = any (v_people)
-    order by m.user_id
-    for no key update;
-  end if;
-
-  p_rows := array(
-    select (
-      r.line, r.row_number, r.user_id, r.email, r.employee_number, r.course_id, r.course_slug, r.unit_code, r.due_at,
-      r.expires_at, r.person_id,
-      case
-        when r.fault is not null then r.fault
-        when c.id is null then private.import_fault('course_not_found', 'There is no such course.')
-        when not (v_everywhere or r.course_id = any (v_staffed) or coalesce(m.unit_id = any (v_units), false))
-          and (r.person_id is distinct from v_caller or r.due_at is not null or r.expires_at is not null)
-        then private.import_fault(
-          'out_of_scope', 'Enrolling this person takes enrollments.write in their unit, or being staff of the course.'
-        )
-      end
-    )::private.bulk_row
-    from unnest(p_rows) r
-    left join lms.courses c on c.id = r.course_id and c.tenant_id = p_tenant_id
-    left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = r.person_id
-    order by r.line
-  );
-  p_rows := array(
-    select (
-      r.line, r.row_number, r.user_id, r.email, r.employee_number, r.course_id, r.course_slug, r.unit_code, r.due_at,
-      r.expires_at, r.person_id,
-      coalesce(r.fault, case when r.first_row is not null then private.import_fault(
-        'duplicate_row', 'An earlier row says the same.', jsonb_build_object('row', r.first_row)
-      ) end)
-    )::private.bulk_row
-    from (
-      select
-        o.*,
-        case when o.fault is null and row_number() over same > 1 then first_value(o.row_number) over same end as first_row
-      from unnest(p_rows) o
-      window same as (partition by o.fault is null, o.person_id, o.course_id order by o.line)
-    ) r
-    order by r.line
-  );
-
-  v_pairs := array(
-    select (r.line, r.course_id, r.person_id)::private.bulk_pair
-    from unnest(p_rows) r
-    where r.fault is null and r.person_id is distinct from v_caller
-    order by r.line
-  );
-  v_verdicts := array(select v from private.bulk_obstacles(v_pairs) v);
-  if not p_dry_run then
-    -- Being let into a public course that one has asked for is one of the ways to belong, as a guest.
-    insert into lms.memberships (tenant_id, user_id, is_guest)
-    select distinct p_tenant_id, v.user_id, true
-    from unnest(v_verdicts) v
-    where cardinality(v.reasons) = 0 and not exists (
-      select from lms.memberships m where m.tenant_id = p_tenant_id and m.user_id = v.user_id
-    )
-    order by v.user_id
-    on conflict (tenant_id, user_id) do nothing;
-    v_verdicts := array(select v from unnest(v_verdicts) v where cardinality(v.reasons) > 0) || array(
-      select b
-      from private.begin_enrollments(
-        array(select v from unnest(v_verdicts) v where cardinality(v.reasons) = 0), p_rows, 'bulk', v_caller
-      ) b
-    );
-  end if;
-
-  -- Whoever names themselves enrols themselves, by the rules for that, after those whom they assign.
-  for v_own in
-    select r.* from unnest(p_rows) r where r.fault is null and r.person_id = v_caller order by r.line
-  loop
-    v_enrollment_id := null;
-    v_reasons := array(select o from private.enrollment_obstacles(v_own.course_id, v_caller, true) o);
-    if cardinality(v_reasons) = 0 and not p_dry_run then
-      begin
-        insert into lms.enrollments (course_id, user_id, due_at, expires_at)
-        values (v_own.course_id, v_caller, v_own.due_at, v_own.expires_at)
-        returning id into v_enrollment_id;
-      exception
-        when sqlstate 'PGRST' then
-          v_reasons := array(
-            select (f ->> 'code', f ->> 'message', f -> 'details')::lms.eligibility_reason
-            from private.describe_failure(sqlstate, sqlerrm, null) f
-          );
-      end;
-    end if;
-    if cardinality(v_reasons) > 0 then
-      select e.id into v_enrollment_id
-      from lms.enrollments e
-      where e.user_id = v_caller and e.course_id = v_own.course_id and e.status in ('enrolled', 'in_progress', 'paused')
-        and (e.expires_at is null or e.expires_at > now());
-    end if;
-    v_verdicts := v_verdicts
-      || (v_own.line, v_own.course_id, v_caller, null, v_enrollment_id, v_reasons)::private.bulk_verdict;
-  end loop;
-
-  return array(
-    select case
-      when r.fault is not null then (
-        r.row_number, 'refused', r.fault ->> 'code', r.fault ->> 'message', nullif(r.fault -> 'details', 'null'),
-        case when r.fault ->> 'code' <> 'person_ambiguous' then r.person_id end,
-        case when r.fault ->> 'code' not in ('course_not_found', 'course_ambiguous') then r.course_id end, null
-      )::lms.bulk_row_result
-      when cardinality(v.reasons) = 0 then (
-        r.row_number, case when p_dry_run then 'would_enroll' else 'enrolled' end, null, null, null, r.person_id, r.course_id,
-        v.open_enrollment_id
-      )::lms.bulk_row_result
-      -- Where a list is sent again, this is what became of it the first time, whatever has become of the course since.
-      when v.open_enrollment_id is not null and not exists (
-        select from unnest(v.reasons) o where o.code = 'membership_suspended'
-      ) then (
-        r.row_number, 'already_enrolled', 'already_enrolled', 'There is an open enrolment already.',
-        null, r.person_id, r.course_id, v.open_enrollment_id
-      )::lms.bulk_row_result
-      else (
-        r.row_number, 'refused', 'not_eligible', v.reasons[1].message, to_jsonb(v.reasons), r.person_id, r.course_id, null
-      )::lms.bulk_row_result
-    end
-    from unnest(p_rows) r
-    left join unnest(v_verdicts) v on v.line = r.line
-    order by r.line
-  );
-end
-$$;
-
-ALTER FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -14546,100 +14947,6 @@ end
 $$;
 
 ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
-
---
--- Name: find_bulk_courses(uuid, private.bulk_row[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) RETURNS private.bulk_row[]
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET jit TO 'off'
-    AS $$
-begin
-  return array(
-    with visible as materialized (
-      select c.id, c.slug::text as slug
-      from lms.courses c
-      where c.tenant_id = p_tenant_id and (
-        c.id = any (array(select r.course_id from unnest(p_rows) r where r.course_id is not null))
-        or c.slug = any (array(select r.course_slug from unnest(p_rows) r where r.course_slug is not null))
-      )
-    )
-    select (
-      r.line, r.row_number, r.user_id, r.email, r.employee_number, coalesce(i.id, s.id), r.course_slug, r.unit_code, r.due_at,
-      r.expires_at, r.person_id,
-      case
-        when r.fault is not null then r.fault
-        when (r.course_id is not null and i.id is null) or (r.course_slug is not null and s.id is null) then
-          private.import_fault('course_not_found', 'There is no such course.')
-        when i.id <> s.id then
-          private.import_fault('course_ambiguous', 'course_id and course_slug are of two courses.')
-      end
-    )::private.bulk_row
-    from unnest(p_rows) r
-    left join visible i on i.id = r.course_id
-    left join visible s on s.slug = r.course_slug
-    order by r.line
-  );
-end
-$$;
-
-ALTER FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) OWNER TO postgres;
-
---
--- Name: find_bulk_people(uuid, private.bulk_row[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) RETURNS private.bulk_row[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET jit TO 'off'
-    AS $$
-declare
-  v_everywhere constant boolean := not private.is_api_call()
-    or p_tenant_id = any (array(select private.tenants_where('members.read')));
-  v_units constant uuid[] := array(select private.units_where('members.read'));
-begin
-  return array(
-    select (
-      r.line, r.row_number, r.user_id, r.email, r.employee_number, r.course_id, r.course_slug, r.unit_code, r.due_at,
-      r.expires_at, who.person_id,
-      case
-        when r.fault is not null then r.fault
-        when (r.employee_number is not null and n.user_id is null) or (r.email is not null and a.user_ids is null) then
-          private.import_fault('person_not_found', 'There is no such person among those you may see.')
-        when who.person_id <> n.user_id or not who.person_id = any (a.user_ids)
-          or (r.user_id is null and n.user_id is null and cardinality(a.user_ids) > 1)
-        then private.import_fault('person_ambiguous', 'What the row says fits more than one person.')
-      end
-    )::private.bulk_row
-    from unnest(p_rows) r
-    left join lateral (
-      select m.user_id
-      from lms.memberships m
-      where m.tenant_id = p_tenant_id and m.employee_number = r.employee_number
-        and (v_everywhere or m.unit_id = any (v_units))
-    ) n on r.fault is null and r.employee_number is not null
-    left join lateral (
-      select array_agg(m.user_id) as user_ids
-      from public.profile_private p
-      join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = p.profile_id
-      where lower(p.email) = r.email and m.status <> 'ended'
-        and (v_everywhere or m.unit_id = any (v_units))
-        and (not m.is_guest or exists (
-          select from auth.users u where u.id = m.user_id and u.email_confirmed_at is not null and u.is_sso_user = false
-        ))
-    ) a on r.fault is null and r.email is not null
-    cross join lateral (select coalesce(r.user_id, n.user_id, a.user_ids[1]) as person_id) who
-    order by r.line
-  );
-end
-$$;
-
-ALTER FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) OWNER TO postgres;
 
 --
 -- Name: find_course_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15006,27 +15313,6 @@ end
 $$;
 
 ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) OWNER TO postgres;
-
---
--- Name: find_open_invitation(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  return (
-    select i.id
-    from lms.invitations i
-    where i.tenant_id = p_tenant_id and i.email = p_email and i.accepted_at is null and i.revoked_at is null
-      and i.expires_at > now()
-      and (not private.is_api_call() or p_tenant_id = any (array(select private.my_tenants())))
-  );
-end
-$$;
-
-ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
 
 --
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -15408,6 +15694,21 @@ $$;
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
 
 --
+-- Name: hold_certificates(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('lyceum certificates ' || p_user_id || ' ' || p_course_id, 0));
+end
+$$;
+
+ALTER FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: hold_course(uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -15445,30 +15746,6 @@ ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO po
 --
 
 COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
-
---
--- Name: hold_promised_courses(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.hold_promised_courses(p_invitation_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_course_id uuid;
-begin
-  for v_course_id in
-    select p.course_id
-    from lms.pending_enrollments p
-    where p.invitation_id = p_invitation_id and p.status = 'pending'
-    order by p.course_id
-  loop
-    perform private.hold_course(v_course_id);
-  end loop;
-end
-$$;
-
-ALTER FUNCTION private.hold_promised_courses(p_invitation_id uuid) OWNER TO postgres;
 
 --
 -- Name: holds(uuid, text, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16075,84 +16352,19 @@ $$;
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
 
 --
--- Name: invite_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: instant_text(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) RETURNS jsonb
-    LANGUAGE plpgsql
+CREATE FUNCTION private.instant_text(p_at timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-declare
-  v_answers jsonb := jsonb_build_object();
-  v_row private.bulk_row;
-  v_last private.bulk_row;
-  v_unit_id uuid;
-  v_invitation_id uuid;
-  v_issued lms.issued_invitation;
-  v_answer jsonb;
-  v_state text;
-  v_message text;
-  v_constraint text;
 begin
-  for v_row in
-    select
-      r.line, r.row_number, r.user_id, r.email, first_value(r.employee_number) over numbered, r.course_id, r.course_slug,
-      first_value(r.unit_code) over placed, r.due_at, r.expires_at, r.person_id, r.fault
-    from unnest(p_rows) r
-    where r.fault ->> 'code' = 'person_not_found' and r.email is not null and r.user_id is null
-    -- One invitation for all rows of a person, with what any of them says.
-    window
-      numbered as (partition by r.email order by r.employee_number is null, r.line),
-      placed as (partition by r.email order by r.unit_code is null, r.line)
-    order by r.email, r.course_id, r.line
-  loop
-    if (v_last.email, v_last.course_id) = (v_row.email, v_row.course_id) then
-      v_answers := v_answers || jsonb_build_object(v_row.line, private.import_fault(
-        'duplicate_row', 'An earlier row says the same.', jsonb_build_object('row', v_last.row_number)
-      ));
-      continue;
-    end if;
-    v_last := v_row;
-    begin
-      v_invitation_id := private.find_open_invitation(p_tenant_id, v_row.email);
-      v_issued := null;
-      if v_invitation_id is null then
-        v_unit_id := null;
-        if v_row.unit_code is not null then
-          select u.id into v_unit_id from lms.org_units u where u.tenant_id = p_tenant_id and u.code = v_row.unit_code;
-          if not found then
-            perform private.fail('unit_not_found', 'There is no unit with this code.', 404);
-          end if;
-        end if;
-        v_issued := lms.invite(
-          p_tenant_id, v_row.email, p_unit_id => v_unit_id, p_employee_number => v_row.employee_number
-        );
-        v_invitation_id := v_issued.invitation_id;
-      end if;
-      perform private.promise_enrollment(v_invitation_id, v_row);
-      v_answer := jsonb_build_object('outcome', 'invited', 'details', case
-        when v_issued.invitation_id is null then jsonb_build_object('invitation_id', v_invitation_id)
-        else jsonb_build_object(
-          'invitation_id', v_invitation_id, 'expires_at', v_issued.expires_at, 'token', v_issued.token
-        )
-      end);
-      if p_dry_run then
-        raise exception using errcode = 'DRYRN';
-      end if;
-    exception
-      when sqlstate 'DRYRN' then
-        v_answer := jsonb_build_object('outcome', 'would_invite');
-      when sqlstate 'PGRST' or insufficient_privilege or integrity_constraint_violation then
-        get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_constraint = constraint_name;
-        v_answer := private.describe_failure(v_state, v_message, v_constraint);
-    end;
-    v_answers := v_answers || jsonb_build_object(v_row.line, v_answer);
-  end loop;
-  return v_answers;
+  return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 end
 $$;
 
-ALTER FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
+ALTER FUNCTION private.instant_text(p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: is_api_call(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16218,34 +16430,6 @@ end
 $$;
 
 ALTER FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
-
---
--- Name: is_course_staff(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return exists (
-    select
-    from lms.course_staff s
-    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
-    join lms.role_grants g on g.tenant_id = m.tenant_id and g.membership_id = m.id
-    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
-    where s.course_id = p_course_id and s.user_id = p_user_id
-  );
-end
-$$;
-
-ALTER FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION is_course_staff(p_course_id uuid, p_user_id uuid); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) IS 'What private.staffed_courses says of the caller, of anybody. No API role may call it.';
 
 --
 -- Name: is_document_value(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16432,6 +16616,34 @@ CREATE FUNCTION private.is_web_address(value text) RETURNS boolean
 $_$;
 
 ALTER FUNCTION private.is_web_address(value text) OWNER TO postgres;
+
+--
+-- Name: issue_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
+  perform private.require_certificate_right(v_enrollment);
+  if v_enrollment.status <> 'completed' then
+    perform private.fail(
+      'not_completed', 'Only a completed cycle has a certificate.', 409, jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif exists (select from lms.certificates c where c.enrollment_id = p_enrollment_id) then
+    perform private.fail(
+      'certificate_exists', 'This cycle has its certificate.', 409, null, 'Replace it, if it is wrong: reissue_certificate.'
+    );
+  end if;
+  return private.write_certificate(v_enrollment, p_reason);
+end
+$$;
+
+ALTER FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: issue_invitation(lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16694,6 +16906,25 @@ $$;
 ALTER FUNCTION private.keep_an_administrator_who_can_sign_in() OWNER TO postgres;
 
 --
+-- Name: keep_attestation(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_attestation() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- A unit that is dissolved is none of what was signed.
+  if tg_op = 'UPDATE' and new.unit_id is null and to_jsonb(new) - 'unit_id' = to_jsonb(old) - 'unit_id' then
+    return new;
+  end if;
+  raise insufficient_privilege using message = 'What was signed stays as it was signed.';
+end
+$$;
+
+ALTER FUNCTION private.keep_attestation() OWNER TO postgres;
+
+--
 -- Name: keep_builtin_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -16783,6 +17014,44 @@ end
 $$;
 
 ALTER FUNCTION private.keep_category_tree() OWNER TO postgres;
+
+--
+-- Name: keep_certificate(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_certificate() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+begin
+  if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
+    or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
+      is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+  then
+    raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_certificate() OWNER TO postgres;
+
+--
+-- Name: keep_certificate_row(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_certificate_row() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using message = 'Certificates are kept: revoke it instead.';
+end
+$$;
+
+ALTER FUNCTION private.keep_certificate_row() OWNER TO postgres;
 
 --
 -- Name: keep_ended_dates(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -16914,6 +17183,26 @@ end
 $$;
 
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
+
+--
+-- Name: keep_statement(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_statement() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'DELETE' or old.retired_at is not null
+    or to_jsonb(new) - 'retired_at' is distinct from to_jsonb(old) - 'retired_at'
+  then
+    raise insufficient_privilege using message = 'A statement that could be signed stays as it is: publish another version.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_statement() OWNER TO postgres;
 
 --
 -- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17752,6 +18041,45 @@ ALTER FUNCTION private.my_versions() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_versions() IS 'Versions that the caller takes or has taken. Who has left keeps the record of what it was, not the content.';
 
 --
+-- Name: new_certificate_code(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.new_certificate_code() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  -- 26 times 5 bits are 130: the first character holds three of the 128.
+  v_number constant bit(130) := B'00' || ('x' || encode(extensions.gen_random_bytes(16), 'hex'))::bit(128);
+  v_code text := '';
+begin
+  for v_place in 0..25 loop
+    v_code := v_code || substr(
+      '0123456789ABCDEFGHJKMNPQRSTVWXYZ', substring(v_number from v_place * 5 + 1 for 5)::bit(5)::integer + 1, 1
+    );
+  end loop;
+  return v_code;
+end
+$$;
+
+ALTER FUNCTION private.new_certificate_code() OWNER TO postgres;
+
+--
+-- Name: normalize_certificate_code(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.normalize_certificate_code(p_code text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return translate(upper(left(p_code, 100)), 'OIL -', '011');
+end
+$$;
+
+ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
+
+--
 -- Name: open_path_courses(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17783,83 +18111,6 @@ end
 $$;
 
 ALTER FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: parse_bulk_rows(jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) RETURNS SETOF private.bulk_row
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  known constant text[] := array[
-    'row', 'user_id', 'email', 'employee_number', 'course_id', 'course_slug', 'unit_code', 'due_at', 'expires_at'
-  ];
-  -- Also the no-break space and the byte order mark, which spreadsheets leave behind.
-  blanks constant text := E' \t\r\n\u00a0\ufeff';
-  is_uuid constant text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
-begin
-  return query
-  select
-    e.ordinality::integer,
-    case when jsonb_typeof(o.r -> 'row') = 'number' and (o.r ->> 'row') ~ '^[0-9]{1,9}$' then (o.r ->> 'row')::integer
-      else e.ordinality::integer end,
-    case when t.user_id ~ is_uuid then t.user_id::uuid end,
-    t.email, t.employee_number,
-    case when t.course_id ~ is_uuid then t.course_id::uuid end,
-    t.course_slug, t.unit_code, d.due_at, d.expires_at, null::uuid,
-    case
-      when jsonb_typeof(e.value) <> 'object' then private.import_fault('not_an_object', 'A row is an object of texts.')
-      when o.r - known <> '{}' then private.import_fault(
-        'unknown_column', 'There is no such column.',
-        jsonb_build_object('columns', (select jsonb_agg(left(c, 60)) from jsonb_object_keys(o.r - known) c), 'known', known)
-      )
-      when (o.r - 'row') @? '$.* ? (@.type() != "string" && @.type() != "null")' then
-        private.import_fault('not_text', 'A value is not a text.')
-      when o.r ? 'row' and (jsonb_typeof(o.r -> 'row') <> 'number' or (o.r ->> 'row') !~ '^[0-9]{1,9}$') then
-        private.import_fault('invalid_row', 'row is a whole number.')
-      when t.user_id is null and t.email is null and t.employee_number is null then
-        private.import_fault('person_missing', 'The row names nobody: user_id, email or employee_number.')
-      when t.course_id is null and t.course_slug is null then
-        private.import_fault('course_missing', 'The row names no course: course_id or course_slug.')
-      when t.user_id !~ is_uuid then
-        private.import_fault('invalid_id', 'The value is not a UUID.', jsonb_build_object('column', 'user_id'))
-      when t.course_id !~ is_uuid then
-        private.import_fault('invalid_id', 'The value is not a UUID.', jsonb_build_object('column', 'course_id'))
-      when (t.due_at is not null and d.due_at is null) or (t.expires_at is not null and d.expires_at is null) then
-        private.import_fault(
-          'invalid_date', 'A date is YYYY-MM-DD, or a time with its offset such as 2031-05-01T08:00:00Z.',
-          jsonb_build_object('column', case when t.due_at is not null and d.due_at is null then 'due_at' else 'expires_at' end)
-        )
-      -- It would have run out at once, and the next run of the same list would enrol again.
-      when d.expires_at <= now() then
-        private.import_fault('invalid_date', 'The enrolment would have run out already.', jsonb_build_object('column', 'expires_at'))
-    end
-  from jsonb_array_elements(p_rows) with ordinality as e
-  cross join lateral (select case jsonb_typeof(e.value) when 'object' then e.value else '{}' end as r) o
-  cross join lateral (
-    select
-      lower(nullif(btrim(o.r ->> 'user_id', blanks), '')) as user_id,
-      lower(nullif(btrim(o.r ->> 'email', blanks), '')) as email,
-      nullif(btrim(o.r ->> 'employee_number', blanks), '') as employee_number,
-      lower(nullif(btrim(o.r ->> 'course_id', blanks), '')) as course_id,
-      lower(nullif(btrim(o.r ->> 'course_slug', blanks), '')) as course_slug,
-      nullif(btrim(o.r ->> 'unit_code', blanks), '') as unit_code,
-      nullif(btrim(o.r ->> 'due_at', blanks), '') as due_at,
-      nullif(btrim(o.r ->> 'expires_at', blanks), '') as expires_at
-    offset 0
-  ) t
-  cross join lateral (
-    select
-      case when t.due_at is not null then private.read_instant(t.due_at, p_time_zone) end as due_at,
-      case when t.expires_at is not null then private.read_instant(t.expires_at, p_time_zone) end as expires_at
-    offset 0
-  ) d;
-end
-$_$;
-
-ALTER FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) OWNER TO postgres;
 
 --
 -- Name: parse_person(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18586,37 +18837,6 @@ $$;
 ALTER FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) OWNER TO postgres;
 
 --
--- Name: promise_enrollment(uuid, private.bulk_row); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_invitation lms.invitations;
-begin
-  select * into v_invitation from lms.invitations i where i.id = p_invitation_id;
-  if private.is_api_call() and not (
-    private.holds((select auth.uid()), 'enrollments.write', v_invitation.tenant_id, v_invitation.unit_id)
-    or p_row.course_id = any (array(select private.staffed_courses()))
-  ) then
-    perform private.fail(
-      'out_of_scope', 'Enrolling this person takes enrollments.write in their unit, or being staff of the course.', 403
-    );
-  end if;
-  insert into lms.pending_enrollments as p (tenant_id, invitation_id, course_id, due_at, expires_at, created_by)
-  values (
-    v_invitation.tenant_id, v_invitation.id, p_row.course_id, p_row.due_at, p_row.expires_at,
-    case when private.is_api_call() then (select auth.uid()) end
-  )
-  on conflict (invitation_id, course_id) do nothing;
-end
-$$;
-
-ALTER FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) OWNER TO postgres;
-
---
 -- Name: protect_higher_roles(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18662,6 +18882,41 @@ end
 $$;
 
 ALTER FUNCTION private.protect_higher_roles() OWNER TO postgres;
+
+--
+-- Name: publish_statement(lms.attestation_statements); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.publish_statement(p_wanted lms.attestation_statements) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_statement lms.attestation_statements;
+begin
+  perform private.require_statement_right(p_wanted.tenant_id);
+  perform pg_advisory_xact_lock(
+    hashtextextended('lyceum statement ' || p_wanted.tenant_id || ' ' || coalesce(p_wanted.key, ''), 0)
+  );
+  update lms.attestation_statements s
+  set retired_at = now()
+  where s.tenant_id = p_wanted.tenant_id and s.key = p_wanted.key and s.retired_at is null;
+  insert into lms.attestation_statements (tenant_id, key, version, meaning, signer, language, body, published_by)
+  values (
+    p_wanted.tenant_id, p_wanted.key,
+    (
+      select coalesce(max(s.version), 0) + 1
+      from lms.attestation_statements s
+      where s.tenant_id = p_wanted.tenant_id and s.key = p_wanted.key
+    ),
+    p_wanted.meaning, p_wanted.signer, p_wanted.language, p_wanted.body, (select auth.uid())
+  )
+  returning * into v_statement;
+  return v_statement;
+end
+$$;
+
+ALTER FUNCTION private.publish_statement(p_wanted lms.attestation_statements) OWNER TO postgres;
 
 --
 -- Name: published_text(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18767,6 +19022,38 @@ $_$;
 ALTER FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) OWNER TO postgres;
 
 --
+-- Name: read_certificate(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_certificate(p_code text) RETURNS lms.certificate_verification
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_verification lms.certificate_verification;
+begin
+  select
+    case
+      when c.revoked_at is not null then 'revoked'
+      when c.expires_at <= now() then 'expired'
+      else 'valid'
+    end,
+    c.code, c.serial, c.holder_name, c.course_title, t.name, md5('lyceum issuer ' || t.id)::uuid, c.issued_at, c.valid_from, c.expires_at, c.revoked_at,
+    (c.valid_from at time zone t.time_zone)::date, (c.expires_at at time zone t.time_zone)::date,
+    (c.revoked_at at time zone t.time_zone)::date,
+    md5('lyceum achievement ' || c.course_id || ' ' || c.version_number)::uuid, k.language
+  into v_verification
+  from lms.certificates c
+  join lms.tenants t on t.id = c.tenant_id
+  join lms.courses k on k.id = c.course_id
+  where c.code = private.normalize_certificate_code(p_code);
+  return v_verification;
+end
+$$;
+
+ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
+
+--
 -- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -18805,29 +19092,6 @@ end
 $$;
 
 ALTER FUNCTION private.read_health() OWNER TO postgres;
-
---
--- Name: read_instant(text, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.read_instant(p_text text, p_time_zone text) RETURNS timestamp with time zone
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $_$
-begin
-  if p_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then
-    return (p_text::date + time '23:59:59') at time zone p_time_zone;
-  elsif p_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$' then
-    return p_text::timestamptz;
-  end if;
-  return null;
-exception
-  when data_exception then
-    return null;
-end
-$_$;
-
-ALTER FUNCTION private.read_instant(p_text text, p_time_zone text) OWNER TO postgres;
 
 --
 -- Name: read_lesson(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19477,6 +19741,38 @@ $$;
 ALTER FUNCTION private.refuse_version_change() OWNER TO postgres;
 
 --
+-- Name: reissue_certificate_of(uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_certificate lms.certificates;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select c.enrollment_id from lms.certificates c where c.id = p_certificate_id)
+  for no key update;
+  perform private.require_certificate_right(v_enrollment);
+  select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
+  if exists (
+    select from lms.certificates c where c.enrollment_id = v_enrollment.id and c.edition > v_certificate.edition
+  ) then
+    perform private.fail('certificate_replaced', 'This certificate was replaced by a later one.', 409);
+  end if;
+  update lms.certificates c
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  where c.id = p_certificate_id and c.revoked_at is null;
+  return private.write_certificate(v_enrollment, p_reason, v_certificate, p_holder_name);
+end
+$$;
+
+ALTER FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) OWNER TO postgres;
+
+--
 -- Name: release_time(lms.version_lessons, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19499,32 +19795,6 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 --
 
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
-
---
--- Name: repeat_bulk_answer(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.repeat_bulk_answer(p_answer jsonb) RETURNS SETOF lms.bulk_row_result
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    r.row, case when k.is_readable then r.outcome else 'refused' end, case when k.is_readable then r.code else 'out_of_scope' end,
-    case when k.is_readable then r.message else 'You may not see this enrolment any more.' end,
-    case when k.is_readable then r.details end, case when k.is_readable then r.user_id end,
-    case when k.is_readable then r.course_id end, case when k.is_readable then r.enrollment_id end
-  from jsonb_populate_recordset(null::lms.bulk_row_result, p_answer) with ordinality as r (
-    "row", outcome, code, message, details, user_id, course_id, enrollment_id, place
-  )
-  left join lms.enrollments e on e.id = r.enrollment_id
-  cross join lateral (select r.enrollment_id is null or e.id is not null as is_readable) k
-  order by r.place;
-end
-$$;
-
-ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
 
 --
 -- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19624,6 +19894,49 @@ end
 $$;
 
 ALTER FUNCTION private.require_audit_read(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_certificate(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_certificate(p_certificate_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's certificate does not exist for them.
+  if not exists (select from lms.certificates c where c.id = p_certificate_id) then
+    perform private.fail('certificate_not_found', 'There is no such certificate.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_certificate(p_certificate_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_certificate_right(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_certificate_right(p_enrollment lms.enrollments) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    if not coalesce(
+      p_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or p_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Certificates take certificates.write in the unit where they were earned.';
+    elsif p_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_certificate', 'Nobody issues, revokes or changes their own certificate.', 403);
+    end if;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_certificate_right(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: require_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19765,6 +20078,25 @@ $$;
 ALTER FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_statement_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_statement_right(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not coalesce(
+    p_tenant_id = any (array(select private.tenants_where('certificates.write'))), false
+  ) then
+    raise insufficient_privilege using message = 'Statements to be signed take certificates.write in the whole organisation.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_statement_right(p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: restore_course_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19857,6 +20189,69 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: retire_statement(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.retire_statement(p_statement_id uuid) RETURNS lms.attestation_statements
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_statement lms.attestation_statements;
+begin
+  select * into v_statement from lms.attestation_statements s where s.id = p_statement_id for no key update;
+  perform private.require_statement_right(v_statement.tenant_id);
+  if v_statement.retired_at is null then
+    update lms.attestation_statements s set retired_at = now() where s.id = p_statement_id returning * into v_statement;
+  end if;
+  return v_statement;
+end
+$$;
+
+ALTER FUNCTION private.retire_statement(p_statement_id uuid) OWNER TO postgres;
+
+--
+-- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_certificate lms.certificates;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select c.enrollment_id from lms.certificates c where c.id = p_certificate_id)
+  for no key update;
+  perform private.require_certificate_right(v_enrollment);
+  update lms.certificates c
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  where c.id = p_certificate_id and c.revoked_at is null
+  returning * into v_certificate;
+  if not found then
+    select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
+    return v_certificate;
+  end if;
+  perform private.hold_certificates(v_certificate.user_id, v_certificate.course_id);
+  update lms.certificates c
+  set renewed_by = (
+    select n.id
+    from lms.certificates n
+    where n.user_id = c.user_id and n.course_id = c.course_id and n.cycle > c.cycle and n.revoked_at is null
+    order by n.cycle
+    limit 1
+  )
+  where c.renewed_by = p_certificate_id;
+  return v_certificate;
+end
+$$;
+
+ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20538,6 +20933,100 @@ $$;
 ALTER FUNCTION private.settle_path_enrollment() OWNER TO postgres;
 
 --
+-- Name: sign_attestation_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) RETURNS lms.attestations
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  -- Wide enough to read the statement and type a password, too short to leave a desk.
+  c_longest constant interval := interval '5 minutes';
+  v_signer constant uuid := (select auth.uid());
+  v_authenticated_at constant timestamptz := private.authenticated_at();
+  v_statement lms.attestation_statements;
+  v_enrollment lms.enrollments;
+  v_attestation lms.attestations;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id for no key update;
+  select * into v_statement from lms.attestation_statements s where s.id = p_statement_id for share;
+  -- INV-T4, after the wait: a membership that was suspended meanwhile signs nothing.
+  if not v_enrollment.tenant_id = any (array(select private.joined_tenants())) then
+    perform private.fail('enrollment_not_found', 'There is no such enrolment.', 404);
+  elsif v_statement.tenant_id is distinct from v_enrollment.tenant_id then
+    perform private.fail('statement_not_found', 'There is no such statement.', 404);
+  elsif (v_statement.signer = 'learner') <> (v_enrollment.user_id = v_signer)
+    -- Nobody certifies themselves.
+    or (v_statement.signer = 'staff' and not coalesce(
+      v_enrollment.course_id = any (array(select private.staffed_courses()))
+        or v_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or v_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ))
+  then
+    perform private.fail(
+      'not_the_signer', 'This statement is signed by somebody else.', 403, jsonb_build_object('signer', v_statement.signer)
+    );
+  end if;
+  select * into v_attestation
+  from lms.attestations a
+  where a.enrollment_id = p_enrollment_id and a.statement_id = p_statement_id and a.signed_by = v_signer;
+  if found then
+    return v_attestation;
+  elsif v_statement.retired_at is not null then
+    perform private.fail('statement_retired', 'This statement is not signed any more.', 409, null, 'Show the current one.');
+  elsif v_statement.meaning in ('completed', 'trained', 'approved') and v_enrollment.status <> 'completed' then
+    perform private.fail(
+      'not_completed', 'This is signed when the course is completed.', 409, jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif v_enrollment.status in ('dropped', 'expired') then
+    perform private.fail(
+      'enrollment_not_open', 'The enrolment has ended.', 409, jsonb_build_object('status', v_enrollment.status)
+    );
+  elsif v_authenticated_at is null or v_authenticated_at not between now() - c_longest and now() + interval '30 seconds' then
+    perform private.fail(
+      'reauthentication_required', 'Signing takes having signed in within the last five minutes.', 403,
+      jsonb_build_object('authenticated_at', v_authenticated_at, 'longest_seconds', extract(epoch from c_longest)::integer),
+      'Ask for the password again: signInWithPassword, then repeat the call.'
+    );
+  end if;
+
+  insert into lms.attestations (
+    tenant_id, statement_id, enrollment_id, course_id, user_id, unit_id, signed_by, signed_at, reauthenticated_at, document
+  )
+  select
+    v_enrollment.tenant_id, v_statement.id, v_enrollment.id, v_enrollment.course_id, v_enrollment.user_id,
+    v_enrollment.unit_id, v_signer, now(), v_authenticated_at,
+    -- jsonb has one form for one value: keys by length and alphabet, no doubles, no spaces to choose.
+    jsonb_build_object(
+      'type', 'lyceum-attestation-1',
+      'tenant', jsonb_build_object('id', t.id, 'name', t.name),
+      'statement', jsonb_build_object(
+        'id', v_statement.id, 'key', v_statement.key, 'version', v_statement.version, 'meaning', v_statement.meaning,
+        'language', v_statement.language, 'body', v_statement.body
+      ),
+      'signer', jsonb_build_object('id', v_signer, 'name', s.display_name),
+      'learner', jsonb_build_object('id', l.id, 'name', l.display_name),
+      'course', jsonb_build_object('id', c.id, 'title', c.title, 'version', v.number, 'content_hash', v.content_hash),
+      'enrollment', jsonb_build_object(
+        'id', v_enrollment.id, 'cycle', v_enrollment.cycle, 'status', v_enrollment.status,
+        'completed_at', private.instant_text(v_enrollment.completed_at)
+      ),
+      'signed_at', private.instant_text(now()),
+      'authenticated_at', private.instant_text(v_authenticated_at)
+    )::text
+  from lms.tenants t, public.profiles s, public.profiles l, lms.courses c, lms.course_versions v
+  where t.id = v_enrollment.tenant_id and s.id = v_signer and l.id = v_enrollment.user_id and c.id = v_enrollment.course_id
+    and v.id = v_enrollment.version_id
+  returning * into strict v_attestation;
+  return v_attestation;
+end
+$$;
+
+ALTER FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
+
+--
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21086,6 +21575,85 @@ end
 $$;
 
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: write_certificate(lms.enrollments, text, lms.certificates, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text DEFAULT NULL::text, p_replaced lms.certificates DEFAULT NULL::lms.certificates, p_holder_name text DEFAULT NULL::text) RETURNS lms.certificates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant lms.tenants;
+  v_course lms.courses;
+  -- What it is to say. A replacement says what the one before it did, but for the name.
+  v_new lms.certificates := p_replaced;
+  v_certificate lms.certificates;
+begin
+  select * into strict v_tenant from lms.tenants t where t.id = p_enrollment.tenant_id;
+  select coalesce(p_holder_name, p.display_name) into strict v_new.holder_name
+  from public.profiles p
+  where p.id = p_enrollment.user_id;
+  if p_replaced.id is null then
+    select * into strict v_course from lms.courses c where c.id = p_enrollment.course_id;
+    select v.number into strict v_new.version_number from lms.course_versions v where v.id = p_enrollment.version_id;
+    v_new.course_title := v_course.title;
+    v_new.valid_from := p_enrollment.completed_at;
+    -- Months of the calendar on the wall: a course done at 9 in winter is due at 9 in summer.
+    v_new.expires_at := (
+      (v_new.valid_from at time zone v_tenant.time_zone) + make_interval(months => v_course.certificate_validity_months)
+    ) at time zone v_tenant.time_zone;
+  end if;
+
+  perform private.hold_certificates(p_enrollment.user_id, p_enrollment.course_id);
+  -- The number is drawn rather than counted: counting would make everybody who completes anything in a tenant wait for
+  -- everybody else, and tell how many there are. One that is taken is drawn again.
+  for v_try in 1..20 loop
+    insert into lms.certificates (
+      tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, serial, code, holder_name, course_title,
+      version_number, issued_by, issue_reason, valid_from, expires_at, renewed_by
+    )
+    select
+      p_enrollment.tenant_id, p_enrollment.course_id, p_enrollment.user_id, p_enrollment.id, p_enrollment.unit_id,
+      p_enrollment.cycle, coalesce(p_replaced.edition, 0) + 1,
+      format(
+        '%s-%s-%s', rtrim(left(upper(v_tenant.slug), 20), '-'),
+        to_char(v_new.valid_from at time zone v_tenant.time_zone, 'YYYY'),
+        lpad(floor(random() * 1e8)::bigint::text, 8, '0')
+      ),
+      private.new_certificate_code(), v_new.holder_name, v_new.course_title, v_new.version_number,
+      case when p_reason is not null then (select auth.uid()) end, p_reason, v_new.valid_from, v_new.expires_at,
+      (
+        select c.id
+        from lms.certificates c
+        where c.user_id = p_enrollment.user_id and c.course_id = p_enrollment.course_id and c.cycle > p_enrollment.cycle
+          and c.revoked_at is null
+        order by c.cycle
+        limit 1
+      )
+    on conflict (tenant_id, serial) do nothing
+    returning * into v_certificate;
+    exit when v_certificate.id is not null;
+  end loop;
+  if v_certificate.id is null then
+    raise exception 'No serial number is free for certificates of tenant %.', p_enrollment.tenant_id;
+  end if;
+
+  update lms.certificates c
+  set renewed_by = v_certificate.id
+  where c.user_id = v_certificate.user_id and c.course_id = v_certificate.course_id and c.cycle < v_certificate.cycle
+    and c.revoked_at is null
+    and not exists (
+      select
+      from lms.certificates n
+      where n.id = c.renewed_by and n.cycle < v_certificate.cycle and n.revoked_at is null
+    );
+  return v_certificate;
+end
+$$;
+
+ALTER FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) OWNER TO postgres;
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -21729,53 +22297,6 @@ ALTER TABLE lms.org_units OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.org_units IS 'A plant, site, department or team of a tenant; a tree. Archived rather than deleted.';
-
---
--- Name: pending_enrollments; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.pending_enrollments (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid NOT NULL,
-    invitation_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    due_at timestamp with time zone,
-    expires_at timestamp with time zone,
-    status text DEFAULT 'pending'::text NOT NULL,
-    reasons jsonb,
-    settled_at timestamp with time zone,
-    created_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT pending_due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
-    CONSTRAINT pending_enrollment_is_settled_exactly_when_it_has_ended CHECK (((status = 'pending'::text) = (settled_at IS NULL))),
-    CONSTRAINT pending_enrollment_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'enrolled'::text, 'refused'::text])))
-);
-
-ALTER TABLE lms.pending_enrollments OWNER TO postgres;
-
---
--- Name: TABLE pending_enrollments; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.pending_enrollments IS 'Enrolments of people who have been invited and have not come yet. They begin when the invitation is accepted, and go with it when it is removed.';
-
---
--- Name: COLUMN pending_enrollments.status; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.pending_enrollments.status IS 'pending; enrolled when the invitation was accepted; refused when something stood in the way by then.';
-
---
--- Name: COLUMN pending_enrollments.reasons; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.pending_enrollments.reasons IS 'Why it was refused: [{code, message, details}].';
-
---
--- Name: COLUMN pending_enrollments.created_by; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.pending_enrollments.created_by IS 'Whose right it is: without it when the person comes, nobody is enrolled. Null for the service.';
 
 --
 -- Name: people; Type: VIEW; Schema: lms; Owner: postgres
@@ -22578,6 +23099,20 @@ ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assignable_roles_pkey PRIMARY KEY (role_id, assignable_role_id);
 
 --
+-- Name: attestation_statements attestation_statements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT attestation_statements_pkey PRIMARY KEY (id);
+
+--
+-- Name: attestations attestations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestations_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks block_order_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -22625,6 +23160,34 @@ ALTER TABLE ONLY lms.categories
 
 ALTER TABLE ONLY lms.categories
     ADD CONSTRAINT category_slug_is_taken UNIQUE (tenant_id, slug);
+
+--
+-- Name: certificates certificate_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_code_is_taken UNIQUE (code);
+
+--
+-- Name: certificates certificate_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: certificates certificate_serial_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_serial_is_taken UNIQUE (tenant_id, serial);
+
+--
+-- Name: certificates certificates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificates_pkey PRIMARY KEY (id);
 
 --
 -- Name: cohort_members cohort_members_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -22751,13 +23314,6 @@ ALTER TABLE ONLY lms.enrollment_requests
 
 ALTER TABLE ONLY lms.enrollments
     ADD CONSTRAINT enrollments_pkey PRIMARY KEY (id);
-
---
--- Name: invitations invitation_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.invitations
-    ADD CONSTRAINT invitation_of_its_tenant UNIQUE (tenant_id, id);
 
 --
 -- Name: invitations invitations_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -22893,6 +23449,13 @@ ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT modules_pkey PRIMARY KEY (id);
 
 --
+-- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT one_certificate_per_cycle_and_edition UNIQUE (enrollment_id, edition);
+
+--
 -- Name: role_grants one_grant_per_membership_role_and_unit; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -22912,13 +23475,6 @@ ALTER TABLE ONLY lms.memberships
 
 ALTER TABLE ONLY lms.course_staff
     ADD CONSTRAINT one_part_per_course_and_person UNIQUE (course_id, user_id);
-
---
--- Name: pending_enrollments one_pending_enrollment_per_invitation_and_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.pending_enrollments
-    ADD CONSTRAINT one_pending_enrollment_per_invitation_and_course UNIQUE (invitation_id, course_id);
 
 --
 -- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -22982,13 +23538,6 @@ ALTER TABLE ONLY lms.learning_path_courses
 
 ALTER TABLE ONLY lms.learning_paths
     ADD CONSTRAINT path_slug_is_taken UNIQUE (tenant_id, slug);
-
---
--- Name: pending_enrollments pending_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.pending_enrollments
-    ADD CONSTRAINT pending_enrollments_pkey PRIMARY KEY (id);
 
 --
 -- Name: permissions permissions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -23068,6 +23617,13 @@ ALTER TABLE ONLY lms.roles
     ADD CONSTRAINT roles_pkey PRIMARY KEY (id);
 
 --
+-- Name: attestations signed_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT signed_once UNIQUE (enrollment_id, statement_id, signed_by);
+
+--
 -- Name: skills skill_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -23087,6 +23643,20 @@ ALTER TABLE ONLY lms.skills
 
 ALTER TABLE ONLY lms.skills
     ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
+
+--
+-- Name: attestation_statements statement_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT statement_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: attestation_statements statement_version_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT statement_version_is_taken UNIQUE (tenant_id, key, version);
 
 --
 -- Name: tags tag_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -23364,6 +23934,54 @@ CREATE INDEX assignable_roles_by_assignable_role ON lms.assignable_roles USING b
 CREATE INDEX assignable_roles_by_role ON lms.assignable_roles USING btree (tenant_id, role_id);
 
 --
+-- Name: attestations_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_course ON lms.attestations USING btree (course_id, signed_at DESC);
+
+--
+-- Name: attestations_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_enrollment ON lms.attestations USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: attestations_by_signer; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_signer ON lms.attestations USING btree (signed_by, signed_at DESC);
+
+--
+-- Name: attestations_by_statement; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_statement ON lms.attestations USING btree (tenant_id, statement_id);
+
+--
+-- Name: attestations_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_tenant ON lms.attestations USING btree (tenant_id, signed_at DESC, id DESC);
+
+--
+-- Name: attestations_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_unit ON lms.attestations USING btree (unit_id, signed_at DESC);
+
+--
+-- Name: attestations_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_unit_of_tenant ON lms.attestations USING btree (tenant_id, unit_id);
+
+--
+-- Name: attestations_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX attestations_by_user ON lms.attestations USING btree (user_id, signed_at DESC);
+
+--
 -- Name: block_progress_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -23392,6 +24010,60 @@ CREATE INDEX block_revisions_by_lesson ON lms.block_revisions USING btree (tenan
 --
 
 CREATE INDEX categories_by_parent ON lms.categories USING btree (tenant_id, parent_id, order_index);
+
+--
+-- Name: certificates_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_course ON lms.certificates USING btree (course_id, issued_at DESC, id DESC);
+
+--
+-- Name: certificates_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_course_of_tenant ON lms.certificates USING btree (tenant_id, course_id);
+
+--
+-- Name: certificates_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_enrollment ON lms.certificates USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: certificates_by_expiry; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_expiry ON lms.certificates USING btree (expires_at, id) WHERE ((revoked_at IS NULL) AND (renewed_by IS NULL));
+
+--
+-- Name: certificates_by_renewal; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_renewal ON lms.certificates USING btree (renewed_by);
+
+--
+-- Name: certificates_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_tenant ON lms.certificates USING btree (tenant_id, issued_at DESC, id DESC);
+
+--
+-- Name: certificates_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_unit ON lms.certificates USING btree (unit_id, issued_at DESC, id DESC);
+
+--
+-- Name: certificates_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_unit_of_tenant ON lms.certificates USING btree (tenant_id, unit_id);
+
+--
+-- Name: certificates_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_by_user ON lms.certificates USING btree (user_id, course_id, cycle DESC);
 
 --
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
@@ -23790,6 +24462,12 @@ CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
 
 --
+-- Name: one_current_statement; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_current_statement ON lms.attestation_statements USING btree (tenant_id, key) WHERE (retired_at IS NULL);
+
+--
 -- Name: one_live_request; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -23818,6 +24496,12 @@ CREATE UNIQUE INDEX one_open_invitation_per_employee_number ON lms.invitations U
 --
 
 CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree (user_id, path_id) WHERE (status = ANY (ARRAY['enrolled'::text, 'in_progress'::text]));
+
+--
+-- Name: one_standing_certificate_per_cycle; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX one_standing_certificate_per_cycle ON lms.certificates USING btree (enrollment_id) WHERE (revoked_at IS NULL);
 
 --
 -- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
@@ -23866,24 +24550,6 @@ CREATE INDEX path_enrollments_by_user ON lms.path_enrollments USING btree (user_
 --
 
 CREATE INDEX path_enrollments_to_advance ON lms.path_enrollments USING btree (advance_at) WHERE (advance_at IS NOT NULL);
-
---
--- Name: pending_enrollments_by_course; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX pending_enrollments_by_course ON lms.pending_enrollments USING btree (tenant_id, course_id);
-
---
--- Name: pending_enrollments_by_course_alone; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX pending_enrollments_by_course_alone ON lms.pending_enrollments USING btree (course_id);
-
---
--- Name: pending_enrollments_by_invitation; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX pending_enrollments_by_invitation ON lms.pending_enrollments USING btree (tenant_id, invitation_id);
 
 --
 -- Name: progress_corrections_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
@@ -24046,12 +24712,6 @@ CREATE INDEX search_documents_by_course ON private.search_documents USING btree 
 --
 
 CREATE INDEX search_documents_by_words ON private.search_documents USING gin (public_words, all_words, access, title extensions.gin_trgm_ops) WITH (fastupdate=off);
-
---
--- Name: people_by_address; Type: INDEX; Schema: public; Owner: postgres
---
-
-CREATE INDEX people_by_address ON public.profile_private USING btree (lower(email));
 
 --
 -- Name: username_is_taken; Type: INDEX; Schema: public; Owner: postgres
@@ -24363,7 +25023,7 @@ CREATE TRIGGER _150_higher_roles_deleted BEFORE DELETE ON lms.memberships FOR EA
 -- Name: memberships _150_known; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (NOT new.is_guest))) EXECUTE FUNCTION private.check_added_member();
+CREATE TRIGGER _150_known BEFORE INSERT ON lms.memberships FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_added_member();
 
 --
 -- Name: org_units _150_reach; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24424,6 +25084,36 @@ CREATE TRIGGER _200_grantable BEFORE INSERT OR UPDATE ON lms.assignable_roles FO
 --
 
 CREATE TRIGGER _200_held BEFORE INSERT OR UPDATE ON lms.role_permissions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION private.check_role_permission();
+
+--
+-- Name: attestation_statements _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestation_statements FOR EACH ROW EXECUTE FUNCTION private.keep_statement();
+
+--
+-- Name: attestations _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH ROW EXECUTE FUNCTION private.keep_attestation();
+
+--
+-- Name: certificates _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
+
+--
+-- Name: certificates _200_never_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate_row();
+
+--
+-- Name: attestations _200_never_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION private.keep_attestation();
 
 --
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24768,6 +25458,18 @@ CREATE TRIGGER _510_builtin_assignable_roles AFTER INSERT ON lms.tenants FOR EAC
 CREATE TRIGGER _510_path_enrollments_follow AFTER UPDATE OF unit_id ON lms.memberships FOR EACH ROW WHEN ((old.unit_id IS DISTINCT FROM new.unit_id)) EXECUTE FUNCTION private.take_path_enrollments_along();
 
 --
+-- Name: enrollments _550_certificate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _550_certificate AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.certify_completion();
+
+--
+-- Name: enrollments _550_certificate_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _550_certificate_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.certify_completion();
+
+--
 -- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24778,12 +25480,6 @@ CREATE TRIGGER _600_advance_paths AFTER UPDATE ON lms.enrollments FOR EACH ROW W
 --
 
 CREATE TRIGGER _600_advance_paths_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.advance_paths();
-
---
--- Name: invitations _600_enroll_promised; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _600_enroll_promised AFTER UPDATE OF accepted_at ON lms.invitations FOR EACH ROW WHEN (((old.accepted_at IS NULL) AND (new.accepted_at IS NOT NULL))) EXECUTE FUNCTION private.begin_promised_enrollments();
 
 --
 -- Name: memberships _600_last_administrator; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -24870,6 +25566,18 @@ CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN (
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.assignable_roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: attestation_statements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.attestation_statements REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestation_statements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: attestations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.attestations REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestations', 'tenant_id', '{id}', '{document}', '{}', '{sha256}');
+
+--
 -- Name: block_progress _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -24886,6 +25594,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.block_revisions REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.categories REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: certificates _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.certificates REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.certificates', 'tenant_id', '{id}', '{holder_name,issue_reason,revoked_reason}', '{code}', '{}');
 
 --
 -- Name: cohort_members _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25032,12 +25746,6 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD T
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.path_enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
--- Name: pending_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.pending_enrollments REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.pending_enrollments', 'tenant_id', '{id}', '{}', '{}', '{}');
-
---
 -- Name: progress_corrections _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -25104,10 +25812,28 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.assignable_roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: attestation_statements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.attestation_statements REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestation_statements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: attestations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.attestations REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestations', 'tenant_id', '{id}', '{document}', '{}', '{sha256}');
+
+--
 -- Name: categories _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.categories REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: certificates _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.certificates REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.certificates', 'tenant_id', '{id}', '{holder_name,issue_reason,revoked_reason}', '{code}', '{}');
 
 --
 -- Name: cohort_members _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25248,12 +25974,6 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW T
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.path_enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
--- Name: pending_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.pending_enrollments REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.pending_enrollments', 'tenant_id', '{id}', '{}', '{}', '{}');
-
---
 -- Name: progress_corrections _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -25308,6 +26028,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.assignable_roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.assignable_roles', 'tenant_id', '{role_id,assignable_role_id}', '{}', '{}', '{}');
 
 --
+-- Name: attestation_statements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.attestation_statements FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestation_statements', 'tenant_id', '{id}', '{}', '{}', '{}');
+
+--
+-- Name: attestations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.attestations', 'tenant_id', '{id}', '{document}', '{}', '{sha256}');
+
+--
 -- Name: block_progress _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -25324,6 +26056,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.block_revisions FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.categories FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.categories', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: certificates _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.certificates FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.certificates', 'tenant_id', '{id}', '{holder_name,issue_reason,revoked_reason}', '{code}', '{}');
 
 --
 -- Name: cohort_members _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25470,12 +26208,6 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STAT
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.path_enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.path_enrollments', 'tenant_id', '{id}', '{}', '{}', '{progress_percentage,updated_at}');
 
 --
--- Name: pending_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.pending_enrollments FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.pending_enrollments', 'tenant_id', '{id}', '{}', '{}', '{}');
-
---
 -- Name: progress_corrections _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -25542,6 +26274,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.assignable_roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_assignable_roles();
 
 --
+-- Name: attestation_statements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.attestation_statements FOR EACH ROW EXECUTE FUNCTION audit.record_lms_attestation_statements();
+
+--
+-- Name: attestations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.attestations FOR EACH ROW EXECUTE FUNCTION audit.record_lms_attestations();
+
+--
 -- Name: block_progress _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -25558,6 +26302,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.block_revisions FOR EACH RO
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.categories FOR EACH ROW EXECUTE FUNCTION audit.record_lms_categories();
+
+--
+-- Name: certificates _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION audit.record_lms_certificates();
 
 --
 -- Name: cohort_members _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25702,12 +26452,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXEC
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_path_enrollments();
-
---
--- Name: pending_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.pending_enrollments FOR EACH ROW EXECUTE FUNCTION audit.record_lms_pending_enrollments();
 
 --
 -- Name: progress_corrections _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -25902,6 +26646,34 @@ ALTER TABLE ONLY lms.assignable_roles
     ADD CONSTRAINT assigning_role_is_of_the_same_tenant FOREIGN KEY (tenant_id, role_id) REFERENCES lms.roles(tenant_id, id) ON DELETE CASCADE;
 
 --
+-- Name: attestations attestation_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: attestations attestation_signer_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_signer_is_a_person FOREIGN KEY (signed_by) REFERENCES public.profiles(id);
+
+--
+-- Name: attestations attestation_statement_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_statement_is_of_the_same_tenant FOREIGN KEY (tenant_id, statement_id) REFERENCES lms.attestation_statements(tenant_id, id);
+
+--
+-- Name: attestations attestation_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestations
+    ADD CONSTRAINT attestation_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: lesson_blocks block_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -25949,6 +26721,34 @@ ALTER TABLE ONLY lms.course_categories
 
 ALTER TABLE ONLY lms.categories
     ADD CONSTRAINT category_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.categories(tenant_id, id);
+
+--
+-- Name: certificates certificate_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: certificates certificate_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: certificates certificate_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: certificates certificate_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT certificate_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: cohorts cohort_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -26273,20 +27073,6 @@ ALTER TABLE ONLY lms.path_enrollments
     ADD CONSTRAINT path_enrollment_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
--- Name: pending_enrollments pending_enrollment_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.pending_enrollments
-    ADD CONSTRAINT pending_enrollment_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
-
---
--- Name: pending_enrollments pending_enrollment_invitation_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.pending_enrollments
-    ADD CONSTRAINT pending_enrollment_invitation_is_of_the_same_tenant FOREIGN KEY (tenant_id, invitation_id) REFERENCES lms.invitations(tenant_id, id) ON DELETE CASCADE;
-
---
 -- Name: course_prerequisites prerequisite_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -26313,6 +27099,13 @@ ALTER TABLE ONLY lms.lesson_progress
 
 ALTER TABLE ONLY lms.lesson_progress
     ADD CONSTRAINT progress_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: certificates renewing_certificate_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.certificates
+    ADD CONSTRAINT renewing_certificate_is_of_the_same_tenant FOREIGN KEY (tenant_id, renewed_by) REFERENCES lms.certificates(tenant_id, id);
 
 --
 -- Name: review_reports report_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -26390,6 +27183,13 @@ ALTER TABLE ONLY lms.skills
 
 ALTER TABLE ONLY lms.lesson_skills
     ADD CONSTRAINT skill_of_lesson_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
+
+--
+-- Name: attestation_statements statement_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.attestation_statements
+    ADD CONSTRAINT statement_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
 
 --
 -- Name: tags tag_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -26622,6 +27422,12 @@ CREATE POLICY "Assignable roles are listed by those allowed to define roles" ON 
 CREATE POLICY "Assignable roles are removed by those allowed to define roles" ON lms.assignable_roles FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('roles.write'::text) AS tenants_where))));
 
 --
+-- Name: attestations Attestations are seen by learner, signer, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Attestations are seen by learner, signer, staff and in scope" ON lms.attestations FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR ((signed_by = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: courses Authors create courses; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -26700,6 +27506,12 @@ CREATE POLICY "Categories are seen with public courses in or below them" ON lms.
    FROM (private.category_scopes k
      JOIN lms.course_categories p ON ((p.category_id = k.descendant_id)))
   WHERE (k.ancestor_id = categories.id))));
+
+--
+-- Name: certificates Certificates are seen by their holder, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Certificates are seen by their holder, staff and in scope" ON lms.certificates FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: cohorts Cohorts are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -27106,20 +27918,6 @@ CREATE POLICY "Paths are changed by their author and by administrators" ON lms.l
 CREATE POLICY "Paths are seen by visibility, enrolment, authors and scope" ON lms.learning_paths FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (((status = 'published'::text) AND ((visibility = 'public'::text) OR (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where))) OR (id = ANY (ARRAY( SELECT private.my_paths() AS my_paths))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.author'::text) AS tenants_partly_where)))))));
 
 --
--- Name: pending_enrollments Pending enrolments are called off by those who enrol; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Pending enrolments are called off by those who enrol" ON lms.pending_enrollments FOR DELETE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: pending_enrollments Pending enrolments are seen with their invitation and in scope; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Pending enrolments are seen with their invitation and in scope" ON lms.pending_enrollments FOR SELECT TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
-   FROM lms.invitations i
-  WHERE (i.id = pending_enrollments.invitation_id)))));
-
---
 -- Name: cohort_members People are taken out of cohorts in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -27340,6 +28138,12 @@ CREATE POLICY "Skills are seen with public lessons about them" ON lms.skills FOR
   WHERE (k.skill_id = skills.id))));
 
 --
+-- Name: attestation_statements Statements are seen by members; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Statements are seen by members" ON lms.attestation_statements FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))));
+
+--
 -- Name: tags Tags are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -27520,6 +28324,18 @@ CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.cour
 ALTER TABLE lms.assignable_roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: attestation_statements; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attestation_statements ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attestations; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.attestations ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: block_progress; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -27536,6 +28352,12 @@ ALTER TABLE lms.block_revisions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.categories ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: certificates; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.certificates ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: cohort_members; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -27680,12 +28502,6 @@ ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.path_enrollments ENABLE ROW LEVEL SECURITY;
-
---
--- Name: pending_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.pending_enrollments ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: permissions; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -28131,6 +28947,24 @@ GRANT INSERT(enrollment_closes_at),UPDATE(enrollment_closes_at) ON TABLE lms.cou
 GRANT INSERT(is_sequential),UPDATE(is_sequential) ON TABLE lms.courses TO authenticated;
 
 --
+-- Name: COLUMN courses.issues_certificate; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(issues_certificate),UPDATE(issues_certificate) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.certificate_validity_months; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(certificate_validity_months),UPDATE(certificate_validity_months) ON TABLE lms.courses TO authenticated;
+
+--
+-- Name: COLUMN courses.certificate_renewal_days; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(certificate_renewal_days),UPDATE(certificate_renewal_days) ON TABLE lms.courses TO authenticated;
+
+--
 -- Name: COLUMN courses.is_featured; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -28268,6 +29102,18 @@ REVOKE ALL ON FUNCTION audit.record_change(p_tenant_id uuid, p_table text, p_row
 REVOKE ALL ON FUNCTION audit.record_lms_assignable_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_attestation_statements(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_attestation_statements() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_attestations(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_attestations() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_block_progress(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -28284,6 +29130,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_block_revisions() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_categories() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_certificates(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_certificates() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_cohort_members(); Type: ACL; Schema: audit; Owner: postgres
@@ -28428,12 +29280,6 @@ REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_path_enrollments() FROM PUBLIC;
-
---
--- Name: FUNCTION record_lms_pending_enrollments(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_lms_pending_enrollments() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_progress_corrections(); Type: ACL; Schema: audit; Owner: postgres
@@ -28824,14 +29670,6 @@ GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at time
 GRANT ALL ON FUNCTION lms.enroll(p_course_id uuid, p_user_id uuid, p_due_at timestamp with time zone, p_idempotency_key text) TO service_role;
 
 --
--- Name: FUNCTION enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) TO authenticated;
-GRANT ALL ON FUNCTION lms.enroll_in_bulk(p_tenant_id uuid, p_rows jsonb, p_dry_run boolean, p_invite boolean, p_batch_key text) TO service_role;
-
---
 -- Name: FUNCTION enroll_in_path(p_path_id uuid, p_user_id uuid, p_due_at timestamp with time zone); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29002,6 +29840,21 @@ GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_
 GRANT ALL ON FUNCTION lms.invite(p_tenant_id uuid, p_email text, p_role text, p_unit_id uuid, p_limited_to_unit boolean, p_job_title text, p_employee_number text, p_first_name text, p_last_name text) TO service_role;
 
 --
+-- Name: TABLE certificates; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.certificates TO authenticated;
+GRANT SELECT ON TABLE lms.certificates TO service_role;
+
+--
+-- Name: FUNCTION issue_certificate(p_enrollment_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.issue_certificate(p_enrollment_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: TABLE path_enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29092,6 +29945,21 @@ GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_polic
 GRANT ALL ON FUNCTION lms.preview_enrollment_migration(p_course_id uuid, p_policy text, p_version integer, p_limit integer, p_after_enrollment_id uuid) TO service_role;
 
 --
+-- Name: TABLE attestation_statements; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.attestation_statements TO authenticated;
+GRANT SELECT ON TABLE lms.attestation_statements TO service_role;
+
+--
+-- Name: FUNCTION publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) TO authenticated;
+GRANT ALL ON FUNCTION lms.publish_attestation_statement(p_tenant_id uuid, p_key text, p_meaning text, p_signer text, p_body text, p_language text) TO service_role;
+
+--
 -- Name: FUNCTION publish_course(p_course_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29122,6 +29990,14 @@ GRANT ALL ON FUNCTION lms.record_block_progress(p_block_id uuid, p_progress_perc
 REVOKE ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.record_progress(p_lesson_id uuid, p_progress_percentage numeric, p_time_spent_seconds integer, p_last_position jsonb) TO service_role;
+
+--
+-- Name: FUNCTION reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) TO authenticated;
+GRANT ALL ON FUNCTION lms.reissue_certificate(p_certificate_id uuid, p_reason text, p_holder_name text) TO service_role;
 
 --
 -- Name: FUNCTION reorder(p_parent_id uuid, p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
@@ -29339,6 +30215,22 @@ GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.restore_module(p_module_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION retire_attestation_statement(p_statement_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29372,6 +30264,26 @@ GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
+-- Name: FUNCTION sha256_of(p_text text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sha256_of(p_text text) FROM PUBLIC;
+
+--
+-- Name: TABLE attestations; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.attestations TO authenticated;
+GRANT SELECT ON TABLE lms.attestations TO service_role;
+
+--
+-- Name: FUNCTION sign_attestation(p_statement_id uuid, p_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
+
+--
 -- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -29387,6 +30299,15 @@ GRANT ALL ON FUNCTION lms.suggest_searches(p_prefix text, p_tenant_id uuid, p_li
 REVOKE ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.unpublish_course(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION verify_certificate(p_code text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.verify_certificate(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO anon;
+GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO authenticated;
+GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO service_role;
 
 --
 -- Name: FUNCTION withdraw_enrollment_request(p_request_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -29424,10 +30345,24 @@ REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION issue_certificates(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.issue_certificates(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.issue_certificates(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION make_audit_partitions(); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.make_audit_partitions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION open_renewals(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
@@ -29575,22 +30510,16 @@ GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_ten
 GRANT ALL ON FUNCTION private.apply_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, OUT result lms.people_import_result) TO service_role;
 
 --
+-- Name: FUNCTION authenticated_at(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.authenticated_at() FROM PUBLIC;
+
+--
 -- Name: FUNCTION begin_enrollment(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
-
---
--- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION begin_promised_enrollments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
 
 --
 -- Name: FUNCTION block_text(type text, title text, content jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -29599,16 +30528,16 @@ REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
 
 --
--- Name: FUNCTION bulk_obstacles(p_pairs private.bulk_pair[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) FROM PUBLIC;
-
---
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.carry_evidence() FROM PUBLIC;
+
+--
+-- Name: FUNCTION certify_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.certify_completion() FROM PUBLIC;
 
 --
 -- Name: FUNCTION change_enrollment_status(p_enrollment_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -29635,6 +30564,14 @@ REVOKE ALL ON FUNCTION private.check_added_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.check_assignable_role() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_certificate_reason(p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_certificate_reason(p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_certificate_reason(p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_certificate_reason(p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION check_course_for_caller(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -30001,14 +30938,6 @@ GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_res
 REVOKE ALL ON FUNCTION private.end_role_grants() FROM PUBLIC;
 
 --
--- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO authenticated;
-GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
-
---
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30057,22 +30986,6 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
 
 --
--- Name: FUNCTION find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) TO authenticated;
-GRANT ALL ON FUNCTION private.find_bulk_courses(p_tenant_id uuid, p_rows private.bulk_row[]) TO service_role;
-
---
--- Name: FUNCTION find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) TO authenticated;
-GRANT ALL ON FUNCTION private.find_bulk_people(p_tenant_id uuid, p_rows private.bulk_row[]) TO service_role;
-
---
 -- Name: FUNCTION find_course_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30113,14 +31026,6 @@ REVOKE ALL ON FUNCTION private.find_import_remarks(p_course lms.courses, p_docum
 REVOKE ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO authenticated;
 GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.people_import_result[]) TO service_role;
-
---
--- Name: FUNCTION find_open_invitation(p_tenant_id uuid, p_email text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO authenticated;
-GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
@@ -30222,16 +31127,16 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_certificates(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION hold_course(p_course_id uuid, p_wait boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
-
---
--- Name: FUNCTION hold_promised_courses(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.hold_promised_courses(p_invitation_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION holds(p_user_id uuid, p_permission text, p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -30320,12 +31225,10 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
 
 --
--- Name: FUNCTION invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION instant_text(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO authenticated;
-GRANT ALL ON FUNCTION private.invite_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
+REVOKE ALL ON FUNCTION private.instant_text(p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_api_call(); Type: ACL; Schema: private; Owner: postgres
@@ -30347,12 +31250,6 @@ REVOKE ALL ON FUNCTION private.is_asking(p_course_id uuid, p_user_id uuid) FROM 
 --
 
 REVOKE ALL ON FUNCTION private.is_correction(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
-
---
--- Name: FUNCTION is_course_staff(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_course_staff(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_document_value(p_kind text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -30423,6 +31320,14 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 REVOKE ALL ON FUNCTION private.is_web_address(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_web_address(value text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_web_address(value text) TO service_role;
+
+--
+-- Name: FUNCTION issue_certificate_of(p_enrollment_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.issue_certificate_of(p_enrollment_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION issue_invitation(p_invitation lms.invitations); Type: ACL; Schema: private; Owner: postgres
@@ -30509,6 +31414,12 @@ REVOKE ALL ON FUNCTION private.keep_an_administrator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_an_administrator_who_can_sign_in() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_attestation(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_attestation() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_builtin_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30519,6 +31430,18 @@ REVOKE ALL ON FUNCTION private.keep_builtin_roles() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_category_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_certificate(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_certificate() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_certificate_row(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_certificate_row() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_ended_dates(); Type: ACL; Schema: private; Owner: postgres
@@ -30549,6 +31472,12 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_statement(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_statement() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
@@ -30748,18 +31677,22 @@ GRANT ALL ON FUNCTION private.my_versions() TO authenticated;
 GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 
 --
+-- Name: FUNCTION new_certificate_code(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.new_certificate_code() FROM PUBLIC;
+
+--
+-- Name: FUNCTION normalize_certificate_code(p_code text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION open_path_courses(p_path_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION parse_bulk_rows(p_rows jsonb, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) TO authenticated;
-GRANT ALL ON FUNCTION private.parse_bulk_rows(p_rows jsonb, p_time_zone text) TO service_role;
 
 --
 -- Name: FUNCTION parse_person(p_row jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -30899,18 +31832,18 @@ GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments,
 GRANT ALL ON FUNCTION private.preview_migration_of(p_enrollment lms.enrollments, p_target lms.course_versions, p_policy text) TO service_role;
 
 --
--- Name: FUNCTION promise_enrollment(p_invitation_id uuid, p_row private.bulk_row); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) TO authenticated;
-GRANT ALL ON FUNCTION private.promise_enrollment(p_invitation_id uuid, p_row private.bulk_row) TO service_role;
-
---
 -- Name: FUNCTION protect_higher_roles(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.protect_higher_roles() FROM PUBLIC;
+
+--
+-- Name: FUNCTION publish_statement(p_wanted lms.attestation_statements); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_statements) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_statements) TO authenticated;
+GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_statements) TO service_role;
 
 --
 -- Name: FUNCTION published_text(p_version_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -30939,6 +31872,15 @@ REVOKE ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, 
 GRANT ALL ON FUNCTION private.read_audit_trail(p_tenant_id uuid, p_table text, p_row_id text, p_actor_id uuid, p_from timestamp with time zone, p_until timestamp with time zone, p_before_id bigint, p_limit integer) TO authenticated;
 
 --
+-- Name: FUNCTION read_certificate(p_code text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_certificate(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO anon;
+GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
+GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
+
+--
 -- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -30951,14 +31893,6 @@ REVOKE ALL ON FUNCTION private.read_draft(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.read_health() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_health() TO authenticated;
 GRANT ALL ON FUNCTION private.read_health() TO service_role;
-
---
--- Name: FUNCTION read_instant(p_text text, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.read_instant(p_text text, p_time_zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_instant(p_text text, p_time_zone text) TO authenticated;
-GRANT ALL ON FUNCTION private.read_instant(p_text text, p_time_zone text) TO service_role;
 
 --
 -- Name: FUNCTION read_lesson(p_lesson_id uuid, p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -31099,18 +32033,18 @@ REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.refuse_version_change() FROM PUBLIC;
 
 --
+-- Name: FUNCTION reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.reissue_certificate_of(p_certificate_id uuid, p_holder_name text, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
-
---
--- Name: FUNCTION repeat_bulk_answer(p_answer jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
 
 --
 -- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
@@ -31131,6 +32065,20 @@ REVOKE ALL ON FUNCTION private.require_an_administrator(p_tenant_id uuid) FROM P
 --
 
 REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_certificate(p_certificate_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_certificate(p_certificate_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_certificate(p_certificate_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_certificate(p_certificate_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION require_certificate_right(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_certificate_right(p_enrollment lms.enrollments) FROM PUBLIC;
 
 --
 -- Name: FUNCTION require_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -31184,6 +32132,12 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited boolean, p_unit_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION require_statement_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION restore_course_of(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -31198,6 +32152,22 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION retire_statement(p_statement_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.retire_statement(p_statement_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.retire_statement(p_statement_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.retire_statement(p_statement_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -31350,6 +32320,13 @@ GRANT ALL ON FUNCTION private.settle_path(p_path_id uuid, p_user_id uuid, p_obst
 --
 
 REVOKE ALL ON FUNCTION private.settle_path_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
@@ -31506,6 +32483,12 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) FROM PUBLIC;
 
 --
 -- Name: TABLE profiles; Type: ACL; Schema: public; Owner: postgres
@@ -31956,13 +32939,6 @@ GRANT INSERT(code),UPDATE(code) ON TABLE lms.org_units TO authenticated;
 --
 
 GRANT UPDATE(archived_at) ON TABLE lms.org_units TO authenticated;
-
---
--- Name: TABLE pending_enrollments; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.pending_enrollments TO service_role;
-GRANT SELECT,DELETE ON TABLE lms.pending_enrollments TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: lms; Owner: postgres

@@ -133,6 +133,11 @@ create table lms.courses (
   enrollment_opens_at timestamptz,
   enrollment_closes_at timestamptz,
   is_sequential boolean not null default false,
+  issues_certificate boolean not null default true,
+  certificate_validity_months integer
+    constraint certificate_validity_is_1_to_600_months check (certificate_validity_months between 1 and 600),
+  certificate_renewal_days integer
+    constraint certificate_renewal_is_within_3650_days check (certificate_renewal_days between 0 and 3650),
   is_featured boolean not null default false,
   thumbnail_url private.web_address,
   meta_description text constraint meta_description_is_short check (length(meta_description) <= 500),
@@ -157,6 +162,8 @@ create table lms.courses (
   constraint course_instructor_is_a_member foreign key (tenant_id, instructor_id) references lms.memberships (tenant_id, user_id),
   constraint ratings_are_1_to_5_each check (rating_count >= 0 and rating_sum between rating_count and 5 * rating_count),
   constraint enrollment_opens_before_it_closes check (enrollment_opens_at < enrollment_closes_at),
+  constraint only_certificates_that_expire_are_renewed
+    check (certificate_renewal_days is null or certificate_validity_months is not null),
   constraint course_has_a_publication_date_once_published check (status = 'draft' or published_at is not null)
 );
 create index courses_by_tenant_and_age on lms.courses (tenant_id, created_at desc, id desc);
@@ -176,6 +183,11 @@ comment on column lms.courses.enrollment_closes_at is 'Learners enrol themselves
 comment on column lms.courses.is_sequential is 'Each lesson opens when the required lesson before it is completed.';
 comment on column lms.courses.required_score is 'Final grade (0 to 100) needed for completion; 0 asks for none.';
 comment on column lms.courses.max_attempts is 'How many cycles a learner may begin without staff; null is any number.';
+comment on column lms.courses.issues_certificate is 'Whoever completes a cycle gets a certificate.';
+comment on column lms.courses.certificate_validity_months is
+  'How long a certificate is valid, from completion on; null is without end. Certificates keep the dates they were issued with.';
+comment on column lms.courses.certificate_renewal_days is
+  'So many days before a certificate expires, its holder is enrolled in the next cycle; null: nobody is by itself.';
 comment on column lms.courses.is_featured is 'Shown first in the catalogue; set with catalog.write.';
 comment on column lms.courses.rating_average is
   'Mean of the visible reviews, 1.00 to 5.00; null without any. Kept by the server, as are rating_count and rating_sum.';
@@ -585,12 +597,14 @@ grant select on lms.course_staff, lms.lesson_blocks to authenticated;
 grant insert (
   tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
   instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, enrollment_opens_at,
-  enrollment_closes_at, is_sequential, is_featured, thumbnail_url, meta_description, meta_keywords, version_label, metadata
+  enrollment_closes_at, is_sequential, issues_certificate, certificate_validity_months, certificate_renewal_days, is_featured,
+  thumbnail_url, meta_description, meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 grant update (
   slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency, required_score,
   allow_retake, max_attempts, capacity, self_enrollment, enrollment_opens_at, enrollment_closes_at, is_sequential,
-  is_featured, thumbnail_url, meta_description, meta_keywords, version_label, metadata
+  issues_certificate, certificate_validity_months, certificate_renewal_days, is_featured, thumbnail_url, meta_description,
+  meta_keywords, version_label, metadata
 ) on lms.courses to authenticated;
 
 grant insert (course_id, key, title, description, order_index) on lms.modules to authenticated;

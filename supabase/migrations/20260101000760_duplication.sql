@@ -46,8 +46,9 @@ begin
 
   insert into lms.courses (
     tenant_id, slug, title, description, visibility, difficulty, language, estimated_minutes, price, currency,
-    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential, thumbnail_url,
-    meta_description, meta_keywords, version_label, metadata
+    instructor_id, required_score, allow_retake, max_attempts, capacity, self_enrollment, is_sequential,
+    issues_certificate, certificate_validity_months, certificate_renewal_days, thumbnail_url, meta_description,
+    meta_keywords, version_label, metadata
   )
   values (
     p_tenant_id,
@@ -66,7 +67,8 @@ begin
     coalesce(p_title, v_source.title), v_source.description, v_source.visibility, v_source.difficulty, v_source.language,
     v_source.estimated_minutes, v_source.price, v_source.currency, coalesce((select auth.uid()), v_source.instructor_id),
     v_source.required_score, v_source.allow_retake, v_source.max_attempts, v_source.capacity, v_source.self_enrollment,
-    v_source.is_sequential, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
+    v_source.is_sequential, v_source.issues_certificate, v_source.certificate_validity_months,
+    v_source.certificate_renewal_days, v_source.thumbnail_url, v_source.meta_description, v_source.meta_keywords,
     v_source.version_label, v_source.metadata
   )
   returning * into v_copy;

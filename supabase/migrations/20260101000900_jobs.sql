@@ -332,6 +332,14 @@ select
     'All requirements are derived again from the data; renewals open.'
   ),
   ops.register_job(
+    'issue-certificates', '11 * * * *', 'ops.issue_certificates', interval '1 day',
+    'Completed cycles whose certificate was not issued with them get it.'
+  ),
+  ops.register_job(
+    'open-renewals', '*/15 * * * *', 'ops.open_renewals', interval '1 day',
+    'Whose certificate is about to expire is enrolled in the next cycle, where the course says so.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

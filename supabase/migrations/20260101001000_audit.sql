@@ -680,6 +680,10 @@ select
     corrections => 'new.progress_percentage < old.progress_percentage or new.completed_at <> old.completed_at'
   ),
   audit.watch('lms.block_progress', corrections => 'new.progress_percentage < old.progress_percentage'),
+  -- Who has the code sees what the certificate says.
+  audit.watch('lms.certificates', personal => '{holder_name, issue_reason, revoked_reason}', secret => '{code}'),
+  audit.watch('lms.attestation_statements'),
+  audit.watch('lms.attestations', personal => '{document}'),
   audit.watch('lms.progress_corrections', personal => '{reason}'),
   audit.watch('lms.assessments', ignored => '{published_at}'),
   audit.watch('lms.assessment_sections'),

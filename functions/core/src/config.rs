@@ -1,6 +1,6 @@
 //! Settings, read once from the environment when a function starts.
 
-use std::{env, time::Duration};
+use std::{collections::BTreeMap, env, time::Duration};
 
 use url::Url;
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long one upstream call may take, its retries included.
     pub upstream_timeout: Duration,
+    /// What the function asks for by name ([`crate::Function::SETTINGS`]) and is set.
+    pub settings: BTreeMap<&'static str, String>,
 }
 
 /// Every setting that is missing or wrong, one sentence each.
@@ -40,6 +42,21 @@ impl Config {
     /// [`ConfigError`] names all faults at once.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
+    }
+
+    /// Adds the settings of these names that the process environment holds.
+    #[must_use]
+    pub fn with_settings(mut self, names: &[&'static str]) -> Self {
+        let reader = Reader {
+            lookup: |name: &str| env::var(name).ok(),
+            faults: Vec::new(),
+        };
+        self.settings.extend(
+            names
+                .iter()
+                .filter_map(|name| Some((*name, reader.value(name)?))),
+        );
+        self
     }
 
     /// Reads settings through `lookup`, which answers a variable's value by name.
@@ -66,6 +83,7 @@ impl Config {
                 .unwrap_or_else(|| "authenticated".to_owned()),
             connect_timeout: reader.milliseconds("UPSTREAM_CONNECT_TIMEOUT_MS", 2_000),
             upstream_timeout: reader.milliseconds("UPSTREAM_TIMEOUT_MS", 8_000),
+            settings: BTreeMap::new(),
             supabase_url,
         };
         if reader.faults.is_empty() {

@@ -8,7 +8,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::{
     Error, Exchange, Response, Services, health,
-    http::{Found, Trace, find, finish, normalized, request_id},
+    http::{Found, Trace, find, finish, normalized, request_id, shown},
     openapi, telemetry,
 };
 
@@ -30,6 +30,8 @@ pub trait Function: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// The function's version.
     const VERSION: &'static str;
+    /// Environment variables that the function reads besides those of [`crate::Config`].
+    const SETTINGS: &'static [&'static str] = &[];
 
     /// All endpoints.
     fn routes() -> &'static [Route<Self>];
@@ -48,6 +50,7 @@ pub async fn respond<F: Function>(services: &Services, request: Request) -> Resp
     let request_id = request_id(&request);
     let trace = Trace::new(F::NAME, F::VERSION, &request_id);
     let path = normalized(request.uri().path());
+    let logged = shown(F::NAME, F::routes(), path);
     let found = find(F::NAME, F::routes(), request.method(), path);
     let routed = found.is_ok();
     let outcome = match found {
@@ -63,8 +66,8 @@ pub async fn respond<F: Function>(services: &Services, request: Request) -> Resp
         function: F::NAME,
         request_id: &request_id,
         method: request.method(),
-        // A path that leads nowhere may hold anything.
-        route: if routed { path } else { "unknown" },
+        // A path that leads nowhere may hold anything, and a token opens what it names.
+        route: if routed { &logged } else { "unknown" },
         status: response.status(),
         elapsed: started.elapsed(),
         trace: &trace,

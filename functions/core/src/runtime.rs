@@ -14,7 +14,8 @@ use crate::{Config, Function, Services, respond, telemetry};
 pub async fn run<F: Function>() -> Result<(), lambda_http::Error> {
     telemetry::init();
     let config = Config::from_env()
-        .inspect_err(|error| tracing::error!(function = F::NAME, faults = ?error.0, "{error}"))?;
+        .inspect_err(|error| tracing::error!(function = F::NAME, faults = ?error.0, "{error}"))?
+        .with_settings(F::SETTINGS);
     let services = Arc::new(Services::new(&config)?);
     tracing::info!(function = F::NAME, version = F::VERSION, "function started");
     lambda_http::run_concurrent(service_fn(move |request: Request| {

@@ -1,5 +1,7 @@
 //! What a function keeps between requests: one client, one key cache, one database.
 
+use std::collections::BTreeMap;
+
 use crate::{
     Config, Error,
     auth::{RefreshPolicy, Verifier},
@@ -11,6 +13,7 @@ use crate::{
 pub struct Services {
     pub(crate) verifier: Verifier,
     pub(crate) database: Database,
+    pub(crate) settings: BTreeMap<&'static str, String>,
 }
 
 impl Services {
@@ -31,6 +34,7 @@ impl Services {
         Ok(Self {
             verifier: Verifier::new(config, client.clone(), policy),
             database: Database::new(config, client),
+            settings: config.settings.clone(),
         })
     }
 }

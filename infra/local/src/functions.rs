@@ -134,6 +134,18 @@ pub fn launch(
         .filter(|(name, _)| !["DB_URL", "MAIL_DIR"].contains(name))
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
+    if function.name == "credentials" {
+        env.extend([
+            (
+                "CREDENTIALS_URL".to_owned(),
+                format!("{}/functions/v1/credentials", addresses.api_url),
+            ),
+            (
+                "CREDENTIALS_SIGNING_KEY".to_owned(),
+                addresses.keys.credentials_key_pem.clone(),
+            ),
+        ]);
+    }
     env.extend(
         [
             (

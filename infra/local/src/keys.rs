@@ -46,6 +46,9 @@ pub struct Keys {
     pub key_id: String,
     /// The public half of the signing key as a JSON Web Key.
     pub public_jwk: Value,
+    /// The private key of certificates: P-256, PKCS#8 PEM. Empty in files of before there was one.
+    #[serde(default)]
+    pub credentials_key_pem: String,
     /// Password of each role of [`LOGIN_ROLES`].
     pub passwords: BTreeMap<String, String>,
 }
@@ -59,12 +62,17 @@ impl Keys {
         if path.exists() {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read the keys in {}", path.display()))?;
-            return serde_json::from_str(&text).with_context(|| {
+            let mut keys: Self = serde_json::from_str(&text).with_context(|| {
                 format!(
                     "{} does not hold a stack's keys; delete it to get new ones",
                     path.display()
                 )
-            });
+            })?;
+            if keys.credentials_key_pem.is_empty() {
+                keys.credentials_key_pem = signing_key("")?.0;
+                files::write_private(path, &serde_json::to_string_pretty(&keys)?)?;
+            }
+            return Ok(keys);
         }
         let keys = Self::generate()?;
         files::write_private(path, &serde_json::to_string_pretty(&keys)?)?;
@@ -88,6 +96,7 @@ impl Keys {
                 .iter()
                 .map(|role| ((*role).to_owned(), random_text(32)))
                 .collect(),
+            credentials_key_pem: signing_key("")?.0,
             jwt_secret,
             signing_key_pem,
             key_id,
@@ -166,6 +175,7 @@ mod tests {
         let first = Keys::load_or_create(&path).unwrap();
         let second = Keys::load_or_create(&path).unwrap();
         assert_eq!(first.anon_key, second.anon_key);
+        assert_eq!(first.credentials_key_pem, second.credentials_key_pem);
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600

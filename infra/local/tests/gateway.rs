@@ -57,7 +57,7 @@ async fn start_with(port: u16, upstream_timeout: Duration) -> Stack {
         auth_port: port,
         storage_port: port,
         functions_port: port,
-        functions: BTreeSet::from(["enrollment".to_owned()]),
+        functions: BTreeSet::from(["credentials".to_owned(), "enrollment".to_owned()]),
         keys: keys.clone(),
         upstream_timeout,
     };
@@ -355,6 +355,22 @@ async fn a_function_takes_a_valid_token_for_a_key() {
             stack.get("/rest/v1/courses", &headers).await.status,
             StatusCode::UNAUTHORIZED
         );
+    }
+}
+
+/// Whoever scans the code on a certificate has no key.
+#[tokio::test]
+async fn certificates_are_read_without_a_key_and_nothing_else_is() {
+    let stack = start().await;
+    let open = "/functions/v1/credentials/0ABC?format=pdf";
+    let answer = stack.get(open, &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let posted = stack
+        .send(Method::POST, open, &[], Empty::new().boxed())
+        .await;
+    assert_eq!(posted.status, StatusCode::UNAUTHORIZED);
+    for path in ["/functions/v1/enrollment", "/functions/v1/credentialsx"] {
+        assert_ne!(stack.get(path, &[]).await.status, StatusCode::OK, "{path}");
     }
 }
 

@@ -64,6 +64,7 @@ select set_eq(
     'authenticated lms.org_units DELETE', 'authenticated lms.memberships DELETE', 'authenticated lms.roles DELETE', 'authenticated lms.role_permissions DELETE',
     'authenticated lms.assignable_roles DELETE', 'authenticated lms.role_grants DELETE', 'authenticated lms.invitations DELETE', 'authenticated lms.cohorts DELETE',
     'authenticated lms.cohort_members DELETE',
+    'authenticated lms.certificates SELECT', 'authenticated lms.attestation_statements SELECT', 'authenticated lms.attestations SELECT',
     -- Versions, gating and what follows from them.
     'authenticated lms.course_versions SELECT', 'authenticated lms.version_lessons SELECT', 'authenticated lms.version_blocks SELECT', 'anon lms.version_blocks SELECT',
     'authenticated lms.block_revisions SELECT', 'anon lms.block_revisions SELECT', 'authenticated lms.block_progress SELECT', 'authenticated lms.progress_corrections SELECT',
@@ -119,8 +120,8 @@ select set_eq(
     'authenticated lms.cohorts INSERT description ends_on name starts_on tenant_id unit_id',
     'authenticated lms.cohorts UPDATE archived_at description ends_on name starts_on unit_id',
     'authenticated lms.cohort_members INSERT cohort_id user_id',
-    'authenticated lms.courses INSERT allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes instructor_id is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
-    'authenticated lms.courses UPDATE allow_retake capacity currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes is_featured is_sequential language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
+    'authenticated lms.courses INSERT allow_retake capacity certificate_renewal_days certificate_validity_months currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes instructor_id is_featured is_sequential issues_certificate language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug tenant_id thumbnail_url title version_label visibility',
+    'authenticated lms.courses UPDATE allow_retake capacity certificate_renewal_days certificate_validity_months currency description difficulty enrollment_closes_at enrollment_opens_at estimated_minutes is_featured is_sequential issues_certificate language max_attempts meta_description meta_keywords metadata price required_score self_enrollment slug thumbnail_url title version_label visibility',
     'authenticated lms.assignment_rules INSERT cohort_id description due_after_days due_on job_title name path_id recurs_every_months renewal_window_days role_id tenant_id unit_id',
     'authenticated lms.assignment_rules UPDATE cohort_id description due_after_days due_on job_title name path_id recurs_every_months renewal_window_days role_id unit_id',
     'authenticated lms.assignment_rule_courses INSERT course_id rule_id',
@@ -190,6 +191,7 @@ create function tests.executable_by(role text, exposed boolean) returns setof te
 $$;
 
 select set_eq($$ select tests.executable_by('anon', true) $$, array[
+  'lms.verify_certificate(text)',
   'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
   'lms.get_categories(uuid)', 'lms.get_learning_path(uuid)',
   'lms.get_invitation(text)', 'lms.get_lesson(uuid,uuid)'
@@ -199,6 +201,8 @@ select set_eq(
   array[
     'lms.set_assignment_rule_status(uuid,text)', 'lms.preview_assignment_rule(uuid,integer,uuid)', 'lms.explain_assignment(uuid,uuid)', 'lms.grant_training_waiver(uuid,uuid,text,timestamp with time zone)', 'lms.revoke_training_waiver(uuid)',
     'lms.get_training_status(uuid,uuid,uuid,uuid,timestamp with time zone,integer,uuid)',
+    'lms.publish_attestation_statement(uuid,text,text,text,text,text)', 'lms.retire_attestation_statement(uuid)', 'lms.sign_attestation(uuid,uuid)',
+    'lms.verify_certificate(text)', 'lms.issue_certificate(uuid,text)', 'lms.revoke_certificate(uuid,text)', 'lms.reissue_certificate(uuid,text,text)',
     'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
     'lms.enroll_in_bulk(uuid,jsonb,boolean,boolean,text)',
     'lms.get_categories(uuid)',
@@ -234,6 +238,7 @@ select set_eq(
 select set_eq(
   $$ select tests.executable_by('anon', false) $$,
   array[
+    'private.read_certificate(text)',
     'private.read_path(uuid,uuid,jsonb)',
     'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',
     'private.check_search(text,uuid,text,uuid,text,text,text)',
@@ -249,6 +254,9 @@ select set_eq(
     'private.read_instant(text,text)', 'private.parse_bulk_rows(jsonb,text)', 'private.find_bulk_courses(uuid,private.bulk_row[])', 'private.find_bulk_people(uuid,private.bulk_row[])',
     'private.enroll_bulk_rows(uuid,private.bulk_row[],boolean)', 'private.promise_enrollment(uuid,private.bulk_row)', 'private.find_open_invitation(uuid,text)',
     'private.invite_bulk_rows(uuid,private.bulk_row[],boolean)', 'private.repeat_bulk_answer(jsonb)',
+    'private.publish_statement(lms.attestation_statements)', 'private.retire_statement(uuid)', 'private.sign_attestation_of(uuid,uuid)',
+    'private.read_certificate(text)', 'private.require_certificate(uuid)', 'private.check_certificate_reason(text)',
+    'private.issue_certificate_of(uuid,text)', 'private.revoke_certificate_of(uuid,text)', 'private.reissue_certificate_of(uuid,text,text)',
     'private.my_paths()', 'private.read_path(uuid,uuid,jsonb)', 'private.set_path_status(uuid,text)', 'private.set_path_deleted(uuid,boolean)', 'private.drop_path(uuid,uuid)',
     'private.prepare_path(uuid,uuid,timestamp with time zone,boolean)', 'private.enter_path_courses(uuid[],uuid)', 'private.settle_path(uuid,uuid,jsonb)',
     'private.search_for_caller(text,private.search_filter,integer,text)', 'private.count_facets_for_caller(text,private.search_filter)', 'private.suggest_to_caller(text,uuid,integer)',

@@ -98,7 +98,7 @@ select set_eq(
     'lms.version_assessments', 'lms.question_revisions', 'lms.version_questions', 'lms.accommodations',
     'lms.assessment_attempts', 'lms.attempt_questions', 'private.attempt_keys', 'lms.attempt_answers', 'lms.answer_scores', 'lms.attempt_scores',
     'lms.grade_overrides', 'lms.grading_assignments', 'lms.assessment_progress',
-    'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
+    'lms.certificates', 'lms.attestation_statements', 'lms.attestations',
     'lms.lesson_prerequisites', 'lms.course_prerequisites', 'billing.entitlements', 'lms.enrollment_requests', 'lms.pending_enrollments', 'lms.lesson_notes', 'lms.course_versions', 'lms.version_lessons', 'lms.block_revisions', 'lms.version_blocks', 'lms.block_progress', 'lms.progress_corrections'
   ],
   'exactly these tables are watched'
@@ -252,7 +252,7 @@ select is_empty('select tests.recorded()', 'progress is not');
 select tests.as('dora');
 select lms.complete_lesson(tests.id('safety/2'));
 select tests.as_owner();
-select results_eq($$ select l.changes #>> '{status,new}' from audit.log l, tests.mark m where l.id > m.id $$, array['completed'], 'the completion is');
+select results_eq($$ select l.changes #>> '{status,new}' from audit.log l, tests.mark m where l.id > m.id order by l.table_name desc $$, array['completed', null], 'the completion is, and the certificate that comes with it');
 select tests.forget();
 select tests.as_service();
 update lms.lesson_progress set progress_percentage = 30, completed_at = null where lesson_id = tests.id('safety/1');

@@ -2175,3 +2175,68 @@ async fn inv_c1_a_draft_edited_while_it_is_published_makes_whole_versions() -> R
     }
     Ok(())
 }
+
+/// Everybody completes at once, each from two devices, while the job that catches up runs, and somebody issues by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_completes_at_once_gets_exactly_one_certificate() -> Result<()> {
+    const AT_ONCE: usize = 50;
+
+    let course = Course::new(1).await?;
+    let registrar = course.learner().await?;
+    grant(course.tenant, &registrar, "hr_admin").await?;
+    let mut learners = Vec::new();
+    while learners.len() < RACES {
+        let more = (RACES - learners.len()).min(AT_ONCE);
+        learners.extend(
+            try_join_all((0..more).map(|_| async {
+                let learner = course.learner().await?;
+                let enrollment = course.enroll(&learner).await?;
+                let by_hand = json!({ "p_enrollment_id": enrollment["id"], "p_reason": "Race" });
+                Ok::<_, anyhow::Error>((learner, by_hand))
+            }))
+            .await?,
+        );
+    }
+
+    let lesson = json!({ "p_lesson_id": course.lessons[0] });
+    let everybody = join_all(learners.iter().map(|(learner, by_hand)| async {
+        tokio::join!(
+            learner.rpc("complete_lesson", &lesson),
+            learner.rpc("complete_lesson", &lesson),
+            registrar.rpc("issue_certificate", by_hand),
+        )
+    }));
+    let job = async {
+        let database = sandbox().database().await?;
+        for _ in 0..50 {
+            database
+                .execute("select ops.issue_certificates()", &[])
+                .await?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let (answers, job) = tokio::join!(everybody, job);
+    job?;
+    for (first, second, by_hand) in answers {
+        let (first, second, by_hand) = (first?, second?, by_hand?);
+        assert!(
+            first.status.is_success() && second.status.is_success(),
+            "{first:?} {second:?}"
+        );
+        assert_eq!(by_hand.status, 409, "{by_hand:?}");
+    }
+
+    let row = sandbox()
+        .database()
+        .await?
+        .query_one(
+            "select count(*), count(distinct c.enrollment_id), count(distinct c.code), count(distinct c.serial),
+               (select count(*) from lms.enrollments e where e.course_id = $1 and e.status = 'completed')
+             from lms.certificates c where c.course_id = $1",
+            &[&course.id],
+        )
+        .await?;
+    let counts: Vec<i64> = (0..5).map(|column| row.get(column)).collect();
+    assert_eq!(counts, [i64::try_from(RACES)?; 5]);
+    Ok(())
+}

@@ -35,11 +35,11 @@ pub(crate) struct Database {
     anon_key: String,
 }
 
-/// The database as one person sees it: every call carries that person's token, so
-/// row-level security decides.
+/// The database as one person sees it, or as everybody does: every call carries that person's token or the public key,
+/// so row-level security decides.
 pub struct CallerDatabase<'a> {
     database: &'a Database,
-    caller: &'a Caller,
+    caller: Option<&'a Caller>,
     trace: &'a Trace,
 }
 
@@ -58,8 +58,25 @@ impl Database {
     pub fn as_caller<'a>(&'a self, caller: &'a Caller, trace: &'a Trace) -> CallerDatabase<'a> {
         CallerDatabase {
             database: self,
-            caller,
+            caller: Some(caller),
             trace,
+        }
+    }
+
+    pub fn as_anybody<'a>(&'a self, trace: &'a Trace) -> CallerDatabase<'a> {
+        CallerDatabase {
+            database: self,
+            caller: None,
+            trace,
+        }
+    }
+
+    /// As the role of the public key. The newer API keys are no tokens: the gateway turns the `apikey` header into one.
+    fn with_public_key(&self, request: postgrest::Builder) -> postgrest::Builder {
+        if self.anon_key.starts_with("sb_") {
+            request
+        } else {
+            request.auth(&self.anon_key)
         }
     }
 
@@ -72,13 +89,10 @@ impl Database {
             .from("courses")
             .select("id")
             .eq("id", Uuid::nil().to_string());
-        // The newer API keys are no tokens: the gateway turns the `apikey` header into one.
-        let request = if self.anon_key.starts_with("sb_") {
-            request
-        } else {
-            request.auth(&self.anon_key)
-        };
-        match self.send(request, HEALTH_TIMEOUT, trace).await {
+        match self
+            .send(self.with_public_key(request), HEALTH_TIMEOUT, trace)
+            .await
+        {
             Err(error) if error.status().is_server_error() => Err(error),
             _ => Ok(()),
         }
@@ -170,8 +184,11 @@ impl CallerDatabase<'_> {
             let request = builder
                 .clone()
                 .schema(schema)
-                .rpc(function, arguments.as_str())
-                .auth(self.caller.token());
+                .rpc(function, arguments.as_str());
+            let request = match self.caller {
+                Some(caller) => request.auth(caller.token()),
+                None => self.database.with_public_key(request),
+            };
             let remaining = deadline.saturating_duration_since(Instant::now());
             let outcome = self.database.send(request, remaining, self.trace).await;
             match outcome {

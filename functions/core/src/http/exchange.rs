@@ -16,7 +16,7 @@ use lambda_http::Request;
 use uuid::Uuid;
 
 use super::Fields;
-use super::route::{normalized, read_id};
+use super::route::{is_token, normalized, read_id};
 use crate::{Caller, CallerDatabase, Error, Services};
 
 /// What a request is known by, in the log and in the database's audit trail, and what the log line is filled with while
@@ -102,6 +102,16 @@ impl<'a> Exchange<'a> {
         self.services.database.as_caller(caller, self.trace)
     }
 
+    /// The database as everybody sees it: as the role of the public key, whoever sent the request.
+    pub fn public_database(&self) -> CallerDatabase<'_> {
+        self.services.database.as_anybody(self.trace)
+    }
+
+    /// One of the function's own settings ([`crate::Function::SETTINGS`]), unless it is empty or not set.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.services.settings.get(name).map(String::as_str)
+    }
+
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
@@ -116,6 +126,18 @@ impl<'a> Exchange<'a> {
             .rsplit('/')
             .next()
             .and_then(read_id)
+            .ok_or(Error::RouteNotFound)
+    }
+
+    /// The last part of the path, of an endpoint whose path says `{token}`.
+    ///
+    /// # Errors
+    /// 404 when it is none.
+    pub fn token(&self) -> Result<&str, Error> {
+        normalized(self.request.uri().path())
+            .rsplit('/')
+            .next()
+            .filter(|token| is_token(token))
             .ok_or(Error::RouteNotFound)
     }
 

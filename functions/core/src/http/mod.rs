@@ -10,5 +10,5 @@ pub use exchange::{Exchange, Trace};
 pub use fields::{FieldValue, Fields};
 pub(crate) use request_id::request_id;
 pub(crate) use response::finish;
-pub use response::{Response, json};
-pub(crate) use route::{Found, find, normalized};
+pub use response::{Response, answer, json};
+pub(crate) use route::{Found, find, normalized, shown};

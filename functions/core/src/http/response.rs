@@ -24,6 +24,16 @@ pub fn json(status: StatusCode, text: String) -> Response {
     response
 }
 
+/// An answer of another type.
+pub fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
 /// Adds the request id and the headers that keep browsers from guessing, caching
 /// or framing.
 pub(crate) fn finish(mut response: Response, request_id: &str) -> Response {

@@ -1,6 +1,6 @@
 //! From method and path to an endpoint. Pure.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use http::Method;
 use uuid::Uuid;
@@ -9,6 +9,9 @@ use crate::{Error, function::Route};
 
 /// Where functions live behind the gateway; direct function URLs have no such prefix.
 const PUBLIC_PREFIX: &str = "/functions/v1";
+
+/// How a route's path ends that takes a token.
+const TOKEN: &str = "{token}";
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +58,16 @@ pub(crate) fn find<E: Copy>(
         "/openapi.json" => Some((Method::GET, Found::Document)),
         _ => None,
     };
-    let candidates: Vec<(Method, Found<E>)> = routes
-        .iter()
-        .filter(|route| matches(route.path, own))
-        .map(|route| (route.method.clone(), Found::Endpoint(route.endpoint)))
-        .chain(shared)
+    let fixed = shared.is_some() || routes.iter().any(|route| route.path == own);
+    let candidates: Vec<(Method, Found<E>)> = shared
+        .into_iter()
+        .chain(
+            routes
+                .iter()
+                // A token may look like a word; the word comes first.
+                .filter(|route| matches(route.path, own) && !(fixed && route.path != own))
+                .map(|route| (route.method.clone(), Found::Endpoint(route.endpoint))),
+        )
         .collect();
     if candidates.is_empty() {
         return Err(Error::RouteNotFound);
@@ -80,14 +88,43 @@ pub(crate) fn find<E: Copy>(
     }
 }
 
-/// A route's path ends in `{id}` where it takes an id. Nothing else that is served looks like one.
+/// A route's path ends in `{id}` where it takes an id, which nothing else that is served looks like, and in `{token}`
+/// where it takes letters, digits, hyphens and underscores.
 fn matches(route: &str, path: &str) -> bool {
-    match route.strip_suffix("{id}") {
-        Some(before) => path
-            .strip_prefix(before)
-            .is_some_and(|id| read_id(id).is_some()),
-        None => route == path,
+    if let Some(before) = route.strip_suffix("{id}") {
+        path.strip_prefix(before)
+            .is_some_and(|id| read_id(id).is_some())
+    } else if let Some(before) = route.strip_suffix(TOKEN) {
+        path.strip_prefix(before).is_some_and(is_token)
+    } else {
+        route == path
     }
+}
+
+/// The path for the log: a token in it is left out, because it opens what it names.
+pub(crate) fn shown<'p, E>(name: &str, routes: &[Route<E>], path: &'p str) -> Cow<'p, str> {
+    let own = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(name))
+        .unwrap_or(path);
+    if routes.iter().any(|route| route.path == own) {
+        return Cow::Borrowed(path);
+    }
+    match routes
+        .iter()
+        .find(|route| route.path.ends_with(TOKEN) && matches(route.path, own))
+    {
+        Some(route) if !matches!(own, "/health") => Cow::Owned(format!("/{name}{}", route.path)),
+        _ => Cow::Borrowed(path),
+    }
+}
+
+/// Whether the text may stand where a path says `{token}`.
+pub(crate) fn is_token(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// The id at the end of a path, in the one spelling that the database's own API takes.
@@ -185,6 +222,38 @@ mod tests {
             panic!("a path that exists");
         };
         assert_eq!(allow, "GET, HEAD, OPTIONS");
+    }
+
+    #[test]
+    fn a_token_is_taken_where_no_word_stands_and_not_logged() {
+        let routes = [
+            route(Method::GET, "/jwks", 1),
+            route(Method::GET, "/{token}", 2),
+            route(Method::GET, "/keys/{token}", 3),
+        ];
+        let at = |path: &str| find("credentials", &routes, &Method::GET, path).map(|found| found.0);
+        assert_eq!(at("/credentials/jwks").unwrap(), Found::Endpoint(1));
+        assert_eq!(at("/credentials/0AB-c_d").unwrap(), Found::Endpoint(2));
+        assert_eq!(at("/credentials/keys/0AB").unwrap(), Found::Endpoint(3));
+        assert_eq!(at("/credentials/health").unwrap(), Found::Health);
+        for path in [
+            "/credentials",
+            "/credentials/a.b",
+            "/credentials/a/b",
+            "/credentials/%41",
+            "/credentials/keys/",
+        ] {
+            assert!(matches!(at(path), Err(Error::RouteNotFound)), "{path}");
+        }
+        for (path, logged) in [
+            ("/credentials/0ABCD", "/credentials/{token}"),
+            ("/credentials/keys/0ABCD", "/credentials/keys/{token}"),
+            ("/credentials/jwks", "/credentials/jwks"),
+            ("/credentials/health", "/credentials/health"),
+            ("/credentials/openapi.json", "/credentials/openapi.json"),
+        ] {
+            assert_eq!(shown("credentials", &routes, path), logged, "{path}");
+        }
     }
 
     #[test]

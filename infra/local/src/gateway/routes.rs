@@ -48,6 +48,9 @@ const OPEN_AUTH_PATHS: [&str; 4] = [
     "/.well-known/jwks.json",
 ];
 
+/// The function whose pages browsers open without a key: links and QR codes on certificates.
+const OPEN_FUNCTION: &str = "credentials";
+
 /// Finds the route of a path, or the answer for a path that has none.
 pub fn find(method: &Method, path: &str, config: &GatewayConfig) -> Result<Route, Reply> {
     if let Some(rest) = below(path, "/rest/v1") {
@@ -74,7 +77,7 @@ pub fn find(method: &Method, path: &str, config: &GatewayConfig) -> Result<Route
         });
     }
     if let Some(rest) = below(path, "/functions/v1") {
-        return function(&rest, config);
+        return function(is_get, &rest, config);
     }
     if let Some(rest) = below(path, "/storage/v1") {
         let guard = if is_open_storage(method, &rest) {
@@ -129,7 +132,7 @@ fn is_open_storage(method: &Method, path: &str) -> bool {
     }
 }
 
-fn function(rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
+fn function(is_get: bool, rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
     let name = rest
         .trim_start_matches('/')
         .split('/')
@@ -157,7 +160,11 @@ fn function(rest: &str, config: &GatewayConfig) -> Result<Route, Reply> {
         // The function sees its whole public path, as it does behind a function URL with CloudFront.
         path: format!("/lambda-url/{name}/functions/v1{rest}"),
         prefix: "",
-        guard: Guard::KeyOrToken,
+        guard: if is_get && name == OPEN_FUNCTION {
+            Guard::Open
+        } else {
+            Guard::KeyOrToken
+        },
         body_limit: 6 * MIB,
         text_only: true,
     })

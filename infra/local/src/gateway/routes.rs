@@ -77,6 +77,7 @@ pub fn find(method: &Method, path: &str, config: &GatewayConfig) -> Result<Route
         });
     }
     if let Some(rest) = below(path, "/functions/v1") {
+        let is_get = matches!(*method, Method::GET | Method::HEAD);
         return function(is_get, &rest, config);
     }
     if let Some(rest) = below(path, "/storage/v1") {

@@ -6,10 +6,86 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            [_ in never]: never
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"event_types": {
+                  Row: {
+                    "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"description"?: string,"event_type": string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"description"?: string,"event_type"?: string,"id"?: string,"tenant_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"learning_sessions": {
+                  Row: {
+                    "course_id": string,"duration_seconds": number | null,"ended_at": string | null,"enrollment_id": string,"id": string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id": string,"id"?: string,"last_activity_at": string,"started_at": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"duration_seconds"?: never,"ended_at"?: string | null,"enrollment_id"?: string,"id"?: string,"last_activity_at"?: string,"started_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"question_events": {
+                  Row: {
+                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                }
           }
           Views: {
-            [_ in never]: never
+            "people": {
+                  Row: {
+                    "avatar_url": string | null,"display_name": string,"id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Update: {
+                           "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                }
           }
           Functions: {
             [_ in never]: never
@@ -129,7 +205,181 @@ isOneToOne: false
           }
         },"lms": {
           Tables: {
-            "assignable_roles": {
+            "accommodations": {
+                  Row: {
+                    "assessment_id": string | null,"closes_at": string | null,"course_id": string,"extra_attempts": number,"extra_time_percentage": number,"granted_at": string,"granted_by": string | null,"id": string,"opens_at": string | null,"reason": string,"revoked_at": string | null,"revoked_by": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id"?: string | null,"closes_at"?: string | null,"course_id": string,"extra_attempts"?: number,"extra_time_percentage"?: number,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"opens_at"?: string | null,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string | null,"closes_at"?: string | null,"course_id"?: string,"extra_attempts"?: number,"extra_time_percentage"?: number,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"opens_at"?: string | null,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "accommodation_is_in_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "accommodation_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "accommodation_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "accommodation_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"answer_scores": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"explanation": Json | null,"feedback": string | null,"graded_at": string | null,"graded_by": string | null,"is_correct": boolean | null,"points": number | null,"question_id": string,"source": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"explanation"?: Json | null,"feedback"?: string | null,"graded_at"?: string | null,"graded_by"?: string | null,"is_correct"?: boolean | null,"points"?: number | null,"question_id": string,"source"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"explanation"?: Json | null,"feedback"?: string | null,"graded_at"?: string | null,"graded_by"?: string | null,"is_correct"?: boolean | null,"points"?: number | null,"question_id"?: string,"source"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "score_is_of_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    },{
+      foreignKeyName: "score_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_attempts": {
+                  Row: {
+                    "assessment_id": string,"closed_by": string | null,"course_id": string,"deadline_at": string | null,"enrollment_id": string,"id": string,"number": number,"started_at": string,"status": string,"submitted_at": string | null,"tenant_id": string,"user_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"closed_by"?: string | null,"course_id": string,"deadline_at"?: string | null,"enrollment_id": string,"id"?: string,"number": number,"started_at"?: string,"status"?: string,"submitted_at"?: string | null,"tenant_id": string,"user_id": string,"version_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"closed_by"?: string | null,"course_id"?: string,"deadline_at"?: string | null,"enrollment_id"?: string,"id"?: string,"number"?: number,"started_at"?: string,"status"?: string,"submitted_at"?: string | null,"tenant_id"?: string,"user_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_is_at_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "attempt_is_at_an_assessment_of_the_version"
+      columns: ["tenant_id","course_id","version_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "version_assessments"
+      referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
+    },{
+      foreignKeyName: "attempt_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "attempt_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_progress": {
+                  Row: {
+                    "assessment_id": string,"attempts_count": number,"completed_at": string | null,"course_id": string,"enrollment_id": string,"passed_at": string | null,"percentage": number | null,"tenant_id": string,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"attempts_count"?: number,"completed_at"?: string | null,"course_id": string,"enrollment_id": string,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id": string,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"attempts_count"?: number,"completed_at"?: string | null,"course_id"?: string,"enrollment_id"?: string,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assessment_progress_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "assessment_progress_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"assessment_sections": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"created_at": string,"deleted_at": string | null,"draw_count": number | null,"id": string,"key": string,"order_index": number,"tenant_id": string,"title": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"draw_count"?: number | null,"id"?: string,"key"?: string,"order_index"?: number,"tenant_id"?: string,"title": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"draw_count"?: number | null,"id"?: string,"key"?: string,"order_index"?: number,"tenant_id"?: string,"title"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "section_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"assessments": {
+                  Row: {
+                    "ai_generated": boolean,"answers_shown": string,"closes_at": string | null,"cooldown_minutes": number,"course_id": string,"created_at": string,"deleted_at": string | null,"grading_method": string,"holds_grades": boolean,"id": string,"instructions": string,"is_mandatory": boolean,"is_published": boolean,"key": string,"kind": string,"lesson_id": string | null,"max_attempts": number | null,"opens_at": string | null,"order_index": number,"passing_percentage": number | null,"published_at": string | null,"shuffle_options": boolean,"shuffle_questions": boolean,"sources": NonNullable<Json>,"tenant_id": string,"time_limit_minutes": number | null,"title": string,"updated_at": string,"weight": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "ai_generated"?: boolean,"answers_shown"?: string,"closes_at"?: string | null,"cooldown_minutes"?: number,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"grading_method"?: string,"holds_grades"?: boolean,"id"?: string,"instructions"?: string,"is_mandatory"?: boolean,"is_published"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"max_attempts"?: number | null,"opens_at"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"published_at"?: string | null,"shuffle_options"?: boolean,"shuffle_questions"?: boolean,"sources"?: NonNullable<Json>,"tenant_id"?: string,"time_limit_minutes"?: number | null,"title": string,"updated_at"?: string,"weight"?: number
+                  }
+                  Update: {
+                    "ai_generated"?: boolean,"answers_shown"?: string,"closes_at"?: string | null,"cooldown_minutes"?: number,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"grading_method"?: string,"holds_grades"?: boolean,"id"?: string,"instructions"?: string,"is_mandatory"?: boolean,"is_published"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"max_attempts"?: number | null,"opens_at"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"published_at"?: string | null,"shuffle_options"?: boolean,"shuffle_questions"?: boolean,"sources"?: NonNullable<Json>,"tenant_id"?: string,"time_limit_minutes"?: number | null,"title"?: string,"updated_at"?: string,"weight"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assessment_is_of_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assessment_is_of_a_lesson_of_the_same_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"assignable_roles": {
                   Row: {
                     "assignable_role_id": string,"role_id": string,"tenant_id": string
                   }
@@ -153,6 +403,148 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "roles"
       referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"assignment_rule_courses": {
+                  Row: {
+                    "course_id": string,"created_at": string,"rule_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"rule_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"rule_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assigned_by_a_rule_of_the_same_tenant"
+      columns: ["tenant_id","rule_id"]
+isOneToOne: false
+      referencedRelation: "assignment_rules"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assigned_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"assignment_rules": {
+                  Row: {
+                    "activated_at": string | null,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignment_rule_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "assignment_rule_cohort_is_of_the_same_tenant"
+      columns: ["tenant_id","cohort_id"]
+isOneToOne: false
+      referencedRelation: "cohorts"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_path_is_of_the_same_tenant"
+      columns: ["tenant_id","path_id"]
+isOneToOne: false
+      referencedRelation: "learning_paths"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_role_is_of_the_same_tenant"
+      columns: ["tenant_id","role_id"]
+isOneToOne: false
+      referencedRelation: "roles"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_rule_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"attempt_answers": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"question_id": string,"response": NonNullable<Json>,"saved_at": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"question_id": string,"response": NonNullable<Json>,"saved_at"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"question_id"?: string,"response"?: NonNullable<Json>,"saved_at"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "answer_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "answer_is_to_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    }
+                  ]
+                },"attempt_questions": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"option_order": (string)[],"points": number,"position": number,"question_id": string,"revision_id": string,"section_title": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"option_order"?: (string)[],"points": number,"position": number,"question_id": string,"revision_id": string,"section_title"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"option_order"?: (string)[],"points"?: number,"position"?: number,"question_id"?: string,"revision_id"?: string,"section_title"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_question_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "question_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "attempt_question_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"attempt_scores": {
+                  Row: {
+                    "assessment_id": string,"attempt_id": string,"course_id": string,"enrollment_id": string,"graded_at": string,"max_points": number,"passed": boolean,"percentage": number,"points": number,"released_at": string | null,"source": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"attempt_id": string,"course_id": string,"enrollment_id": string,"graded_at"?: string,"max_points": number,"passed": boolean,"percentage": number,"points": number,"released_at"?: string | null,"source"?: string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"attempt_id"?: string,"course_id"?: string,"enrollment_id"?: string,"graded_at"?: string,"max_points"?: number,"passed"?: boolean,"percentage"?: number,"points"?: number,"released_at"?: string | null,"source"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "attempt_score_is_of_an_attempt_of_the_enrollment"
+      columns: ["attempt_id","tenant_id","course_id","user_id","enrollment_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id","enrollment_id","assessment_id"]
     }
                   ]
                 },"attestation_statements": {
@@ -657,6 +1049,64 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"grade_overrides": {
+                  Row: {
+                    "attempt_id": string,"course_id": string,"id": string,"new_percentage": number,"old_percentage": number | null,"overridden_at": string,"overridden_by": string | null,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attempt_id": string,"course_id": string,"id"?: string,"new_percentage": number,"old_percentage"?: number | null,"overridden_at"?: string,"overridden_by"?: string | null,"reason": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "attempt_id"?: string,"course_id"?: string,"id"?: string,"new_percentage"?: number,"old_percentage"?: number | null,"overridden_at"?: string,"overridden_by"?: string | null,"reason"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "override_is_of_an_attempt_of_the_learner"
+      columns: ["attempt_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "assessment_attempts"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"grading_assignments": {
+                  Row: {
+                    "assigned_at": string,"assigned_by": string | null,"attempt_id": string,"course_id": string,"grader_id": string,"question_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assigned_at"?: string,"assigned_by"?: string | null,"attempt_id": string,"course_id": string,"grader_id": string,"question_id": string,"tenant_id": string
+                  }
+                  Update: {
+                    "assigned_at"?: string,"assigned_by"?: string | null,"attempt_id"?: string,"course_id"?: string,"grader_id"?: string,"question_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "assignment_is_in_a_course_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "assignment_is_of_a_question_of_the_attempt"
+      columns: ["attempt_id","question_id","tenant_id"]
+isOneToOne: false
+      referencedRelation: "attempt_questions"
+      referencedColumns: ["attempt_id","question_id","tenant_id"]
+    },{
+      foreignKeyName: "grader_is_a_member"
+      columns: ["tenant_id","grader_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "grader_is_a_person"
+      columns: ["grader_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"invitations": {
                   Row: {
                     "accepted_at": string | null,"accepted_by": string | null,"created_at": string,"email": string,"employee_number": string | null,"expires_at": string,"first_name": string,"id": string,"invited_by": string | null,"job_title": string | null,"last_name": string,"limited_to_unit": boolean,"revoked_at": string | null,"role_id": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
@@ -995,6 +1445,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"pending_enrollments": {
+                  Row: {
+                    "course_id": string,"created_at": string,"created_by": string | null,"due_at": string | null,"expires_at": string | null,"id": string,"invitation_id": string,"reasons": Json | null,"settled_at": string | null,"status": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"created_by"?: string | null,"due_at"?: string | null,"expires_at"?: string | null,"id"?: string,"invitation_id": string,"reasons"?: Json | null,"settled_at"?: string | null,"status"?: string,"tenant_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"created_by"?: string | null,"due_at"?: string | null,"expires_at"?: string | null,"id"?: string,"invitation_id"?: string,"reasons"?: Json | null,"settled_at"?: string | null,"status"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "pending_enrollment_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "pending_enrollment_invitation_is_of_the_same_tenant"
+      columns: ["tenant_id","invitation_id"]
+isOneToOne: false
+      referencedRelation: "invitations"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"permissions": {
                   Row: {
                     "description": string,"permission": string
@@ -1033,6 +1509,78 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "enrollments"
       referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"question_revisions": {
+                  Row: {
+                    "assessment_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at": string,"id": string,"points": number,"prompt": string,"question_id": string,"question_key": string,"scoring": string,"skill_ids": (string)[],"tenant_id": string,"type": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"content": NonNullable<Json>,"content_hash": string,"course_id": string,"created_at"?: string,"id"?: string,"points": number,"prompt": string,"question_id": string,"question_key": string,"scoring": string,"skill_ids": (string)[],"tenant_id": string,"type": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"content"?: NonNullable<Json>,"content_hash"?: string,"course_id"?: string,"created_at"?: string,"id"?: string,"points"?: number,"prompt"?: string,"question_id"?: string,"question_key"?: string,"scoring"?: string,"skill_ids"?: (string)[],"tenant_id"?: string,"type"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_revision_is_of_a_question_of_the_course"
+      columns: ["tenant_id","course_id","question_id"]
+isOneToOne: false
+      referencedRelation: "questions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
+                },"question_skills": {
+                  Row: {
+                    "course_id": string,"created_at": string,"question_id": string,"skill_id": string,"tenant_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string,"created_at"?: string,"question_id": string,"skill_id": string,"tenant_id"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"question_id"?: string,"skill_id"?: string,"tenant_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_with_skill_is_of_the_course"
+      columns: ["tenant_id","course_id","question_id"]
+isOneToOne: false
+      referencedRelation: "questions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "skill_of_question_is_of_the_same_tenant"
+      columns: ["tenant_id","skill_id"]
+isOneToOne: false
+      referencedRelation: "skills"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"questions": {
+                  Row: {
+                    "assessment_id": string,"content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"order_index": number,"points": number,"prompt": string,"question_key": string,"scoring": string,"section_id": string | null,"tenant_id": string,"type": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"order_index"?: number,"points"?: number,"prompt": string,"question_key"?: string,"scoring"?: string,"section_id"?: string | null,"tenant_id"?: string,"type": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"content"?: NonNullable<Json>,"course_id"?: string,"created_at"?: string,"deleted_at"?: string | null,"id"?: string,"order_index"?: number,"points"?: number,"prompt"?: string,"question_key"?: string,"scoring"?: string,"section_id"?: string | null,"tenant_id"?: string,"type"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "question_is_of_a_section_of_the_assessment"
+      columns: ["tenant_id","course_id","assessment_id","section_id"]
+isOneToOne: false
+      referencedRelation: "assessment_sections"
+      referencedColumns: ["tenant_id","course_id","assessment_id","id"]
+    },{
+      foreignKeyName: "question_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
                 },"review_reports": {
@@ -1193,6 +1741,108 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"training_requirements": {
+                  Row: {
+                    "course_id": string,"due_at": string | null,"end_reason": string | null,"ended_at": string | null,"id": string,"rule_id": string,"since": string,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"due_at"?: string | null,"end_reason"?: string | null,"ended_at"?: string | null,"id"?: string,"rule_id": string,"since": string,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"due_at"?: string | null,"end_reason"?: string | null,"ended_at"?: string | null,"id"?: string,"rule_id"?: string,"since"?: string,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "required_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "requirement_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "requirement_is_of_a_rule_of_the_same_tenant"
+      columns: ["tenant_id","rule_id"]
+isOneToOne: false
+      referencedRelation: "assignment_rules"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "training_requirement_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"training_waivers": {
+                  Row: {
+                    "course_id": string,"expires_at": string | null,"granted_at": string,"granted_by": string | null,"id": string,"reason": string,"revoked_at": string | null,"revoked_by": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"expires_at"?: string | null,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"reason": string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string,"expires_at"?: string | null,"granted_at"?: string,"granted_by"?: string | null,"id"?: string,"reason"?: string,"revoked_at"?: string | null,"revoked_by"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "training_waiver_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "waived_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "waiver_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    }
+                  ]
+                },"version_assessments": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id": string | null,"order_index": number,"passing_percentage": number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id": string,"grading_method": string,"instructions": string,"is_mandatory": boolean,"key": string,"kind": string,"lesson_id"?: string | null,"order_index": number,"passing_percentage"?: number | null,"tenant_id": string,"title": string,"version_id": string,"weight": number
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"grading_method"?: string,"instructions"?: string,"is_mandatory"?: boolean,"key"?: string,"kind"?: string,"lesson_id"?: string | null,"order_index"?: number,"passing_percentage"?: number | null,"tenant_id"?: string,"title"?: string,"version_id"?: string,"weight"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_assessment_is_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_assessment_is_of_a_lesson_of_the_version"
+      columns: ["tenant_id","course_id","version_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "version_lessons"
+      referencedColumns: ["tenant_id","course_id","version_id","lesson_id"]
+    },{
+      foreignKeyName: "version_assessment_is_of_a_version_of_the_course"
+      columns: ["tenant_id","course_id","version_id"]
+isOneToOne: false
+      referencedRelation: "course_versions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    }
+                  ]
                 },"version_blocks": {
                   Row: {
                     "block_id": string,"course_id": string,"is_preview": boolean,"lesson_id": string,"order_index": number,"revision_id": string,"tenant_id": string,"version_id": string
@@ -1245,10 +1895,62 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","id"]
     }
                   ]
+                },"version_questions": {
+                  Row: {
+                    "assessment_id": string,"course_id": string,"draw_count": number | null,"order_index": number,"question_id": string,"revision_id": string,"section_id": string | null,"section_key": string | null,"section_title": string | null,"tenant_id": string,"version_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "assessment_id": string,"course_id": string,"draw_count"?: number | null,"order_index": number,"question_id": string,"revision_id": string,"section_id"?: string | null,"section_key"?: string | null,"section_title"?: string | null,"tenant_id": string,"version_id": string
+                  }
+                  Update: {
+                    "assessment_id"?: string,"course_id"?: string,"draw_count"?: number | null,"order_index"?: number,"question_id"?: string,"revision_id"?: string,"section_id"?: string | null,"section_key"?: string | null,"section_title"?: string | null,"tenant_id"?: string,"version_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "version_question_is_a_revision_of_the_course"
+      columns: ["tenant_id","course_id","revision_id"]
+isOneToOne: false
+      referencedRelation: "question_revisions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "version_question_is_of_an_assessment_of_the_version"
+      columns: ["tenant_id","course_id","version_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "version_assessments"
+      referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
+    }
+                  ]
                 }
           }
           Views: {
-            "people": {
+            "assessment_results": {
+                  Row: {
+                    "assessment_id": string,"attempts_count": number,"completed_at": string | null,"course_id": string,"enrollment_id": string,"passed_at": string | null,"percentage": number | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "assessment_id"?: string | null,"attempts_count"?: number | null,"completed_at"?: string | null,"course_id"?: string | null,"enrollment_id"?: string | null,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string | null,"user_id"?: string | null
+                         }
+                        Update: {
+                           "assessment_id"?: string | null,"attempts_count"?: number | null,"completed_at"?: string | null,"course_id"?: string | null,"enrollment_id"?: string | null,"passed_at"?: string | null,"percentage"?: number | null,"tenant_id"?: string | null,"user_id"?: string | null
+                         }
+                        Relationships: [
+                    {
+      foreignKeyName: "assessment_progress_is_of_an_assessment_of_the_course"
+      columns: ["tenant_id","course_id","assessment_id"]
+isOneToOne: false
+      referencedRelation: "assessments"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "assessment_progress_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
+                },"people": {
                   Row: {
                     "avatar_url": string | null,"display_name": string,"id": string
                   }
@@ -1287,6 +1989,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"allocate_grading":
+{ Args: { "p_assessment_id": string,"p_grader_ids": (string)[],"p_reallocate"?: boolean }; Returns: number
+                           },
 "archive_course":
 { Args: { "p_course_id": string }; Returns: {
               "allow_retake": boolean,
@@ -1426,6 +2131,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"correct_answer_key":
+{ Args: { "p_explanation": string,"p_key": Json,"p_question_id": string,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["key_correction"]
+                          SetofOptions: {
+        from: "*"
+        to: "key_correction"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "correct_progress":
 { Args: { "p_enrollment_id": string,"p_lesson_id": string,"p_progress_percentage": number,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["progress_receipt"]
                           SetofOptions: {
@@ -1463,6 +2176,12 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"delete_assessment":
+{ Args: { "p_assessment_id": string }; Returns: undefined
+                           },
+"delete_assessment_section":
+{ Args: { "p_section_id": string }; Returns: undefined
+                           },
 "delete_block":
 { Args: { "p_block_id": string }; Returns: undefined
                            },
@@ -1498,6 +2217,9 @@ isOneToOne: false
                            },
 "delete_module":
 { Args: { "p_module_id": string }; Returns: undefined
+                           },
+"delete_question":
+{ Args: { "p_question_id": string }; Returns: undefined
                            },
 "duplicate_course":
 { Args: { "p_course_id": string,"p_slug"?: string,"p_tenant_id"?: string,"p_title"?: string }; Returns: {
@@ -1582,6 +2304,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"enroll_in_bulk":
+{ Args: { "p_batch_key"?: string,"p_dry_run"?: boolean,"p_invite"?: boolean,"p_rows": Json,"p_tenant_id": string }; Returns: (Database["lms"]['CompositeTypes']["bulk_row_result"])[]
+                           },
 "enroll_in_path":
 { Args: { "p_due_at"?: string,"p_path_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["path_standing"]
                           SetofOptions: {
@@ -1590,9 +2315,44 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"explain_assignment":
+{ Args: { "p_rule_id": string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["assignment_criterion"][]
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_criterion"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"export_assessments":
+{ Args: { "p_course_id": string }; Returns: Json
+                           },
 "export_course":
 { Args: { "p_course_id": string }; Returns: Json
                            },
+"get_answer_key":
+{ Args: { "p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["answer_key"]
+                          SetofOptions: {
+        from: "*"
+        to: "answer_key"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"get_attempt":
+{ Args: { "p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_view"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_view"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"get_attempt_review":
+{ Args: { "p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_review"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_review"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_audit_heads":
 { Args: { "p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["audit_head"][]
                           SetofOptions: {
@@ -1643,6 +2403,30 @@ isOneToOne: false
         to: "deleted_item"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"get_gradebook":
+{ Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["gradebook_row"][]
+                          SetofOptions: {
+        from: "*"
+        to: "gradebook_row"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_grading_queue":
+{ Args: { "p_after_attempt_id"?: string,"p_after_question_id"?: string,"p_assessment_id"?: string,"p_course_id"?: string,"p_is_mine"?: boolean,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["queued_answer"][]
+                          SetofOptions: {
+        from: "*"
+        to: "queued_answer"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_grading_task":
+{ Args: { "p_attempt_id": string,"p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["grading_task"]
+                          SetofOptions: {
+        from: "*"
+        to: "grading_task"
+        isOneToOne: true
+        isSetofReturn: false
       } },
 "get_health":
 { Args: Record<PropertyKey, never>; Returns: Database["lms"]['CompositeTypes']["job_health"][]
@@ -1700,6 +2484,14 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"get_training_status":
+{ Args: { "p_after_user_id"?: string,"p_at"?: string,"p_course_id"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["training_status"][]
+                          SetofOptions: {
+        from: "*"
+        to: "training_status"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "get_user_courses":
 { Args: { "p_after_enrollment_id"?: string,"p_limit"?: number,"p_user_id"?: string }; Returns: {
               "completed_at": string,"course_id": string,"cycle": number,"due_at": string,"enrolled_at": string,"enrollment_id": string,"last_accessed_at": string,"progress": number,"slug": string,"status": string,"thumbnail_url": string,"title": string
@@ -1712,6 +2504,77 @@ isOneToOne: false
         to: "version_change"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"grade_answer":
+{ Args: { "p_attempt_id": string,"p_feedback"?: string,"p_points"?: number,"p_question_id": string,"p_rubric"?: Json }; Returns: {
+              "attempt_id": string,
+"course_id": string,
+"explanation": Json | null,
+"feedback": string | null,
+"graded_at": string | null,
+"graded_by": string | null,
+"is_correct": boolean | null,
+"points": number | null,
+"question_id": string,
+"source": string,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "answer_scores"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"grant_accommodation":
+{ Args: { "p_assessment_id"?: string,"p_closes_at"?: string,"p_course_id": string,"p_extra_attempts"?: number,"p_extra_time_percentage"?: number,"p_opens_at"?: string,"p_reason"?: string,"p_user_id": string }; Returns: {
+              "assessment_id": string | null,
+"closes_at": string | null,
+"course_id": string,
+"extra_attempts": number,
+"extra_time_percentage": number,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"opens_at": string | null,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "accommodations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"grant_training_waiver":
+{ Args: { "p_course_id": string,"p_expires_at"?: string,"p_reason": string,"p_user_id": string }; Returns: {
+              "course_id": string,
+"expires_at": string | null,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_waivers"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"import_assessments":
+{ Args: { "p_course_id": string,"p_document": Json,"p_dry_run"?: boolean }; Returns: Database["lms"]['CompositeTypes']["assessment_import_report"]
+                          SetofOptions: {
+        from: "*"
+        to: "assessment_import_report"
+        isOneToOne: true
+        isSetofReturn: false
       } },
 "import_course":
 { Args: { "p_course": Json,"p_dry_run"?: boolean,"p_tenant_id": string }; Returns: Json
@@ -1839,11 +2702,49 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"override_grade":
+{ Args: { "p_attempt_id": string,"p_percentage": number,"p_reason": string }; Returns: {
+              "assessment_id": string,
+"attempt_id": string,
+"course_id": string,
+"enrollment_id": string,
+"graded_at": string,
+"max_points": number,
+"passed": boolean,
+"percentage": number,
+"points": number,
+"released_at": string | null,
+"source": string,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_scores"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"preview_assignment_rule":
+{ Args: { "p_after_user_id"?: string,"p_limit"?: number,"p_rule_id": string }; Returns: Database["lms"]['CompositeTypes']["assignment_preview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_preview"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "preview_enrollment_migration":
 { Args: { "p_after_enrollment_id"?: string,"p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_preview"][]
                           SetofOptions: {
         from: "*"
         to: "migration_preview"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"preview_regrade":
+{ Args: { "p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["regrade_preview"][]
+                          SetofOptions: {
+        from: "*"
+        to: "regrade_preview"
         isOneToOne: false
         isSetofReturn: true
       } },
@@ -1954,6 +2855,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"regrade":
+{ Args: { "p_question_id": string,"p_reason": string }; Returns: Database["lms"]['CompositeTypes']["regrade_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "regrade_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "reissue_certificate":
 { Args: { "p_certificate_id": string,"p_holder_name"?: string,"p_reason": string }; Returns: {
               "code": string,
@@ -1982,6 +2891,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "certificates"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"release_grades":
+{ Args: { "p_assessment_id": string,"p_attempt_ids"?: (string)[] }; Returns: Database["lms"]['CompositeTypes']["release_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "release_receipt"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2048,6 +2965,64 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "enrollment_requests"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_assessment":
+{ Args: { "p_assessment_id": string }; Returns: {
+              "ai_generated": boolean,
+"answers_shown": string,
+"closes_at": string | null,
+"cooldown_minutes": number,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"grading_method": string,
+"holds_grades": boolean,
+"id": string,
+"instructions": string,
+"is_mandatory": boolean,
+"is_published": boolean,
+"key": string,
+"kind": string,
+"lesson_id": string | null,
+"max_attempts": number | null,
+"opens_at": string | null,
+"order_index": number,
+"passing_percentage": number | null,
+"published_at": string | null,
+"shuffle_options": boolean,
+"shuffle_questions": boolean,
+"sources": NonNullable<Json>,
+"tenant_id": string,
+"time_limit_minutes": number | null,
+"title": string,
+"updated_at": string,
+"weight": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assessments"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"restore_assessment_section":
+{ Args: { "p_section_id": string }; Returns: {
+              "assessment_id": string,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"draw_count": number | null,
+"id": string,
+"key": string,
+"order_index": number,
+"tenant_id": string,
+"title": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assessment_sections"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2195,6 +3170,30 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"restore_question":
+{ Args: { "p_question_id": string }; Returns: {
+              "assessment_id": string,
+"content": NonNullable<Json>,
+"course_id": string,
+"created_at": string,
+"deleted_at": string | null,
+"id": string,
+"order_index": number,
+"points": number,
+"prompt": string,
+"question_key": string,
+"scoring": string,
+"section_id": string | null,
+"tenant_id": string,
+"type": string,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "questions"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "retire_attestation_statement":
 { Args: { "p_statement_id": string }; Returns: {
               "body": string,
@@ -2212,6 +3211,29 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "attestation_statements"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"revoke_accommodation":
+{ Args: { "p_accommodation_id": string }; Returns: {
+              "assessment_id": string | null,
+"closes_at": string | null,
+"course_id": string,
+"extra_attempts": number,
+"extra_time_percentage": number,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"opens_at": string | null,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "accommodations"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2272,11 +3294,74 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"revoke_training_waiver":
+{ Args: { "p_waiver_id": string }; Returns: {
+              "course_id": string,
+"expires_at": string | null,
+"granted_at": string,
+"granted_by": string | null,
+"id": string,
+"reason": string,
+"revoked_at": string | null,
+"revoked_by": string | null,
+"tenant_id": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_waivers"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"save_answers":
+{ Args: { "p_answers": Json,"p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["answers_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "answers_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "search":
 { Args: { "p_category_id"?: string,"p_cursor"?: string,"p_difficulty"?: string,"p_kind"?: string,"p_language"?: string,"p_limit"?: number,"p_query": string,"p_tag"?: string,"p_tenant_id"?: string }; Returns: Database["lms"]['CompositeTypes']["search_page"]
                           SetofOptions: {
         from: "*"
         to: "search_page"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"set_answer_key":
+{ Args: { "p_explanation"?: string,"p_key": Json,"p_question_id": string }; Returns: Database["lms"]['CompositeTypes']["answer_key"]
+                          SetofOptions: {
+        from: "*"
+        to: "answer_key"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"set_assignment_rule_status":
+{ Args: { "p_rule_id": string,"p_status": string }; Returns: {
+              "activated_at": string | null,
+"cohort_id": string | null,
+"created_at": string,
+"created_by": string | null,
+"description": string,
+"due_after_days": number | null,
+"due_on": string | null,
+"ended_at": string | null,
+"id": string,
+"job_title": string | null,
+"name": string,
+"path_id": string | null,
+"recurs_every_months": number | null,
+"renewal_window_days": number,
+"role_id": string | null,
+"status": string,
+"tenant_id": string,
+"unit_id": string | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "assignment_rules"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2342,6 +3427,22 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "attestations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"start_attempt":
+{ Args: { "p_assessment_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_view"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_view"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"submit_attempt":
+{ Args: { "p_answers"?: Json,"p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "attempt_receipt"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2429,12 +3530,34 @@ isOneToOne: false
             [_ in never]: never
           }
           CompositeTypes: {
-            "audit_entry": {
+            "answer_key": {
+                        "question_id": string | null,"key": Json | null,"explanation": string | null,"updated_at": string | null
+                      },"answer_review": {
+                        "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"max_points": number | null,"response": Json | null,"points": number | null,"is_correct": boolean | null,"source": string | null,"explanation": Json | null,"feedback": string | null,"key": Json | null,"key_explanation": string | null
+                      },"answers_receipt": {
+                        "attempt_id": string | null,"status": string | null,"saved": number | null,"deadline_at": string | null,"server_time": string | null
+                      },"assessment_import_report": {
+                        "course_id": string | null,"assessments": Json | null,"sections": Json | null,"questions": Json | null,"answer_keys": Json | null,"skills": Json | null,"dry_run": boolean | null
+                      },"assignment_criterion": {
+                        "criterion": string | null,"required": string | null,"actual": string | null,"is_met": boolean | null
+                      },"assignment_preview": {
+                        "user_id": string | null,"course_id": string | null,"change": string | null,"due_at": string | null,"completed_at": string | null,"enrolls": boolean | null
+                      },"attempt_question_view": {
+                        "question_id": string | null,"question_key": string | null,"position": number | null,"section_title": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"saved_at": string | null
+                      },"attempt_receipt": {
+                        "attempt_id": string | null,"assessment_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"closed_by": string | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null
+                      },"attempt_review": {
+                        "attempt_id": string | null,"assessment_id": string | null,"user_id": string | null,"number": number | null,"status": string | null,"submitted_at": string | null,"answers_shown": string | null,"is_shown": boolean | null,"points": number | null,"max_points": number | null,"percentage": number | null,"passed": boolean | null,"released_at": string | null,"answers": (Database["lms"]['CompositeTypes']["answer_review"])[] | null
+                      },"attempt_view": {
+                        "id": string | null,"assessment_id": string | null,"enrollment_id": string | null,"user_id": string | null,"title": string | null,"kind": string | null,"instructions": string | null,"number": number | null,"status": string | null,"started_at": string | null,"deadline_at": string | null,"submitted_at": string | null,"closed_by": string | null,"server_time": string | null,"questions": (Database["lms"]['CompositeTypes']["attempt_question_view"])[] | null
+                      },"audit_entry": {
                         "id": number | null,"recorded_at": string | null,"table_name": string | null,"row_id": string | null,"operation": string | null,"changes": Json | null,"actor_id": string | null,"actor_role": string | null,"via": string | null,"address": string | null,"client": string | null,"request_id": string | null
                       },"audit_head": {
                         "tenant_id": string | null,"number": number | null,"hash": string | null,"sealed_at": string | null
                       },"block_receipt": {
                         "block_id": string | null,"block_percentage": number | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null
+                      },"bulk_row_result": {
+                        "row": number | null,"outcome": string | null,"code": string | null,"message": string | null,"details": Json | null,"user_id": string | null,"course_id": string | null,"enrollment_id": string | null
                       },"category_node": {
                         "id": string | null,"parent_id": string | null,"depth": number | null,"slug": string | null,"name": string | null,"description": string | null,"icon_url": string | null,"color": string | null,"order_index": number | null,"course_count": number | null,"total_course_count": number | null
                       },"certificate_verification": {
@@ -2442,7 +3565,7 @@ isOneToOne: false
                       },"course_finding": {
                         "severity": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"course_outline": {
-                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null
+                        "course_id": string | null,"title": string | null,"enrollment_id": string | null,"enrollment_status": string | null,"version": number | null,"percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"modules": (Database["lms"]['CompositeTypes']["outline_module"])[] | null,"assessments": (Database["lms"]['CompositeTypes']["outline_assessment"])[] | null
                       },"course_progress": {
                         "percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null,"enrollment_id": string | null,"status": string | null
                       },"dashboard": {
@@ -2461,6 +3584,12 @@ isOneToOne: false
                         "code": string | null,"message": string | null,"details": Json | null
                       },"enrollment_eligibility": {
                         "eligible": boolean | null,"reasons": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                      },"gradebook_entry": {
+                        "assessment_id": string | null,"title": string | null,"weight": number | null,"is_mandatory": boolean | null,"percentage": number | null,"attempts_count": number | null,"passed_at": string | null
+                      },"gradebook_row": {
+                        "enrollment_id": string | null,"user_id": string | null,"display_name": string | null,"version_id": string | null,"status": string | null,"progress_percentage": number | null,"final_grade": number | null,"entries": (Database["lms"]['CompositeTypes']["gradebook_entry"])[] | null
+                      },"grading_task": {
+                        "attempt_id": string | null,"question_id": string | null,"type": string | null,"prompt": string | null,"content": Json | null,"points": number | null,"response": Json | null,"key": Json | null,"key_explanation": string | null,"key_number": number | null,"key_reason": string | null,"given": number | null,"source": string | null,"explanation": Json | null,"feedback": string | null,"graded_by": string | null,"graded_at": string | null
                       },"held_permission": {
                         "permission": string | null,"is_tenant_wide": boolean | null,"unit_ids": (string)[] | null
                       },"held_role": {
@@ -2471,6 +3600,8 @@ isOneToOne: false
                         "invitation_id": string | null,"tenant_id": string | null,"email": string | null,"role_id": string | null,"unit_id": string | null,"expires_at": string | null,"token": string | null
                       },"job_health": {
                         "job": string | null,"description": string | null,"schedule": string | null,"longest_gap": string | null,"is_overdue": boolean | null,"last_started_at": string | null,"last_status": string | null,"last_rows_done": number | null,"last_succeeded_at": string | null,"last_failed_at": string | null,"last_error": string | null
+                      },"key_correction": {
+                        "question_id": string | null,"revisions": number | null,"attempts": number | null
                       },"lesson_content": {
                         "lesson_id": string | null,"course_id": string | null,"module_id": string | null,"version": number | null,"title": string | null,"description": string | null,"type": string | null,"duration": number | null,"objectives": (string)[] | null,"status": string | null,"progress_percentage": number | null,"last_position": Json | null,"blocks": (Database["lms"]['CompositeTypes']["lesson_content_block"])[] | null
                       },"lesson_content_block": {
@@ -2483,8 +3614,10 @@ isOneToOne: false
                         "moved": number | null,"kept": number | null,"completed": number | null,"gained": number | null,"lost": number | null,"remaining": number | null
                       },"my_access": {
                         "user_id": string | null,"is_platform_admin": boolean | null,"tenants": (Database["lms"]['CompositeTypes']["tenant_access"])[] | null
+                      },"outline_assessment": {
+                        "id": string | null,"title": string | null,"kind": string | null,"order_index": number | null,"is_mandatory": boolean | null,"attempts_count": number | null,"percentage": number | null,"passed_at": string | null,"completed_at": string | null
                       },"outline_lesson": {
-                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null
+                        "id": string | null,"title": string | null,"type": string | null,"duration": number | null,"order_index": number | null,"requires_completion": boolean | null,"is_published": boolean | null,"is_preview": boolean | null,"status": string | null,"progress_percentage": number | null,"completed_at": string | null,"obstacles": (Database["lms"]['CompositeTypes']["eligibility_reason"])[] | null,"assessments": (Database["lms"]['CompositeTypes']["outline_assessment"])[] | null
                       },"outline_module": {
                         "id": string | null,"title": string | null,"description": string | null,"order_index": number | null,"lessons": (Database["lms"]['CompositeTypes']["outline_lesson"])[] | null
                       },"path_course": {
@@ -2495,6 +3628,14 @@ isOneToOne: false
                         "line": number | null,"action": string | null,"employee_number": string | null,"email": string | null,"membership_id": string | null,"invitation_id": string | null,"token": string | null,"code": string | null,"message": string | null,"details": Json | null
                       },"progress_receipt": {
                         "enrollment_id": string | null,"lesson_id": string | null,"lesson_status": string | null,"lesson_percentage": number | null,"course_status": string | null,"course_percentage": number | null,"completed_lessons": number | null,"total_lessons": number | null
+                      },"queued_answer": {
+                        "attempt_id": string | null,"question_id": string | null,"course_id": string | null,"assessment_id": string | null,"assessment_title": string | null,"user_id": string | null,"display_name": string | null,"number": number | null,"type": string | null,"prompt": string | null,"points": number | null,"submitted_at": string | null,"grader_id": string | null
+                      },"regrade_preview": {
+                        "attempt_id": string | null,"user_id": string | null,"status": string | null,"old_points": number | null,"new_points": number | null,"old_percentage": number | null,"new_percentage": number | null,"old_passed": boolean | null,"new_passed": boolean | null,"is_overridden": boolean | null
+                      },"regrade_receipt": {
+                        "regraded": number | null,"changed": number | null,"remaining": number | null
+                      },"release_receipt": {
+                        "released": number | null,"remaining": number | null
                       },"search_facet": {
                         "id": string | null,"key": string | null,"name": string | null,"count": number | null
                       },"search_facets": {
@@ -2507,8 +3648,10 @@ isOneToOne: false
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
                       },"tenant_overview": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
+                      },"training_status": {
+                        "user_id": string | null,"course_id": string | null,"state": string | null,"due_at": string | null,"completed_at": string | null,"expires_at": string | null,"opens_at": string | null,"rule_ids": (string)[] | null
                       },"version_change": {
-                        "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null
+                        "kind": string | null,"change": string | null,"module_id": string | null,"lesson_id": string | null,"block_id": string | null,"title": string | null,"details": Json | null,"assessment_id": string | null,"question_id": string | null
                       }
           }
         },"media": {

@@ -258,6 +258,8 @@ create table lms.question_revisions (
     references lms.questions (tenant_id, course_id, id)
 );
 create index question_revisions_by_question on lms.question_revisions (tenant_id, course_id, question_id);
+-- Asked for every event of a client, whose question it names by its key.
+create index question_revisions_by_key on lms.question_revisions (course_id, question_key);
 
 comment on table lms.question_revisions is
   'What a question held when it was published. Learners see those that an attempt of theirs asked.';

@@ -280,9 +280,6 @@ create trigger _100_begin before insert on analytics.question_events
 create trigger _100_begin before insert on analytics.activity_events
   for each statement execute function private.begin_events();
 
--- INV-A4: asked for every event of a client. By what was published: whether a draft has such a question is nobody's business.
-create index question_revisions_by_key on lms.question_revisions (course_id, question_key);
-
 create function private.place_question_event()
 returns trigger
 language plpgsql

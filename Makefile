@@ -103,10 +103,10 @@ test-database: build ## pgTAP, each file on a database of its own
 	$(call heading,Database tests: pgTAP)
 	@pg_prove --jobs $(PG_PROVE_JOBS) --psql-bin infra/local/psql-own-database --recurse --ext .sql supabase/tests/database
 
-proof: build ## Every race of the tests 1,000 times (RACES=n), 10,000 graded attempts; a quarter of an hour
+proof: build ## Every race of the tests 1,000 times (RACES=n), 10,000 graded attempts, 1,000 people for a year; a quarter of an hour
 	$(call heading,Races)
 	@LYCEUM_RACES=$(or $(RACES),1000) LYCEUM_ATTEMPTS=10000 \
-	  cargo test --quiet --package lyceum-e2e --test concurrency --test attempts --test grading
+	  cargo test --quiet --package lyceum-e2e --test concurrency --test attempts --test grading --test training
 
 mutants: build ## Break one rule of the database at a time, and see a test notice (ONLY=text, JOBS=n); minutes to an hour
 	$(call heading,Mutants)

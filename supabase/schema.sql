@@ -13869,7 +13869,10 @@ begin
     limit p_limit
   );
   return query
-  select s.*
+  select
+    s.user_id, s.course_id, s.state, s.due_at, s.completed_at, s.expires_at, s.opens_at,
+    -- Which rules, as far as the caller sees them.
+    array(select r.id from lms.assignment_rules r where r.id = any (s.rule_ids) order by r.id)
   from private.training_status_at(p_tenant_id, v_people, p_course_id, coalesce(p_at, private.training_clock())) s
   order by s.user_id, s.course_id;
 end
@@ -14746,8 +14749,8 @@ CREATE TABLE lms.attempt_scores (
     user_id uuid NOT NULL,
     enrollment_id uuid NOT NULL,
     assessment_id uuid NOT NULL,
-    points numeric(10,2) NOT NULL,
-    max_points numeric(10,2) NOT NULL,
+    points numeric(14,2) NOT NULL,
+    max_points numeric(14,2) NOT NULL,
     percentage private.percentage NOT NULL,
     passed boolean NOT NULL,
     released_at timestamp with time zone,
@@ -16334,6 +16337,11 @@ begin
       'invalid_status', 'The status can be set to active or ended.', 422, jsonb_build_object('field', 'p_status')
     );
   end if;
+  if p_status = 'active' and exists (
+    select from private.course_ids_of_rule(p_rule_id) as c (id) where not exists (select from lms.courses k where k.id = c.id)
+  ) then
+    perform private.fail('course_not_visible', 'The rule assigns a course that you do not see.', 403);
+  end if;
   return private.change_rule_status(p_rule_id, p_status);
 end
 $$;
@@ -16749,11 +16757,16 @@ begin
   into v_taken
   from taken t;
 
-  -- One import marks all its people at one time: they are looked at together.
+  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
+  -- they are looked at together.
   for v_group in
-    select t.tenant_id, t.marked_at, array_agg(distinct t.user_id) as user_ids
-    from unnest(v_taken) t
-    where t.user_id is not null
+    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
+    from (
+      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
+      from unnest(v_taken) m
+      where m.user_id is not null
+      group by m.tenant_id, m.user_id
+    ) t
     group by t.tenant_id, t.marked_at
     order by t.tenant_id, t.marked_at
   loop
@@ -16768,9 +16781,13 @@ begin
     group by t.tenant_id, t.rule_id
     order by t.tenant_id, t.rule_id
   loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, null, private.training_clock());
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+  end loop;
+  -- Rules that changed, and what an earlier run has left for this one.
+  for v_group in
+    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
+  loop
+    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
   end loop;
   return v_done;
 end
@@ -16827,6 +16844,7 @@ declare
   v_due record;
   v_attempt lms.assessment_attempts;
   v_closed integer := 0;
+  v_failure text;
 begin
   for v_due in
     select d.id, d.enrollment_id
@@ -16848,6 +16866,16 @@ begin
         order by e.expires_at
         limit p_batch
       )
+      union
+      -- Nobody can go on with an attempt of a cycle that was left.
+      (
+        select t.id, t.enrollment_id, coalesce(e.dropped_at, e.expired_at)
+        from lms.assessment_attempts t
+        join lms.enrollments e on e.id = t.enrollment_id
+        where t.status = 'in_progress' and e.status in ('dropped', 'expired')
+        order by 3
+        limit p_batch
+      )
     ) d
     order by d.enrollment_id, d.id
     limit p_batch
@@ -16857,9 +16885,19 @@ begin
     select * into v_attempt from lms.assessment_attempts t where t.id = v_due.id for no key update skip locked;
     -- It may have been handed in, or been given more time, since.
     continue when not found or v_attempt.status <> 'in_progress' or private.attempt_end(v_attempt) > now();
-    perform private.close_attempt(v_attempt, 'deadline', private.attempt_end(v_attempt));
-    v_closed := v_closed + 1;
+    -- One that cannot be closed holds up no other; the job fails when the rest is done, once it closed none.
+    begin
+      perform private.close_attempt(v_attempt, 'deadline', coalesce(private.attempt_end(v_attempt), now()));
+      v_closed := v_closed + 1;
+    exception
+      when others then
+        v_failure := format('Attempt %s cannot be closed: %s %s', v_due.id, sqlstate, sqlerrm);
+        raise warning '%', v_failure;
+    end;
   end loop;
+  if v_failure is not null and v_closed = 0 then
+    raise exception '%', v_failure;
+  end if;
   return v_closed;
 end
 $$;
@@ -17294,8 +17332,9 @@ begin
     perform from lms.memberships m
     where m.user_id = v_due.user_id
       and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
-    for no key update;
-    continue when exists (
+    for no key update skip locked;
+    -- Who is busy is renewed by the next run.
+    continue when not found or exists (
         select
         from lms.enrollments e
         where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
@@ -18756,8 +18795,11 @@ begin
     end
   into v_facts.percentage, v_facts.attempts_count, v_facts.passed_at
   from lms.assessment_attempts t
+  join lms.enrollments e on e.id = t.enrollment_id
   left join lms.attempt_scores s on s.attempt_id = t.id and s.released_at is not null
-  where t.enrollment_id = p_enrollment_id and t.assessment_id = p_assessment_id and t.status <> 'in_progress';
+  where t.enrollment_id = p_enrollment_id and t.assessment_id = p_assessment_id and t.status <> 'in_progress'
+    -- What was left open when the course was completed, and handed in afterwards, changes nothing: its grade stands.
+    and not coalesce(t.started_at <= e.completed_at and t.submitted_at > e.completed_at, false);
   v_facts.completed_at := v_facts.passed_at;
   return v_facts;
 end
@@ -18798,7 +18840,9 @@ CREATE FUNCTION private.attempt_end(p_attempt lms.assessment_attempts) RETURNS t
     SET search_path TO ''
     AS $$
 begin
-  return least(p_attempt.deadline_at, (select e.expires_at from lms.enrollments e where e.id = p_attempt.enrollment_id));
+  return least(p_attempt.deadline_at, (
+    select least(e.expires_at, e.dropped_at, e.expired_at) from lms.enrollments e where e.id = p_attempt.enrollment_id
+  ));
 end
 $$;
 
@@ -18843,7 +18887,9 @@ begin
     )::lms.eligibility_reason;
   end if;
   -- Who drops a course and takes it up again has not begun anew: those cycles count together.
-  select count(*), max(t.submitted_at) + make_interval(mins => p_assessment.cooldown_minutes) into v_attempts, v_free_at
+  select
+    count(*), max(coalesce(t.submitted_at, private.attempt_end(t))) + make_interval(mins => p_assessment.cooldown_minutes)
+  into v_attempts, v_free_at
   from lms.assessment_attempts t
   where t.user_id = p_enrollment.user_id and t.assessment_id = p_assessment.id
     and t.enrollment_id in (
@@ -18860,7 +18906,7 @@ begin
     return next (
       'max_attempts_reached', 'All attempts are used up.', jsonb_build_object('max_attempts', v_conduct.max_attempts)
     )::lms.eligibility_reason;
-  elsif now() < v_free_at then
+  elsif p_assessment.cooldown_minutes > 0 and clock_timestamp() < v_free_at then
     return next (
       'cooldown', 'The next attempt has to wait.', jsonb_build_object('until', v_free_at)
     )::lms.eligibility_reason;
@@ -20711,12 +20757,13 @@ begin
   from lms.lesson_progress p
   join lms.version_lessons l on l.version_id = new.version_id and l.lesson_id = p.lesson_id
   where p.enrollment_id = old.id and p.completed_at is not null and l.requires_completion;
+  -- By the rules of the new version first: where handing in is enough now, what was handed in counts.
+  perform private.restate_assessments(old.id, new.version_id);
   new.items_done := new.items_done + private.count_assessments_done(old.id, new.version_id);
   -- What staff or an import has set stays where no assessment makes a grade, before or after.
   if exists (
     select from lms.version_assessments a where a.version_id in (old.version_id, new.version_id) and a.weight > 0
   ) then
-    perform private.restate_assessments(old.id, new.version_id);
     new.final_grade := case
       when old.final_grade is not null or exists (
         select from lms.assessment_progress p where p.enrollment_id = old.id
@@ -20863,6 +20910,21 @@ ALTER FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) OWN
 COMMENT ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) IS 'How many wait for a seat before this person; all who wait, if they do not.';
 
 --
+-- Name: course_ids_of_rule(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.course_ids_of_rule(p_rule_id uuid) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query select c.id from lms.assignment_rules r, private.courses_of_rule(r) as c (id) where r.id = p_rule_id;
+end
+$$;
+
+ALTER FUNCTION private.course_ids_of_rule(p_rule_id uuid) OWNER TO postgres;
+
+--
 -- Name: courses_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20876,7 +20938,10 @@ begin
   from (
     select c.course_id from lms.assignment_rule_courses c where c.rule_id = rule.id
     union
-    select c.course_id from lms.learning_path_courses c where c.path_id = rule.path_id and c.is_required
+    select c.course_id
+    from lms.learning_path_courses c
+    join lms.learning_paths p on p.id = c.path_id and p.deleted_at is null
+    where c.path_id = rule.path_id and c.is_required
   ) a
   join lms.courses k on k.id = a.course_id and k.deleted_at is null;
 end
@@ -21321,12 +21386,19 @@ ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
 CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET enable_nestloop TO 'off'
     AS $$
 declare
   v_required private.required_course[];
   v_changed integer;
   v_rows integer;
 begin
+  -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
+  -- An organisation that is switched off for a while does not begin anew.
+  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+    return 0;
+  end if;
   v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
 
   update lms.training_requirements q
@@ -21334,7 +21406,7 @@ begin
       end_reason = case
         when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
         when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status = 'active'
+          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
         ) then 'left'
         when p_rule_ids is not null then 'rule_changed'
         else 'moved_on'
@@ -21355,8 +21427,9 @@ begin
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, p_at, w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
   from unnest(v_required) w
+  join lms.assignment_rules r on r.id = w.rule_id
   on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
@@ -22458,9 +22531,20 @@ begin
     ) then
       continue;
     end if;
-    insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-    values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-    v_done := v_done + 1;
+    -- One that fails holds up no other.
+    begin
+      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
+      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
+      v_done := v_done + 1;
+    exception
+      when others then
+        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
+    end;
+    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
+    if v_done >= 500 then
+      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
+      exit;
+    end if;
   end loop;
 
   -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
@@ -22468,8 +22552,11 @@ begin
   set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
   where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
     and (p_user_ids is null or e.user_id = any (p_user_ids))
+    -- Not what was begun for another reason, such as the renewal of a certificate.
     and exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is not null
+      select
+      from lms.training_requirements q
+      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
     )
     and not exists (
       select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
@@ -22733,7 +22820,7 @@ begin
   return next ('status', 'active', p_rule.status, p_rule.status = 'active')::lms.assignment_criterion;
   return next (
     'membership', 'active', case when v_member.is_guest then 'guest' else v_member.status end,
-    coalesce(v_member.status = 'active' and not v_member.is_guest, false)
+    coalesce(v_member.status <> 'ended' and not v_member.is_guest, false)
   )::lms.assignment_criterion;
   if p_rule.role_id is not null then
     return next (
@@ -22765,10 +22852,10 @@ begin
     return next (
       'cohort', (select c.name::text from lms.cohorts c where c.id = p_rule.cohort_id),
       (
-        select string_agg(c.name, ', ' order by c.name)
+        select c.name::text
         from lms.cohort_members k
         join lms.cohorts c on c.id = k.cohort_id
-        where k.tenant_id = p_rule.tenant_id and k.user_id = p_user_id
+        where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id
       ),
       exists (select from lms.cohort_members k where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id)
     )::lms.assignment_criterion;
@@ -22922,6 +23009,15 @@ begin
   where not exists (
     select from lms.questions q where q.assessment_id = a.assessment_id and q.deleted_at is null
   );
+
+  return query
+  select
+    'fault', 'too_many_questions', format('"%s" asks more than 500 questions.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'questions', count(*))
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  group by a.assessment_id, a.title
+  having count(*) > 500;
 
   return query
   select
@@ -23979,13 +24075,7 @@ begin
   from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
   on conflict (question_id, content_hash) do nothing;
 
-  -- The key is part of what makes a revision: a new one begins with it, and one that is used again has it already.
-  insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation, reason, created_by)
-  select q.tenant_id, q.course_id, r.id, 1, q.key, q.explanation, 'published', (select auth.uid())
-  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
-  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
-  where q.key is not null
-  on conflict (revision_id, number) do nothing;
+  perform private.renew_keys(p_draft);
 
   insert into lms.version_questions (
     version_id, question_id, tenant_id, course_id, assessment_id, revision_id, section_id, section_key, section_title,
@@ -24044,6 +24134,7 @@ begin
     v_draft.assessments ->> 'hash'
   ), 'UTF8')), 'hex') into v_version.content_hash;
   if v_version.content_hash = v_latest.content_hash then
+    perform private.renew_keys(v_draft.assessments);
     return v_latest;
   end if;
 
@@ -27385,7 +27476,8 @@ CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS
     SET search_path TO ''
     AS $$
 begin
-  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status = 'active') then
+  -- Drafts count: one may be put into effect while this is not committed yet.
+  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
     insert into private.assignment_marks (tenant_id, user_id, marked_at)
     select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
   end if;
@@ -28192,6 +28284,13 @@ begin
         from lms.accommodations g
         where g.tenant_id = t.tenant_id and g.course_id = t.course_id and g.revoked_at is null and g.closes_at > now()
           and (g.assessment_id is null or g.assessment_id = t.assessment_id)
+      ) and not exists (
+        -- Nor while anybody still writes: who began before the rules changed, and whose extra time was revoked.
+        select
+        from lms.assessment_attempts o
+        join lms.enrollments e on e.id = o.enrollment_id
+        where o.assessment_id = t.assessment_id and o.status = 'in_progress' and (o.deadline_at is null or o.deadline_at > now())
+          and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
       )
       else false
     end;
@@ -28853,7 +28952,7 @@ begin
   return query
   select m.user_id
   from lms.memberships m
-  where m.tenant_id = rule.tenant_id and m.status = 'active' and not m.is_guest
+  where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
     and (p_user_ids is null or m.user_id = any (p_user_ids))
     and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
     and (rule.unit_id is null or m.unit_id in (
@@ -29740,7 +29839,14 @@ begin
     from lms.lesson_progress p
     join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
     where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
-    v_preview.items_done_after := v_preview.items_done_after + private.count_assessments_done(p_enrollment.id, p_target.id);
+    v_preview.items_done_after := v_preview.items_done_after + (
+      select count(*)
+      from lms.version_assessments a
+      left join lms.assessment_progress p on p.enrollment_id = p_enrollment.id and p.assessment_id = a.assessment_id
+      where a.version_id = p_target.id and a.is_mandatory and coalesce(
+        p.completed_at, (private.assessment_facts(p_enrollment.id, a.assessment_id, p_target.id)).completed_at
+      ) is not null
+    );
     if exists (
       select from lms.version_assessments a where a.version_id in (p_enrollment.version_id, p_target.id) and a.weight > 0
     ) then
@@ -30391,11 +30497,7 @@ begin
   if private.is_api_call()
     and v_attempt.course_id <> all (array(select private.staffed_courses()))
     and v_attempt.tenant_id <> all (array(select private.tenants_where('catalog.write')))
-    and exists (
-      select from lms.enrollments e
-      where e.user_id = (select auth.uid()) and e.course_id = v_attempt.course_id
-        and e.status in ('enrolled', 'in_progress', 'paused')
-    )
+    and private.takes_course(v_attempt.course_id)
   then
     v_task.key := null;
     v_task.key_explanation := null;
@@ -31508,6 +31610,37 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
+-- Name: renew_keys(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.renew_keys(p_draft jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_assessments uuid[];
+begin
+  select array_agg(distinct q.assessment_id) into v_assessments
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
+  cross join lateral private.current_key(r.id) as k
+  where q.key is not null and (k.key, k.explanation) is distinct from (q.key, q.explanation);
+  if v_assessments is null then
+    return;
+  end if;
+  perform from lms.assessments a where a.id = any (v_assessments) order by a.id for update;
+  insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation, reason, created_by)
+  select q.tenant_id, q.course_id, r.id, coalesce(k.number, 0) + 1, q.key, q.explanation, 'published', (select auth.uid())
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
+  cross join lateral private.current_key(r.id) as k
+  where q.key is not null and (k.key, k.explanation) is distinct from (q.key, q.explanation);
+end
+$$;
+
+ALTER FUNCTION private.renew_keys(p_draft jsonb) OWNER TO postgres;
+
+--
 -- Name: repeat_bulk_answer(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32183,14 +32316,19 @@ CREATE FUNCTION private.restate_assessments(p_enrollment_id uuid, p_version_id u
     AS $$
 begin
   update lms.assessment_progress p
-  set percentage = f.percentage, updated_at = now()
+  set percentage = f.percentage,
+      passed_at = coalesce(p.passed_at, f.passed_at),
+      completed_at = coalesce(p.completed_at, f.completed_at),
+      updated_at = now()
   from (
-    select k.assessment_id, counted.percentage
+    select k.assessment_id, counted.percentage, counted.passed_at, counted.completed_at
     from lms.assessment_progress k
     cross join lateral private.assessment_facts(p_enrollment_id, k.assessment_id, p_version_id) as counted
     where k.enrollment_id = p_enrollment_id and counted.attempts_count > 0
   ) as f
-  where p.enrollment_id = p_enrollment_id and p.assessment_id = f.assessment_id and p.percentage is distinct from f.percentage;
+  where p.enrollment_id = p_enrollment_id and p.assessment_id = f.assessment_id and (
+    p.percentage is distinct from f.percentage or (p.completed_at is null and f.completed_at is not null)
+  );
 end
 $$;
 
@@ -32420,7 +32558,9 @@ CREATE FUNCTION private.review_attempt(p_attempt_id uuid) RETURNS lms.attempt_re
     AS $$
 declare
   v_attempt lms.assessment_attempts;
+  v_writes boolean;
   v_grades boolean;
+  v_keys boolean;
   v_own boolean;
   v_review lms.attempt_review;
 begin
@@ -32428,15 +32568,23 @@ begin
   v_own := coalesce(
     v_attempt.user_id = (select auth.uid()) and v_attempt.tenant_id <> all (array(select private.closed_tenants())), false
   );
-  v_grades := not private.is_api_call() or coalesce(
+  v_writes := not private.is_api_call() or coalesce(
     v_attempt.course_id = any (array(select private.staffed_courses()))
-      or v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or v_attempt.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  );
+  -- INV-A1: a right to grade opens nobody's own attempts, and whoever takes the course sees keys by its rules only.
+  v_grades := v_writes or coalesce(
+    v_attempt.user_id <> (select auth.uid()) and (
+      v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
       or exists (
         select from private.enrollment_scopes e
         where e.id = v_attempt.enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
-      ),
+      )
+    ),
     false
   );
+  v_keys := v_writes or (v_grades and not private.takes_course(v_attempt.course_id));
   if v_attempt.id is null or not (v_own or v_grades) then
     perform private.fail('attempt_not_found', 'There is no such attempt.', 404);
   end if;
@@ -32449,6 +32597,7 @@ begin
   v_review.submitted_at := v_attempt.submitted_at;
   select a.answers_shown into v_review.answers_shown from lms.assessments a where a.id = v_attempt.assessment_id;
   v_review.is_shown := v_grades or p_attempt_id in (select s from private.my_shown_attempts() s);
+  v_keys := v_keys or (v_own and v_review.is_shown);
   select s.points, s.max_points, s.percentage, s.passed, s.released_at
   into v_review.points, v_review.max_points, v_review.percentage, v_review.passed, v_review.released_at
   from lms.attempt_scores s
@@ -32460,8 +32609,7 @@ begin
       private.ordered_content(r.type, r.content, q.option_order), q.points, n.response,
       case when v_review.is_shown then s.points end, case when v_review.is_shown then s.is_correct end,
       case when v_review.is_shown then s.source end, case when v_review.is_shown then s.explanation end,
-      case when v_review.is_shown then s.feedback end, case when v_review.is_shown then k.key end,
-      case when v_review.is_shown then k.explanation end
+      case when v_review.is_shown then s.feedback end, case when v_keys then k.key end, case when v_keys then k.explanation end
     )::lms.answer_review
     order by q.position
   ), '{}')
@@ -33994,6 +34142,24 @@ $$;
 ALTER FUNCTION private.takes_assessment(p_assessment_id uuid) OWNER TO postgres;
 
 --
+-- Name: takes_course(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.takes_course(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.enrollments e
+    where e.user_id = (select auth.uid()) and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  );
+end
+$$;
+
+ALTER FUNCTION private.takes_course(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: takes_lesson(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34109,7 +34275,7 @@ ALTER FUNCTION private.training_clock() OWNER TO postgres;
 --
 
 CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
@@ -34151,6 +34317,18 @@ begin
     where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
       and (p_user_ids is null or q.user_id = any (p_user_ids))
       and (p_course_id is null or q.course_id = p_course_id)
+      and (
+        not private.is_api_call()
+        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+        or q.course_id = any (array(select private.staffed_courses()))
+        or exists (
+          select
+          from lms.memberships m
+          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+            and m.unit_id = any (array(select private.units_where('enrollments.read')))
+        )
+      )
     group by q.user_id, q.course_id, last.completed_at
   ) s;
 end
@@ -34528,10 +34706,11 @@ COMMENT ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uu
 CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET enable_nestloop TO 'off'
     AS $$
 begin
   return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, p_at), t.time_zone)
+  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
   from lms.assignment_rules r
   join lms.tenants t on t.id = r.tenant_id and t.is_active
   cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
@@ -36363,7 +36542,7 @@ ALTER TABLE private.assignment_marks OWNER TO postgres;
 -- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again; removed by the job that does it.';
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; removed by the job that does it.';
 
 --
 -- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
@@ -44321,9 +44500,9 @@ CREATE POLICY "Permissions are taken away by those allowed to define roles" ON l
 -- Name: answer_scores Points are seen by their learner when shown, and by graders; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Points are seen by their learner when shown, and by graders" ON lms.answer_scores FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+CREATE POLICY "Points are seen by their learner when shown, and by graders" ON lms.answer_scores FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR ((user_id <> ( SELECT auth.uid() AS uid)) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.attempt_scopes s
-  WHERE ((s.id = answer_scores.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+  WHERE ((s.id = answer_scores.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))))));
 
 --
 -- Name: lesson_progress Progress is seen by its learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
@@ -44507,13 +44686,21 @@ CREATE POLICY "Roles are taken away by administrators" ON lms.role_grants FOR DE
 -- Name: assignment_rules Rules are changed in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Rules are changed in scope" ON lms.assignment_rules FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+CREATE POLICY "Rules are changed in scope" ON lms.assignment_rules FOR UPDATE TO authenticated USING (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK ((((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))) AND ((cohort_id IS NULL) OR (EXISTS ( SELECT
+   FROM lms.cohorts c
+  WHERE (c.id = assignment_rules.cohort_id)))) AND ((path_id IS NULL) OR (EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = assignment_rules.path_id))))));
 
 --
 -- Name: assignment_rules Rules are made in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Rules are made in scope" ON lms.assignment_rules FOR INSERT TO authenticated WITH CHECK (((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+CREATE POLICY "Rules are made in scope" ON lms.assignment_rules FOR INSERT TO authenticated WITH CHECK ((((tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))) AND ((cohort_id IS NULL) OR (EXISTS ( SELECT
+   FROM lms.cohorts c
+  WHERE (c.id = assignment_rules.cohort_id)))) AND ((path_id IS NULL) OR (EXISTS ( SELECT
+   FROM lms.learning_paths p
+  WHERE (p.id = assignment_rules.path_id))))));
 
 --
 -- Name: assignment_rules Rules are seen in scope and by those they are about; Type: POLICY; Schema: lms; Owner: postgres
@@ -44527,9 +44714,9 @@ CREATE POLICY "Rules are seen in scope and by those they are about" ON lms.assig
 
 CREATE POLICY "Scores are seen once released, and by graders" ON lms.attempt_scores FOR SELECT TO authenticated USING ((((released_at IS NOT NULL) AND (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.enrollment_scopes e
-  WHERE ((e.id = attempt_scores.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
+  WHERE ((e.id = attempt_scores.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR ((user_id <> ( SELECT auth.uid() AS uid)) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.enrollment_scopes e
-  WHERE ((e.id = attempt_scores.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+  WHERE ((e.id = attempt_scores.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))))));
 
 --
 -- Name: assessment_sections Sections are added by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -48493,6 +48680,14 @@ REVOKE ALL ON FUNCTION private.count_taken_seats(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_waiting_ahead(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION course_ids_of_rule(p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.course_ids_of_rule(p_rule_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.course_ids_of_rule(p_rule_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.course_ids_of_rule(p_rule_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION courses_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -48702,8 +48897,6 @@ GRANT ALL ON FUNCTION private.end_missing_person(p_missing lms.people_import_res
 --
 
 REVOKE ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) TO authenticated;
-GRANT ALL ON FUNCTION private.end_of_day(p_day date, p_time_zone text) TO service_role;
 
 --
 -- Name: FUNCTION end_role_grants(); Type: ACL; Schema: private; Owner: postgres
@@ -50492,6 +50685,12 @@ GRANT ALL ON FUNCTION private.release_grades_of(p_assessment_id uuid, p_attempt_
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION renew_keys(p_draft jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.renew_keys(p_draft jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION repeat_bulk_answer(p_answer jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50749,8 +50948,6 @@ REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) TO authenticated;
-GRANT ALL ON FUNCTION private.runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text) TO service_role;
 
 --
 -- Name: FUNCTION same_job_title(p_one text, p_other text); Type: ACL; Schema: private; Owner: postgres
@@ -51012,6 +51209,12 @@ REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.takes_assessment(p_assessment_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.takes_assessment(p_assessment_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.takes_assessment(p_assessment_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION takes_course(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.takes_course(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION takes_lesson(p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres

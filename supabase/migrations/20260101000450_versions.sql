@@ -452,6 +452,7 @@ begin
     v_draft.assessments ->> 'hash'
   ), 'UTF8')), 'hex') into v_version.content_hash;
   if v_version.content_hash = v_latest.content_hash then
+    perform private.renew_keys(v_draft.assessments);
     return v_latest;
   end if;
 

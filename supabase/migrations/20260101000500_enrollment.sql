@@ -574,12 +574,13 @@ begin
   from lms.lesson_progress p
   join lms.version_lessons l on l.version_id = new.version_id and l.lesson_id = p.lesson_id
   where p.enrollment_id = old.id and p.completed_at is not null and l.requires_completion;
+  -- By the rules of the new version first: where handing in is enough now, what was handed in counts.
+  perform private.restate_assessments(old.id, new.version_id);
   new.items_done := new.items_done + private.count_assessments_done(old.id, new.version_id);
   -- What staff or an import has set stays where no assessment makes a grade, before or after.
   if exists (
     select from lms.version_assessments a where a.version_id in (old.version_id, new.version_id) and a.weight > 0
   ) then
-    perform private.restate_assessments(old.id, new.version_id);
     new.final_grade := case
       when old.final_grade is not null or exists (
         select from lms.assessment_progress p where p.enrollment_id = old.id

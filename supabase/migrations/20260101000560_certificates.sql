@@ -341,8 +341,9 @@ begin
     perform from lms.memberships m
     where m.user_id = v_due.user_id
       and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
-    for no key update;
-    continue when exists (
+    for no key update skip locked;
+    -- Who is busy is renewed by the next run.
+    continue when not found or exists (
         select
         from lms.enrollments e
         where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle

@@ -211,7 +211,14 @@ begin
     from lms.lesson_progress p
     join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
     where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
-    v_preview.items_done_after := v_preview.items_done_after + private.count_assessments_done(p_enrollment.id, p_target.id);
+    v_preview.items_done_after := v_preview.items_done_after + (
+      select count(*)
+      from lms.version_assessments a
+      left join lms.assessment_progress p on p.enrollment_id = p_enrollment.id and p.assessment_id = a.assessment_id
+      where a.version_id = p_target.id and a.is_mandatory and coalesce(
+        p.completed_at, (private.assessment_facts(p_enrollment.id, a.assessment_id, p_target.id)).completed_at
+      ) is not null
+    );
     if exists (
       select from lms.version_assessments a where a.version_id in (p_enrollment.version_id, p_target.id) and a.weight > 0
     ) then

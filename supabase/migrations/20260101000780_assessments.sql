@@ -912,6 +912,15 @@ begin
 
   return query
   select
+    'fault', 'too_many_questions', format('"%s" asks more than 500 questions.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'questions', count(*))
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  group by a.assessment_id, a.title
+  having count(*) > 500;
+
+  return query
+  select
     'fault', 'question_without_key', format('A question of "%s" has no key.', a.title),
     jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
   from private.draft_questions(p_course_id) q
@@ -1003,6 +1012,36 @@ $$;
 -- Freezing
 -- =====================================================================================================
 
+-- The key of a question that did not change otherwise may have been corrected since it was published, and then set back in
+-- the draft: the draft's is what counts. Locked as a correction does it, so that attempts that are being started take one or
+-- the other.
+create function private.renew_keys(p_draft jsonb)
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_assessments uuid[];
+begin
+  select array_agg(distinct q.assessment_id) into v_assessments
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
+  cross join lateral private.current_key(r.id) as k
+  where q.key is not null and (k.key, k.explanation) is distinct from (q.key, q.explanation);
+  if v_assessments is null then
+    return;
+  end if;
+  perform from lms.assessments a where a.id = any (v_assessments) order by a.id for update;
+  insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation, reason, created_by)
+  select q.tenant_id, q.course_id, r.id, coalesce(k.number, 0) + 1, q.key, q.explanation, 'published', (select auth.uid())
+  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
+  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
+  cross join lateral private.current_key(r.id) as k
+  where q.key is not null and (k.key, k.explanation) is distinct from (q.key, q.explanation);
+end
+$$;
+
 create function private.freeze_assessments(p_version lms.course_versions, p_draft jsonb)
 returns void
 language plpgsql
@@ -1028,13 +1067,7 @@ begin
   from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
   on conflict (question_id, content_hash) do nothing;
 
-  -- The key is part of what makes a revision: a new one begins with it, and one that is used again has it already.
-  insert into private.key_revisions (tenant_id, course_id, revision_id, number, key, explanation, reason, created_by)
-  select q.tenant_id, q.course_id, r.id, 1, q.key, q.explanation, 'published', (select auth.uid())
-  from jsonb_populate_recordset(null::private.draft_question, p_draft -> 'questions') q
-  join lms.question_revisions r on r.question_id = q.question_id and r.content_hash = q.content_hash
-  where q.key is not null
-  on conflict (revision_id, number) do nothing;
+  perform private.renew_keys(p_draft);
 
   insert into lms.version_questions (
     version_id, question_id, tenant_id, course_id, assessment_id, revision_id, section_id, section_key, section_title,

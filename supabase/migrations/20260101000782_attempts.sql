@@ -164,8 +164,8 @@ create table lms.attempt_scores (
   user_id uuid not null,
   enrollment_id uuid not null,
   assessment_id uuid not null,
-  points numeric(10, 2) not null,
-  max_points numeric(10, 2) not null,
+  points numeric(14, 2) not null,
+  max_points numeric(14, 2) not null,
   percentage private.percentage not null,
   passed boolean not null,
   released_at timestamptz,
@@ -321,6 +321,13 @@ begin
         from lms.accommodations g
         where g.tenant_id = t.tenant_id and g.course_id = t.course_id and g.revoked_at is null and g.closes_at > now()
           and (g.assessment_id is null or g.assessment_id = t.assessment_id)
+      ) and not exists (
+        -- Nor while anybody still writes: who began before the rules changed, and whose extra time was revoked.
+        select
+        from lms.assessment_attempts o
+        join lms.enrollments e on e.id = o.enrollment_id
+        where o.assessment_id = t.assessment_id and o.status = 'in_progress' and (o.deadline_at is null or o.deadline_at > now())
+          and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > now())
       )
       else false
     end;
@@ -382,11 +389,14 @@ create policy "Points are seen by their learner when shown, and by graders" on l
   using (
     (user_id = (select auth.uid()) and attempt_id = any (array(select private.my_shown_attempts())))
     or course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('assessments.grade')))
-    or exists (
-      select from private.attempt_scopes s
-      where s.id = attempt_id and s.unit_id = any (array(select private.units_where('assessments.grade')))
-    )
+    -- INV-A1: not one's own by a right to grade.
+    or (user_id <> (select auth.uid()) and (
+      tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or exists (
+        select from private.attempt_scopes s
+        where s.id = attempt_id and s.unit_id = any (array(select private.units_where('assessments.grade')))
+      )
+    ))
   );
 
 create policy "Scores are seen once released, and by graders" on lms.attempt_scores
@@ -404,11 +414,13 @@ create policy "Scores are seen once released, and by graders" on lms.attempt_sco
       )
     )
     or course_id = any (array(select private.staffed_courses()))
-    or tenant_id = any (array(select private.tenants_where('assessments.grade')))
-    or exists (
-      select from private.enrollment_scopes e
-      where e.id = enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
-    )
+    or (user_id <> (select auth.uid()) and (
+      tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or exists (
+        select from private.enrollment_scopes e
+        where e.id = enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
+      )
+    ))
   );
 
 create policy "Overrides are seen with the score" on lms.grade_overrides
@@ -569,7 +581,9 @@ begin
     )::lms.eligibility_reason;
   end if;
   -- Who drops a course and takes it up again has not begun anew: those cycles count together.
-  select count(*), max(t.submitted_at) + make_interval(mins => p_assessment.cooldown_minutes) into v_attempts, v_free_at
+  select
+    count(*), max(coalesce(t.submitted_at, private.attempt_end(t))) + make_interval(mins => p_assessment.cooldown_minutes)
+  into v_attempts, v_free_at
   from lms.assessment_attempts t
   where t.user_id = p_enrollment.user_id and t.assessment_id = p_assessment.id
     and t.enrollment_id in (
@@ -586,7 +600,7 @@ begin
     return next (
       'max_attempts_reached', 'All attempts are used up.', jsonb_build_object('max_attempts', v_conduct.max_attempts)
     )::lms.eligibility_reason;
-  elsif now() < v_free_at then
+  elsif p_assessment.cooldown_minutes > 0 and clock_timestamp() < v_free_at then
     return next (
       'cooldown', 'The next attempt has to wait.', jsonb_build_object('until', v_free_at)
     )::lms.eligibility_reason;
@@ -602,7 +616,9 @@ stable security definer
 set search_path = ''
 as $$
 begin
-  return least(p_attempt.deadline_at, (select e.expires_at from lms.enrollments e where e.id = p_attempt.enrollment_id));
+  return least(p_attempt.deadline_at, (
+    select least(e.expires_at, e.dropped_at, e.expired_at) from lms.enrollments e where e.id = p_attempt.enrollment_id
+  ));
 end
 $$;
 
@@ -1286,6 +1302,20 @@ comment on type lms.attempt_review is
 
 -- Definer, because it is the one route of learners to keys (INV-A1); so it decides by the caller: of their own attempt by the
 -- rule of the assessment, of others for staff and graders.
+create function private.takes_course(p_course_id uuid)
+returns boolean
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from lms.enrollments e
+    where e.user_id = (select auth.uid()) and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  );
+end
+$$;
+
 create function private.review_attempt(p_attempt_id uuid)
 returns lms.attempt_review
 language plpgsql
@@ -1294,7 +1324,9 @@ set search_path = ''
 as $$
 declare
   v_attempt lms.assessment_attempts;
+  v_writes boolean;
   v_grades boolean;
+  v_keys boolean;
   v_own boolean;
   v_review lms.attempt_review;
 begin
@@ -1302,15 +1334,23 @@ begin
   v_own := coalesce(
     v_attempt.user_id = (select auth.uid()) and v_attempt.tenant_id <> all (array(select private.closed_tenants())), false
   );
-  v_grades := not private.is_api_call() or coalesce(
+  v_writes := not private.is_api_call() or coalesce(
     v_attempt.course_id = any (array(select private.staffed_courses()))
-      or v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
+      or v_attempt.tenant_id = any (array(select private.tenants_where('catalog.write'))),
+    false
+  );
+  -- INV-A1: a right to grade opens nobody's own attempts, and whoever takes the course sees keys by its rules only.
+  v_grades := v_writes or coalesce(
+    v_attempt.user_id <> (select auth.uid()) and (
+      v_attempt.tenant_id = any (array(select private.tenants_where('assessments.grade')))
       or exists (
         select from private.enrollment_scopes e
         where e.id = v_attempt.enrollment_id and e.unit_id = any (array(select private.units_where('assessments.grade')))
-      ),
+      )
+    ),
     false
   );
+  v_keys := v_writes or (v_grades and not private.takes_course(v_attempt.course_id));
   if v_attempt.id is null or not (v_own or v_grades) then
     perform private.fail('attempt_not_found', 'There is no such attempt.', 404);
   end if;
@@ -1323,6 +1363,7 @@ begin
   v_review.submitted_at := v_attempt.submitted_at;
   select a.answers_shown into v_review.answers_shown from lms.assessments a where a.id = v_attempt.assessment_id;
   v_review.is_shown := v_grades or p_attempt_id in (select s from private.my_shown_attempts() s);
+  v_keys := v_keys or (v_own and v_review.is_shown);
   select s.points, s.max_points, s.percentage, s.passed, s.released_at
   into v_review.points, v_review.max_points, v_review.percentage, v_review.passed, v_review.released_at
   from lms.attempt_scores s
@@ -1334,8 +1375,7 @@ begin
       private.ordered_content(r.type, r.content, q.option_order), q.points, n.response,
       case when v_review.is_shown then s.points end, case when v_review.is_shown then s.is_correct end,
       case when v_review.is_shown then s.source end, case when v_review.is_shown then s.explanation end,
-      case when v_review.is_shown then s.feedback end, case when v_review.is_shown then k.key end,
-      case when v_review.is_shown then k.explanation end
+      case when v_review.is_shown then s.feedback end, case when v_keys then k.key end, case when v_keys then k.explanation end
     )::lms.answer_review
     order by q.position
   ), '{}')
@@ -1385,6 +1425,7 @@ declare
   v_due record;
   v_attempt lms.assessment_attempts;
   v_closed integer := 0;
+  v_failure text;
 begin
   for v_due in
     select d.id, d.enrollment_id
@@ -1406,6 +1447,16 @@ begin
         order by e.expires_at
         limit p_batch
       )
+      union
+      -- Nobody can go on with an attempt of a cycle that was left.
+      (
+        select t.id, t.enrollment_id, coalesce(e.dropped_at, e.expired_at)
+        from lms.assessment_attempts t
+        join lms.enrollments e on e.id = t.enrollment_id
+        where t.status = 'in_progress' and e.status in ('dropped', 'expired')
+        order by 3
+        limit p_batch
+      )
     ) d
     order by d.enrollment_id, d.id
     limit p_batch
@@ -1415,9 +1466,19 @@ begin
     select * into v_attempt from lms.assessment_attempts t where t.id = v_due.id for no key update skip locked;
     -- It may have been handed in, or been given more time, since.
     continue when not found or v_attempt.status <> 'in_progress' or private.attempt_end(v_attempt) > now();
-    perform private.close_attempt(v_attempt, 'deadline', private.attempt_end(v_attempt));
-    v_closed := v_closed + 1;
+    -- One that cannot be closed holds up no other; the job fails when the rest is done, once it closed none.
+    begin
+      perform private.close_attempt(v_attempt, 'deadline', coalesce(private.attempt_end(v_attempt), now()));
+      v_closed := v_closed + 1;
+    exception
+      when others then
+        v_failure := format('Attempt %s cannot be closed: %s %s', v_due.id, sqlstate, sqlerrm);
+        raise warning '%', v_failure;
+    end;
   end loop;
+  if v_failure is not null and v_closed = 0 then
+    raise exception '%', v_failure;
+  end if;
   return v_closed;
 end
 $$;

@@ -288,11 +288,7 @@ begin
   if private.is_api_call()
     and v_attempt.course_id <> all (array(select private.staffed_courses()))
     and v_attempt.tenant_id <> all (array(select private.tenants_where('catalog.write')))
-    and exists (
-      select from lms.enrollments e
-      where e.user_id = (select auth.uid()) and e.course_id = v_attempt.course_id
-        and e.status in ('enrolled', 'in_progress', 'paused')
-    )
+    and private.takes_course(v_attempt.course_id)
   then
     v_task.key := null;
     v_task.key_explanation := null;

@@ -50,8 +50,11 @@ begin
     end
   into v_facts.percentage, v_facts.attempts_count, v_facts.passed_at
   from lms.assessment_attempts t
+  join lms.enrollments e on e.id = t.enrollment_id
   left join lms.attempt_scores s on s.attempt_id = t.id and s.released_at is not null
-  where t.enrollment_id = p_enrollment_id and t.assessment_id = p_assessment_id and t.status <> 'in_progress';
+  where t.enrollment_id = p_enrollment_id and t.assessment_id = p_assessment_id and t.status <> 'in_progress'
+    -- What was left open when the course was completed, and handed in afterwards, changes nothing: its grade stands.
+    and not coalesce(t.started_at <= e.completed_at and t.submitted_at > e.completed_at, false);
   v_facts.completed_at := v_facts.passed_at;
   return v_facts;
 end
@@ -91,14 +94,19 @@ set search_path = ''
 as $$
 begin
   update lms.assessment_progress p
-  set percentage = f.percentage, updated_at = now()
+  set percentage = f.percentage,
+      passed_at = coalesce(p.passed_at, f.passed_at),
+      completed_at = coalesce(p.completed_at, f.completed_at),
+      updated_at = now()
   from (
-    select k.assessment_id, counted.percentage
+    select k.assessment_id, counted.percentage, counted.passed_at, counted.completed_at
     from lms.assessment_progress k
     cross join lateral private.assessment_facts(p_enrollment_id, k.assessment_id, p_version_id) as counted
     where k.enrollment_id = p_enrollment_id and counted.attempts_count > 0
   ) as f
-  where p.enrollment_id = p_enrollment_id and p.assessment_id = f.assessment_id and p.percentage is distinct from f.percentage;
+  where p.enrollment_id = p_enrollment_id and p.assessment_id = f.assessment_id and (
+    p.percentage is distinct from f.percentage or (p.completed_at is null and f.completed_at is not null)
+  );
 end
 $$;
 

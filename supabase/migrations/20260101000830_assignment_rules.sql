@@ -190,7 +190,8 @@ as $$
   select lower(btrim(p_one)) = lower(btrim(p_other))
 $$;
 
--- The only place that says whom a rule is about: active members, no guests. `p_user_ids` null: everybody.
+-- The only place that says whom a rule is about: members, no guests. Who is suspended stays under it, or an hour's suspension
+-- would begin all due dates anew. `p_user_ids` null: everybody.
 create function private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] default null)
 returns setof uuid
 language plpgsql
@@ -202,7 +203,7 @@ begin
   return query
   select m.user_id
   from lms.memberships m
-  where m.tenant_id = rule.tenant_id and m.status = 'active' and not m.is_guest
+  where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
     and (p_user_ids is null or m.user_id = any (p_user_ids))
     and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
     and (rule.unit_id is null or m.unit_id in (
@@ -230,7 +231,10 @@ begin
   from (
     select c.course_id from lms.assignment_rule_courses c where c.rule_id = rule.id
     union
-    select c.course_id from lms.learning_path_courses c where c.path_id = rule.path_id and c.is_required
+    select c.course_id
+    from lms.learning_path_courses c
+    join lms.learning_paths p on p.id = c.path_id and p.deleted_at is null
+    where c.path_id = rule.path_id and c.is_required
   ) a
   join lms.courses k on k.id = a.course_id and k.deleted_at is null;
 end
@@ -293,7 +297,8 @@ create table private.assignment_marks (
 alter table private.assignment_marks enable row level security;
 
 comment on table private.assignment_marks is
-  'People (user_id) and rules (rule_id) whose requirements are to be derived again; removed by the job that does it.';
+  'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; '
+  'removed by the job that does it.';
 
 create function private.mark_people(p_tenant_id uuid, p_user_ids uuid[])
 returns void
@@ -302,7 +307,8 @@ volatile security definer
 set search_path = ''
 as $$
 begin
-  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status = 'active') then
+  -- Drafts count: one may be put into effect while this is not committed yet.
+  if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
     insert into private.assignment_marks (tenant_id, user_id, marked_at)
     select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
   end if;
@@ -433,10 +439,12 @@ language plpgsql
 stable
 rows 1000
 set search_path = ''
+-- Statistics know nothing of the thousands of rows that the same transaction may have written: hashed, whatever they say.
+set enable_nestloop = off
 as $$
 begin
   return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, p_at), t.time_zone)
+  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
   from lms.assignment_rules r
   join lms.tenants t on t.id = r.tenant_id and t.is_active
   cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
@@ -452,12 +460,19 @@ returns integer
 language plpgsql
 volatile security definer
 set search_path = ''
+set enable_nestloop = off
 as $$
 declare
   v_required private.required_course[];
   v_changed integer;
   v_rows integer;
 begin
+  -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
+  -- An organisation that is switched off for a while does not begin anew.
+  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+    return 0;
+  end if;
   v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
 
   update lms.training_requirements q
@@ -465,7 +480,7 @@ begin
       end_reason = case
         when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
         when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status = 'active'
+          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
         ) then 'left'
         when p_rule_ids is not null then 'rule_changed'
         else 'moved_on'
@@ -486,8 +501,9 @@ begin
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, p_at, w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
   from unnest(v_required) w
+  join lms.assignment_rules r on r.id = w.rule_id
   on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
@@ -517,13 +533,14 @@ comment on type lms.training_status is
   'when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle '
   'opens. Of several rules the strictest counts.';
 
--- The only place that says so. Invoker: requirements, enrolments and waivers are those that the caller sees.
+-- The only place that says so. Definer, and it says so to whoever sees the person's requirement: rules, completions and
+-- waivers may be hidden from them one by one, and without them the answer would be wrong.
 create function private.training_status_at(
   p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamptz
 )
 returns setof lms.training_status
 language plpgsql
-stable
+stable security definer
 rows 1000
 set search_path = ''
 as $$
@@ -566,6 +583,18 @@ begin
     where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
       and (p_user_ids is null or q.user_id = any (p_user_ids))
       and (p_course_id is null or q.course_id = p_course_id)
+      and (
+        not private.is_api_call()
+        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+        or q.course_id = any (array(select private.staffed_courses()))
+        or exists (
+          select
+          from lms.memberships m
+          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+            and m.unit_id = any (array(select private.units_where('enrollments.read')))
+        )
+      )
     group by q.user_id, q.course_id, last.completed_at
   ) s;
 end
@@ -617,9 +646,20 @@ begin
     ) then
       continue;
     end if;
-    insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-    values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-    v_done := v_done + 1;
+    -- One that fails holds up no other.
+    begin
+      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
+      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
+      v_done := v_done + 1;
+    exception
+      when others then
+        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
+    end;
+    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
+    if v_done >= 500 then
+      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
+      exit;
+    end if;
   end loop;
 
   -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
@@ -627,8 +667,11 @@ begin
   set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
   where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
     and (p_user_ids is null or e.user_id = any (p_user_ids))
+    -- Not what was begun for another reason, such as the renewal of a certificate.
     and exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is not null
+      select
+      from lms.training_requirements q
+      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
     )
     and not exists (
       select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
@@ -681,11 +724,16 @@ begin
   into v_taken
   from taken t;
 
-  -- One import marks all its people at one time: they are looked at together.
+  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
+  -- they are looked at together.
   for v_group in
-    select t.tenant_id, t.marked_at, array_agg(distinct t.user_id) as user_ids
-    from unnest(v_taken) t
-    where t.user_id is not null
+    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
+    from (
+      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
+      from unnest(v_taken) m
+      where m.user_id is not null
+      group by m.tenant_id, m.user_id
+    ) t
     group by t.tenant_id, t.marked_at
     order by t.tenant_id, t.marked_at
   loop
@@ -700,9 +748,13 @@ begin
     group by t.tenant_id, t.rule_id
     order by t.tenant_id, t.rule_id
   loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, null, private.training_clock());
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+  end loop;
+  -- Rules that changed, and what an earlier run has left for this one.
+  for v_group in
+    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
+  loop
+    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
   end loop;
   return v_done;
 end
@@ -804,6 +856,18 @@ begin
 end
 $$;
 
+create function private.course_ids_of_rule(p_rule_id uuid)
+returns setof uuid
+language plpgsql
+stable security definer
+rows 5
+set search_path = ''
+as $$
+begin
+  return query select c.id from lms.assignment_rules r, private.courses_of_rule(r) as c (id) where r.id = p_rule_id;
+end
+$$;
+
 create function lms.set_assignment_rule_status(p_rule_id uuid, p_status text)
 returns lms.assignment_rules
 language plpgsql
@@ -818,6 +882,11 @@ begin
     perform private.fail(
       'invalid_status', 'The status can be set to active or ended.', 422, jsonb_build_object('field', 'p_status')
     );
+  end if;
+  if p_status = 'active' and exists (
+    select from private.course_ids_of_rule(p_rule_id) as c (id) where not exists (select from lms.courses k where k.id = c.id)
+  ) then
+    perform private.fail('course_not_visible', 'The rule assigns a course that you do not see.', 403);
   end if;
   return private.change_rule_status(p_rule_id, p_status);
 end
@@ -957,7 +1026,7 @@ begin
   return next ('status', 'active', p_rule.status, p_rule.status = 'active')::lms.assignment_criterion;
   return next (
     'membership', 'active', case when v_member.is_guest then 'guest' else v_member.status end,
-    coalesce(v_member.status = 'active' and not v_member.is_guest, false)
+    coalesce(v_member.status <> 'ended' and not v_member.is_guest, false)
   )::lms.assignment_criterion;
   if p_rule.role_id is not null then
     return next (
@@ -989,10 +1058,10 @@ begin
     return next (
       'cohort', (select c.name::text from lms.cohorts c where c.id = p_rule.cohort_id),
       (
-        select string_agg(c.name, ', ' order by c.name)
+        select c.name::text
         from lms.cohort_members k
         join lms.cohorts c on c.id = k.cohort_id
-        where k.tenant_id = p_rule.tenant_id and k.user_id = p_user_id
+        where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id
       ),
       exists (select from lms.cohort_members k where k.cohort_id = p_rule.cohort_id and k.user_id = p_user_id)
     )::lms.assignment_criterion;
@@ -1179,7 +1248,10 @@ begin
     limit p_limit
   );
   return query
-  select s.*
+  select
+    s.user_id, s.course_id, s.state, s.due_at, s.completed_at, s.expires_at, s.opens_at,
+    -- Which rules, as far as the caller sees them.
+    array(select r.id from lms.assignment_rules r where r.id = any (s.rule_ids) order by r.id)
   from private.training_status_at(p_tenant_id, v_people, p_course_id, coalesce(p_at, private.training_clock())) s
   order by s.user_id, s.course_id;
 end
@@ -1211,8 +1283,8 @@ end
 $$;
 
 grant execute on function
-  private.training_clock, private.training_status_at, private.runs_out_at, private.end_of_day, private.change_rule_status,
-  private.preview_rule, private.explain_rule, private.write_waiver, private.end_waiver, private.units_below
+  private.training_clock, private.training_status_at, private.change_rule_status,
+  private.preview_rule, private.course_ids_of_rule, private.explain_rule, private.write_waiver, private.end_waiver, private.units_below
 to authenticated, service_role;
 grant execute on function
   lms.set_assignment_rule_status, lms.preview_assignment_rule, lms.explain_assignment, lms.grant_training_waiver,
@@ -1283,12 +1355,17 @@ create policy "Rules are seen in scope and by those they are about" on lms.assig
     or id = any (array(select private.my_rules()))
   );
 
--- A rule for a unit stays within it: whoever manages a unit makes no rule for the whole tenant.
+-- A rule for a unit stays within it: whoever manages a unit makes no rule for the whole tenant. What it names, its author
+-- sees: a rule is no way to courses or names that are closed to them.
 create policy "Rules are made in scope" on lms.assignment_rules
   for insert to authenticated
   with check (
-    tenant_id = any (array(select private.tenants_where('enrollments.write')))
-    or unit_id = any (array(select private.units_where('enrollments.write')))
+    (
+      tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or unit_id = any (array(select private.units_where('enrollments.write')))
+    )
+    and (cohort_id is null or exists (select from lms.cohorts c where c.id = cohort_id))
+    and (path_id is null or exists (select from lms.learning_paths p where p.id = path_id))
   );
 
 create policy "Rules are changed in scope" on lms.assignment_rules
@@ -1298,8 +1375,12 @@ create policy "Rules are changed in scope" on lms.assignment_rules
     or unit_id = any (array(select private.units_where('enrollments.write')))
   )
   with check (
-    tenant_id = any (array(select private.tenants_where('enrollments.write')))
-    or unit_id = any (array(select private.units_where('enrollments.write')))
+    (
+      tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or unit_id = any (array(select private.units_where('enrollments.write')))
+    )
+    and (cohort_id is null or exists (select from lms.cohorts c where c.id = cohort_id))
+    and (path_id is null or exists (select from lms.learning_paths p where p.id = path_id))
   );
 
 create policy "Drafts of rules are removed in scope" on lms.assignment_rules

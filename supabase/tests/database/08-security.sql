@@ -281,7 +281,7 @@ select set_eq(
     'private.preview_invitation(text)', 'private.issue_invitation(lms.invitations)', 'private.accept_invitation_of_caller(text)', 'private.revoke_open_invitation(uuid)',
     'private.end_membership_of_caller(uuid)', 'private.access_of_caller()',
     'private.change_rule_status(uuid,text)', 'private.explain_rule(lms.assignment_rules,uuid)', 'private.preview_rule(uuid,integer,uuid)', 'private.training_clock()', 'private.write_waiver(lms.training_waivers)',
-    'private.runs_out_at(lms.assignment_rules,timestamp with time zone,text)', 'private.units_below(uuid)', 'private.end_of_day(date,text)', 'private.training_status_at(uuid,uuid[],uuid,timestamp with time zone)', 'private.end_waiver(uuid)', 'private.my_rules()',
+    'private.course_ids_of_rule(uuid)', 'private.units_below(uuid)', 'private.training_status_at(uuid,uuid[],uuid,timestamp with time zone)', 'private.end_waiver(uuid)', 'private.my_rules()',
     'private.is_platform_admin()', 'private.read_health()', 'private.require_platform_admin()', 'private.list_tenants(integer,text,uuid)', 'private.found_tenant(lms.tenants,text)', 'private.switch_tenant(uuid,boolean)',
     'private.import_fault(text,text,jsonb)', 'private.parse_person(jsonb)', 'private.describe_failure(text,text,text)', 'private.match_people(uuid,jsonb)',
     'private.find_import_fault(private.matched_person)', 'private.require_role_scope(uuid,boolean,uuid)', 'private.give_imported_role(private.matched_person,uuid)',
@@ -309,10 +309,10 @@ select is_empty($$ select p.pronamespace::regnamespace, p.proname from tests.fun
 select is_empty(
   $$ select p.oid::regprocedure from tests.functions p where p.nspname = 'private' and p.prosecdef and p.proretset and has_function_privilege('authenticated', p.oid, 'execute')
      and exists (select from unnest(p.proargtypes) as t where t in ('uuid'::regtype, 'uuid[]'::regtype)) 
-     -- Answer for oneself and for people whom one may enrol, or whose enrolments one sees (three more); for administrators of the platform; with audit.read; for those who publish the course (two);
+     -- Answer for oneself and for people whom one may enrol, or whose enrolments one sees (five more); for administrators of the platform; with audit.read; for those who publish the course (two);
      -- for courses that one may restore; for own enrolments; for authors of a key; and the titles of a version, asked by get_course_outline once it has seen the course.
      and p.proname not in (
-       'enrollment_obstacles_for_caller', 'explain_rule', 'preview_rule', 'units_below', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline',
+       'enrollment_obstacles_for_caller', 'explain_rule', 'preview_rule', 'course_ids_of_rule', 'training_status_at', 'units_below', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline',
        'preview_regrade_of'
      ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'

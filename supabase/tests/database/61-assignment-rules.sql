@@ -199,6 +199,72 @@ select is(tests.try(who, format('select * from lms.explain_assignment(%L, %L)', 
 from (values ('hanna', 'sid', '6'), ('marco', 'dora', '6'), ('marco', 'sid', '404 person_not_found'), ('hanna', 'petra', '6'), ('dora', 'dora', '404 rule_not_found'), ('petra', 'petra', '404 rule_not_found')) as cases (who, person, expected);
 rollback to clean;
 
+-- Whoever sees that something is required sees where the person stands, by all rules and completions, also those that they do
+-- not see one by one.
+select tests.member('nora', 'works', 'unit_manager', 'north', 'north');
+select tests.rule('For all', 'hazmat', 'due_after_days = 1'), tests.rule('North', 'hazmat', format('unit_id = %L, due_after_days = 300', tests.id('north')));
+update lms.assignment_rules set status = 'active', activated_at = private.training_clock();
+select ops.apply_assignment_rules();
+select tests.at('2025-01-20 09:00+01');
+create function tests.stands_for(who text, whose text) returns text language plpgsql as $$
+declare
+  v_result text;
+begin
+  perform tests.as(who);
+  select format('%s due %s, %s rules seen', s.state, (s.due_at at time zone 'Europe/Berlin')::date, cardinality(s.rule_ids)) into v_result
+  from lms.get_training_status(tests.id('works'), tests.id(whose), tests.id('hazmat'), p_at => '2025-01-20 09:00+01') s;
+  perform tests.as_owner();
+  return v_result;
+end
+$$;
+select is(tests.stands_for(who, 'dora'), expected, format('dora, as %s sees it: %s', who, expected))
+from (values
+  ('boss', 'overdue due 2025-01-12, 2 rules seen'), ('dora', 'overdue due 2025-01-12, 2 rules seen'), ('nora', 'overdue due 2025-01-12, 2 rules seen'),
+  ('ines', 'overdue due 2025-01-12, 1 rules seen'), ('sid', null), ('petra', null)
+) as cases (who, expected);
+rollback to clean;
+
+-- A cycle that was begun for another reason is not dropped with a requirement that has ended.
+select tests.rule('HazMat', 'hazmat', format('unit_id = %L', tests.id('plant')));
+update lms.assignment_rules set status = 'active', activated_at = private.training_clock();
+select ops.apply_assignment_marks();
+select tests.completes('dora', 'hazmat');
+select tests.at('2025-03-01 09:00+01');
+update lms.memberships set unit_id = tests.id('south') where user_id = tests.id('dora');
+select ops.apply_assignment_marks();
+select tests.at('2025-06-01 09:00+01');
+insert into lms.enrollments (course_id, user_id, source, enrolled_at) values (tests.id('hazmat'), tests.id('dora'), 'rule', private.training_clock());
+select ops.apply_assignment_rules();
+select is(tests.cycles('dora', 'hazmat'), 'completed rule, enrolled rule', 'a renewal stays');
+rollback to clean;
+
+-- An organisation that is switched off, and somebody who is suspended, do not begin anew.
+select tests.rule('HazMat', 'hazmat', format('unit_id = %L, due_after_days = 14', tests.id('plant')));
+update lms.assignment_rules set status = 'active', activated_at = private.training_clock();
+select ops.apply_assignment_marks();
+update lms.memberships set status = 'suspended' where user_id = tests.id('dora');
+select tests.at('2025-03-01 09:00+01');
+select ops.apply_assignment_rules();
+update lms.tenants set is_active = false;
+select ops.apply_assignment_rules();
+update lms.tenants set is_active = true;
+update lms.memberships set status = 'active' where user_id = tests.id('dora');
+select ops.apply_assignment_rules();
+select is(tests.stands('dora', 'hazmat'), 'overdue due 2025-01-25 00:00:00', 'overdue as before');
+select is(tests.cycles('dora', 'hazmat'), 'enrolled rule due 2025-01-25', '... in the same cycle');
+rollback to clean;
+
+-- A rule is no way to what its author does not see.
+select tests.custom_role('works', 'assigner', array['enrollments.read', 'enrollments.write']), tests.member('carl', 'works', 'assigner', 'north', 'north');
+select tests.course('secret', 'works', 'ines', 1, 'private');
+insert into lms.learning_paths (id, tenant_id, slug, title) values (tests.id('plan'), tests.id('works'), 'plan', 'Plan');
+insert into lms.learning_path_courses (path_id, course_id) values (tests.id('plan'), tests.id('secret'));
+select is(tests.try('carl', format('insert into lms.assignment_rules (tenant_id, name, unit_id, %s) values (%L, ''New'', %L, %L)', field, tests.id('works'), tests.id('north'), tests.id(what))), '42501', format('not by %s', field))
+from (values ('path_id', 'plan'), ('cohort_id', 'autumn')) as cases (field, what);
+insert into lms.assignment_rules (id, tenant_id, name, unit_id, path_id) values (tests.id('by path'), tests.id('works'), 'By path', tests.id('north'), tests.id('plan'));
+select is(tests.try('carl', format('select lms.set_assignment_rule_status(%L, ''active'')', tests.id('by path'))), '403 course_not_visible', 'nor by putting somebody else''s draft into effect');
+rollback to clean;
+
 -- Who may make rules, and for whom.
 create function tests.makes(who text, tenant text, unit text) returns text language sql as $$
   select tests.try(who, format('insert into lms.assignment_rules (tenant_id, name, unit_id) values (%L, ''New'', %L)', tests.id(tenant), case when unit <> '' then tests.id(unit) end))

@@ -21387,6 +21387,7 @@ CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[],
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET enable_nestloop TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   v_required private.required_course[];
@@ -34707,6 +34708,7 @@ CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET enable_nestloop TO 'off'
+    SET jit TO 'off'
     AS $$
 begin
   return query

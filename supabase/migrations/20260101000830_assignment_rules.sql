@@ -439,8 +439,10 @@ language plpgsql
 stable
 rows 1000
 set search_path = ''
--- Statistics know nothing of the thousands of rows that the same transaction may have written: hashed, whatever they say.
+-- Statistics know nothing of the thousands of rows that the same transaction may have written: hashed, whatever they say. The
+-- price that this puts on what cannot be hashed would have each plan compiled.
 set enable_nestloop = off
+set jit = off
 as $$
 begin
   return query
@@ -461,6 +463,7 @@ language plpgsql
 volatile security definer
 set search_path = ''
 set enable_nestloop = off
+set jit = off
 as $$
 declare
   v_required private.required_course[];

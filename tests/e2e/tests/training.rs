@@ -227,6 +227,12 @@ impl Company {
         Ok(())
     }
 
+    async fn set_clock(&self, now: DateTime<Utc>) -> Result<()> {
+        let now = now.to_rfc3339();
+        self.run("select set_config('lyceum.now', $1, false)", &[&now])
+            .await
+    }
+
     async fn build(&mut self, teacher: Uuid) -> Result<Vec<Uuid>> {
         let mut plants = Vec::new();
         for number in 0..PLANTS {
@@ -461,22 +467,20 @@ impl Company {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_year_of_six_plants_is_what_an_independent_computation_says() -> Result<()> {
     let mut company = Company::found().await?;
+    let first = NaiveDate::from_ymd_opt(2025, 1, 1).context("a day")?;
+    company
+        .set_clock(first.and_time(NaiveTime::MIN).and_utc())
+        .await?;
     for _ in 0..PEOPLE {
         company.join().await?;
     }
-    let first = NaiveDate::from_ymd_opt(2025, 1, 1).context("a day")?;
     let mut seen = BTreeSet::new();
     for day in (0..=366).step_by(3) {
         let now = (first + Days::new(day))
             .and_hms_opt(10, 0, 0)
             .context("a time")?
             .and_utc();
-        company
-            .run(
-                "select set_config('lyceum.now', $1, false)",
-                &[&now.to_rfc3339()],
-            )
-            .await?;
+        company.set_clock(now).await?;
         // One rule after the other comes into force, and two end.
         match day {
             240 => company.set_rule(0, "ended", "ended_at").await?,

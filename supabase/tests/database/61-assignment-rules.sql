@@ -254,6 +254,28 @@ select is(tests.stands('dora', 'hazmat'), 'overdue due 2025-01-25 00:00:00', 'ov
 select is(tests.cycles('dora', 'hazmat'), 'enrolled rule due 2025-01-25', '... in the same cycle');
 rollback to clean;
 
+-- One person who cannot be enrolled holds up nobody else.
+select tests.rule('HazMat', 'hazmat', format('unit_id = %L', tests.id('plant')));
+update lms.assignment_rules set status = 'active', activated_at = private.training_clock();
+create function tests.fail_for_dora() returns trigger language plpgsql as $$ begin if new.user_id = tests.id('dora') then raise numeric_value_out_of_range; end if; return new; end $$;
+create trigger _000_fail before insert on lms.enrollments for each row execute function tests.fail_for_dora();
+select ops.apply_assignment_rules();
+select is(tests.cycles('dora', 'hazmat') || '; ' || tests.cycles('marco', 'hazmat'), '-; enrolled rule', 'the other one is enrolled');
+drop trigger _000_fail on lms.enrollments;
+select ops.apply_assignment_rules();
+select is(tests.cycles('dora', 'hazmat'), 'enrolled rule', 'and the first by the next run');
+rollback to clean;
+
+-- Who joins while a rule is still a draft leaves a mark: it may be put into effect before they are seen.
+select ops.apply_assignment_rules();
+select tests.rule('HazMat', 'hazmat', format('unit_id = %L', tests.id('south')));
+select tests.member('nora', 'works', 'learner', 'south');
+update lms.assignment_rules set status = 'active', activated_at = private.training_clock();
+delete from private.assignment_marks where rule_id is not null;
+select ops.apply_assignment_marks();
+select is(tests.under('HazMat'), 'nora', 'by the mark of the person alone');
+rollback to clean;
+
 -- A rule is no way to what its author does not see.
 select tests.custom_role('works', 'assigner', array['enrollments.read', 'enrollments.write']), tests.member('carl', 'works', 'assigner', 'north', 'north');
 select tests.course('secret', 'works', 'ines', 1, 'private');

@@ -17276,7 +17276,7 @@ begin
       into v_is_used
       using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
       if to_regclass('private.' || v_name) is null and not v_is_used then
-        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('create table private.%I (like private.%I including defaults)', v_name, v_table);
         execute format('alter table private.%I enable row level security', v_name);
         execute format(
           'create trigger _100_never_emptied before truncate on private.%I '
@@ -17284,7 +17284,7 @@ begin
           v_name
         );
         execute format(
-          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
         );
         v_made := v_made + 1;
@@ -19107,6 +19107,23 @@ $$;
 ALTER FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
+-- Name: begin_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.lock_events_of((select e.user_id from lms.enrollments e where e.id = p_enrollment_id));
+  perform private.follow_activity(p_enrollment_id, p_at);
+  return p_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: begin_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19314,30 +19331,6 @@ end
 $$;
 
 ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
-
---
--- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.begin_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id uuid;
-begin
-  if private.is_api_call() then
-    v_user_id := auth.uid();
-    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
-    perform private.lock_events_of(v_user_id);
-  else
-    perform set_config('lyceum.event_writer', '', true);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.begin_events() OWNER TO postgres;
 
 --
 -- Name: begin_promised_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20598,6 +20591,41 @@ end
 $$;
 
 ALTER FUNCTION private.count_added_reviews() OWNER TO postgres;
+
+--
+-- Name: count_answers(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(*)
+    from private.question_events e
+    where e.course_id = p_course_id and e.question_key = p_question_key and e.user_id = p_user_id
+      and (e.received_at, e.id) <= (p_received_at, p_id)
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: count_answers_so_far(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.count_answers(p_user_id, p_course_id, p_question_key, p_received_at, p_id);
+end
+$$;
+
+ALTER FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
 
 --
 -- Name: count_assessments_done(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22796,6 +22824,24 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
 
 --
+-- Name: event_writer(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.event_writer() RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    return coalesce(auth.uid(), '00000000-0000-0000-0000-000000000000');
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.event_writer() OWNER TO postgres;
+
+--
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23810,33 +23856,6 @@ $$;
 ALTER FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: follow_activity_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.follow_activity_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.occurred_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.follow_activity_events() OWNER TO postgres;
-
---
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23861,33 +23880,6 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
-
---
--- Name: follow_question_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.follow_question_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.answered_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
 
 --
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26157,6 +26149,25 @@ ALTER FUNCTION private.is_safe_html(html text) OWNER TO postgres;
 COMMENT ON FUNCTION private.is_safe_html(html text) IS 'True when the text holds only tags and attributes from an allow list; addresses must be http(s), mailto, paths or anchors.';
 
 --
+-- Name: is_shut_out(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_shut_out(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.enrollments e
+    where e.user_id = auth.uid() and e.course_id = p_course_id and e.tenant_id <> all (array(select private.joined_tenants()))
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_shut_out(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: is_unanswered(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26974,8 +26985,8 @@ begin
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
-    or exists (select from analytics.question_events e where e.unit_id = old.id)
-    or exists (select from analytics.activity_events e where e.unit_id = old.id)
+    or exists (select from private.question_events e where e.unit_id = old.id)
+    or exists (select from private.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -27151,7 +27162,7 @@ begin
     p_session.started_at,
     (
       select max(e.received_at)
-      from analytics.question_events e
+      from private.question_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -27159,7 +27170,7 @@ begin
     ),
     (
       select max(e.received_at)
-      from analytics.activity_events e
+      from private.activity_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -28971,75 +28982,6 @@ $$;
 ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
 
 --
--- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.place_activity_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_known boolean;
-begin
-  if v_writer <> '' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    select
-      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if not v_is_known then
-    perform private.refuse_event_type(new.event_type, new.tenant_id);
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  new.occurred_at := coalesce(new.occurred_at, new.received_at);
-  new.is_time_plausible := new.occurred_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.place_activity_event() OWNER TO postgres;
-
---
 -- Name: place_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29559,78 +29501,6 @@ end
 $$;
 
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
-
---
--- Name: place_question_event(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.place_question_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_has_key boolean := false;
-begin
-  -- Clients cannot write the source: who says 'server' is one of our own functions.
-  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from lms.question_revisions r
-        join private.key_revisions k on k.revision_id = r.id
-        where r.course_id = new.course_id and r.question_key = new.question_key
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      -- Left to the next trigger.
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    -- Of one of our own functions, or of an import, which may say what counts.
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  if new.source = 'client' and v_has_key then
-    new.is_counted := false;
-  end if;
-
-  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
-  values (new.user_id, new.course_id, new.question_key, 1)
-  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
-  returning a.attempts into new.attempt_index;
-
-  new.answered_at := coalesce(new.answered_at, new.received_at);
-  new.is_time_plausible := new.answered_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.place_question_event() OWNER TO postgres;
 
 --
 -- Name: place_question_skill(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30835,22 +30705,26 @@ CREATE FUNCTION private.record_answers() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Also where somebody else closes it, a job or staff.
-  perform private.lock_events_of(new.user_id);
-  insert into analytics.question_events (
-    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  -- Also where somebody else closes it, a job or staff: so not by way of the view, which takes what is the caller's.
+  insert into private.question_events (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, answered_at, received_at,
+    is_time_plausible, source, is_counted, attempt_id
   )
   select
-    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
-    'server', new.id
+    gen_random_uuid(), new.tenant_id, new.course_id, new.user_id, e.unit_id, new.enrollment_id, coalesce(l.key, v.key),
+    r.question_key, s.is_correct, a.saved_at, clock_timestamp(), true, 'server', true, new.id
   from lms.attempt_answers a
   join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
   join lms.question_revisions r on r.id = q.revision_id
   join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  join lms.enrollments e on e.id = new.enrollment_id
   left join lms.lessons l on l.id = v.lesson_id
   left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
   where a.attempt_id = new.id and a.response <> 'null'
   order by q.position;
+  if new.closed_by = 'learner' then
+    perform private.begin_activity(new.enrollment_id, now());
+  end if;
   return null;
 end
 $$;
@@ -31224,6 +31098,31 @@ $$;
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
 
 --
+-- Name: refuse_event(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_user_id is distinct from private.event_writer() and private.is_api_call() then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+  if private.is_shut_out(p_course_id) then
+    raise insufficient_privilege using message = 'Nothing is recorded while the membership is not active.';
+  end if;
+  if exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.refuse_progress('not_enrolled', p_course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: refuse_event_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31243,8 +31142,8 @@ ALTER FUNCTION private.refuse_event_change() OWNER TO postgres;
 -- Name: refuse_event_type(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
@@ -31260,29 +31159,11 @@ begin
     ),
     'Administrators register further types in analytics.event_types.'
   );
-end
-$$;
-
-ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: refuse_event_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.refuse_event_without_enrollment() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if exists (select from lms.courses c where c.id = new.course_id) then
-    perform private.refuse_progress('not_enrolled', new.course_id);
-  end if;
-  perform private.fail('course_not_found', 'There is no such course.', 404);
   return null;
 end
 $$;
 
-ALTER FUNCTION private.refuse_event_without_enrollment() OWNER TO postgres;
+ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34122,6 +34003,25 @@ $$;
 ALTER FUNCTION private.take_path_enrollments_along() OWNER TO postgres;
 
 --
+-- Name: take_receipt(uuid, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- In place of the call above, which would cost as much as the row.
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+  insert into private.event_receipts (user_id, kind, event_id) values (p_user_id, p_kind, p_event_id)
+  on conflict do nothing;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) OWNER TO postgres;
+
+--
 -- Name: takes_assessment(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34920,32 +34820,64 @@ $$;
 ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
 
 --
--- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: activity_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.activity_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.activity_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
+ALTER TABLE private.activity_events OWNER TO postgres;
+
+--
+-- Name: TABLE activity_events; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_events IS 'What analytics.activity_events shows.';
+
+--
+-- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: activity_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.activity_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.event_type,
+    e.meta,
+    e.occurred_at,
+    e.received_at,
+    e.is_time_plausible
+   FROM private.activity_events e;
+
 ALTER TABLE analytics.activity_events OWNER TO postgres;
 
 --
--- Name: TABLE activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: VIEW activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Lists as for question_events.';
+COMMENT ON VIEW analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Inserts and lists as for question_events.';
 
 --
 -- Name: COLUMN activity_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -34958,6 +34890,12 @@ COMMENT ON COLUMN analytics.activity_events.id IS 'Chosen by the client: sent ag
 --
 
 COMMENT ON COLUMN analytics.activity_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.user_id IS 'Who did it; may be left out.';
 
 --
 -- Name: COLUMN activity_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -34994,12 +34932,6 @@ COMMENT ON COLUMN analytics.activity_events.received_at IS 'Server time.';
 --
 
 COMMENT ON COLUMN analytics.activity_events.is_time_plausible IS 'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: event_types; Type: TABLE; Schema: analytics; Owner: postgres
@@ -35103,38 +35035,75 @@ ALTER TABLE analytics.people OWNER TO postgres;
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
 
 --
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: question_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.question_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
+ALTER TABLE private.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.question_events IS 'What analytics.question_events shows.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: question_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.question_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.section_key,
+    e.question_key,
+    e.is_correct,
+    private.count_answers(e.user_id, e.course_id, (e.question_key)::text, e.received_at, e.id) AS attempt_index,
+    e.response_meta,
+    e.answered_at,
+    e.received_at,
+    e.is_time_plausible,
+    e.source,
+    e.is_counted,
+    e.attempt_id
+   FROM private.question_events e;
+
 ALTER TABLE analytics.question_events OWNER TO postgres;
 
 --
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: VIEW question_events; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+COMMENT ON VIEW analytics.question_events IS 'One answer to one question. Insert them (never upsert), also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
 
 --
 -- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -35147,6 +35116,12 @@ COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent ag
 --
 
 COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.user_id IS 'Whose answer; may be left out.';
 
 --
 -- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -35182,7 +35157,7 @@ COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or 
 -- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course that was received, counted by the server; what a client sends is overruled. Leave it out of select where it is not needed: it is counted for each row.';
 
 --
 -- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -35227,12 +35202,6 @@ COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s cl
 COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
 
 --
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
-
---
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -35249,7 +35218,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'private.question_events'::text, 'private.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -36486,17 +36455,17 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 --
 
 CREATE TABLE private.activity_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
@@ -36871,46 +36840,25 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
 
 --
--- Name: question_attempts; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.question_attempts (
-    user_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    question_key text NOT NULL COLLATE pg_catalog."C",
-    attempts integer NOT NULL
-)
-WITH (fillfactor='85');
-
-ALTER TABLE private.question_attempts OWNER TO postgres;
-
---
--- Name: TABLE question_attempts; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
-
---
 -- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
 CREATE TABLE private.question_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
@@ -37100,20 +37048,25 @@ ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
 -- Name: activity_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
+ALTER TABLE ONLY private.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
 
 --
 -- Name: question_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.question_events ATTACH PARTITION private.question_events_default DEFAULT;
+ALTER TABLE ONLY private.question_events ATTACH PARTITION private.question_events_default DEFAULT;
 
 --
--- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+-- Name: activity_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events
-    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+ALTER TABLE ONLY analytics.activity_events ALTER COLUMN user_id SET DEFAULT auth.uid();
+
+--
+-- Name: question_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events ALTER COLUMN user_id SET DEFAULT auth.uid();
 
 --
 -- Name: event_types event_type_is_taken; Type: CONSTRAINT; Schema: analytics; Owner: postgres
@@ -37135,13 +37088,6 @@ ALTER TABLE ONLY analytics.event_types
 
 ALTER TABLE ONLY analytics.learning_sessions
     ADD CONSTRAINT learning_sessions_pkey PRIMARY KEY (id);
-
---
--- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.question_events
-    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -38131,6 +38077,13 @@ ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
 
 --
+-- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_events
+    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -38264,11 +38217,11 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
 
 --
--- Name: question_attempts question_attempts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+-- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY private.question_attempts
-    ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
+ALTER TABLE ONLY private.question_events
+    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -38311,36 +38264,6 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
-
---
--- Name: activity_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_course ON ONLY analytics.activity_events USING btree (course_id, event_type, received_at DESC);
-
---
--- Name: activity_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_tenant ON ONLY analytics.activity_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_transaction ON ONLY analytics.activity_events USING btree (xid);
-
---
--- Name: activity_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_unit ON ONLY analytics.activity_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_user ON ONLY analytics.activity_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: learning_sessions_by_course; Type: INDEX; Schema: analytics; Owner: postgres
@@ -38389,36 +38312,6 @@ CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree 
 --
 
 CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
-
---
--- Name: question_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_course ON ONLY analytics.question_events USING btree (course_id, question_key, received_at DESC);
-
---
--- Name: question_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_tenant ON ONLY analytics.question_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_transaction ON ONLY analytics.question_events USING btree (xid);
-
---
--- Name: question_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -39633,6 +39526,36 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
 
 --
+-- Name: activity_events_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_course ON ONLY private.activity_events USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_tenant ON ONLY private.activity_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_transaction ON ONLY private.activity_events USING btree (xid);
+
+--
+-- Name: activity_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_unit ON ONLY private.activity_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_user ON ONLY private.activity_events USING btree (user_id, received_at DESC, id DESC);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -39729,10 +39652,40 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+-- Name: question_events_by_question; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX question_events_default_course_id_question_key_received_at_idx ON private.question_events_default USING btree (course_id, question_key, received_at DESC);
+CREATE INDEX question_events_by_question ON ONLY private.question_events USING btree (course_id, question_key, user_id, received_at);
+
+--
+-- Name: question_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_tenant ON ONLY private.question_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_transaction ON ONLY private.question_events USING btree (xid);
+
+--
+-- Name: question_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_unit ON ONLY private.question_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_user ON ONLY private.question_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_course_id_question_key_user_id_rece_idx ON private.question_events_default USING btree (course_id, question_key, user_id, received_at);
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
@@ -39816,73 +39769,73 @@ ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
+ALTER INDEX private.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
 
 --
 -- Name: activity_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
+ALTER INDEX private.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
 
 --
 -- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
+ALTER INDEX private.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_course ATTACH PARTITION private.question_events_default_course_id_question_key_received_at_idx;
+ALTER INDEX private.question_events_by_question ATTACH PARTITION private.question_events_default_course_id_question_key_user_id_rece_idx;
 
 --
 -- Name: question_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
+ALTER INDEX private.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
+ALTER INDEX private.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
 
 --
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
@@ -39909,40 +39862,153 @@ CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, cou
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
 
 --
--- Name: activity_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: activity_events take_activity_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_activity_event AS
+    ON INSERT TO analytics.activity_events DO INSTEAD  INSERT INTO private.activity_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, event_type, meta, occurred_at, received_at, is_time_plausible)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+                CASE
+                    WHEN (EXISTS ( SELECT
+                       FROM analytics.event_types t
+                      WHERE ((t.event_type = n.event_type) AND ((t.tenant_id IS NULL) OR (t.tenant_id = e.tenant_id))))) THEN n.event_type
+                    ELSE private.refuse_event_type(n.event_type, e.tenant_id)
+                END AS refuse_event_type,
+            n.meta,
+            n.occurred_at,
+            n.received_at,
+            ((n.occurred_at >= (n.received_at - '90 days'::interval)) AND (n.occurred_at <= (n.received_at + '00:05:00'::interval)))
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.event_type,
+                    c.meta,
+                    COALESCE(c.occurred_at, c.received_at) AS occurred_at,
+                    c.received_at
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.event_type,
+                            new.meta,
+                            new.occurred_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT private.event_writer() AS event_writer), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - '00:01:00'::interval)))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.event_type,
+    taken.meta,
+    taken.occurred_at,
+    taken.received_at,
+    taken.is_time_plausible;
 
 --
--- Name: question_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: question_events take_question_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: activity_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: question_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_question_event AS
+    ON INSERT TO analytics.question_events DO INSTEAD  INSERT INTO private.question_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+            n.section_key,
+            n.question_key,
+            n.is_correct,
+            n.response_meta,
+            n.answered_at,
+            n.received_at,
+            ((n.answered_at >= (n.received_at - '90 days'::interval)) AND (n.answered_at <= (n.received_at + '00:05:00'::interval))),
+            n.source,
+            COALESCE(n.is_counted, (NOT (EXISTS ( SELECT
+                   FROM (lms.question_revisions r
+                     JOIN private.key_revisions k ON ((k.revision_id = r.id)))
+                  WHERE ((r.course_id = n.course_id) AND (r.question_key = (n.question_key)::text)))))) AS "coalesce",
+            n.attempt_id
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.section_key,
+                    c.question_key,
+                    c.is_correct,
+                    c.response_meta,
+                    COALESCE(c.answered_at, c.received_at) AS answered_at,
+                    c.received_at,
+                    c.source,
+                    c.is_counted,
+                    c.attempt_id
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.section_key,
+                            new.question_key,
+                            new.is_correct,
+                            new.response_meta,
+                            new.answered_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at,
+                            COALESCE((new.source)::text, 'client'::text) AS source,
+                            new.is_counted,
+                            new.attempt_id) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT private.event_writer() AS event_writer), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - '00:01:00'::interval)))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'question'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.section_key,
+    taken.question_key,
+    taken.is_correct,
+    private.count_answers_so_far(taken.user_id, taken.course_id, (taken.question_key)::text, taken.received_at, taken.id) AS count_answers_so_far,
+    taken.response_meta,
+    taken.answered_at,
+    taken.received_at,
+    taken.is_time_plausible,
+    taken.source,
+    taken.is_counted,
+    taken.attempt_id;
 
 --
 -- Name: event_types _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -39955,42 +40021,6 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH R
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
-
---
--- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.place_activity_event();
-
---
--- Name: question_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.place_question_event();
-
---
--- Name: activity_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.activity_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: question_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.question_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: activity_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_activity_events();
-
---
--- Name: question_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
 
 --
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -42375,16 +42405,40 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH RO
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_questions();
 
 --
+-- Name: activity_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON private.key_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_key_revision_change();
 
 --
+-- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: activity_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
 
 --
 -- Name: question_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
@@ -43718,18 +43772,6 @@ ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
 
 --
--- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Activity is seen by its learner, staff and in scope" ON analytics.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Answers are seen by their learner, staff and in scope" ON analytics.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
 -- Name: event_types Event types are described by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
@@ -43754,28 +43796,10 @@ CREATE POLICY "Event types are removed by those who change settings" ON analytic
 CREATE POLICY "Event types are seen by members, built-in ones by all" ON analytics.event_types FOR SELECT TO authenticated USING (((tenant_id IS NULL) OR (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
--- Name: activity_events Learners record their own activity; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Learners record their own activity" ON analytics.activity_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: question_events Learners record their own answers; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
 CREATE POLICY "Sessions are seen by their learner, staff and in scope" ON analytics.learning_sessions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: activity_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.activity_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: event_types; Type: ROW SECURITY; Schema: analytics; Owner: postgres
@@ -43788,12 +43812,6 @@ ALTER TABLE analytics.event_types ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
-
---
--- Name: question_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -45425,6 +45443,24 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Activity is seen by its learner, staff and in scope" ON private.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and in scope" ON private.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: activity_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_events ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -45521,10 +45557,10 @@ ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: question_attempts; Type: ROW SECURITY; Schema: private; Owner: postgres
+-- Name: question_events; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
-ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE private.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -48324,6 +48360,14 @@ REVOKE ALL ON FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb
 REVOKE ALL ON FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
 -- Name: FUNCTION begin_attempt(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -48342,12 +48386,6 @@ REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.begin_events() FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_promised_enrollments(); Type: ACL; Schema: private; Owner: postgres
@@ -48615,6 +48653,22 @@ GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson
 --
 
 REVOKE ALL ON FUNCTION private.count_added_reviews() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION count_assessments_done(p_enrollment_id uuid, p_version_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -48966,6 +49020,14 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION event_writer(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.event_writer() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.event_writer() TO authenticated;
+GRANT ALL ON FUNCTION private.event_writer() TO service_role;
+
+--
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -49087,22 +49149,10 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION follow_activity_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.follow_activity_events() FROM PUBLIC;
-
---
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
-
---
--- Name: FUNCTION follow_question_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
 
 --
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -49529,6 +49579,14 @@ GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
 REVOKE ALL ON FUNCTION private.is_safe_html(html text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
+
+--
+-- Name: FUNCTION is_shut_out(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_shut_out(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION is_unanswered(p_type text, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -50171,12 +50229,6 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
 
 --
--- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.place_activity_event() FROM PUBLIC;
-
---
 -- Name: FUNCTION place_assessment(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50271,12 +50323,6 @@ REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
-
---
--- Name: FUNCTION place_question_event(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_question_skill(); Type: ACL; Schema: private; Owner: postgres
@@ -50595,6 +50641,14 @@ GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
 
 --
+-- Name: FUNCTION refuse_event(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION refuse_event_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50605,12 +50659,8 @@ REVOKE ALL ON FUNCTION private.refuse_event_change() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION refuse_event_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.refuse_event_without_enrollment() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
@@ -51009,6 +51059,8 @@ REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_
 --
 
 REVOKE ALL ON FUNCTION private.session_idle_time() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_idle_time() TO authenticated;
+GRANT ALL ON FUNCTION private.session_idle_time() TO service_role;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -51205,6 +51257,14 @@ REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
 
 --
+-- Name: FUNCTION take_receipt(p_user_id uuid, p_kind text, p_event_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION takes_assessment(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51399,6 +51459,13 @@ GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO aut
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
 
 --
+-- Name: TABLE activity_events; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.activity_events TO service_role;
+GRANT SELECT ON TABLE private.activity_events TO authenticated;
+
+--
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
 --
 
@@ -51527,6 +51594,13 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.question_events TO service_role;
+GRANT SELECT ON TABLE private.question_events TO authenticated;
 
 --
 -- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres

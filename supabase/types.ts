@@ -6,21 +6,7 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            "activity_events": {
-                  Row: {
-                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
-                  }
-                  ComputedFields: never
-                  Insert: {
-                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Update: {
-                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Relationships: [
-                    
-                  ]
-                },"event_types": {
+            "event_types": {
                   Row: {
                     "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
                   }
@@ -54,24 +40,24 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
-                },"question_events": {
-                  Row: {
-                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
-                  }
-                  ComputedFields: never
-                  Insert: {
-                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Update: {
-                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Relationships: [
-                    
-                  ]
                 }
           }
           Views: {
-            "people": {
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "course_id"?: string | null,"enrollment_id"?: string | null,"event_type"?: string | null,"id"?: string | null,"is_time_plausible"?: boolean | null,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
+                         }
+                        Update: {
+                           "course_id"?: string | null,"enrollment_id"?: string | null,"event_type"?: string | null,"id"?: string | null,"is_time_plausible"?: boolean | null,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"people": {
                   Row: {
                     "avatar_url": string | null,"display_name": string,"id": string
                   }
@@ -81,6 +67,20 @@ isOneToOne: false
                          }
                         Update: {
                            "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"question_events": {
+                  Row: {
+                    "answered_at": string,"attempt_id": string | null,"attempt_index": number | null,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number | null,"course_id"?: string | null,"enrollment_id"?: string | null,"id"?: string | null,"is_correct"?: boolean | null,"is_counted"?: boolean | null,"is_time_plausible"?: boolean | null,"question_key"?: string | null,"received_at"?: string | null,"response_meta"?: Json | null,"section_key"?: string | null,"source"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
+                         }
+                        Update: {
+                           "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number | null,"course_id"?: string | null,"enrollment_id"?: string | null,"id"?: string | null,"is_correct"?: boolean | null,"is_counted"?: boolean | null,"is_time_plausible"?: boolean | null,"question_key"?: string | null,"received_at"?: string | null,"response_meta"?: Json | null,"section_key"?: string | null,"source"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
                          }
                         Relationships: [
                     

@@ -333,8 +333,8 @@ begin
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
-    or exists (select from analytics.question_events e where e.unit_id = old.id)
-    or exists (select from analytics.activity_events e where e.unit_id = old.id)
+    or exists (select from private.question_events e where e.unit_id = old.id)
+    or exists (select from private.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(

@@ -1,8 +1,8 @@
 -- Events: what learners do and answer, one row each, added and never changed.
 -- Undo: delete from ops.jobs where name in ('make-event-partitions', 'forget-event-receipts'), with their cron jobs; drop
--- trigger _500_question_events on lms.assessment_attempts; drop tables analytics.question_events, analytics.activity_events,
--- analytics.event_types, private.event_receipts, private.question_attempts; drop index lms.question_revisions_by_key; drop view
--- analytics.people; then the functions and domains below.
+-- trigger _500_question_events on lms.assessment_attempts; drop views analytics.question_events, analytics.activity_events,
+-- analytics.people; drop tables private.question_events, private.activity_events, analytics.event_types,
+-- private.event_receipts; then the functions and domains below.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -67,10 +67,10 @@ create trigger _200_not_builtin before insert or update of tenant_id, event_type
 -- Tables
 -- =====================================================================================================
 -- Millions of rows, written by many at once: so few indexes, no foreign keys (each would look up and lock a row for every
--- event; the trigger takes tenant, course and learner from the enrolment, whoever writes, INV-T1), and nothing that two
--- learners would both write. Domains rather than CHECKs, which every statement would prepare anew.
--- By month of the server's clock; what no partition is there for lands in the default one and stays there. Partitions are in
--- `private`, because one that clients could address would be served without the policies of its parent.
+-- event; tenant, course and learner come from the enrolment, whoever writes, INV-T1), no trigger for each row, no counter, and
+-- nothing that two learners would both write. Domains rather than CHECKs, which every statement would prepare anew.
+-- By month of the server's clock; what no partition is there for lands in the default one and stays there.
+-- In `private`: clients meet the views below, through which rows come in complete.
 
 create domain private.event_key as text
   constraint event_key_is_1_to_200_characters check (value ~ '\S' and length(value) <= 200 and value !~ '[\x01-\x1f]');
@@ -81,99 +81,64 @@ create domain private.event_details as jsonb
 create domain private.event_source as text
   constraint event_source_is_known check (value in ('client', 'server'));
 
-create table analytics.question_events (
-  id uuid not null default '00000000-0000-0000-0000-000000000000',
-  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+create table private.question_events (
+  id uuid not null,
+  tenant_id uuid not null,
   course_id uuid not null,
-  user_id uuid not null default auth.uid(),
+  user_id uuid not null,
   unit_id uuid,
-  enrollment_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  enrollment_id uuid not null,
   section_key private.event_key not null,
   question_key private.event_key not null,
   is_correct boolean,
-  attempt_index integer not null default 0,
   response_meta private.event_details,
-  answered_at timestamptz default now(),
-  received_at timestamptz not null default now(),
-  is_time_plausible boolean not null default true,
-  source private.event_source not null default 'client',
-  is_counted boolean not null default true,
+  answered_at timestamptz not null,
+  received_at timestamptz not null,
+  is_time_plausible boolean not null,
+  source private.event_source not null,
+  is_counted boolean not null,
   attempt_id uuid,
   xid xid8 not null default pg_current_xact_id(),
   primary key (received_at, id)
 ) partition by range (received_at);
 
-create index question_events_by_user on analytics.question_events (user_id, received_at desc, id desc);
-create index question_events_by_tenant on analytics.question_events (tenant_id, received_at desc, id desc);
-create index question_events_by_unit on analytics.question_events (unit_id, received_at desc, id desc);
-create index question_events_by_course on analytics.question_events (course_id, question_key, received_at desc);
-create index question_events_by_transaction on analytics.question_events (xid);
+create index question_events_by_user on private.question_events (user_id, received_at desc, id desc);
+create index question_events_by_tenant on private.question_events (tenant_id, received_at desc, id desc);
+create index question_events_by_unit on private.question_events (unit_id, received_at desc, id desc);
+create index question_events_by_question on private.question_events (course_id, question_key, user_id, received_at);
+create index question_events_by_transaction on private.question_events (xid);
 
-create table private.question_events_default partition of analytics.question_events default;
+create table private.question_events_default partition of private.question_events default;
 
-comment on table analytics.question_events is
-  'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, '
-  'so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list '
-  '(tenant_id, unit_id, course_id or user_id) and a range of received_at.';
-comment on column analytics.question_events.id is 'Chosen by the client: sent again within 90 days, it is taken once.';
-comment on column analytics.question_events.tenant_id is 'Taken from the enrolment.';
-comment on column analytics.question_events.unit_id is 'Org unit at the time; taken from the enrolment.';
-comment on column analytics.question_events.enrollment_id is 'The cycle that it belongs to: the latest one in the course.';
-comment on column analytics.question_events.section_key is
-  'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-comment on column analytics.question_events.question_key is 'As in questions, or the client''s own.';
-comment on column analytics.question_events.is_correct is
-  'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-comment on column analytics.question_events.attempt_index is
-  'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-comment on column analytics.question_events.response_meta is 'What the client wants to keep with it: an object of up to 8 kB.';
-comment on column analytics.question_events.answered_at is 'As the client says, also if it was offline then; else when it was received.';
-comment on column analytics.question_events.received_at is 'Server time.';
-comment on column analytics.question_events.is_time_plausible is
-  'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-comment on column analytics.question_events.source is 'server: from a graded attempt.';
-comment on column analytics.question_events.is_counted is
-  'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-comment on column analytics.question_events.attempt_id is 'The attempt that a server''s event comes from.';
-comment on column analytics.question_events.xid is 'The transaction: reports find by it what they have not added up yet.';
+comment on table private.question_events is 'What analytics.question_events shows.';
+comment on column private.question_events.xid is 'The transaction: reports find by it what they have not added up yet.';
 
-create table analytics.activity_events (
-  id uuid not null default '00000000-0000-0000-0000-000000000000',
-  tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+create table private.activity_events (
+  id uuid not null,
+  tenant_id uuid not null,
   course_id uuid not null,
-  user_id uuid not null default auth.uid(),
+  user_id uuid not null,
   unit_id uuid,
-  enrollment_id uuid not null default '00000000-0000-0000-0000-000000000000',
+  enrollment_id uuid not null,
   event_type text not null,
   meta private.event_details,
-  occurred_at timestamptz default now(),
-  received_at timestamptz not null default now(),
-  is_time_plausible boolean not null default true,
+  occurred_at timestamptz not null,
+  received_at timestamptz not null,
+  is_time_plausible boolean not null,
   xid xid8 not null default pg_current_xact_id(),
   primary key (received_at, id)
 ) partition by range (received_at);
 
-create index activity_events_by_user on analytics.activity_events (user_id, received_at desc, id desc);
-create index activity_events_by_tenant on analytics.activity_events (tenant_id, received_at desc, id desc);
-create index activity_events_by_unit on analytics.activity_events (unit_id, received_at desc, id desc);
-create index activity_events_by_course on analytics.activity_events (course_id, event_type, received_at desc);
-create index activity_events_by_transaction on analytics.activity_events (xid);
+create index activity_events_by_user on private.activity_events (user_id, received_at desc, id desc);
+create index activity_events_by_tenant on private.activity_events (tenant_id, received_at desc, id desc);
+create index activity_events_by_unit on private.activity_events (unit_id, received_at desc, id desc);
+create index activity_events_by_course on private.activity_events (course_id, event_type, received_at desc);
+create index activity_events_by_transaction on private.activity_events (xid);
 
-create table private.activity_events_default partition of analytics.activity_events default;
+create table private.activity_events_default partition of private.activity_events default;
 
-comment on table analytics.activity_events is
-  'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. '
-  'What is claimed here (complete_course) completes nothing. Lists as for question_events.';
-comment on column analytics.activity_events.id is 'Chosen by the client: sent again within 90 days, it is taken once.';
-comment on column analytics.activity_events.tenant_id is 'Taken from the enrolment.';
-comment on column analytics.activity_events.unit_id is 'Org unit at the time; taken from the enrolment.';
-comment on column analytics.activity_events.enrollment_id is 'The cycle that it belongs to: the latest one in the course.';
-comment on column analytics.activity_events.meta is 'What the client wants to keep with it: an object of up to 8 kB.';
-comment on column analytics.activity_events.occurred_at is 'As the client says, also if it was offline then; else when it was received.';
-comment on column analytics.activity_events.received_at is 'Server time.';
-comment on column analytics.activity_events.is_time_plausible is
-  'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
-comment on column analytics.activity_events.xid is 'The transaction: reports find by it what they have not added up yet.';
+comment on table private.activity_events is 'What analytics.activity_events shows.';
+comment on column private.activity_events.xid is 'The transaction: reports find by it what they have not added up yet.';
 
 -- By learner, so that nobody can use up, or wait for, somebody else's ids.
 create table private.event_receipts (
@@ -183,30 +148,18 @@ create table private.event_receipts (
   received_at timestamptz not null default now(),
   primary key (user_id, kind, event_id)
 );
--- Written with every event, read once an hour: a summary by blocks costs next to nothing to keep.
+-- Written with many an event, read once an hour: a summary by blocks costs next to nothing to keep.
 create index event_receipts_by_time on private.event_receipts using brin (received_at) with (pages_per_range = 16);
 
 comment on table private.event_receipts is
   'Which events of clients have been taken, for 90 days: a partitioned table has no key over all of its rows.';
 
-create table private.question_attempts (
-  user_id uuid not null,
-  course_id uuid not null,
-  question_key text collate "C" not null,
-  attempts integer not null,
-  primary key (user_id, course_id, question_key)
-) with (fillfactor = 85);
-
-comment on table private.question_attempts is
-  'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
-
 alter table analytics.event_types enable row level security;
-alter table analytics.question_events enable row level security;
-alter table analytics.activity_events enable row level security;
+alter table private.question_events enable row level security;
+alter table private.activity_events enable row level security;
 alter table private.question_events_default enable row level security;
 alter table private.activity_events_default enable row level security;
 alter table private.event_receipts enable row level security;
-alter table private.question_attempts enable row level security;
 
 -- =====================================================================================================
 -- Added, never changed
@@ -223,13 +176,13 @@ begin
 end
 $$;
 
-create trigger _100_append_only before update or delete on analytics.question_events
+create trigger _100_append_only before update or delete on private.question_events
   for each row execute function private.refuse_event_change();
-create trigger _100_append_only before update or delete on analytics.activity_events
+create trigger _100_append_only before update or delete on private.activity_events
   for each row execute function private.refuse_event_change();
-create trigger _100_never_emptied before truncate on analytics.question_events
+create trigger _100_never_emptied before truncate on private.question_events
   for each statement execute function private.refuse_event_change();
-create trigger _100_never_emptied before truncate on analytics.activity_events
+create trigger _100_never_emptied before truncate on private.activity_events
   for each statement execute function private.refuse_event_change();
 create trigger _100_never_emptied before truncate on private.question_events_default
   for each statement execute function private.refuse_event_change();
@@ -237,11 +190,119 @@ create trigger _100_never_emptied before truncate on private.activity_events_def
   for each statement execute function private.refuse_event_change();
 
 -- =====================================================================================================
--- Taking an event
+-- What clients see
 -- =====================================================================================================
 
--- One learner's batches are taken one after the other: two that hold the same ids or questions in another order would
--- otherwise wait for each other. Nobody waits for another learner's (INV-N1).
+-- Counted when it is read: a counter that every answer moves would cost a third of the rate at which they are taken.
+create function private.count_answers(
+  p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamptz, p_id uuid
+)
+returns integer
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select count(*)
+    from private.question_events e
+    where e.course_id = p_course_id and e.question_key = p_question_key and e.user_id = p_user_id
+      and (e.received_at, e.id) <= (p_received_at, p_id)
+  );
+end
+$$;
+
+-- The same of a row that the running statement has just added, which nothing stable sees.
+create function private.count_answers_so_far(
+  p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamptz, p_id uuid
+)
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  return private.count_answers(p_user_id, p_course_id, p_question_key, p_received_at, p_id);
+end
+$$;
+
+create view analytics.question_events with (security_invoker = true) as
+  select
+    e.id, e.tenant_id, e.course_id, e.user_id, e.unit_id, e.enrollment_id, e.section_key, e.question_key, e.is_correct,
+    private.count_answers(e.user_id, e.course_id, e.question_key, e.received_at, e.id) as attempt_index,
+    e.response_meta, e.answered_at, e.received_at, e.is_time_plausible, e.source, e.is_counted, e.attempt_id
+  from private.question_events e;
+
+comment on view analytics.question_events is
+  'One answer to one question. Insert them (never upsert), also many at once, with {course_id, section_key, question_key, '
+  'is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the '
+  'scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+comment on column analytics.question_events.id is 'Chosen by the client: sent again within 90 days, it is taken once.';
+comment on column analytics.question_events.tenant_id is 'Taken from the enrolment.';
+comment on column analytics.question_events.user_id is 'Whose answer; may be left out.';
+comment on column analytics.question_events.unit_id is 'Org unit at the time; taken from the enrolment.';
+comment on column analytics.question_events.enrollment_id is 'The cycle that it belongs to: the latest one in the course.';
+comment on column analytics.question_events.section_key is
+  'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+comment on column analytics.question_events.question_key is 'As in questions, or the client''s own.';
+comment on column analytics.question_events.is_correct is
+  'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+comment on column analytics.question_events.attempt_index is
+  'The 1st, 2nd... answer of this learner to this question of the course that was received, counted by the server; what a '
+  'client sends is overruled. Leave it out of select where it is not needed: it is counted for each row.';
+comment on column analytics.question_events.response_meta is 'What the client wants to keep with it: an object of up to 8 kB.';
+comment on column analytics.question_events.answered_at is 'As the client says, also if it was offline then; else when it was received.';
+comment on column analytics.question_events.received_at is 'Server time.';
+comment on column analytics.question_events.is_time_plausible is
+  'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+comment on column analytics.question_events.source is 'server: from a graded attempt.';
+comment on column analytics.question_events.is_counted is
+  'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+comment on column analytics.question_events.attempt_id is 'The attempt that a server''s event comes from.';
+
+create view analytics.activity_events with (security_invoker = true) as
+  select
+    e.id, e.tenant_id, e.course_id, e.user_id, e.unit_id, e.enrollment_id, e.event_type, e.meta, e.occurred_at, e.received_at,
+    e.is_time_plausible
+  from private.activity_events e;
+
+comment on view analytics.activity_events is
+  'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. '
+  'What is claimed here (complete_course) completes nothing. Inserts and lists as for question_events.';
+comment on column analytics.activity_events.id is 'Chosen by the client: sent again within 90 days, it is taken once.';
+comment on column analytics.activity_events.tenant_id is 'Taken from the enrolment.';
+comment on column analytics.activity_events.user_id is 'Who did it; may be left out.';
+comment on column analytics.activity_events.unit_id is 'Org unit at the time; taken from the enrolment.';
+comment on column analytics.activity_events.enrollment_id is 'The cycle that it belongs to: the latest one in the course.';
+comment on column analytics.activity_events.meta is 'What the client wants to keep with it: an object of up to 8 kB.';
+comment on column analytics.activity_events.occurred_at is 'As the client says, also if it was offline then; else when it was received.';
+comment on column analytics.activity_events.received_at is 'Server time.';
+comment on column analytics.activity_events.is_time_plausible is
+  'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
+
+-- =====================================================================================================
+-- Taking an event
+-- =====================================================================================================
+-- A rule writes the server's columns into the client's INSERT, so that a batch is one statement over sets; a trigger for each
+-- row doing the same halves the rate. What it looks up, it looks up as the owner; who is calling, it asks once a statement.
+
+-- Who may be written for: null for others than clients, who may write for anybody.
+create function private.event_writer()
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if private.is_api_call() then
+    return coalesce(auth.uid(), '00000000-0000-0000-0000-000000000000');
+  end if;
+  return null;
+end
+$$;
+
+-- One learner's batches are taken one after the other: two that hold the same ids in another order would otherwise wait for
+-- each other. Nobody waits for another learner's (INV-N1).
 create function private.lock_events_of(p_user_id uuid)
 returns void
 language plpgsql
@@ -253,173 +314,65 @@ begin
 end
 $$;
 
--- Once for a statement, what asking for every row would cost as much as the rest: who is writing. Empty for others than
--- clients. Set before the first row, whatever it was set to before.
-create function private.begin_events()
-returns trigger
+-- False: it has been taken before.
+create function private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid)
+returns boolean
 language plpgsql
-security definer
+volatile security definer
 set search_path = ''
 as $$
-declare
-  v_user_id uuid;
 begin
-  if private.is_api_call() then
-    v_user_id := auth.uid();
-    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
-    perform private.lock_events_of(v_user_id);
-  else
-    perform set_config('lyceum.event_writer', '', true);
+  -- In place of the call above, which would cost as much as the row.
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+  insert into private.event_receipts (user_id, kind, event_id) values (p_user_id, p_kind, p_event_id)
+  on conflict do nothing;
+  return found;
+end
+$$;
+
+-- An event that nobody can be credited with. Reads courses as the caller: one that they cannot see must be answered like one
+-- that does not exist.
+create function private.refuse_event(p_user_id uuid, p_course_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_user_id is distinct from private.event_writer() and private.is_api_call() then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
   end if;
+  if private.is_shut_out(p_course_id) then
+    raise insufficient_privilege using message = 'Nothing is recorded while the membership is not active.';
+  end if;
+  if exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.refuse_progress('not_enrolled', p_course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
   return null;
 end
 $$;
 
-create trigger _100_begin before insert on analytics.question_events
-  for each statement execute function private.begin_events();
-create trigger _100_begin before insert on analytics.activity_events
-  for each statement execute function private.begin_events();
-
-create function private.place_question_event()
-returns trigger
+-- INV-T4
+create function private.is_shut_out(p_course_id uuid)
+returns boolean
 language plpgsql
-security definer
+stable security definer
 set search_path = ''
 as $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_has_key boolean := false;
 begin
-  -- Clients cannot write the source: who says 'server' is one of our own functions.
-  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
+  return exists (
     select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from lms.question_revisions r
-        join private.key_revisions k on k.revision_id = r.id
-        where r.course_id = new.course_id and r.question_key = new.question_key
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
     from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      -- Left to the next trigger.
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    -- Of one of our own functions, or of an import, which may say what counts.
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  if new.source = 'client' and v_has_key then
-    new.is_counted := false;
-  end if;
-
-  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
-  values (new.user_id, new.course_id, new.question_key, 1)
-  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
-  returning a.attempts into new.attempt_index;
-
-  new.answered_at := coalesce(new.answered_at, new.received_at);
-  new.is_time_plausible := new.answered_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
-end
-$$;
-
-create trigger _200_place before insert on analytics.question_events
-  for each row execute function private.place_question_event();
-
-create function private.place_activity_event()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_known boolean;
-begin
-  if v_writer <> '' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    select
-      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if not v_is_known then
-    perform private.refuse_event_type(new.event_type, new.tenant_id);
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  new.occurred_at := coalesce(new.occurred_at, new.received_at);
-  new.is_time_plausible := new.occurred_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
+    where e.user_id = auth.uid() and e.course_id = p_course_id and e.tenant_id <> all (array(select private.joined_tenants()))
+  );
 end
 $$;
 
 create function private.refuse_event_type(p_event_type text, p_tenant_id uuid)
-returns void
+returns text
 language plpgsql
-stable
+stable security definer
 set search_path = ''
 as $$
 begin
@@ -435,33 +388,119 @@ begin
     ),
     'Administrators register further types in analytics.event_types.'
   );
-end
-$$;
-
-create trigger _200_place before insert on analytics.activity_events
-  for each row execute function private.place_activity_event();
-
--- Reads as the caller: a course that they cannot see must be answered like one that does not exist.
-create function private.refuse_event_without_enrollment()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if exists (select from lms.courses c where c.id = new.course_id) then
-    perform private.refuse_progress('not_enrolled', new.course_id);
-  end if;
-  perform private.fail('course_not_found', 'There is no such course.', 404);
   return null;
 end
 $$;
 
-create trigger _250_enrolled before insert on analytics.question_events
-  for each row when (new.enrollment_id = '00000000-0000-0000-0000-000000000000')
-  execute function private.refuse_event_without_enrollment();
-create trigger _250_enrolled before insert on analytics.activity_events
-  for each row when (new.enrollment_id = '00000000-0000-0000-0000-000000000000')
-  execute function private.refuse_event_without_enrollment();
+create rule take_question_event as on insert to analytics.question_events do instead
+  insert into private.question_events as taken (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta,
+    answered_at, received_at, is_time_plausible, source, is_counted, attempt_id
+  )
+  select
+    coalesce(n.id, gen_random_uuid()), e.tenant_id, n.course_id, n.user_id, coalesce(n.unit_id, e.unit_id),
+    case
+      when e.user_id is distinct from n.user_id then private.refuse_event(n.user_id, n.course_id)
+      when s.id is null and n.answered_at > n.received_at - private.session_idle_time()
+        and n.received_at > now() - private.session_idle_time()
+        then private.begin_activity(e.id, n.received_at)
+      else e.id
+    end,
+    n.section_key, n.question_key, n.is_correct, n.response_meta, n.answered_at, n.received_at,
+    n.answered_at between n.received_at - interval '90 days' and n.received_at + interval '5 minutes',
+    n.source,
+    coalesce(n.is_counted, not exists (
+      select
+      from lms.question_revisions r
+      join private.key_revisions k on k.revision_id = r.id
+      where r.course_id = n.course_id and r.question_key = n.question_key
+    )),
+    n.attempt_id
+  from (
+    -- Kept apart by the clock, which makes that each of a batch has its own time, and order.
+    select
+      c.id, c.course_id, c.user_id, c.unit_id, c.enrollment_id, c.section_key, c.question_key, c.is_correct, c.response_meta,
+      coalesce(c.answered_at, c.received_at) as answered_at, c.received_at, c.source, c.is_counted, c.attempt_id
+    from (
+      select
+        new.id as id, new.course_id as course_id, new.user_id as user_id, new.unit_id as unit_id,
+        new.enrollment_id as enrollment_id, new.section_key as section_key, new.question_key as question_key,
+        new.is_correct as is_correct, new.response_meta as response_meta, new.answered_at as answered_at,
+        coalesce(new.received_at, clock_timestamp()) as received_at, coalesce(new.source, 'client') as source,
+        new.is_counted as is_counted, new.attempt_id as attempt_id
+    ) c
+  ) n
+  left join lateral (
+    select a.id, a.tenant_id, a.user_id, a.unit_id
+    from lms.enrollments a
+    where a.user_id = coalesce((select private.event_writer()), n.user_id) and a.course_id = n.course_id
+      and (n.enrollment_id is null or a.id = n.enrollment_id)
+      and (a.tenant_id = any (array(select private.joined_tenants())) or not (select private.is_api_call()))
+    order by a.cycle desc
+    limit 1
+  ) e on true
+  left join analytics.learning_sessions s
+    on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - interval '1 minute'
+  where n.id is null or private.take_receipt(n.user_id, 'question', n.id)
+  returning
+    taken.id, taken.tenant_id, taken.course_id, taken.user_id, taken.unit_id, taken.enrollment_id, taken.section_key,
+    taken.question_key, taken.is_correct,
+    private.count_answers_so_far(taken.user_id, taken.course_id, taken.question_key, taken.received_at, taken.id),
+    taken.response_meta, taken.answered_at, taken.received_at, taken.is_time_plausible, taken.source, taken.is_counted,
+    taken.attempt_id;
+
+create rule take_activity_event as on insert to analytics.activity_events do instead
+  insert into private.activity_events as taken (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, event_type, meta, occurred_at, received_at, is_time_plausible
+  )
+  select
+    coalesce(n.id, gen_random_uuid()), e.tenant_id, n.course_id, n.user_id, coalesce(n.unit_id, e.unit_id),
+    case
+      when e.user_id is distinct from n.user_id then private.refuse_event(n.user_id, n.course_id)
+      when s.id is null and n.occurred_at > n.received_at - private.session_idle_time()
+        and n.received_at > now() - private.session_idle_time()
+        then private.begin_activity(e.id, n.received_at)
+      else e.id
+    end,
+    case
+      when exists (
+        select
+        from analytics.event_types t
+        where t.event_type = n.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
+      ) then n.event_type
+      else private.refuse_event_type(n.event_type, e.tenant_id)
+    end,
+    n.meta, n.occurred_at, n.received_at,
+    n.occurred_at between n.received_at - interval '90 days' and n.received_at + interval '5 minutes'
+  from (
+    select
+      c.id, c.course_id, c.user_id, c.unit_id, c.enrollment_id, c.event_type, c.meta,
+      coalesce(c.occurred_at, c.received_at) as occurred_at, c.received_at
+    from (
+      select
+        new.id as id, new.course_id as course_id, new.user_id as user_id, new.unit_id as unit_id,
+        new.enrollment_id as enrollment_id, new.event_type as event_type, new.meta as meta, new.occurred_at as occurred_at,
+        coalesce(new.received_at, clock_timestamp()) as received_at
+    ) c
+  ) n
+  left join lateral (
+    select a.id, a.tenant_id, a.user_id, a.unit_id
+    from lms.enrollments a
+    where a.user_id = coalesce((select private.event_writer()), n.user_id) and a.course_id = n.course_id
+      and (n.enrollment_id is null or a.id = n.enrollment_id)
+      and (a.tenant_id = any (array(select private.joined_tenants())) or not (select private.is_api_call()))
+    order by a.cycle desc
+    limit 1
+  ) e on true
+  left join analytics.learning_sessions s
+    on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - interval '1 minute'
+  where n.id is null or private.take_receipt(n.user_id, 'activity', n.id)
+  returning
+    taken.id, taken.tenant_id, taken.course_id, taken.user_id, taken.unit_id, taken.enrollment_id, taken.event_type, taken.meta,
+    taken.occurred_at, taken.received_at, taken.is_time_plausible;
+
+alter view analytics.question_events alter column user_id set default auth.uid();
+alter view analytics.activity_events alter column user_id set default auth.uid();
 
 -- =====================================================================================================
 -- What the server knows: an attempt's answers
@@ -476,22 +515,26 @@ security definer
 set search_path = ''
 as $$
 begin
-  -- Also where somebody else closes it, a job or staff.
-  perform private.lock_events_of(new.user_id);
-  insert into analytics.question_events (
-    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  -- Also where somebody else closes it, a job or staff: so not by way of the view, which takes what is the caller's.
+  insert into private.question_events (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, answered_at, received_at,
+    is_time_plausible, source, is_counted, attempt_id
   )
   select
-    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
-    'server', new.id
+    gen_random_uuid(), new.tenant_id, new.course_id, new.user_id, e.unit_id, new.enrollment_id, coalesce(l.key, v.key),
+    r.question_key, s.is_correct, a.saved_at, clock_timestamp(), true, 'server', true, new.id
   from lms.attempt_answers a
   join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
   join lms.question_revisions r on r.id = q.revision_id
   join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  join lms.enrollments e on e.id = new.enrollment_id
   left join lms.lessons l on l.id = v.lesson_id
   left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
   where a.attempt_id = new.id and a.response <> 'null'
   order by q.position;
+  if new.closed_by = 'learner' then
+    perform private.begin_activity(new.enrollment_id, now());
+  end if;
   return null;
 end
 $$;
@@ -532,7 +575,7 @@ begin
       into v_is_used
       using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
       if to_regclass('private.' || v_name) is null and not v_is_used then
-        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('create table private.%I (like private.%I including defaults)', v_name, v_table);
         execute format('alter table private.%I enable row level security', v_name);
         execute format(
           'create trigger _100_never_emptied before truncate on private.%I '
@@ -540,7 +583,7 @@ begin
           v_name
         );
         execute format(
-          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
         );
         v_made := v_made + 1;
@@ -586,6 +629,10 @@ comment on function ops.forget_event_receipts is
   'again later are taken again, and marked by their time.';
 
 grant execute on function ops.make_event_partitions, ops.forget_event_receipts to service_role;
+grant execute on function
+  private.count_answers, private.count_answers_so_far, private.event_writer, private.take_receipt, private.refuse_event,
+  private.is_shut_out, private.refuse_event_type
+to authenticated, service_role;
 
 -- =====================================================================================================
 -- Policies and grants
@@ -602,14 +649,17 @@ comment on view analytics.people is
 grant all on analytics.event_types to service_role;
 -- An import may put past events in place; nobody changes or removes any.
 grant select, insert on analytics.question_events, analytics.activity_events to service_role;
+grant select on private.question_events, private.activity_events to service_role;
 grant select on analytics.people to authenticated, service_role;
 
 grant select, delete on analytics.event_types to authenticated;
 grant insert (tenant_id, event_type, description) on analytics.event_types to authenticated;
 grant update (description) on analytics.event_types to authenticated;
 
--- attempt_index is accepted because clients send it, and overruled.
+-- The views are read as the caller (INV-O5), so that the policies below hold.
+grant select on private.question_events, private.activity_events to authenticated;
 grant select on analytics.question_events, analytics.activity_events to authenticated;
+-- attempt_index is accepted because clients send it, and overruled.
 grant insert (id, user_id, course_id, section_key, question_key, is_correct, attempt_index, response_meta, answered_at)
   on analytics.question_events to authenticated;
 grant insert (id, user_id, course_id, event_type, meta, occurred_at) on analytics.activity_events to authenticated;
@@ -632,7 +682,7 @@ create policy "Event types are removed by those who change settings" on analytic
   using (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
 
 -- INV-A1: what an attempt was right about its learner sees when the assessment shows it, whatever else they may read.
-create policy "Answers are seen by their learner, staff and in scope" on analytics.question_events
+create policy "Answers are seen by their learner, staff and in scope" on private.question_events
   for select to authenticated
   using (
     (
@@ -649,7 +699,7 @@ create policy "Answers are seen by their learner, staff and in scope" on analyti
     or course_id = any (array(select private.staffed_courses()))
   );
 
-create policy "Activity is seen by its learner, staff and in scope" on analytics.activity_events
+create policy "Activity is seen by its learner, staff and in scope" on private.activity_events
   for select to authenticated
   using (
     (user_id = (select auth.uid()) and tenant_id <> all (array(select private.closed_tenants())))
@@ -657,14 +707,5 @@ create policy "Activity is seen by its learner, staff and in scope" on analytics
     or unit_id = any (array(select private.units_where('progress.read')))
     or course_id = any (array(select private.staffed_courses()))
   );
-
--- INV-T4
-create policy "Learners record their own answers" on analytics.question_events
-  for insert to authenticated
-  with check (user_id = (select auth.uid()) and tenant_id = any (array(select private.joined_tenants())));
-
-create policy "Learners record their own activity" on analytics.activity_events
-  for insert to authenticated
-  with check (user_id = (select auth.uid()) and tenant_id = any (array(select private.joined_tenants())));
 
 notify pgrst, 'reload schema';

@@ -601,7 +601,7 @@ where c.relkind in ('r', 'p') and not c.relispartition
   -- Made of other tables, and made anew from them; events, which nobody can change, and what follows from them; and what only
   -- says that something is to be looked at.
   and n.nspname || '.' || c.relname not in (
-    'private.search_documents', 'analytics.question_events', 'analytics.activity_events', 'analytics.learning_sessions',
+    'private.search_documents', 'private.question_events', 'private.activity_events', 'analytics.learning_sessions',
     'private.assignment_marks'
   )
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);

@@ -15,7 +15,7 @@ declare
 begin
   for v_month in select generate_series(date_trunc('month', now()) - interval '12 months', date_trunc('month', now()) - interval '1 month', '1 month') loop
     execute format(
-      'create table private.%I partition of analytics.question_events for values from (%L) to (%L)',
+      'create table private.%I partition of private.question_events for values from (%L) to (%L)',
       to_char(v_month, '"question_events_"YYYY_MM'), v_month, v_month + interval '1 month'
     );
   end loop;
@@ -54,11 +54,11 @@ declare
   v_from bigint := 0;
 begin
   while v_from < events loop
-    insert into analytics.question_events (
-      id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, attempt_index, response_meta, answered_at, received_at
+    insert into private.question_events (
+      id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta, answered_at, received_at, is_time_plausible, source, is_counted
     )
     select gen_random_uuid(), l.tenant_id, l.course_id, l.user_id, l.unit_id, l.id, 'section-' || (g.n / 20000) % 100 / 10, 'question-' || (g.n / 20000) % 100,
-      hashint8(g.n) % 3 <> 0, 1 + g.n / 2000000, '{"ms": 1200}', d.at, d.at
+      hashint8(g.n) % 3 <> 0, '{"ms": 1200}', d.at, d.at, true, 'client', true
     from generate_series(v_from, least(v_from + 500000, events) - 1) g (n)
     join bench.learner l on l.n = g.n % 20000
     cross join lateral (select now() - (1 - g.n::float8 / events) * interval '365 days' as at) d;
@@ -71,40 +71,38 @@ $$;
 create table bench.indexes as
 select x.indexrelid::regclass::text as name, replace(pg_get_indexdef(x.indexrelid), ' ON ONLY ', ' ON ') as definition
 from pg_index x
-where x.indrelid = 'analytics.question_events'::regclass and not x.indisprimary;
+where x.indrelid = 'private.question_events'::regclass and not x.indisprimary;
 select format('drop index %s', i.name) from bench.indexes i \gexec
 set maintenance_work_mem = '512MB';
 \timing on
 call bench.load(:events);
 select i.definition from bench.indexes i \gexec
-insert into private.question_attempts (user_id, course_id, question_key, attempts)
-select e.user_id, e.course_id, e.question_key, max(e.attempt_index) from analytics.question_events e group by 1, 2, 3;
 \timing off
 set session_replication_role = origin;
 
--- The same without anything of ours: neither policies nor triggers, replays, numbers of attempts, transaction ids.
-create table bench.plain (like analytics.question_events including defaults) partition by range (received_at);
-alter table bench.plain drop xid, add primary key (received_at, id);
+-- The same without anything of ours: neither policies nor rules, replays, sessions, transaction ids.
+create table bench.plain (like private.question_events including defaults) partition by range (received_at);
+alter table bench.plain drop xid, add primary key (received_at, id), alter received_at set default now(), alter answered_at set default now();
 do $$
 declare v_partition record;
 begin
-  for v_partition in select c.relname, pg_get_expr(c.relpartbound, c.oid) as bound from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'analytics.question_events'::regclass loop
+  for v_partition in select c.relname, pg_get_expr(c.relpartbound, c.oid) as bound from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'private.question_events'::regclass loop
     execute format('create table bench.%I partition of bench.plain %s', 'plain_' || v_partition.relname, v_partition.bound);
   end loop;
 end
 $$;
 \timing on
-insert into bench.plain select id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, attempt_index, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id from analytics.question_events;
+insert into bench.plain select id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id from private.question_events;
 create index on bench.plain (user_id, received_at desc, id desc);
 create index on bench.plain (tenant_id, received_at desc, id desc);
 create index on bench.plain (unit_id, received_at desc, id desc);
-create index on bench.plain (course_id, question_key, received_at desc);
+create index on bench.plain (course_id, question_key, user_id, received_at);
 \timing off
 grant insert, select on bench.plain to authenticated;
 -- Everybody is at it already: opening a session is for the first event of many.
 insert into analytics.learning_sessions (tenant_id, course_id, user_id, unit_id, enrollment_id, started_at, last_activity_at)
 select l.tenant_id, l.course_id, l.user_id, l.unit_id, l.id, now(), now() from bench.learner l;
-vacuum (analyze) analytics.question_events, bench.plain, private.question_attempts, lms.enrollments, lms.memberships;
-select (select count(*) from analytics.question_events) as events,
-  (select pg_size_pretty(sum(pg_total_relation_size(i.inhrelid))) from pg_inherits i where i.inhparent = 'analytics.question_events'::regclass) as size,
+vacuum (analyze) private.question_events, bench.plain, lms.enrollments, lms.memberships;
+select (select count(*) from private.question_events) as events,
+  (select pg_size_pretty(sum(pg_total_relation_size(i.inhrelid))) from pg_inherits i where i.inhparent = 'private.question_events'::regclass) as size,
   (select pg_size_pretty(sum(pg_total_relation_size(i.inhrelid))) from pg_inherits i where i.inhparent = 'bench.plain'::regclass) as plain_size;

@@ -1,6 +1,6 @@
 -- Learning sessions: how long somebody was at it, as far as their events tell.
--- Undo: delete from ops.jobs where name = 'end-learning-sessions', with its cron job; drop triggers _500_sessions on
--- analytics.question_events and activity_events; drop table analytics.learning_sessions; then the functions below.
+-- Undo: delete from ops.jobs where name = 'end-learning-sessions', with its cron job; drop table analytics.learning_sessions;
+-- then the functions below.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -73,7 +73,7 @@ begin
     p_session.started_at,
     (
       select max(e.received_at)
-      from analytics.question_events e
+      from private.question_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -81,7 +81,7 @@ begin
     ),
     (
       select max(e.received_at)
-      from analytics.activity_events e
+      from private.activity_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -136,59 +136,19 @@ begin
 end
 $$;
 
--- What was kept while somebody was offline says nothing of when they were here; nor does an import.
-create function private.follow_question_events()
-returns trigger
+-- What the taking of an event calls (events), where no session has been active within the minute.
+create function private.begin_activity(p_enrollment_id uuid, p_at timestamptz)
+returns uuid
 language plpgsql
-security definer
+volatile security definer
 set search_path = ''
 as $$
-declare
-  v_event record;
 begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.answered_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
+  perform private.lock_events_of((select e.user_id from lms.enrollments e where e.id = p_enrollment_id));
+  perform private.follow_activity(p_enrollment_id, p_at);
+  return p_enrollment_id;
 end
 $$;
-
-create function private.follow_activity_events()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.occurred_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-create trigger _500_sessions after insert on analytics.question_events
-  referencing new table as new_events
-  for each statement execute function private.follow_question_events();
-create trigger _500_sessions after insert on analytics.activity_events
-  referencing new table as new_events
-  for each statement execute function private.follow_activity_events();
 
 -- INV-O4: when a session ended is read from the events, whenever this runs.
 create function ops.end_learning_sessions(p_batch integer default 5000)
@@ -226,6 +186,7 @@ comment on function ops.end_learning_sessions is
   'per run; returns how many it looked at.';
 
 grant execute on function ops.end_learning_sessions to service_role;
+grant execute on function private.session_idle_time, private.begin_activity to authenticated, service_role;
 
 -- =====================================================================================================
 -- Policies and grants

@@ -18335,8 +18335,9 @@ CREATE FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids u
     AS $$
 declare
   v_assessment lms.assessments;
-  v_answer record;
-  v_grader_id uuid;
+  v_attempt record;
+  v_chosen bigint;
+  v_loads bigint[];
   v_unfit uuid[];
   v_allocated integer := 0;
 begin
@@ -18359,40 +18360,51 @@ begin
     );
   end if;
 
-  for v_answer in
-    select s.attempt_id, s.question_id, s.tenant_id, s.course_id, t.user_id
-    from lms.assessment_attempts t
-    join lms.answer_scores s on s.attempt_id = t.id and s.points is null
-    left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
-    where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
-      and (p_reallocate or g.attempt_id is null)
-    order by t.submitted_at, t.id, s.question_id
-    limit 5000
+  v_loads := array(
+    select (
+      select count(*)
+      from lms.grading_assignments a
+      join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
+      where a.grader_id = g.id and a.course_id = v_assessment.course_id
+    )
+    from unnest(p_grader_ids) with ordinality as g (id, place)
+    order by g.place
+  );
+  for v_attempt in
+    select w.attempt_id, w.user_id, array_agg(w.question_id order by w.question_id) as question_ids
+    from (
+      select s.attempt_id, s.question_id, t.user_id, t.submitted_at
+      from lms.assessment_attempts t
+      join lms.answer_scores s on s.attempt_id = t.id and s.points is null
+      left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
+      where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
+        and (p_reallocate or g.attempt_id is null)
+      order by t.submitted_at, t.id, s.question_id
+      limit 5000
+    ) w
+    group by w.submitted_at, w.attempt_id, w.user_id
+    order by w.submitted_at, w.attempt_id
   loop
     -- All of an attempt with one grader; else whoever has the fewest. Nobody grades themselves.
-    select g.id into v_grader_id
-    from unnest(p_grader_ids) as g (id)
-    where g.id <> v_answer.user_id
+    v_chosen := null;
+    select g.place into v_chosen
+    from unnest(p_grader_ids, v_loads) with ordinality as g (id, load, place)
+    where g.id <> v_attempt.user_id
     order by
       exists (
-        select from lms.grading_assignments a where a.attempt_id = v_answer.attempt_id and a.grader_id = g.id
+        select from lms.grading_assignments a where a.attempt_id = v_attempt.attempt_id and a.grader_id = g.id
       ) desc,
-      (
-        select count(*)
-        from lms.grading_assignments a
-        join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
-        where a.grader_id = g.id and a.course_id = v_assessment.course_id
-      ),
-      g.id
+      g.load, g.id
     limit 1;
-    continue when not found;
+    continue when v_chosen is null;
     insert into lms.grading_assignments as a (attempt_id, question_id, tenant_id, course_id, grader_id, assigned_by)
-    values (
-      v_answer.attempt_id, v_answer.question_id, v_answer.tenant_id, v_answer.course_id, v_grader_id, (select auth.uid())
-    )
+    select
+      v_attempt.attempt_id, q.id, v_assessment.tenant_id, v_assessment.course_id, p_grader_ids[v_chosen], (select auth.uid())
+    from unnest(v_attempt.question_ids) as q (id)
     on conflict (attempt_id, question_id) do update
     set grader_id = excluded.grader_id, assigned_by = excluded.assigned_by, assigned_at = now();
-    v_allocated := v_allocated + 1;
+    v_loads[v_chosen] := v_loads[v_chosen] + cardinality(v_attempt.question_ids);
+    v_allocated := v_allocated + cardinality(v_attempt.question_ids);
   end loop;
   return v_allocated;
 end
@@ -22913,6 +22925,34 @@ $$;
 ALTER FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: extend_attempts_of_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.extend_attempts_of_assessment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.enrollments e
+  where e.id in (
+    select t.enrollment_id from lms.assessment_attempts t
+    where t.course_id = new.course_id and t.assessment_id = new.id and t.status = 'in_progress'
+  )
+  order by e.id
+  for no key update;
+  update lms.assessment_attempts t
+  set deadline_at = d.later
+  from lms.assessment_attempts o
+  cross join lateral private.attempt_deadline(new, private.conduct_of(new, o.user_id), o.started_at) as d (later)
+  where o.course_id = new.course_id and o.assessment_id = new.id and o.status = 'in_progress' and t.id = o.id
+    and (d.later is null or d.later > t.deadline_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.extend_attempts_of_assessment() OWNER TO postgres;
+
+--
 -- Name: extend_open_attempts(lms.accommodations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23040,7 +23080,7 @@ ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER
 CREATE FUNCTION private.find_assessment_faults(p_course_id uuid) RETURNS SETOF lms.course_finding
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
   v_course lms.courses;
   v_settings jsonb;
@@ -23152,8 +23192,22 @@ begin
     select jsonb_agg(item.id order by item.id collate "C")
     from jsonb_array_elements_text(q.key -> 'order') as item (id)
   );
+
+  -- a to a, or p1 to c1.
+  return query
+  select
+    'warning', 'ids_tell_the_pairs', format('The ids of what is to be matched in "%s" tell the pairs.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.type = 'matching' and jsonb_typeof(q.key -> 'pairs') = 'object' and (
+    select bool_and(pair.prompt_id = pair.choice_id or (
+      pair.prompt_id ~ '\d$' and substring(pair.prompt_id from '\d+$') = substring(pair.choice_id from '\d+$')
+    ))
+    from jsonb_each_text(q.key -> 'pairs') as pair (prompt_id, choice_id)
+  );
 end
-$$;
+$_$;
 
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
 
@@ -27968,7 +28022,15 @@ begin
     limit p_limit
     for no key update
   loop
-    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id returning * into v_moved;
+    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id;
+    -- A lesson that the new version completes by its assessments may have them already.
+    perform private.settle_assessment(e.id, a.assessment_id)
+    from lms.enrollments e
+    join lms.assessment_progress p on p.enrollment_id = e.id
+    join lms.version_assessments a on a.version_id = p_target.id and a.assessment_id = p.assessment_id
+    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = a.lesson_id and l.completion_rule = 'assessment'
+    where e.id = v_enrollment.id and e.status in ('enrolled', 'in_progress', 'paused');
+    select * into v_moved from lms.enrollments e where e.id = v_enrollment.id;
     v_result.moved := v_result.moved + 1;
     v_result.completed := v_result.completed + (v_moved.status = 'completed')::integer;
     v_result.gained := v_result.gained + (v_moved.progress_percentage > v_enrollment.progress_percentage)::integer;
@@ -29707,9 +29769,12 @@ begin
   if v_preview.moves then
     v_preview.items_total_after := p_target.items_total;
     select count(*) into v_preview.items_done_after
-    from lms.lesson_progress p
-    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
-    where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+    from lms.version_lessons l
+    left join lms.lesson_progress p on p.enrollment_id = p_enrollment.id and p.lesson_id = l.lesson_id
+    where l.version_id = p_target.id and l.requires_completion and (
+      p.completed_at is not null
+      or (l.completion_rule = 'assessment' and private.lesson_evidence(p_enrollment.id, l) = 100)
+    );
     v_preview.items_done_after := v_preview.items_done_after + (
       select count(*)
       from lms.version_assessments a
@@ -40773,6 +40838,12 @@ CREATE TRIGGER _500_evidence_first AFTER INSERT ON lms.block_progress FOR EACH R
 CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN ((((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric) OR (old.watched IS DISTINCT FROM new.watched))) EXECUTE FUNCTION private.carry_evidence();
 
 --
+-- Name: assessments _500_extend_attempts; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_extend_attempts AFTER UPDATE OF time_limit_minutes, closes_at ON lms.assessments FOR EACH ROW WHEN (((old.time_limit_minutes IS DISTINCT FROM new.time_limit_minutes) OR (old.closes_at IS DISTINCT FROM new.closes_at))) EXECUTE FUNCTION private.extend_attempts_of_assessment();
+
+--
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -49034,6 +49105,12 @@ GRANT ALL ON FUNCTION private.event_writer() TO service_role;
 REVOKE ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION extend_attempts_of_assessment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.extend_attempts_of_assessment() FROM PUBLIC;
 
 --
 -- Name: FUNCTION extend_open_attempts(p_accommodation lms.accommodations); Type: ACL; Schema: private; Owner: postgres

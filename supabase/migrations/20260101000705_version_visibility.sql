@@ -208,9 +208,12 @@ begin
   if v_preview.moves then
     v_preview.items_total_after := p_target.items_total;
     select count(*) into v_preview.items_done_after
-    from lms.lesson_progress p
-    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
-    where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+    from lms.version_lessons l
+    left join lms.lesson_progress p on p.enrollment_id = p_enrollment.id and p.lesson_id = l.lesson_id
+    where l.version_id = p_target.id and l.requires_completion and (
+      p.completed_at is not null
+      or (l.completion_rule = 'assessment' and private.lesson_evidence(p_enrollment.id, l) = 100)
+    );
     v_preview.items_done_after := v_preview.items_done_after + (
       select count(*)
       from lms.version_assessments a
@@ -295,7 +298,15 @@ begin
     limit p_limit
     for no key update
   loop
-    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id returning * into v_moved;
+    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id;
+    -- A lesson that the new version completes by its assessments may have them already.
+    perform private.settle_assessment(e.id, a.assessment_id)
+    from lms.enrollments e
+    join lms.assessment_progress p on p.enrollment_id = e.id
+    join lms.version_assessments a on a.version_id = p_target.id and a.assessment_id = p.assessment_id
+    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = a.lesson_id and l.completion_rule = 'assessment'
+    where e.id = v_enrollment.id and e.status in ('enrolled', 'in_progress', 'paused');
+    select * into v_moved from lms.enrollments e where e.id = v_enrollment.id;
     v_result.moved := v_result.moved + 1;
     v_result.completed := v_result.completed + (v_moved.status = 'completed')::integer;
     v_result.gained := v_result.gained + (v_moved.progress_percentage > v_enrollment.progress_percentage)::integer;

@@ -1005,6 +1005,20 @@ begin
     select jsonb_agg(item.id order by item.id collate "C")
     from jsonb_array_elements_text(q.key -> 'order') as item (id)
   );
+
+  -- a to a, or p1 to c1.
+  return query
+  select
+    'warning', 'ids_tell_the_pairs', format('The ids of what is to be matched in "%s" tell the pairs.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.type = 'matching' and jsonb_typeof(q.key -> 'pairs') = 'object' and (
+    select bool_and(pair.prompt_id = pair.choice_id or (
+      pair.prompt_id ~ '\d$' and substring(pair.prompt_id from '\d+$') = substring(pair.choice_id from '\d+$')
+    ))
+    from jsonb_each_text(q.key -> 'pairs') as pair (prompt_id, choice_id)
+  );
 end
 $$;
 

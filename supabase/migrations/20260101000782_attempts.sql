@@ -543,6 +543,36 @@ begin
 end
 $$;
 
+-- An author who gives more time gives it to those who are at it as well. Less time is for those who begin later.
+create function private.extend_attempts_of_assessment()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform from lms.enrollments e
+  where e.id in (
+    select t.enrollment_id from lms.assessment_attempts t
+    where t.course_id = new.course_id and t.assessment_id = new.id and t.status = 'in_progress'
+  )
+  order by e.id
+  for no key update;
+  update lms.assessment_attempts t
+  set deadline_at = d.later
+  from lms.assessment_attempts o
+  cross join lateral private.attempt_deadline(new, private.conduct_of(new, o.user_id), o.started_at) as d (later)
+  where o.course_id = new.course_id and o.assessment_id = new.id and o.status = 'in_progress' and t.id = o.id
+    and (d.later is null or d.later > t.deadline_at);
+  return null;
+end
+$$;
+
+create trigger _500_extend_attempts after update of time_limit_minutes, closes_at on lms.assessments
+  for each row when (
+    old.time_limit_minutes is distinct from new.time_limit_minutes or old.closes_at is distinct from new.closes_at
+  ) execute function private.extend_attempts_of_assessment();
+
 -- INV-A2: the one place that says what keeps somebody from starting. Called with the enrolment locked.
 create function private.attempt_obstacles(p_enrollment lms.enrollments, p_assessment lms.assessments, p_lesson_id uuid)
 returns setof lms.eligibility_reason

@@ -351,8 +351,9 @@ set search_path = ''
 as $$
 declare
   v_assessment lms.assessments;
-  v_answer record;
-  v_grader_id uuid;
+  v_attempt record;
+  v_chosen bigint;
+  v_loads bigint[];
   v_unfit uuid[];
   v_allocated integer := 0;
 begin
@@ -375,40 +376,51 @@ begin
     );
   end if;
 
-  for v_answer in
-    select s.attempt_id, s.question_id, s.tenant_id, s.course_id, t.user_id
-    from lms.assessment_attempts t
-    join lms.answer_scores s on s.attempt_id = t.id and s.points is null
-    left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
-    where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
-      and (p_reallocate or g.attempt_id is null)
-    order by t.submitted_at, t.id, s.question_id
-    limit 5000
+  v_loads := array(
+    select (
+      select count(*)
+      from lms.grading_assignments a
+      join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
+      where a.grader_id = g.id and a.course_id = v_assessment.course_id
+    )
+    from unnest(p_grader_ids) with ordinality as g (id, place)
+    order by g.place
+  );
+  for v_attempt in
+    select w.attempt_id, w.user_id, array_agg(w.question_id order by w.question_id) as question_ids
+    from (
+      select s.attempt_id, s.question_id, t.user_id, t.submitted_at
+      from lms.assessment_attempts t
+      join lms.answer_scores s on s.attempt_id = t.id and s.points is null
+      left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
+      where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
+        and (p_reallocate or g.attempt_id is null)
+      order by t.submitted_at, t.id, s.question_id
+      limit 5000
+    ) w
+    group by w.submitted_at, w.attempt_id, w.user_id
+    order by w.submitted_at, w.attempt_id
   loop
     -- All of an attempt with one grader; else whoever has the fewest. Nobody grades themselves.
-    select g.id into v_grader_id
-    from unnest(p_grader_ids) as g (id)
-    where g.id <> v_answer.user_id
+    v_chosen := null;
+    select g.place into v_chosen
+    from unnest(p_grader_ids, v_loads) with ordinality as g (id, load, place)
+    where g.id <> v_attempt.user_id
     order by
       exists (
-        select from lms.grading_assignments a where a.attempt_id = v_answer.attempt_id and a.grader_id = g.id
+        select from lms.grading_assignments a where a.attempt_id = v_attempt.attempt_id and a.grader_id = g.id
       ) desc,
-      (
-        select count(*)
-        from lms.grading_assignments a
-        join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
-        where a.grader_id = g.id and a.course_id = v_assessment.course_id
-      ),
-      g.id
+      g.load, g.id
     limit 1;
-    continue when not found;
+    continue when v_chosen is null;
     insert into lms.grading_assignments as a (attempt_id, question_id, tenant_id, course_id, grader_id, assigned_by)
-    values (
-      v_answer.attempt_id, v_answer.question_id, v_answer.tenant_id, v_answer.course_id, v_grader_id, (select auth.uid())
-    )
+    select
+      v_attempt.attempt_id, q.id, v_assessment.tenant_id, v_assessment.course_id, p_grader_ids[v_chosen], (select auth.uid())
+    from unnest(v_attempt.question_ids) as q (id)
     on conflict (attempt_id, question_id) do update
     set grader_id = excluded.grader_id, assigned_by = excluded.assigned_by, assigned_at = now();
-    v_allocated := v_allocated + 1;
+    v_loads[v_chosen] := v_loads[v_chosen] + cardinality(v_attempt.question_ids);
+    v_allocated := v_allocated + cardinality(v_attempt.question_ids);
   end loop;
   return v_allocated;
 end

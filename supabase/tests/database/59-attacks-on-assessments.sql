@@ -133,5 +133,67 @@ select is((lms.migrate_enrollments(tests.id('safety'), 'move')).moved, 1, 'one i
 select is(tests.final('dora'), 'in_progress 1/2 grade 0.00', '... and it counts');
 select is(ops.recount_progress(), 0::bigint, 'INV-P2: as the facts say');
 
+-- =====================================================================================================
+-- More time for those who are at it
+-- =====================================================================================================
+
+select tests.course('fire', 'works', 'ines', 2);
+insert into lms.assessments (id, course_id, lesson_id, title, time_limit_minutes, passing_percentage)
+values (tests.id('drill'), tests.id('fire'), tests.id('fire/1'), 'Drill', 30, 60);
+insert into lms.questions (id, assessment_id, type, prompt, content) values
+  (tests.id('drill q'), tests.id('drill'), 'true_false', 'True?', '{}'),
+  (tests.id('pairs'), tests.id('drill'), 'matching', 'Match.', '{"prompts": [{"id": "p1", "text": "A"}, {"id": "p2", "text": "B"}], "choices": [{"id": "c1", "text": "a"}, {"id": "c2", "text": "b"}]}');
+insert into private.answer_keys (question_id, tenant_id, course_id, key) values
+  (tests.id('drill q'), tests.id('works'), tests.id('fire'), '{"correct": true}'),
+  (tests.id('pairs'), tests.id('works'), tests.id('fire'), '{"pairs": {"p1": "c1", "p2": "c2"}}');
+create function tests.warns_of_pairs() returns bigint language sql as $$
+  select count(*) from private.find_assessment_faults(tests.id('fire')) f where f.code = 'ids_tell_the_pairs'
+$$;
+select is(tests.warns_of_pairs(), 1::bigint, 'ids that tell which belongs to which are found before publishing');
+update private.answer_keys set key = '{"pairs": {"p1": "c2", "p2": "c1"}}' where question_id = tests.id('pairs');
+select is(tests.warns_of_pairs(), 0::bigint, '... others are not');
+update lms.questions set deleted_at = now() where id = tests.id('pairs');
+select tests.republish('fire');
+select tests.enrollment('dora', 'fire'), tests.enrollment('sid', 'fire');
+select tests.as('dora');
+select lms.start_attempt(tests.id('drill'));
+select tests.as_owner();
+create function tests.minutes_left() returns numeric language sql as $$
+  select round(extract(epoch from deadline_at - started_at) / 60) from lms.assessment_attempts where assessment_id = tests.id('drill') and user_id = tests.id('dora')
+$$;
+select is(tests.minutes_left(), 30::numeric, 'half an hour');
+update lms.assessments set time_limit_minutes = 45 where id = tests.id('drill');
+select is(tests.minutes_left(), 45::numeric, 'more time reaches an attempt that has begun');
+update lms.assessments set time_limit_minutes = 5 where id = tests.id('drill');
+select is(tests.minutes_left(), 45::numeric, '... less does not');
+update lms.assessments set closes_at = now() + interval '10 minutes' where id = tests.id('drill');
+select is(tests.minutes_left(), 45::numeric, '... nor does a closing date');
+update lms.assessments set closes_at = null, time_limit_minutes = null where id = tests.id('drill');
+select is(tests.minutes_left(), null, 'a limit that is taken away is taken away for all');
+
+-- =====================================================================================================
+-- A lesson that a new version completes by what was passed before
+-- =====================================================================================================
+
+select tests.as('dora');
+select lms.submit_attempt(
+  (select id from lms.assessment_attempts where assessment_id = tests.id('drill')), jsonb_build_object(tests.id('drill q'), true)
+);
+select tests.as_owner();
+select is((select completed_at from lms.lesson_progress where user_id = tests.id('dora') and lesson_id = tests.id('fire/1')), null, 'passed, and the lesson waits for the learner''s word');
+update lms.lessons set completion_rule = 'assessment' where id = tests.id('fire/1');
+select tests.republish('fire');
+select tests.as('boss');
+create temporary table foreseen as select enrollment_id, items_done_after, percentage_after, completes from lms.preview_enrollment_migration(tests.id('fire'), 'move') where user_id = tests.id('dora');
+select is((select items_done_after from foreseen), 2, 'the preview counts it');
+select lms.migrate_enrollments(tests.id('fire'), 'move');
+select tests.as_owner();
+select results_eq(
+  $$ select e.id, e.items_done, e.progress_percentage::numeric, e.status = 'completed' from lms.enrollments e where e.user_id = tests.id('dora') and e.course_id = tests.id('fire') $$,
+  $$ select enrollment_id, items_done_after, percentage_after, completes from foreseen $$, 'INV-P2: and so it comes'
+);
+select isnt((select completed_at from lms.lesson_progress where user_id = tests.id('dora') and lesson_id = tests.id('fire/1')), null, 'the lesson is completed by what was passed');
+select is((select count(*) from lms.lesson_progress where user_id = tests.id('sid') and lesson_id = tests.id('fire/1') and completed_at is not null), 0::bigint, 'nobody else''s is');
+
 select * from finish();
 rollback;

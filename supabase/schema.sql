@@ -22836,22 +22836,22 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
 
 --
--- Name: event_writer(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: event_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.event_writer() RETURNS uuid
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.event_tenants() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   if private.is_api_call() then
-    return coalesce(auth.uid(), '00000000-0000-0000-0000-000000000000');
+    return array(select private.joined_tenants());
   end if;
   return null;
 end
 $$;
 
-ALTER FUNCTION private.event_writer() OWNER TO postgres;
+ALTER FUNCTION private.event_tenants() OWNER TO postgres;
 
 --
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23876,7 +23876,7 @@ begin
   select * into v_session
   from analytics.learning_sessions s
   where s.enrollment_id = p_enrollment_id and s.ended_at is null;
-  if found and p_at < v_session.last_activity_at + interval '1 minute' then
+  if found and p_at < v_session.last_activity_at + private.session_grain() then
     return;
   end if;
 
@@ -27169,7 +27169,8 @@ CREATE TABLE analytics.learning_sessions (
     ended_at timestamp with time zone,
     duration_seconds integer GENERATED ALWAYS AS ((EXTRACT(epoch FROM (ended_at - started_at)))::integer) STORED,
     CONSTRAINT session_goes_forward CHECK (((last_activity_at >= started_at) AND ((ended_at IS NULL) OR (ended_at = last_activity_at))))
-);
+)
+WITH (fillfactor='85');
 
 ALTER TABLE analytics.learning_sessions OWNER TO postgres;
 
@@ -27189,7 +27190,7 @@ COMMENT ON COLUMN analytics.learning_sessions.unit_id IS 'Org unit when it began
 -- Name: COLUMN learning_sessions.last_activity_at; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To the minute while the session is open, exact once it has ended.';
+COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To five minutes while the session is open, exact once it has ended.';
 
 --
 -- Name: COLUMN learning_sessions.ended_at; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -31171,7 +31172,7 @@ CREATE FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) RETURNS u
     SET search_path TO ''
     AS $$
 begin
-  if p_user_id is distinct from private.event_writer() and private.is_api_call() then
+  if private.is_api_call() and p_user_id is distinct from auth.uid() then
     raise insufficient_privilege using message = 'Events are recorded by the learner.';
   end if;
   if private.is_shut_out(p_course_id) then
@@ -33142,6 +33143,21 @@ end
 $$;
 
 ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
+
+--
+-- Name: session_grain(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.session_grain() RETURNS interval
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return interval '5 minutes';
+end
+$$;
+
+ALTER FUNCTION private.session_grain() OWNER TO postgres;
 
 --
 -- Name: session_idle_time(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -38373,12 +38389,6 @@ CREATE INDEX learning_sessions_by_user ON analytics.learning_sessions USING btre
 CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree (enrollment_id) WHERE (ended_at IS NULL);
 
 --
--- Name: open_sessions_by_activity; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
-
---
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
 --
 
@@ -39938,7 +39948,7 @@ CREATE RULE take_activity_event AS
             COALESCE(n.unit_id, e.unit_id) AS "coalesce",
                 CASE
                     WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
-                    WHEN ((s.id IS NULL) AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    WHEN ((s.id IS NULL) AND n.is_first AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
                     ELSE e.id
                 END AS id,
                 CASE
@@ -39959,7 +39969,8 @@ CREATE RULE take_activity_event AS
                     c.event_type,
                     c.meta,
                     COALESCE(c.occurred_at, c.received_at) AS occurred_at,
-                    c.received_at
+                    c.received_at,
+                    (row_number() OVER (PARTITION BY c.user_id, c.course_id, (COALESCE(c.occurred_at, c.received_at) > (c.received_at - private.session_idle_time()))) = 1) AS is_first
                    FROM ( SELECT new.id,
                             new.course_id,
                             new.user_id,
@@ -39974,10 +39985,10 @@ CREATE RULE take_activity_event AS
                     a.user_id,
                     a.unit_id
                    FROM lms.enrollments a
-                  WHERE ((a.user_id = COALESCE(( SELECT private.event_writer() AS event_writer), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND COALESCE((a.tenant_id = ANY (( SELECT private.event_tenants() AS event_tenants)::uuid[])), true))
                   ORDER BY a.cycle DESC
                  LIMIT 1) e ON (true))
-             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - '00:01:00'::interval)))))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
           WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
   RETURNING taken.id,
     taken.tenant_id,
@@ -40003,7 +40014,7 @@ CREATE RULE take_question_event AS
             COALESCE(n.unit_id, e.unit_id) AS "coalesce",
                 CASE
                     WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
-                    WHEN ((s.id IS NULL) AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    WHEN ((s.id IS NULL) AND n.is_first AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
                     ELSE e.id
                 END AS id,
             n.section_key,
@@ -40032,7 +40043,8 @@ CREATE RULE take_question_event AS
                     c.received_at,
                     c.source,
                     c.is_counted,
-                    c.attempt_id
+                    c.attempt_id,
+                    (row_number() OVER (PARTITION BY c.user_id, c.course_id, (COALESCE(c.answered_at, c.received_at) > (c.received_at - private.session_idle_time()))) = 1) AS is_first
                    FROM ( SELECT new.id,
                             new.course_id,
                             new.user_id,
@@ -40052,10 +40064,10 @@ CREATE RULE take_question_event AS
                     a.user_id,
                     a.unit_id
                    FROM lms.enrollments a
-                  WHERE ((a.user_id = COALESCE(( SELECT private.event_writer() AS event_writer), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND COALESCE((a.tenant_id = ANY (( SELECT private.event_tenants() AS event_tenants)::uuid[])), true))
                   ORDER BY a.cycle DESC
                  LIMIT 1) e ON (true))
-             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - '00:01:00'::interval)))))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
           WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'question'::text, n.id))
   RETURNING taken.id,
     taken.tenant_id,
@@ -49091,12 +49103,12 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
 
 --
--- Name: FUNCTION event_writer(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION event_tenants(); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.event_writer() FROM PUBLIC;
-GRANT ALL ON FUNCTION private.event_writer() TO authenticated;
-GRANT ALL ON FUNCTION private.event_writer() TO service_role;
+REVOKE ALL ON FUNCTION private.event_tenants() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.event_tenants() TO authenticated;
+GRANT ALL ON FUNCTION private.event_tenants() TO service_role;
 
 --
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -51130,6 +51142,14 @@ REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PU
 --
 
 REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION session_grain(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.session_grain() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_grain() TO authenticated;
+GRANT ALL ON FUNCTION private.session_grain() TO service_role;
 
 --
 -- Name: FUNCTION session_idle_time(); Type: ACL; Schema: private; Owner: postgres

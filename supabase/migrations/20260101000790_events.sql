@@ -286,16 +286,17 @@ comment on column analytics.activity_events.is_time_plausible is
 -- A rule writes the server's columns into the client's INSERT, so that a batch is one statement over sets; a trigger for each
 -- row doing the same halves the rate. What it looks up, it looks up as the owner; who is calling, it asks once a statement.
 
--- Who may be written for: null for others than clients, who may write for anybody.
-create function private.event_writer()
-returns uuid
+-- INV-T4: where a client may record; null for others than clients, who may anywhere. One call in place of three: the batch
+-- asks it once, and waits for it.
+create function private.event_tenants()
+returns uuid[]
 language plpgsql
-stable
+stable security definer
 set search_path = ''
 as $$
 begin
   if private.is_api_call() then
-    return coalesce(auth.uid(), '00000000-0000-0000-0000-000000000000');
+    return array(select private.joined_tenants());
   end if;
   return null;
 end
@@ -339,7 +340,7 @@ stable
 set search_path = ''
 as $$
 begin
-  if p_user_id is distinct from private.event_writer() and private.is_api_call() then
+  if private.is_api_call() and p_user_id is distinct from auth.uid() then
     raise insufficient_privilege using message = 'Events are recorded by the learner.';
   end if;
   if private.is_shut_out(p_course_id) then
@@ -401,7 +402,7 @@ create rule take_question_event as on insert to analytics.question_events do ins
     coalesce(n.id, gen_random_uuid()), e.tenant_id, n.course_id, n.user_id, coalesce(n.unit_id, e.unit_id),
     case
       when e.user_id is distinct from n.user_id then private.refuse_event(n.user_id, n.course_id)
-      when s.id is null and n.answered_at > n.received_at - private.session_idle_time()
+      when s.id is null and n.is_first and n.answered_at > n.received_at - private.session_idle_time()
         and n.received_at > now() - private.session_idle_time()
         then private.begin_activity(e.id, n.received_at)
       else e.id
@@ -417,10 +418,14 @@ create rule take_question_event as on insert to analytics.question_events do ins
     )),
     n.attempt_id
   from (
-    -- Kept apart by the clock, which makes that each of a batch has its own time, and order.
+    -- Kept apart by the clock, which makes that each of a batch has its own time, and order. Of those of one learner and course
+    -- one is enough to be at it.
     select
       c.id, c.course_id, c.user_id, c.unit_id, c.enrollment_id, c.section_key, c.question_key, c.is_correct, c.response_meta,
-      coalesce(c.answered_at, c.received_at) as answered_at, c.received_at, c.source, c.is_counted, c.attempt_id
+      coalesce(c.answered_at, c.received_at) as answered_at, c.received_at, c.source, c.is_counted, c.attempt_id,
+      row_number() over (
+        partition by c.user_id, c.course_id, coalesce(c.answered_at, c.received_at) > c.received_at - private.session_idle_time()
+      ) = 1 as is_first
     from (
       select
         new.id as id, new.course_id as course_id, new.user_id as user_id, new.unit_id as unit_id,
@@ -433,14 +438,14 @@ create rule take_question_event as on insert to analytics.question_events do ins
   left join lateral (
     select a.id, a.tenant_id, a.user_id, a.unit_id
     from lms.enrollments a
-    where a.user_id = coalesce((select private.event_writer()), n.user_id) and a.course_id = n.course_id
+    where a.user_id = coalesce((select auth.uid()), n.user_id) and a.course_id = n.course_id
       and (n.enrollment_id is null or a.id = n.enrollment_id)
-      and (a.tenant_id = any (array(select private.joined_tenants())) or not (select private.is_api_call()))
+      and coalesce(a.tenant_id = any ((select private.event_tenants())::uuid[]), true)
     order by a.cycle desc
     limit 1
   ) e on true
   left join analytics.learning_sessions s
-    on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - interval '1 minute'
+    on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - private.session_grain()
   where n.id is null or private.take_receipt(n.user_id, 'question', n.id)
   returning
     taken.id, taken.tenant_id, taken.course_id, taken.user_id, taken.unit_id, taken.enrollment_id, taken.section_key,
@@ -457,7 +462,7 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
     coalesce(n.id, gen_random_uuid()), e.tenant_id, n.course_id, n.user_id, coalesce(n.unit_id, e.unit_id),
     case
       when e.user_id is distinct from n.user_id then private.refuse_event(n.user_id, n.course_id)
-      when s.id is null and n.occurred_at > n.received_at - private.session_idle_time()
+      when s.id is null and n.is_first and n.occurred_at > n.received_at - private.session_idle_time()
         and n.received_at > now() - private.session_idle_time()
         then private.begin_activity(e.id, n.received_at)
       else e.id
@@ -475,7 +480,10 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
   from (
     select
       c.id, c.course_id, c.user_id, c.unit_id, c.enrollment_id, c.event_type, c.meta,
-      coalesce(c.occurred_at, c.received_at) as occurred_at, c.received_at
+      coalesce(c.occurred_at, c.received_at) as occurred_at, c.received_at,
+      row_number() over (
+        partition by c.user_id, c.course_id, coalesce(c.occurred_at, c.received_at) > c.received_at - private.session_idle_time()
+      ) = 1 as is_first
     from (
       select
         new.id as id, new.course_id as course_id, new.user_id as user_id, new.unit_id as unit_id,
@@ -486,14 +494,14 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
   left join lateral (
     select a.id, a.tenant_id, a.user_id, a.unit_id
     from lms.enrollments a
-    where a.user_id = coalesce((select private.event_writer()), n.user_id) and a.course_id = n.course_id
+    where a.user_id = coalesce((select auth.uid()), n.user_id) and a.course_id = n.course_id
       and (n.enrollment_id is null or a.id = n.enrollment_id)
-      and (a.tenant_id = any (array(select private.joined_tenants())) or not (select private.is_api_call()))
+      and coalesce(a.tenant_id = any ((select private.event_tenants())::uuid[]), true)
     order by a.cycle desc
     limit 1
   ) e on true
   left join analytics.learning_sessions s
-    on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - interval '1 minute'
+    on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - private.session_grain()
   where n.id is null or private.take_receipt(n.user_id, 'activity', n.id)
   returning
     taken.id, taken.tenant_id, taken.course_id, taken.user_id, taken.unit_id, taken.enrollment_id, taken.event_type, taken.meta,
@@ -630,7 +638,7 @@ comment on function ops.forget_event_receipts is
 
 grant execute on function ops.make_event_partitions, ops.forget_event_receipts to service_role;
 grant execute on function
-  private.count_answers, private.count_answers_so_far, private.event_writer, private.take_receipt, private.refuse_event,
+  private.count_answers, private.count_answers_so_far, private.event_tenants, private.take_receipt, private.refuse_event,
   private.is_shut_out, private.refuse_event_type
 to authenticated, service_role;
 

@@ -34,6 +34,15 @@ begin
   update analytics.learning_sessions set started_at = started_at - make_interval(mins => minutes), last_activity_at = last_activity_at - make_interval(mins => minutes), ended_at = ended_at - make_interval(mins => minutes);
 end $$;
 
+-- A batch that begins with what was kept offline.
+select tests.as('eve');
+insert into analytics.question_events (course_id, section_key, question_key, answered_at)
+select tests.id('safety'), 's', 'q', now() - ago from unnest(array[interval '2 hours', interval '1 minute', interval '0']) ago;
+select tests.as_owner();
+select results_eq($$ select tests.sessions('eve') $$, array['0 open'], 'one of a batch is enough, wherever in it, and opens one session');
+select tests.later(10000);
+delete from analytics.learning_sessions;
+
 select tests.as('dora');
 insert into analytics.activity_events (course_id, event_type) values (tests.id('safety'), 'start_course');
 select results_eq($$ select tests.sessions('dora') $$, array['0 open'], 'a session opens with the first event');

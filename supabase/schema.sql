@@ -22836,24 +22836,6 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
 
 --
--- Name: event_tenants(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.event_tenants() RETURNS uuid[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() then
-    return array(select private.joined_tenants());
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.event_tenants() OWNER TO postgres;
-
---
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39948,7 +39930,7 @@ CREATE RULE take_activity_event AS
             COALESCE(n.unit_id, e.unit_id) AS "coalesce",
                 CASE
                     WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
-                    WHEN ((s.id IS NULL) AND n.is_first AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    WHEN ((s.id IS NULL) AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
                     ELSE e.id
                 END AS id,
                 CASE
@@ -39969,8 +39951,7 @@ CREATE RULE take_activity_event AS
                     c.event_type,
                     c.meta,
                     COALESCE(c.occurred_at, c.received_at) AS occurred_at,
-                    c.received_at,
-                    (row_number() OVER (PARTITION BY c.user_id, c.course_id, (COALESCE(c.occurred_at, c.received_at) > (c.received_at - private.session_idle_time()))) = 1) AS is_first
+                    c.received_at
                    FROM ( SELECT new.id,
                             new.course_id,
                             new.user_id,
@@ -39985,7 +39966,10 @@ CREATE RULE take_activity_event AS
                     a.user_id,
                     a.unit_id
                    FROM lms.enrollments a
-                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND COALESCE((a.tenant_id = ANY (( SELECT private.event_tenants() AS event_tenants)::uuid[])), true))
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
                   ORDER BY a.cycle DESC
                  LIMIT 1) e ON (true))
              LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
@@ -40014,7 +39998,7 @@ CREATE RULE take_question_event AS
             COALESCE(n.unit_id, e.unit_id) AS "coalesce",
                 CASE
                     WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
-                    WHEN ((s.id IS NULL) AND n.is_first AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    WHEN ((s.id IS NULL) AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
                     ELSE e.id
                 END AS id,
             n.section_key,
@@ -40043,8 +40027,7 @@ CREATE RULE take_question_event AS
                     c.received_at,
                     c.source,
                     c.is_counted,
-                    c.attempt_id,
-                    (row_number() OVER (PARTITION BY c.user_id, c.course_id, (COALESCE(c.answered_at, c.received_at) > (c.received_at - private.session_idle_time()))) = 1) AS is_first
+                    c.attempt_id
                    FROM ( SELECT new.id,
                             new.course_id,
                             new.user_id,
@@ -40064,7 +40047,10 @@ CREATE RULE take_question_event AS
                     a.user_id,
                     a.unit_id
                    FROM lms.enrollments a
-                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND COALESCE((a.tenant_id = ANY (( SELECT private.event_tenants() AS event_tenants)::uuid[])), true))
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
                   ORDER BY a.cycle DESC
                  LIMIT 1) e ON (true))
              LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
@@ -49101,14 +49087,6 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 --
 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
-
---
--- Name: FUNCTION event_tenants(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.event_tenants() FROM PUBLIC;
-GRANT ALL ON FUNCTION private.event_tenants() TO authenticated;
-GRANT ALL ON FUNCTION private.event_tenants() TO service_role;
 
 --
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -284,23 +284,8 @@ comment on column analytics.activity_events.is_time_plausible is
 -- Taking an event
 -- =====================================================================================================
 -- A rule writes the server's columns into the client's INSERT, so that a batch is one statement over sets; a trigger for each
--- row doing the same halves the rate. What it looks up, it looks up as the owner; who is calling, it asks once a statement.
-
--- INV-T4: where a client may record; null for others than clients, who may anywhere. One call in place of three: the batch
--- asks it once, and waits for it.
-create function private.event_tenants()
-returns uuid[]
-language plpgsql
-stable security definer
-set search_path = ''
-as $$
-begin
-  if private.is_api_call() then
-    return array(select private.joined_tenants());
-  end if;
-  return null;
-end
-$$;
+-- row doing the same halves the rate. What it looks up, it looks up as the owner; who is calling, it asks once a statement. Tenants
+-- are those of private.joined_tenants (INV-T4): to call it costs as much as two rows.
 
 -- One learner's batches are taken one after the other: two that hold the same ids in another order would otherwise wait for
 -- each other. Nobody waits for another learner's (INV-N1).
@@ -402,7 +387,7 @@ create rule take_question_event as on insert to analytics.question_events do ins
     coalesce(n.id, gen_random_uuid()), e.tenant_id, n.course_id, n.user_id, coalesce(n.unit_id, e.unit_id),
     case
       when e.user_id is distinct from n.user_id then private.refuse_event(n.user_id, n.course_id)
-      when s.id is null and n.is_first and n.answered_at > n.received_at - private.session_idle_time()
+      when s.id is null and n.answered_at > n.received_at - private.session_idle_time()
         and n.received_at > now() - private.session_idle_time()
         then private.begin_activity(e.id, n.received_at)
       else e.id
@@ -418,14 +403,10 @@ create rule take_question_event as on insert to analytics.question_events do ins
     )),
     n.attempt_id
   from (
-    -- Kept apart by the clock, which makes that each of a batch has its own time, and order. Of those of one learner and course
-    -- one is enough to be at it.
+    -- Kept apart by the clock, which makes that each of a batch has its own time, and order.
     select
       c.id, c.course_id, c.user_id, c.unit_id, c.enrollment_id, c.section_key, c.question_key, c.is_correct, c.response_meta,
-      coalesce(c.answered_at, c.received_at) as answered_at, c.received_at, c.source, c.is_counted, c.attempt_id,
-      row_number() over (
-        partition by c.user_id, c.course_id, coalesce(c.answered_at, c.received_at) > c.received_at - private.session_idle_time()
-      ) = 1 as is_first
+      coalesce(c.answered_at, c.received_at) as answered_at, c.received_at, c.source, c.is_counted, c.attempt_id
     from (
       select
         new.id as id, new.course_id as course_id, new.user_id as user_id, new.unit_id as unit_id,
@@ -440,7 +421,12 @@ create rule take_question_event as on insert to analytics.question_events do ins
     from lms.enrollments a
     where a.user_id = coalesce((select auth.uid()), n.user_id) and a.course_id = n.course_id
       and (n.enrollment_id is null or a.id = n.enrollment_id)
-      and coalesce(a.tenant_id = any ((select private.event_tenants())::uuid[]), true)
+      and (a.tenant_id = any (array(
+        select m.tenant_id
+        from lms.memberships m
+        join lms.tenants t on t.id = m.tenant_id
+        where m.user_id = (select auth.uid()) and m.status = 'active' and t.is_active
+      )) or not (select private.is_api_call()))
     order by a.cycle desc
     limit 1
   ) e on true
@@ -462,7 +448,7 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
     coalesce(n.id, gen_random_uuid()), e.tenant_id, n.course_id, n.user_id, coalesce(n.unit_id, e.unit_id),
     case
       when e.user_id is distinct from n.user_id then private.refuse_event(n.user_id, n.course_id)
-      when s.id is null and n.is_first and n.occurred_at > n.received_at - private.session_idle_time()
+      when s.id is null and n.occurred_at > n.received_at - private.session_idle_time()
         and n.received_at > now() - private.session_idle_time()
         then private.begin_activity(e.id, n.received_at)
       else e.id
@@ -480,10 +466,7 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
   from (
     select
       c.id, c.course_id, c.user_id, c.unit_id, c.enrollment_id, c.event_type, c.meta,
-      coalesce(c.occurred_at, c.received_at) as occurred_at, c.received_at,
-      row_number() over (
-        partition by c.user_id, c.course_id, coalesce(c.occurred_at, c.received_at) > c.received_at - private.session_idle_time()
-      ) = 1 as is_first
+      coalesce(c.occurred_at, c.received_at) as occurred_at, c.received_at
     from (
       select
         new.id as id, new.course_id as course_id, new.user_id as user_id, new.unit_id as unit_id,
@@ -496,7 +479,12 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
     from lms.enrollments a
     where a.user_id = coalesce((select auth.uid()), n.user_id) and a.course_id = n.course_id
       and (n.enrollment_id is null or a.id = n.enrollment_id)
-      and coalesce(a.tenant_id = any ((select private.event_tenants())::uuid[]), true)
+      and (a.tenant_id = any (array(
+        select m.tenant_id
+        from lms.memberships m
+        join lms.tenants t on t.id = m.tenant_id
+        where m.user_id = (select auth.uid()) and m.status = 'active' and t.is_active
+      )) or not (select private.is_api_call()))
     order by a.cycle desc
     limit 1
   ) e on true
@@ -638,7 +626,7 @@ comment on function ops.forget_event_receipts is
 
 grant execute on function ops.make_event_partitions, ops.forget_event_receipts to service_role;
 grant execute on function
-  private.count_answers, private.count_answers_so_far, private.event_tenants, private.take_receipt, private.refuse_event,
+  private.count_answers, private.count_answers_so_far, private.take_receipt, private.refuse_event,
   private.is_shut_out, private.refuse_event_type
 to authenticated, service_role;
 

@@ -275,7 +275,7 @@ select set_eq(
     'private.read_lesson(uuid,uuid)', 'private.takes_lesson(uuid)', 'private.require_course(uuid)', 'private.require_course_publisher(uuid)', 'private.check_course_for_caller(uuid)',
     'private.diff_versions(uuid,integer,integer)', 'private.migration_target(uuid,text,integer)', 'private.preview_migration_of(lms.enrollments,lms.course_versions,text)',
     'private.my_open_hand_ins()',
-    'private.event_tenants()', 'private.session_grain()', 'private.take_receipt(uuid,text,uuid)', 'private.refuse_event(uuid,uuid)', 'private.refuse_event_type(text,uuid)', 'private.is_shut_out(uuid)',
+    'private.session_grain()', 'private.take_receipt(uuid,text,uuid)', 'private.refuse_event(uuid,uuid)', 'private.refuse_event_type(text,uuid)', 'private.is_shut_out(uuid)',
     'private.begin_activity(uuid,timestamp with time zone)', 'private.session_idle_time()',
     'private.count_answers(uuid,uuid,text,timestamp with time zone,uuid)', 'private.count_answers_so_far(uuid,uuid,text,timestamp with time zone,uuid)',
     'private.move_enrollments(lms.course_versions,text,integer)', 'private.parse_watched(jsonb)', 'private.correct_progress_of(uuid,uuid,numeric,text)', 'private.my_versions()', 'private.my_open_lessons()',

@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod place;
 mod plans;
+mod recount;
 mod report;
 mod sample;
 mod screens;
@@ -123,6 +124,7 @@ async fn measure(place: &mut Place, arguments: &RunArgs) -> Result<()> {
     database::measure(place, effort, &mut report).await?;
     completion::measure(place, &personas, effort, &mut report).await?;
     audit::measure(place, &personas, effort, &mut report).await?;
+    recount::measure(place, effort, &mut report).await?;
     let folder = place.results_folder();
     report.write(&folder)?;
     plans::record(place, &personas, &folder).await?;

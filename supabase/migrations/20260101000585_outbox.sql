@@ -537,7 +537,7 @@ $$;
 -- One receiver that is slow, down or flooded stops no other: of each webhook and of each tenant's mails a few are taken at a
 -- time, in turns; of a webhook none while another run is at it or it is paused, and after that one, to see whether it is back.
 -- Two runs at once take different ones; what a run that died had taken is taken again when its lease is over, by the same id.
-create function lms.claim_deliveries(p_channel text, p_limit integer default 50, p_lease_seconds integer default 60)
+create function private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer)
 returns setof lms.delivery
 language plpgsql
 volatile security definer
@@ -548,12 +548,6 @@ declare
   c_most_attempts constant integer := 12;
   v_ids uuid[];
 begin
-  if p_channel is null or p_channel not in ('email', 'webhook') or p_limit not between 1 and 500
-    or p_lease_seconds not between 5 and 900
-  then
-    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
-  end if;
-
   if p_channel = 'email' then
     select array_agg(c.id order by c.turn, c.next_attempt_at) into v_ids
     from (
@@ -669,14 +663,27 @@ begin
 end
 $$;
 
+create function lms.claim_deliveries(p_channel text, p_limit integer default 50, p_lease_seconds integer default 60)
+returns setof lms.delivery
+language plpgsql
+volatile
+rows 50
+set search_path = ''
+as $$
+begin
+  if not coalesce(p_channel in ('email', 'webhook') and p_limit between 1 and 500 and p_lease_seconds between 5 and 900, false) then
+    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
+  end if;
+  return query select * from private.take_deliveries(p_channel, p_limit, p_lease_seconds);
+end
+$$;
+
 comment on function lms.claim_deliveries is
   'Hands out deliveries that are due, each for p_lease_seconds, and counts the attempt. For the service role.';
 
 -- `delivered`; `failed`, to be tried again after p_retry_seconds, or dead by then; `rejected`, dead at once, for the receiver will
 -- never take it; `deferred`, given back untried. Says false when the lease is over and somebody else may have it.
-create function lms.settle_delivery(
-  p_id uuid, p_lease uuid, p_outcome text, p_error text default null, p_retry_seconds integer default 60
-)
+create function private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer)
 returns boolean
 language plpgsql
 volatile security definer
@@ -688,11 +695,6 @@ declare
   v_delivery private.outbox;
   v_outcome text := p_outcome;
 begin
-  if p_outcome is null or p_outcome not in ('delivered', 'failed', 'rejected', 'deferred')
-    or p_retry_seconds not between 0 and 604800
-  then
-    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
-  end if;
   select * into v_delivery from private.outbox o where o.id = p_id and o.lease = p_lease and o.status = 'pending' for no key update;
   if not found then
     return false;
@@ -706,7 +708,7 @@ begin
       dead_at = case v_outcome when 'rejected' then now() end,
       token = case when v_outcome in ('failed', 'deferred') then o.token end,
       attempts = case v_outcome when 'deferred' then greatest(o.attempts - 1, 0) else o.attempts end,
-      next_attempt_at = now() + make_interval(secs => coalesce(p_retry_seconds, 60)),
+      next_attempt_at = now() + make_interval(secs => p_retry_seconds),
       last_error = case when v_outcome = 'delivered' then null else coalesce(left(p_error, 500), o.last_error) end,
       lease = null, leased_until = null
   where o.id = p_id;
@@ -722,11 +724,28 @@ begin
 end
 $$;
 
+create function lms.settle_delivery(
+  p_id uuid, p_lease uuid, p_outcome text, p_error text default null, p_retry_seconds integer default 60
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not coalesce(
+    p_outcome in ('delivered', 'failed', 'rejected', 'deferred') and p_retry_seconds between 0 and 604800, false
+  ) then
+    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
+  end if;
+  return private.note_delivery(p_id, p_lease, p_outcome, p_error, p_retry_seconds);
+end
+$$;
+
 comment on function lms.settle_delivery is
   'Says what came of a delivery: delivered, failed, rejected or deferred. After 12 failures it is dead. For the service role.';
 
-revoke execute on function lms.claim_deliveries, lms.settle_delivery from public;
-grant execute on function lms.claim_deliveries, lms.settle_delivery to service_role;
+grant execute on function private.take_deliveries, private.note_delivery, lms.claim_deliveries, lms.settle_delivery to service_role;
 
 -- =====================================================================================================
 -- Dead letters

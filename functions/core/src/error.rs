@@ -259,9 +259,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::UserRequired | Self::ServiceRequired | Self::Forbidden => {
-                StatusCode::FORBIDDEN
-            },
+            Self::UserRequired | Self::ServiceRequired | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RouteNotFound | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -3,23 +3,57 @@
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime};
 
 const ENGLISH: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const GERMAN: [&str; 12] = [
-    "Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober",
-    "November", "Dezember",
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
 ];
 const SPANISH: [&str; 12] = [
-    "enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre",
-    "octubre", "noviembre", "diciembre",
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
 ];
 
 /// A day (`2031-05-01`), or a time of the clock on the wall (`2031-05-01 14:30`), as people write it; anything else, and all
 /// in other languages, as it is.
 pub(crate) fn date(value: &str, language: &str) -> String {
     if let Ok(time) = NaiveDateTime::parse_from_str(value, "%Y-%m-%d %H:%M") {
-        return format!("{}, {}", date(&time.date().to_string(), language), time.format("%H:%M"));
+        return format!(
+            "{}, {}",
+            date(&time.date().to_string(), language),
+            time.format("%H:%M")
+        );
     }
     let Ok(day) = NaiveDate::parse_from_str(value, "%Y-%m-%d") else {
         return value.to_owned();

@@ -27,8 +27,6 @@ type Transport = AsyncSmtpTransport<Tokio1Executor>;
 /// How many are claimed at once, and sent side by side.
 const CLAIMED: u32 = 50;
 const CONNECTIONS: usize = 4;
-/// How long a mail may take, all commands together.
-const LONGEST: Duration = Duration::from_secs(25);
 
 /// Delivers until nothing is due, the run is over, or the server does not take anything.
 ///
@@ -54,7 +52,7 @@ pub(crate) async fn deliver(
                 if unwell.load(Ordering::Relaxed) || Instant::now() >= until {
                     return defer(database, &delivery).await;
                 }
-                let outcome = send(transport, &settings.from, &delivery).await;
+                let outcome = send(transport, settings, receiver * 2, &delivery).await;
                 if matches!(outcome, Outcome::Failed { unwell: true, .. }) {
                     unwell.store(true, Ordering::Relaxed);
                 }
@@ -80,12 +78,18 @@ fn transport(settings: &MailSettings, receiver: Duration) -> Result<Transport, E
         .build())
 }
 
-async fn send(transport: &Transport, from: &Mailbox, delivery: &Delivery) -> Outcome {
-    let message = match compose(from, delivery) {
+/// The library's own limit is on connecting; this one is on a mail, all commands together.
+async fn send(
+    transport: &Transport,
+    settings: &MailSettings,
+    longest: Duration,
+    delivery: &Delivery,
+) -> Outcome {
+    let message = match compose(&settings.from, delivery) {
         Ok(message) => message,
         Err(reason) => return Outcome::Rejected { reason },
     };
-    match tokio::time::timeout(LONGEST, transport.send(message)).await {
+    match tokio::time::timeout(longest, transport.send(message)).await {
         Ok(Ok(_)) => Outcome::Delivered,
         Ok(Err(error)) => outcome(error.status().map(u16::from), error.is_timeout()),
         Err(_) => outcome(None, true),
@@ -129,7 +133,9 @@ fn compose(from: &Mailbox, delivery: &Delivery) -> Result<Message, String> {
             .parse()
             .map_err(|_| "the address is malformed".to_owned())?,
     );
-    let sender = Mailbox::new(Some(delivery.organization.clone()), from.email.clone());
+    // What cannot stand in a header makes the library panic.
+    let organization = template::one_line(&delivery.organization);
+    let sender = Mailbox::new(Some(organization), from.email.clone());
     Message::builder()
         .from(sender)
         .to(to)
@@ -188,7 +194,10 @@ mod tests {
     #[test]
     fn a_message_names_itself_and_its_organisation() {
         let text = written("Ironworks", "lena@ironworks.example", "Kräne").unwrap();
-        assert!(text.contains("From: Ironworks <learning@lyceum.example>\r\n"), "{text}");
+        assert!(
+            text.contains("From: Ironworks <learning@lyceum.example>\r\n"),
+            "{text}"
+        );
         assert!(text.contains("To: lena@ironworks.example\r\n"));
         assert!(
             text.contains("Message-ID: <00000000-0000-0000-0000-000000000000@lyceum.example>\r\n")
@@ -202,7 +211,10 @@ mod tests {
         let evil = "x\r\nBcc: all@example.com\r\n\r\nbody";
         let text = written(evil, "lena@ironworks.example", evil).unwrap();
         let head = text.split_once("\r\n\r\n").unwrap().0;
-        for line in head.split("\r\n").filter(|line| !line.starts_with([' ', '\t'])) {
+        for line in head
+            .split("\r\n")
+            .filter(|line| !line.starts_with([' ', '\t']))
+        {
             assert!(!line.to_ascii_lowercase().starts_with("bcc"), "{head}");
         }
         for address in [
@@ -217,7 +229,10 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        assert!(matches!(outcome(Some(550), false), Outcome::Rejected { .. }));
+        assert!(matches!(
+            outcome(Some(550), false),
+            Outcome::Rejected { .. }
+        ));
         assert!(matches!(
             outcome(Some(451), false),
             Outcome::Failed { unwell: false, .. }

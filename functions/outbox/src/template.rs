@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::language;
 
-/// The longest subject, in characters.
-const LONGEST_SUBJECT: usize = 200;
+/// The longest subject or name, in characters.
+const LONGEST_LINE: usize = 200;
 
 /// A piece of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +37,6 @@ pub(crate) fn render(
         .0
         .iter()
         .map(plain)
-        .collect::<String>()
-        .chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
-        .take(LONGEST_SUBJECT)
         .collect();
     let lines: Vec<Vec<Piece>> = body
         .lines()
@@ -54,10 +50,26 @@ pub(crate) fn render(
         .map(|line| line.iter().map(plain).collect())
         .collect();
     Rendered {
-        subject: subject.trim().to_owned(),
+        subject: one_line(&subject),
         text: format!("{}\n", text.join("\n").trim()),
         html: page(&lines, language),
     }
+}
+
+/// Fit for a header: a line break in a name or a title would end it, and begin another one.
+pub(crate) fn one_line(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(LONGEST_LINE)
+        .collect();
+    line.trim().to_owned()
 }
 
 /// The pieces of a line, and whether every placeholder in it had a value.
@@ -218,7 +230,7 @@ mod tests {
                 "en",
             );
             prop_assert!(!filled.subject.chars().any(char::is_control));
-            prop_assert!(filled.subject.chars().count() <= LONGEST_SUBJECT);
+            prop_assert!(filled.subject.chars().count() <= LONGEST_LINE);
             let inner = filled.html.split_once("sans-serif\">\n").unwrap().1;
             let inner = inner.strip_suffix("</body>\n</html>\n").unwrap();
             let bare = inner.replace("<p>", "").replace("</p>", "").replace("<br>", "");

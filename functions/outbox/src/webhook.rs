@@ -43,7 +43,10 @@ pub(crate) async fn deliver(
         if Instant::now() < until {
             let mut queues: BTreeMap<Option<Uuid>, Vec<Delivery>> = BTreeMap::new();
             for delivery in claim(database, "webhook", CLAIMED).await? {
-                queues.entry(delivery.webhook_id).or_default().push(delivery);
+                queues
+                    .entry(delivery.webhook_id)
+                    .or_default()
+                    .push(delivery);
             }
             receivers.extend(
                 queues

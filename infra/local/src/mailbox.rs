@@ -106,6 +106,8 @@ async fn keep(folder: &Path, mail: &str) -> Result<()> {
 
 /// The schedule.
 async fn call(addresses: &Addresses) -> Result<()> {
+    // Fails when it has been installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
     let url = format!("{}/functions/v1/outbox/run", addresses.api_url);
     let slots = Arc::new(Semaphore::new(RUNS));

@@ -17,9 +17,7 @@ use uuid::Uuid;
 
 use super::Fields;
 use super::route::{is_token, normalized, read_id};
-use crate::{
-    Caller, CallerDatabase, Error, Services, auth::Service, database::ServiceDatabase,
-};
+use crate::{Caller, CallerDatabase, Error, Services, auth::Service, database::ServiceDatabase};
 
 /// What a request is known by, in the log and in the database's audit trail, and what the log line is filled with while
 /// the request is served.

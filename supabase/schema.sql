@@ -1446,6 +1446,18 @@ ALTER TYPE lms.version_change OWNER TO postgres;
 COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson, block, assessment or question. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks and questions the hashes of their revisions.';
 
 --
+-- Name: activity_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.activity_numbers AS (
+	period_start date,
+	people bigint,
+	events bigint
+);
+
+ALTER TYPE private.activity_numbers OWNER TO postgres;
+
+--
 -- Name: block_match; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -1772,6 +1784,43 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
+-- Name: engagement_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.engagement_numbers AS (
+	period_start date,
+	people bigint,
+	events bigint,
+	seconds bigint,
+	completions bigint
+);
+
+ALTER TYPE private.engagement_numbers OWNER TO postgres;
+
+--
+-- Name: enrollment_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.enrollment_numbers AS (
+	group_id uuid,
+	enrolled bigint,
+	dropped bigint,
+	completed bigint,
+	not_started bigint,
+	started bigint,
+	half bigint,
+	progress bigint
+);
+
+ALTER TYPE private.enrollment_numbers OWNER TO postgres;
+
+--
+-- Name: TYPE enrollment_numbers; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
+
+--
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2071,6 +2120,18 @@ CREATE TYPE private.imported_person AS (
 ALTER TYPE private.imported_person OWNER TO postgres;
 
 --
+-- Name: lesson_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.lesson_numbers AS (
+	lesson_id uuid,
+	reached bigint,
+	completed bigint
+);
+
+ALTER TYPE private.lesson_numbers OWNER TO postgres;
+
+--
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -2201,6 +2262,33 @@ CREATE TYPE private.matched_person AS (
 ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
+-- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.outcome_numbers AS (
+	period_start date,
+	completions bigint,
+	seconds bigint
+);
+
+ALTER TYPE private.outcome_numbers OWNER TO postgres;
+
+--
+-- Name: overview_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.overview_numbers AS (
+	unit_id uuid,
+	people bigint,
+	enrolled bigint,
+	dropped bigint,
+	completed bigint,
+	progress bigint
+);
+
+ALTER TYPE private.overview_numbers OWNER TO postgres;
+
+--
 -- Name: parsed_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2210,6 +2298,17 @@ CREATE TYPE private.parsed_person AS (
 );
 
 ALTER TYPE private.parsed_person OWNER TO postgres;
+
+--
+-- Name: people_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.people_numbers AS (
+	unit_id uuid,
+	people bigint
+);
+
+ALTER TYPE private.people_numbers OWNER TO postgres;
 
 --
 -- Name: placed_question; Type: TYPE; Schema: private; Owner: postgres
@@ -2228,6 +2327,20 @@ CREATE TYPE private.placed_question AS (
 ALTER TYPE private.placed_question OWNER TO postgres;
 
 --
+-- Name: question_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.question_numbers AS (
+	course_id uuid,
+	section_key text,
+	question_key text,
+	attempts bigint,
+	correct bigint
+);
+
+ALTER TYPE private.question_numbers OWNER TO postgres;
+
+--
 -- Name: ratio; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2237,6 +2350,32 @@ CREATE TYPE private.ratio AS (
 );
 
 ALTER TYPE private.ratio OWNER TO postgres;
+
+--
+-- Name: report_scope; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.report_scope AS (
+	tenant_id uuid,
+	time_zone text,
+	is_whole boolean,
+	units uuid[],
+	courses uuid[],
+	of_units uuid[],
+	of_course uuid,
+	of_people uuid[],
+	from_day date,
+	until_day date,
+	deleted_courses uuid[]
+);
+
+ALTER TYPE private.report_scope OWNER TO postgres;
+
+--
+-- Name: TYPE report_scope; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TYPE private.report_scope IS 'What a report is about. A row counts that is in the caller''s scope (is_whole, or its unit in units, or its course in courses) and asked for (of_units, of_course, of_people, from_day to until_day; null: not limited), and whose course is not deleted. Days are those of the tenant''s time zone.';
 
 --
 -- Name: required_course; Type: TYPE; Schema: private; Owner: postgres
@@ -2259,6 +2398,19 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
+
+--
+-- Name: retention_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.retention_numbers AS (
+	started date,
+	period integer,
+	size bigint,
+	active bigint
+);
+
+ALTER TYPE private.retention_numbers OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2362,6 +2514,515 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
+
+--
+-- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'month'::text) RETURNS TABLE(started date, size bigint, period integer, active bigint, retention_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_step(p_step);
+  return query
+  select n.started, n.size, n.period, n.active, round(100.0 * n.active / nullif(n.size, 0), 2)
+  from private.report_retention(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
+  order by n.started, n.period;
+end
+$$;
+
+ALTER FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step (period 0) and in each of the eleven after it, as far as they have begun.';
+
+--
+-- Name: get_completion_rate(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(total_enrolled bigint, completed bigint, in_progress bigint, not_started bigint, completion_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    n.total, n.done, n.total - n.done - n.waiting, n.waiting,
+    coalesce(round(100.0 * n.done / nullif(n.total, 0), 2), 0)
+  from (
+    select
+      coalesce(sum(e.enrolled - e.dropped), 0)::bigint as total, coalesce(sum(e.completed), 0)::bigint as done,
+      coalesce(sum(e.not_started), 0)::bigint as waiting
+    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
+  ) n;
+end
+$$;
+
+ALTER FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of the cycles enrolled in the period and not dropped, how many are completed, begun and not begun; completion_rate = 100 * completed / total_enrolled, 0 when there are none. p_unit_id: with all units below it, by the unit of the enrolment; p_from, p_until: days of the organisation, both included. For reports.read with enrollments.read, or staff of the course; 403 report_not_allowed for others; 422 invalid_period.';
+
+--
+-- Name: get_due_training(uuid, uuid, uuid, uuid, text[], integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_states text[] DEFAULT ARRAY['due'::text, 'overdue'::text, 'expiring'::text, 'expired'::text], p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, unit_id uuid, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+begin
+  perform private.require_page(p_limit);
+  if not coalesce(p_states, '{}') <@ array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'] then
+    perform private.fail(
+      'invalid_state', 'There is no such state.', 422,
+      jsonb_build_object('field', 'p_states', 'known', array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'])
+    );
+  end if;
+  return query
+  -- Names, units and titles as the caller reads them.
+  select
+    s.user_id, n.display_name::text, m.unit_id, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
+    private.make_cursor(s.user_id::text, s.course_id::text)
+  from private.report_training(
+    p_tenant_id, p_unit_id, p_course_id, p_cohort_id, private.training_clock(), p_states, p_limit, v_after[1]::uuid, v_after[2]::uuid
+  ) s
+  left join lms.people n on n.id = s.user_id
+  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
+  left join lms.org_units u on u.id = m.unit_id
+  left join lms.courses c on c.id = s.course_id
+  order by s.user_id, s.course_id;
+end
+$$;
+
+ALTER FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) IS 'Who has to do what, of the training that rules ask for: due, overdue, expiring (it runs out soon) or expired; p_states chooses others: done, waived. By the home unit of today; by person and course.';
+
+--
+-- Name: get_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'day'::text) RETURNS TABLE(period_start date, active_learners bigint, events bigint, learning_seconds bigint, completions bigint)
+    LANGUAGE plpgsql STABLE ROWS 30
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_step(p_step);
+  return query
+  select n.period_start, n.people, n.events, n.seconds, n.completions
+  from private.report_engagement(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
+  order by n.period_start;
+end
+$$;
+
+ALTER FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Per day, week (from Monday) or month: people with at least one question or activity event, each once; events; seconds of learning sessions that began then and have ended; cycles completed then. Whole steps from that of p_from to that of p_until; twelve of them until today where nothing is said. 422 invalid_step, invalid_period.';
+
+--
+-- Name: get_enrollment_funnel(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(enrolled bigint, started bigint, half bigint, completed bigint, started_rate numeric, half_rate numeric, completed_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    n.enrolled, n.started, n.half, n.completed, round(100.0 * n.started / nullif(n.enrolled, 0), 2),
+    round(100.0 * n.half / nullif(n.enrolled, 0), 2), round(100.0 * n.completed / nullif(n.enrolled, 0), 2)
+  from (
+    select
+      coalesce(sum(e.enrolled), 0)::bigint as enrolled, coalesce(sum(e.started), 0)::bigint as started,
+      coalesce(sum(e.half), 0)::bigint as half, coalesce(sum(e.completed), 0)::bigint as completed
+    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
+  ) n;
+end
+$$;
+
+ALTER FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of all cycles enrolled in the period, dropped ones too, how many were begun, reached half of the items, and were completed; each stage includes those after it. Rates are of enrolled; null when there are none.';
+
+--
+-- Name: get_learner_summary(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, status text, cycle integer, enrolled_at timestamp with time zone, completed_at timestamp with time zone, due_at timestamp with time zone, progress_percent numeric, current_section text, last_active_at timestamp with time zone, seconds_spent bigint, final_grade numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+  v_after constant text[] := private.read_cursor(p_after, 2);
+begin
+  perform private.require_page(p_limit);
+  return query
+  -- Read as the caller: learners themselves, others as they see enrolments. INV-C3: a course that is no longer shown keeps
+  -- the title by which it was taken.
+  select
+    e.course_id, coalesce(c.title, v.title)::text, e.status, e.cycle, e.enrolled_at, e.completed_at, e.due_at, e.progress_percentage,
+    l.title::text, e.last_accessed_at, e.time_spent_seconds, e.final_grade::numeric,
+    private.make_cursor(to_char(e.enrolled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.id::text)
+  from lms.enrollments e
+  left join lms.courses c on c.id = e.course_id
+  left join lms.course_versions v on v.id = e.version_id
+  left join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = e.current_lesson_id
+  where e.user_id = v_user_id and e.tenant_id = p_tenant_id
+    and (p_after is null or (e.enrolled_at, e.id) < (v_after[1]::timestamptz, v_after[2]::uuid))
+  order by e.enrolled_at desc, e.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) IS 'All cycles of the caller, or of somebody whose enrolments the caller sees, latest first, dropped ones too; current_section is the lesson last worked on. Nothing where there is nobody to be seen.';
+
+--
+-- Name: get_learner_timeline(uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(occurred_at timestamp with time zone, kind text, course_id uuid, course_title text, subject text, detail jsonb, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+  v_after constant text[] := private.read_cursor(p_after, 3);
+  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
+  v_since constant timestamptz := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
+  v_until timestamptz := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+begin
+  perform private.require_page(p_limit);
+  if p_after is not null then
+    -- What happened at the same moment as the last row received is sorted out below.
+    v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
+  end if;
+  return query
+  -- INV-A1: read as the caller, so that answers in assessments appear when they are shown.
+  with things as (
+    select k.at, k.kind, k.id, e.course_id, null::text as subject, k.detail
+    from lms.enrollments e
+    cross join lateral (values
+      (e.enrolled_at, 'enrolled', jsonb_build_object('cycle', e.cycle, 'source', e.source)),
+      (e.started_at, 'started', jsonb_build_object('cycle', e.cycle)),
+      (e.completed_at, 'completed', jsonb_build_object('cycle', e.cycle, 'final_grade', e.final_grade)),
+      (e.dropped_at, 'dropped', jsonb_build_object('cycle', e.cycle)),
+      (e.expired_at, 'expired', jsonb_build_object('cycle', e.cycle)),
+      (e.paused_at, 'paused', jsonb_build_object('cycle', e.cycle))
+    ) as d (at, kind, detail)
+    cross join lateral (select d.at, d.kind, d.kind || ' ' || e.id as id, d.detail) k
+    where e.user_id = v_user_id and e.tenant_id = p_tenant_id and k.at >= v_since and k.at < v_until
+      and (p_course_id is null or e.course_id = p_course_id)
+    union all
+    (
+      select p.completed_at, 'lesson_completed', p.enrollment_id || ' ' || p.lesson_id, p.course_id, l.title::text, null::jsonb
+      from lms.lesson_progress p
+      left join lms.lessons l on l.id = p.lesson_id
+      where p.user_id = v_user_id and p.tenant_id = p_tenant_id and p.completed_at >= v_since and p.completed_at < v_until
+        and (p_course_id is null or p.course_id = p_course_id)
+        and (p_after is null or (p.completed_at, 'lesson_completed' collate "C", (p.enrollment_id || ' ' || p.lesson_id) collate "C")
+          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
+      order by p.completed_at desc, (p.enrollment_id || ' ' || p.lesson_id) collate "C" desc
+      limit p_limit
+    )
+    union all
+    (
+      select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
+        jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
+      from analytics.question_events q
+      where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
+        and (p_course_id is null or q.course_id = p_course_id)
+        and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
+          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
+      order by q.received_at desc, q.id desc
+      limit p_limit
+    )
+    union all
+    (
+      select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
+      from analytics.activity_events a
+      where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
+        and (p_course_id is null or a.course_id = p_course_id)
+        and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
+          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
+      order by a.received_at desc, a.event_type collate "C" desc, a.id desc
+      limit p_limit
+    )
+  )
+  select
+    t.at, t.kind, t.course_id, c.title::text, t.subject, t.detail,
+    private.make_cursor(to_char(t.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), t.kind, t.id)
+  from things t
+  left join lms.courses c on c.id = t.course_id
+  where p_after is null or (t.at, t.kind collate "C", t.id collate "C")
+    < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C")
+  order by t.at desc, t.kind collate "C" desc, t.id collate "C" desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'What the caller, or somebody whom the caller may follow, did and reached, latest first: enrolled, started, completed, dropped, expired, paused, lesson_completed, answered (by when it was received; one''s own answers in assessments once they are shown) and the types of activity events.';
+
+--
+-- Name: get_lesson_drop_off(uuid, uuid, uuid); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid) RETURNS TABLE(lesson_id uuid, "position" integer, title text, reached bigint, completed bigint, dropped_off bigint, drop_off_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 30
+    SET search_path TO ''
+    AS $$
+begin
+  if p_course_id is null then
+    perform private.fail('course_required', 'Drop-off is counted within one course.', 422, jsonb_build_object('field', 'p_course_id'));
+  end if;
+  return query
+  select
+    n.lesson_id, l.lesson_index, l.title::text, n.reached, n.completed, n.reached - n.completed,
+    round(100.0 * (n.reached - n.completed) / nullif(n.reached, 0), 2)
+  from private.report_lessons(p_tenant_id, p_unit_id, p_course_id) n
+  left join lateral (
+    -- As the latest version that the caller sees has it.
+    select v.lesson_index, v.title
+    from lms.version_lessons v
+    join lms.course_versions k on k.id = v.version_id
+    where v.course_id = p_course_id and v.lesson_id = n.lesson_id
+    order by k.number desc
+    limit 1
+  ) l on true
+  order by l.lesson_index, n.lesson_id;
+end
+$$;
+
+ALTER FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) IS 'Per lesson of a course that anybody has reached: cycles that began it, completed it, and did not (yet): dropped_off = reached - completed. All cycles, dropped ones too. 422 course_required.';
+
+--
+-- Name: get_most_missed_questions(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 10, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, incorrect_attempts bigint, miss_rate numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 4);
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.course_id, s.question_key, s.section_key, s.attempts, s.attempts - s.correct, s.rate,
+    private.make_cursor(s.rate::text, s.course_id::text, s.question_key, s.section_key)
+  from (
+    select n.*, round(100.0 * (n.attempts - n.correct) / n.attempts, 2) as rate
+    from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) n
+    where n.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
+  ) s
+  where p_after is null
+    or (-s.rate, s.course_id, s.question_key collate "C", s.section_key collate "C")
+      > (-v_after[1]::numeric, v_after[2]::uuid, v_after[3] collate "C", v_after[4] collate "C")
+  order by s.rate desc, s.course_id, s.question_key collate "C", s.section_key collate "C"
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'Questions with at least p_min_attempts judged answers received in the period, those first of which most answers are wrong: miss_rate = 100 * incorrect_attempts / total_attempts. Every answer counts, of all cycles; claims about questions that the server judges, and answers that nobody has judged, do not. For reports.read with progress.read, or staff of the course.';
+
+--
+-- Name: get_organization_overview(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(unit_id uuid, name text, total_users bigint, total_enrollments bigint, completed_enrollments bigint, average_progress numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    nullif(s.id, v_last), nullif(s.label, ''), s.people, s.total, s.done, round(s.progress / 100.0 / nullif(s.total, 0), 2),
+    private.make_cursor(s.label, s.id::text)
+  from (
+    select
+      coalesce(o.unit_id, v_last) as id, coalesce(u.name, '')::text as label, o.people, o.enrolled - o.dropped as total, o.completed as done,
+      o.progress
+    from private.report_overview(p_tenant_id, p_unit_id) o
+    left join lms.org_units u on u.id = o.unit_id
+  ) s
+  where p_after is null or (s.id = v_last, s.label collate "C", s.id) > (v_after[2]::uuid = v_last, v_after[1] collate "C", v_after[2]::uuid)
+  order by s.id = v_last, s.label collate "C", s.id
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) IS 'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null when there are none.';
+
+--
+-- Name: get_progress_summary(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, slug text, total_enrolled bigint, average_progress numeric, completed bigint, completion_rate numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.id, nullif(s.name, ''), s.short, s.total, round(s.progress / 100.0 / s.total, 2), s.done, round(100.0 * s.done / s.total, 2),
+    private.make_cursor(s.name, s.id::text)
+  from (
+    -- Titles as the caller reads courses.
+    select
+      e.group_id as id, coalesce(c.title, '')::text as name, c.slug::text as short, e.enrolled - e.dropped as total, e.completed as done,
+      e.progress
+    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'course') e
+    left join lms.courses c on c.id = e.group_id
+    where e.enrolled > e.dropped
+  ) s
+  where p_after is null or (s.name collate "C", s.id) > (v_after[1] collate "C", v_after[2]::uuid)
+  order by s.name collate "C", s.id
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'get_completion_rate for each course with such cycles, and the mean of their progress_percentage. By title; the title is null where the caller does not see the course. Next page: p_after = cursor of the last row. 422 invalid_limit, invalid_cursor.';
+
+--
+-- Name: get_question_difficulty(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, correct_attempts bigint, incorrect_attempts bigint, success_rate numeric, discrimination numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 3);
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.course_id, s.question_key, s.section_key, s.attempts, s.correct, s.attempts - s.correct, round(100.0 * s.correct / s.attempts, 2),
+    null::numeric, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
+  from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) s
+  where s.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
+    and (
+      p_after is null
+      or (s.course_id, s.question_key collate "C", s.section_key collate "C")
+        > (v_after[1]::uuid, v_after[2] collate "C", v_after[3] collate "C")
+    )
+  order by s.course_id, s.question_key collate "C", s.section_key collate "C"
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as get_most_missed_questions; discrimination from -1 to 1: how much more often those who do well answer it rightly.';
+
+--
+-- Name: get_training_matrix(uuid, uuid, uuid, uuid, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_at date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, job_title text, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
+    private.make_cursor(s.user_id::text, s.course_id::text)
+  from private.report_training(
+    p_tenant_id, p_unit_id, p_course_id, p_cohort_id,
+    least(private.training_clock(), (p_at + 1)::timestamp at time zone v_time_zone - interval '1 microsecond'),
+    null, p_limit, v_after[1]::uuid, v_after[2]::uuid
+  ) s
+  left join lms.people n on n.id = s.user_id
+  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
+  left join lms.org_units u on u.id = m.unit_id
+  left join lms.courses c on c.id = s.course_id
+  order by s.user_id, s.course_id;
+end
+$$;
+
+ALTER FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) IS 'Every person in scope with every course that rules ask of them, and where it stands: now, or at the end of the day p_at of the past.';
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -17894,6 +18555,36 @@ $$;
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
 
 --
+-- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
+  from (
+    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+    union all
+    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+  ) a
+  where a.tenant_id = p_scope.tenant_id
+    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (a.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (a.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and a.course_id <> all (p_scope.deleted_courses)
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22597,6 +23288,34 @@ ALTER FUNCTION private.enrolled_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.enrolled_courses() IS 'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left keeps the record, not the content.';
 
 --
+-- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    case p_group when 'course' then e.course_id when 'unit' then e.unit_id end,
+    count(*), sum(e.dropped), sum(e.completed), sum(e.not_started), sum(e.started), sum(e.half), sum(e.progress)
+  from private.enrollment_counts e
+  where e.tenant_id = p_scope.tenant_id
+    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or e.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and e.course_id <> all (p_scope.deleted_courses)
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) OWNER TO postgres;
+
+--
 -- Name: enrollment_obstacles(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27249,6 +27968,29 @@ $$;
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
 
 --
+-- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select p.lesson_id, count(*), count(p.completed_at)
+  from lms.lesson_progress p
+  join lms.enrollments e on e.id = p.enrollment_id
+  where p.tenant_id = p_scope.tenant_id and p.course_id = p_scope.of_course
+    and (p_scope.is_whole or e.unit_id = any (p_scope.units))
+    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
+    and p.course_id <> all (p_scope.deleted_courses)
+  group by p.lesson_id;
+end
+$$;
+
+ALTER FUNCTION private.lesson_numbers(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: list_deleted_items(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27414,6 +28156,27 @@ end
 $$;
 
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
+
+--
+-- Name: make_cursor(text[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.make_cursor(VARIADIC p_key text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'\n+/=', '-_');
+end
+$$;
+
+ALTER FUNCTION private.make_cursor(VARIADIC p_key text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.make_cursor(VARIADIC p_key text[]) IS 'The key of a row as text that clients hand back to continue after it.';
 
 --
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28674,6 +29437,40 @@ $$;
 ALTER FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) OWNER TO postgres;
 
 --
+-- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select date_trunc(p_step, a.at at time zone p_scope.time_zone)::date, sum(a.completions)::bigint, sum(a.seconds)::bigint
+  from (
+    select e.tenant_id, e.unit_id, e.course_id, e.user_id, e.completed_at as at, 1 as completions, 0 as seconds
+    from private.enrollment_counts e
+    where e.completed_at is not null
+    union all
+    select s.tenant_id, s.unit_id, s.course_id, s.user_id, s.started_at, 0, s.duration_seconds
+    from analytics.learning_sessions s
+    where s.ended_at is not null
+  ) a
+  where a.tenant_id = p_scope.tenant_id
+    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (a.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (a.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and a.course_id <> all (p_scope.deleted_courses)
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
 -- Name: outdated_attempts(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28940,6 +29737,27 @@ end
 $$;
 
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
+
+--
+-- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select m.unit_id, count(*)
+  from lms.memberships m
+  where m.tenant_id = p_scope.tenant_id and m.status <> 'ended' and not m.is_guest
+    and (p_scope.is_whole or m.unit_id = any (p_scope.units))
+    and (p_scope.of_units is null or m.unit_id = any (p_scope.of_units))
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30173,6 +30991,38 @@ $$;
 ALTER FUNCTION private.question_hash(p_question jsonb) OWNER TO postgres;
 
 --
+-- Name: question_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_numbers(p_scope private.report_scope) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
+  from analytics.question_events q
+  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and q.course_id <> all (p_scope.deleted_courses)
+    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
+    and not (
+      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+      and q.course_id <> all (p_scope.courses)
+      and q.attempt_id <> all (array(select private.my_shown_attempts()))
+    )
+  group by 1, 2, 3;
+end
+$$;
+
+ALTER FUNCTION private.question_numbers(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30387,6 +31237,43 @@ end
 $$;
 
 ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
+
+--
+-- Name: read_cursor(text, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_cursor(p_cursor text, p_length integer) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_text text;
+  v_key text[];
+begin
+  if p_cursor is null then
+    return null;
+  end if;
+  v_text := translate(p_cursor, '-_', '+/');
+  v_text := v_text || repeat('=', (4 - length(v_text) % 4) % 4);
+  v_key := array(
+    select e.value from json_array_elements_text(convert_from(decode(v_text, 'base64'), 'UTF8')::json) with ordinality as e (value, place)
+    order by e.place
+  );
+  if cardinality(v_key) <> p_length then
+    raise invalid_text_representation;
+  end if;
+  return v_key;
+exception
+  when data_exception then
+    perform private.fail(
+      'invalid_cursor', 'This is no cursor of this report.', 422, jsonb_build_object('field', 'p_after'),
+      'Send the cursor of the last row that was received.'
+    );
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.read_cursor(p_cursor text, p_length integer) OWNER TO postgres;
 
 --
 -- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31668,6 +32555,307 @@ $$;
 ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
 
 --
+-- Name: report_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.engagement_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_step constant interval := ('1 ' || p_step)::interval;
+  -- Completions are enrolments, the rest is progress: whoever reads reports here reads both, or nothing is shown.
+  v_scope private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  v_outcomes private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  -- Whole steps: people are not counted by adding up days.
+  v_scope.until_day := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
+  v_scope.from_day := date_trunc(p_step, coalesce(p_from::timestamp, v_scope.until_day - 11 * v_step));
+  if v_scope.until_day - v_scope.from_day > 3660 then
+    perform private.fail('invalid_period', 'The period is at most ten years.', 422, jsonb_build_object('field', 'p_from'));
+  end if;
+  v_outcomes.from_day := v_scope.from_day;
+  v_outcomes.until_day := v_scope.until_day;
+  return query
+  select
+    p.day::date, coalesce(a.people, 0), coalesce(a.events, 0), coalesce(o.seconds, 0), coalesce(o.completions, 0)
+  from generate_series(v_scope.from_day::timestamp, v_scope.until_day::timestamp, v_step) as p (day)
+  left join private.activity_numbers(v_scope, p_step) a on a.period_start = p.day::date
+  left join private.outcome_numbers(v_outcomes, p_step) o on o.period_start = p.day::date
+  where v_scope.time_zone is not null;
+end
+$$;
+
+ALTER FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: report_enrollments(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  return query select * from private.enrollment_numbers(v_scope, p_group);
+end
+$$;
+
+ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
+
+--
+-- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope := private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, null, null, null);
+begin
+  return query select * from private.lesson_numbers(v_scope);
+end
+$$;
+
+ALTER FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: report_overview(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) RETURNS SETOF private.overview_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, null, null, null, null);
+begin
+  return query
+  select
+    u.unit_id, coalesce(p.people, 0), coalesce(e.enrolled, 0), coalesce(e.dropped, 0), coalesce(e.completed, 0), coalesce(e.progress, 0)
+  from (
+    select o.id as unit_id
+    from lms.org_units o
+    where o.tenant_id = p_tenant_id and o.archived_at is null
+      and (v_scope.is_whole or o.id = any (v_scope.units))
+      and (p_unit_id is null or o.id = any (v_scope.of_units))
+    union
+    select n.group_id from private.enrollment_numbers(v_scope, 'unit') n
+    union
+    select n.unit_id from private.people_numbers(v_scope) n
+  ) u
+  left join private.enrollment_numbers(v_scope, 'unit') e on e.group_id is not distinct from u.unit_id
+  left join private.people_numbers(v_scope) p on p.unit_id is not distinct from u.unit_id;
+end
+$$;
+
+ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  return query select * from private.question_numbers(v_scope);
+end
+$$;
+
+ALTER FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: report_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.retention_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  -- Who began when is told by enrolments, which take a permission of their own.
+  perform private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  return query select * from private.retention_numbers(v_scope, p_step);
+end
+$$;
+
+ALTER FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: report_scope(text, uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope private.report_scope;
+begin
+  v_scope.tenant_id := p_tenant_id;
+  if not private.is_api_call() then
+    v_scope.is_whole := true;
+    v_scope.units := '{}';
+    v_scope.courses := '{}';
+  else
+    -- Reports ask for their own permission and for that of the rows: neither is a way around the other.
+    v_scope.is_whole := p_tenant_id = any (array(select private.tenants_where('reports.read')))
+      and p_tenant_id = any (array(select private.tenants_where(p_permission)));
+    v_scope.units := array(
+      select u.id
+      from lms.org_units u
+      where u.tenant_id = p_tenant_id
+        and (
+          u.id = any (array(select private.units_where('reports.read')))
+          or p_tenant_id = any (array(select private.tenants_where('reports.read')))
+        )
+        and (
+          u.id = any (array(select private.units_where(p_permission)))
+          or p_tenant_id = any (array(select private.tenants_where(p_permission)))
+        )
+        and not v_scope.is_whole
+    );
+    v_scope.courses := array(
+      select c.id
+      from lms.courses c
+      where c.tenant_id = p_tenant_id and c.id = any (array(select private.staffed_courses())) and c.deleted_at is null
+    );
+    if not (v_scope.is_whole or cardinality(v_scope.units) > 0 or cardinality(v_scope.courses) > 0) then
+      -- Also where there is no such tenant.
+      perform private.fail(
+        'report_not_allowed', 'You read no reports in this organisation.', 403, null,
+        'It takes reports.read in it or in one of its units, or being on the staff of one of its courses.'
+      );
+    end if;
+  end if;
+  if p_from > p_until then
+    perform private.fail('invalid_period', 'A period ends after it begins.', 422, jsonb_build_object('field', 'p_until'));
+  end if;
+
+  select t.time_zone into v_scope.time_zone from lms.tenants t where t.id = p_tenant_id;
+  if p_unit_id is not null then
+    v_scope.of_units := array(
+      select c.descendant_id
+      from private.org_unit_closure c
+      join lms.org_units u on u.id = c.descendant_id
+      where c.ancestor_id = p_unit_id and u.tenant_id = p_tenant_id
+    );
+  end if;
+  v_scope.of_course := p_course_id;
+  if p_cohort_id is not null then
+    v_scope.of_people := array(
+      select k.user_id
+      from lms.cohort_members k
+      where k.cohort_id = p_cohort_id and k.tenant_id = p_tenant_id and (
+        not private.is_api_call()
+        or k.cohort_id = any (array(select private.my_cohorts()))
+        or k.cohort_id = any (array(select private.cohorts_where('members.read')))
+      )
+    );
+  end if;
+  v_scope.from_day := p_from;
+  v_scope.until_day := p_until;
+  v_scope.deleted_courses := array(
+    select c.id from lms.courses c where c.tenant_id = p_tenant_id and c.deleted_at is not null
+  );
+  return v_scope;
+end
+$$;
+
+ALTER FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'What the caller may read of what is asked for, with reports.read and the permission of the rows, or as staff of a course. 403 report_not_allowed where that can be nothing; 422 invalid_period.';
+
+--
+-- Name: report_training(uuid, uuid, uuid, uuid, timestamp with time zone, text[], integer, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) RETURNS SETOF lms.training_status
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, null, null);
+  v_people uuid[];
+  v_next uuid := p_after_user_id;
+  v_includes_next boolean := true;
+  v_found integer;
+  v_left integer := p_limit;
+begin
+  loop
+    v_people := array(
+      select distinct q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.course_id <> all (v_scope.deleted_courses)
+        and (v_next is null or q.user_id > v_next or (v_includes_next and q.user_id = v_next))
+        and (p_course_id is null or q.course_id = p_course_id)
+        and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
+        and (
+          v_scope.is_whole or q.course_id = any (v_scope.courses)
+          or exists (
+            select
+            from lms.memberships m
+            where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.units)
+          )
+        )
+        and (v_scope.of_units is null or exists (
+          select
+          from lms.memberships m
+          where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.of_units)
+        ))
+      order by q.user_id
+      limit 100
+    );
+    exit when cardinality(v_people) = 0;
+    return query
+    select s.*
+    from private.training_status_at(p_tenant_id, v_people, p_course_id, p_at) s
+    where (p_states is null or s.state = any (p_states))
+      and (p_after_user_id is null or (s.user_id, s.course_id) > (p_after_user_id, coalesce(p_after_course_id, p_after_user_id)))
+      and s.course_id <> all (v_scope.deleted_courses)
+      -- What somebody in the list has to take elsewhere is not part of a course's report, nor is what the caller has to.
+      and (
+        v_scope.is_whole or s.course_id = any (v_scope.courses)
+        or exists (
+          select
+          from lms.memberships m
+          where m.tenant_id = p_tenant_id and m.user_id = s.user_id and m.unit_id = any (v_scope.units)
+        )
+      )
+    order by s.user_id, s.course_id
+    limit v_left;
+    get diagnostics v_found = row_count;
+    v_left := v_left - v_found;
+    exit when v_left <= 0;
+    v_next := v_people[cardinality(v_people)];
+    v_includes_next := false;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32046,6 +33234,23 @@ $$;
 ALTER FUNCTION private.require_key_corrector(p_question_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_page(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_page(p_limit integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'A page has 1 to 1000 rows.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_page(p_limit integer) OWNER TO postgres;
+
+--
 -- Name: require_path_right(lms.learning_paths, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32155,6 +33360,25 @@ end
 $$;
 
 ALTER FUNCTION private.require_statement_right(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_step(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_step(p_step text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_step is null or p_step not in ('day', 'week', 'month') then
+    perform private.fail(
+      'invalid_step', 'The step is day, week or month.', 422, jsonb_build_object('field', 'p_step')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
 
 --
 -- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32526,6 +33750,78 @@ end
 $$;
 
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: retention_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.retention_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_months constant boolean := p_step = 'month';
+  v_days constant integer := case p_step when 'week' then 7 else 1 end;
+begin
+  return query
+  with begun as (
+    select e.user_id, private.step_start(p_step, min((e.enrolled_at at time zone p_scope.time_zone)::date)) as started
+    from private.enrollment_counts e
+    where e.tenant_id = p_scope.tenant_id
+      and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or e.course_id = p_scope.of_course)
+      and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
+      and e.course_id <> all (p_scope.deleted_courses)
+    group by e.user_id
+  ),
+  cohorts as (
+    select b.user_id, b.started
+    from begun b
+    where (p_scope.from_day is null or b.started >= p_scope.from_day) and (p_scope.until_day is null or b.started <= p_scope.until_day)
+  ),
+  active as (
+    select c.started, c.user_id, private.step_start(p_step, (a.received_at at time zone p_scope.time_zone)::date) as at
+    from cohorts c
+    join (
+      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+      union all
+      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+    ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
+    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+      and a.course_id <> all (p_scope.deleted_courses)
+    group by 1, 2, 3
+  ),
+  counted as (
+    select
+      a.started,
+      case
+        when v_months then
+          (12 * (extract(year from a.at) - extract(year from a.started)) + extract(month from a.at) - extract(month from a.started))::integer
+        else (a.at - a.started) / v_days
+      end as period,
+      count(*) as active
+    from active a
+    where a.at >= a.started
+    group by 1, 2
+  ),
+  sizes as (
+    select c.started, count(*) as size from cohorts c group by 1
+  )
+  select s.started, n.period, s.size, coalesce(k.active, 0)
+  from sizes s
+  cross join generate_series(0, 11) as n (period)
+  left join counted k on k.started = s.started and k.period = n.period
+  where case
+    when v_months then (s.started + make_interval(months => n.period))::date
+    else s.started + n.period * v_days
+  end <= (now() at time zone p_scope.time_zone)::date;
+end
+$$;
+
+ALTER FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
 
 --
 -- Name: retire_statement(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33915,6 +35211,21 @@ ALTER FUNCTION private.staffed_courses() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.staffed_courses() IS 'Courses of which the caller is staff, as long as a role of theirs still lets them author.';
+
+--
+-- Name: step_start(text, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.step_start(p_step text, p_day date) RETURNS date
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return date_trunc(p_step, p_day::timestamp)::date;
+end
+$$;
+
+ALTER FUNCTION private.step_start(p_step text, p_day date) OWNER TO postgres;
 
 --
 -- Name: store_answers(lms.assessment_attempts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36682,6 +37993,30 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
+
+--
+-- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.enrollment_counts AS
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.user_id,
+    e.enrolled_at,
+    e.completed_at,
+    ((e.status = 'dropped'::text))::integer AS dropped,
+    ((e.status = 'completed'::text))::integer AS completed,
+    (((e.status = ANY (ARRAY['enrolled'::text, 'paused'::text, 'expired'::text])) AND (e.started_at IS NULL)))::integer AS not_started,
+    (((e.status = 'completed'::text) OR (e.started_at IS NOT NULL) OR (e.items_done > 0)))::integer AS started,
+    (((e.status = 'completed'::text) OR ((e.items_total > 0) AND ((2 * e.items_done) >= e.items_total))))::integer AS half,
+        CASE
+            WHEN (e.status = 'dropped'::text) THEN 0
+            ELSE (((100)::numeric * e.progress_percentage))::integer
+        END AS progress
+   FROM lms.enrollments e;
+
+ALTER TABLE private.enrollment_counts OWNER TO postgres;
 
 --
 -- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
@@ -45957,6 +47292,110 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
+-- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO service_role;
+
+--
 -- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -48146,6 +49585,12 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 
 --
+-- Name: FUNCTION activity_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -48936,6 +50381,12 @@ REVOKE ALL ON FUNCTION private.enrolled_courses() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO anon;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO service_role;
+
+--
+-- Name: FUNCTION enrollment_numbers(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrollment_obstacles(p_course_id uuid, p_user_id uuid, p_self boolean); Type: ACL; Schema: private; Owner: postgres
@@ -49788,6 +51239,12 @@ REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
 
 --
+-- Name: FUNCTION lesson_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lesson_numbers(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -49827,6 +51284,14 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
+
+--
+-- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO authenticated;
+GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role;
 
 --
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -50121,6 +51586,12 @@ GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_or
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO service_role;
 
 --
+-- Name: FUNCTION outcome_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION outdated_attempts(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50163,6 +51634,12 @@ REVOKE ALL ON FUNCTION private.parse_search(p_query text, p_configs text[]) FROM
 REVOKE ALL ON FUNCTION private.parse_watched(p_watched jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
+
+--
+-- Name: FUNCTION people_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
@@ -50378,6 +51855,12 @@ REVOKE ALL ON FUNCTION private.question_faults(p_type text, p_content jsonb, p_s
 REVOKE ALL ON FUNCTION private.question_hash(p_question jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION question_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_numbers(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50421,6 +51904,14 @@ REVOKE ALL ON FUNCTION private.read_certificate(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO anon;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
+
+--
+-- Name: FUNCTION read_cursor(p_cursor text, p_length integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO authenticated;
+GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO service_role;
 
 --
 -- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
@@ -50701,6 +52192,68 @@ GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticate
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
 
 --
+-- Name: FUNCTION report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO authenticated;
+GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
+
+--
+-- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION report_overview(p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+
+--
+-- Name: FUNCTION report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50802,6 +52355,14 @@ REVOKE ALL ON FUNCTION private.require_key_author(p_question_id uuid) FROM PUBLI
 REVOKE ALL ON FUNCTION private.require_key_corrector(p_question_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_page(p_limit integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_page(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO authenticated;
+GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO service_role;
+
+--
 -- Name: FUNCTION require_path_right(p_path lms.learning_paths, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50844,6 +52405,14 @@ REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_step(p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
+GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
+
+--
 -- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50884,6 +52453,12 @@ GRANT ALL ON FUNCTION private.restore_course_of(p_course_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION retention_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION retire_statement(p_statement_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -51152,6 +52727,14 @@ REVOKE ALL ON FUNCTION private.staffed_courses() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.staffed_courses() TO anon;
 GRANT ALL ON FUNCTION private.staffed_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.staffed_courses() TO service_role;
+
+--
+-- Name: FUNCTION step_start(p_step text, p_day date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.step_start(p_step text, p_day date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.step_start(p_step text, p_day date) TO authenticated;
+GRANT ALL ON FUNCTION private.step_start(p_step text, p_day date) TO service_role;
 
 --
 -- Name: FUNCTION store_answers(p_attempt lms.assessment_attempts, p_answers jsonb); Type: ACL; Schema: private; Owner: postgres

@@ -141,7 +141,7 @@ set search_path = ''
 as $$
 declare
   v_after constant text[] := private.read_cursor(p_after, 2);
-  v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   perform private.require_page(p_limit);
   return query
@@ -323,10 +323,13 @@ declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_after constant text[] := private.read_cursor(p_after, 3);
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-  v_since constant timestamptz := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until timestamptz := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+  v_since timestamptz;
+  v_until timestamptz;
 begin
   perform private.require_page(p_limit);
+  perform private.require_period(p_from, p_until);
+  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
+  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
   if p_after is not null then
     -- What happened at the same moment as the last row received is sorted out below.
     v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
@@ -475,6 +478,7 @@ declare
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
 begin
   perform private.require_page(p_limit);
+  perform private.require_period(p_at, p_at);
   return query
   select
     s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,

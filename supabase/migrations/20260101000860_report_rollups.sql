@@ -160,7 +160,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'\n+/=', '-_');
+  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'+/=\n', '-_');
 end
 $$;
 
@@ -952,7 +952,15 @@ begin
       ) e
       join lms.tenants t on t.id = e.tenant_id
       union
-      select d.tenant_id, d.user_id, d.day from private.active_days d where p_anew and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+      select d.tenant_id, d.user_id, d.day
+      from private.active_days d
+      where p_anew and (d.tenant_id, d.user_id) in (
+        select o.tenant_id, o.user_id
+        from private.active_days o
+        where p_tenant_id is null or o.tenant_id = p_tenant_id
+        group by 1, 2
+        having count(distinct o.unit_key) > 1
+      )
     ) a
     cross join unnest(array['day', 'week', 'month']) as s (step)
     group by 1, 2, 3, 4

@@ -233,6 +233,10 @@ select results_eq($$ select question_key, total_attempts, incorrect_attempts, mi
 select is((select count(*) from analytics.get_most_missed_questions(tests.id('plant'), p_min_attempts => 2)), 3::bigint, '... or as often as one says');
 select results_eq($$ select question_key, total_attempts, correct_attempts, success_rate from analytics.get_question_difficulty(tests.id('plant'), p_course_id => tests.id('welding')) $$, $$ values ('easy', 5::bigint, 4::bigint, 80.00), ('hard', 5, 1, 20.00) $$);
 
+-- k3 knows most, k6 nothing: what k3 alone answers tells them apart.
+select results_eq($$ select question_key, discrimination from analytics.get_question_difficulty(tests.id('plant'), p_course_id => tests.id('welding')) $$, $$ values ('easy', 0.25), ('hard', 0.53) $$, 'discrimination by the other questions');
+select is((select bool_and(discrimination is null) from analytics.get_question_difficulty(tests.id('plant'))), true, '... of one course only');
+
 -- INV-A1: the manager who takes the exam.
 select tests.as_owner();
 update lms.memberships set unit_id = tests.id('hall') where user_id = tests.id('hugo');

@@ -2327,6 +2327,18 @@ CREATE TYPE private.placed_question AS (
 ALTER TYPE private.placed_question OWNER TO postgres;
 
 --
+-- Name: question_discrimination; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.question_discrimination AS (
+	section_key text,
+	question_key text,
+	discrimination numeric
+);
+
+ALTER TYPE private.question_discrimination OWNER TO postgres;
+
+--
 -- Name: question_numbers; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2366,6 +2378,8 @@ CREATE TYPE private.report_scope AS (
 	of_people uuid[],
 	from_day date,
 	until_day date,
+	since timestamp with time zone,
+	before timestamp with time zone,
 	deleted_courses uuid[]
 );
 
@@ -2411,6 +2425,19 @@ CREATE TYPE private.retention_numbers AS (
 );
 
 ALTER TYPE private.retention_numbers OWNER TO postgres;
+
+--
+-- Name: rollup_keys; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rollup_keys AS (
+	units uuid[],
+	apart uuid[],
+	course_units uuid[],
+	courses uuid[]
+);
+
+ALTER TYPE private.rollup_keys OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2718,10 +2745,13 @@ declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_after constant text[] := private.read_cursor(p_after, 3);
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-  v_since constant timestamptz := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until timestamptz := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+  v_since timestamptz;
+  v_until timestamptz;
 begin
   perform private.require_page(p_limit);
+  perform private.require_period(p_from, p_until);
+  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
+  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
   if p_after is not null then
     -- What happened at the same moment as the last row received is sorted out below.
     v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
@@ -2883,7 +2913,7 @@ CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id 
     AS $$
 declare
   v_after constant text[] := private.read_cursor(p_after, 2);
-  v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   perform private.require_page(p_limit);
   return query
@@ -2965,8 +2995,10 @@ begin
   return query
   select
     s.course_id, s.question_key, s.section_key, s.attempts, s.correct, s.attempts - s.correct, round(100.0 * s.correct / s.attempts, 2),
-    null::numeric, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
+    d.discrimination, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
   from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) s
+  left join private.report_discrimination(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) d
+    on d.section_key = s.section_key and d.question_key = s.question_key
   where s.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
     and (
       p_after is null
@@ -2984,7 +3016,7 @@ ALTER FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uui
 -- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as get_most_missed_questions; discrimination from -1 to 1: how much more often those who do well answer it rightly.';
+COMMENT ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as get_most_missed_questions; discrimination, where p_course_id names a course: from -1 to 1, the correlation of learners'' share of right answers to it with their share of right answers to the course''s other questions; null where either does not vary. Asking for one course costs what its answers do.';
 
 --
 -- Name: get_training_matrix(uuid, uuid, uuid, uuid, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
@@ -2999,6 +3031,7 @@ declare
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
 begin
   perform private.require_page(p_limit);
+  perform private.require_period(p_at, p_at);
   return query
   select
     s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
@@ -17494,6 +17527,41 @@ ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
 COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
 
 --
+-- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.check_rollups(p_tenants integer DEFAULT 3) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+  v_differences text[];
+  v_checked bigint := 0;
+begin
+  for v_tenant_id in select t.id from lms.tenants t order by random() limit p_tenants loop
+    v_differences := array(select d from private.rollup_differences(v_tenant_id) d);
+    if cardinality(v_differences) > 0 then
+      -- The run fails, which shows in the health of jobs, and nothing is put right unseen: the reason has to be found.
+      raise data_corrupted using
+        message = format('Sums of reports of organisation %s differ from the facts: %s.', v_tenant_id, array_to_string(v_differences, ', ')),
+        hint = format('select ops.rebuild_rollups(%L) makes them anew.', v_tenant_id);
+    end if;
+    v_checked := v_checked + 1;
+  end loop;
+  return v_checked;
+end
+$$;
+
+ALTER FUNCTION ops.check_rollups(p_tenants integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION check_rollups(p_tenants integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.check_rollups(p_tenants integer) IS 'Compares the sums of some organisations, chosen at random, with the facts; returns how many. Fails, and says where, when they differ: then ops.rebuild_rollups makes them anew.';
+
+--
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -17717,6 +17785,72 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
+
+--
+-- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fold_reports(p_batch integer DEFAULT 200000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_state private.report_state;
+  v_horizon xid8;
+  v_full xid8;
+  v_table regclass;
+  v_rows bigint := 0;
+  v_some bigint;
+  v_tenant_id uuid;
+begin
+  -- One at a time. Whoever reads, and whoever records, waits for nobody here.
+  select * into v_state from private.report_state for update;
+  if v_state.system_identifier <> (select c.system_identifier from pg_control_system() as c) then
+    return ops.rebuild_rollups();
+  end if;
+
+  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
+  foreach v_table in array
+    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+  loop
+    -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
+    execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
+    into v_full using v_state.horizon, v_horizon, p_batch;
+    if v_full is not null then
+      v_horizon := (v_full::text::numeric + 1)::text::xid8;
+    end if;
+  end loop;
+  foreach v_table in array
+    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+  loop
+    execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
+    v_rows := v_rows + v_some;
+  end loop;
+
+  perform private.fold_changes(v_state.horizon, v_horizon);
+  perform private.fold_lessons(v_state.horizon, v_horizon);
+  perform private.fold_questions(v_state.horizon, v_horizon);
+  perform private.fold_activity(v_state.horizon, v_horizon);
+  delete from private.report_changes h where h.xid < v_horizon;
+  delete from private.lesson_changes h where h.xid < v_horizon;
+  update private.report_state s set horizon = v_horizon, folded_at = clock_timestamp();
+
+  -- One organisation a time: its sums are needed, but not at once, since reports do without.
+  select s.tenant_id into v_tenant_id from private.stale_reports s order by s.noted_at limit 1;
+  if found then
+    perform private.make_rollups(v_horizon, v_tenant_id);
+  end if;
+  return v_rows;
+end
+$_$;
+
+ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION fold_reports(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18016,6 +18150,54 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+
+--
+-- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.rebuild_rollups(p_tenant_id uuid DEFAULT NULL::uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_state private.report_state;
+  v_cluster constant bigint := (select c.system_identifier from pg_control_system() as c);
+  v_table regclass;
+begin
+  select * into v_state from private.report_state for update;
+  if v_state.system_identifier <> v_cluster then
+    -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
+    -- for ones beyond the horizon. They are below it from now on.
+    p_tenant_id := null;
+    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
+      execute format('alter table %s disable trigger _100_append_only', v_table);
+      execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
+      execute format('alter table %s enable trigger _100_append_only', v_table);
+    end loop;
+    delete from private.report_changes;
+    delete from private.lesson_changes;
+  end if;
+  if p_tenant_id is null then
+    v_state.horizon := pg_snapshot_xmin(pg_current_snapshot());
+  end if;
+  perform private.make_rollups(v_state.horizon, p_tenant_id);
+  if p_tenant_id is null then
+    delete from private.report_changes h where h.xid < v_state.horizon;
+    delete from private.lesson_changes h where h.xid < v_state.horizon;
+    update private.report_state s
+    set horizon = v_state.horizon, system_identifier = v_cluster, folded_at = clock_timestamp();
+  end if;
+  return (select count(*) from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION ops.rebuild_rollups(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) IS 'Makes the sums of reports anew from the facts, of one organisation or of all; returns how many rows of report_cells there are. Reports are right meanwhile. For operators: after data was loaded past the triggers, or when check-rollups has found a difference.';
 
 --
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18555,10 +18737,10 @@ $$;
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
 
 --
--- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+CREATE FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -18582,7 +18764,165 @@ begin
 end
 $$;
 
+ALTER FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.activity_facts(p_scope, p_step);
+  else
+    return query select * from private.activity_sums(p_scope, p_step, v_horizon);
+  end if;
+end
+$$;
+
 ALTER FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: activity_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_step constant interval := ('1 ' || p_step)::interval;
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+  v_units constant uuid[] := case when p_scope.of_course = any (v_keys.courses) then v_keys.course_units else v_keys.units end;
+  v_course_key constant uuid := coalesce(p_scope.of_course, v_all);
+  v_is_kept boolean;
+begin
+  if p_scope.of_course = any (p_scope.deleted_courses) then
+    return;
+  end if;
+  v_is_kept := case
+    when p_scope.of_course is not null then v_units = array[v_all]
+    else v_keys.courses = '{}' and not exists (
+      select
+      from unnest(p_scope.deleted_courses) as c (id)
+      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
+        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    )
+  end;
+
+  return query
+  with periods as materialized (
+    select
+      d.day::date as period_start, (d.day + v_step)::date as next_start,
+      d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
+    from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
+  ),
+  tail as materialized (
+    select p.period_start, p.next_start, a.user_id, a.events
+    from (
+      select q.user_id, q.received_at, 1 as events
+      from analytics.question_events q
+      where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
+        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+        and q.course_id <> all (p_scope.deleted_courses)
+      union all
+      select v.user_id, v.received_at, 1
+      from analytics.activity_events v
+      where v.xid >= p_horizon and v.tenant_id = p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
+        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
+        and v.course_id <> all (p_scope.deleted_courses)
+    ) a
+    join periods p on a.received_at >= p.since and a.received_at < p.before
+  ),
+  kept as (
+    select r.period_start, r.people, r.events
+    from unnest(v_units) as u (id)
+    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
+      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    where v_is_kept
+    union all
+    select m.period_start, 1 - count(*), 0
+    from private.active_elsewhere m
+    where v_is_kept and v_units <> array[v_all] and m.tenant_id = p_scope.tenant_id and m.step = p_step
+      and m.period_start >= p_scope.from_day and m.period_start <= p_scope.until_day and m.unit_key = any (v_units)
+    group by m.period_start, m.user_id
+    union all
+    select t.period_start, count(*), 0
+    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
+    where v_is_kept and not exists (
+      select
+      from private.active_days d
+      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id and d.day >= t.period_start and d.day < t.next_start
+        and (v_course_key = v_all or d.course_id = v_course_key)
+        and (v_units = array[v_all] or d.unit_key = any (v_units))
+    )
+    group by 1
+  ),
+  chosen as (
+    select u.id as unit_key from unnest(v_keys.units) as u (id) where v_keys.units <> array[v_all]
+    union all
+    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.units = array[v_all]
+    union all
+    select v_none where v_keys.units = array[v_all]
+  ),
+  days as (
+    select d.day, d.user_id, d.events
+    from chosen c
+    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
+    union all
+    select d.day, d.user_id, d.events
+    from private.active_days d
+    where not v_is_kept and d.tenant_id = p_scope.tenant_id and d.course_id = p_scope.of_course and p_scope.of_course <> all (v_keys.apart)
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+      and (v_keys.units = array[v_all] or d.unit_key = any (v_keys.units))
+    union all
+    select d.day, d.user_id, d.events
+    from unnest(v_keys.courses) as c (id)
+    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
+      and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
+  ),
+  counted as (
+    select p.period_start, count(distinct p.user_id) as people, sum(p.events)::bigint as events
+    from (
+      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id, d.events from days d
+      union all
+      select n.period_start, n.user_id, 0 from tail n where not v_is_kept
+    ) p
+    group by 1
+  )
+  select a.period_start, sum(a.people)::bigint, sum(a.events)::bigint
+  from (
+    select k.* from kept k
+    union all
+    select c.* from counted c
+    union all
+    select n.period_start, 0, n.events from tail n
+  ) a
+  group by 1
+  having sum(a.events) > 0;
+end
+$$;
+
+ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21525,6 +21865,12 @@ begin
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
   where e.id = new.enrollment_id and e.status <> 'completed';
+
+  -- For the report on each lesson. Here, because a trigger of its own would cost as much again.
+  if tg_op = 'INSERT' or v_completions <> 0 then
+    insert into private.lesson_changes (tenant_id, course_id, lesson_id, reached, completed)
+    values (new.tenant_id, new.course_id, new.lesson_id, (tg_op = 'INSERT')::integer, v_completions);
+  end if;
   return null;
 end
 $$;
@@ -23288,10 +23634,10 @@ ALTER FUNCTION private.enrolled_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.enrolled_courses() IS 'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left keeps the record, not the content.';
 
 --
--- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: enrollment_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+CREATE FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -23310,6 +23656,27 @@ begin
     and (p_scope.until_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
     and e.course_id <> all (p_scope.deleted_courses)
   group by 1;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) OWNER TO postgres;
+
+--
+-- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.enrollment_facts(p_scope, p_group);
+  else
+    return query select * from private.enrollment_sums(p_scope, p_group, v_horizon);
+  end if;
 end
 $$;
 
@@ -23430,6 +23797,103 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_keys private.rollup_keys := private.rollup_keys(p_scope);
+  v_first date := date '-infinity';
+  v_last date := date '-infinity';
+begin
+  if p_scope.from_day is not null or p_scope.until_day is not null then
+    v_first := coalesce(p_scope.from_day, date '0001-01-01');
+    v_last := coalesce(p_scope.until_day, date '99999-01-01');
+  end if;
+  if p_group = 'unit' and v_keys.units = array[v_all] then
+    v_keys.units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+  if p_group = 'unit' and v_keys.course_units = array[v_all] then
+    v_keys.course_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+
+  return query
+  select
+    s.group_id, sum(s.enrolled)::bigint, sum(s.dropped)::bigint, sum(s.completed)::bigint, sum(s.not_started)::bigint,
+    sum(s.started)::bigint, sum(s.half)::bigint, sum(s.progress)::bigint
+  from (
+    -- All courses at once, and less those that are apart.
+    select
+      case when p_group = 'unit' then nullif(k.unit_key, v_none) end as group_id,
+      k.sign * r.enrolled as enrolled, k.sign * r.dropped as dropped, k.sign * r.completed as completed,
+      k.sign * r.not_started as not_started, k.sign * r.started as started, k.sign * r.half as half, k.sign * r.progress as progress
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id)
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id)
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+    ) k
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.day >= v_first and r.day <= v_last
+    where p_group <> 'course' and p_scope.of_course is null
+    union all
+    -- One course.
+    select
+      case p_group when 'unit' then nullif(u.id, v_none) when 'course' then r.course_key end,
+      r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from (
+      select u.id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+      union all
+      select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
+    ) u
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
+      and r.day >= v_first and r.day <= v_last
+    where p_scope.of_course is not null
+    union all
+    -- Each course.
+    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from unnest(v_keys.units) as u (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
+      and r.day >= v_first and r.day <= v_last
+    where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
+    union all
+    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from unnest(v_keys.course_units) as u (id)
+    cross join unnest(v_keys.courses) as c (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
+      and r.day >= v_first and r.day <= v_last
+    where p_group = 'course' and p_scope.of_course is null
+    union all
+    -- What lies beyond the horizon.
+    select
+      case p_group when 'course' then h.course_id when 'unit' then h.unit_id end,
+      h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.course_id is not null
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
+      and h.at >= p_scope.since and h.at < p_scope.before
+      and h.course_id <> all (p_scope.deleted_courses)
+  ) s
+  group by s.group_id
+  having sum(s.enrolled) > 0;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24479,6 +24943,252 @@ end
 $$;
 
 ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
+
+--
+-- Name: fold_activity(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  with events as (
+    select a.tenant_id, a.user_id, (a.received_at at time zone t.time_zone)::date as day, a.course_id, coalesce(a.unit_id, v_none) as unit_key,
+      sum(a.events) as events
+    from (
+      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
+      from analytics.question_events q
+      where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+      union all
+      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
+      from analytics.activity_events v
+      where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
+    ) a
+    join lms.tenants t on t.id = a.tenant_id
+    group by 1, 2, 3, 4, 5
+  ),
+  added as (
+    insert into private.active_days as d (tenant_id, user_id, day, course_id, unit_key, events)
+    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key, e.events from events e
+    on conflict (tenant_id, user_id, day, course_id, unit_key) do update set events = d.events + excluded.events
+    -- Rows that were there already have a past.
+    returning d.*, d.xmax = 0 as is_new
+  ),
+  -- `active_days` is read as it was before this statement.
+  people as (
+    select k.tenant_id, k.unit_key, k.course_key, s.step, k.period_start, count(*) as people
+    from unnest(array['day', 'week', 'month']) as s (step)
+    cross join lateral (
+      select distinct n.tenant_id, u.unit_key, u.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
+      from added n
+      cross join lateral (values (v_all, v_all), (n.unit_key, v_all), (v_all, n.course_id)) as u (unit_key, course_key)
+      where n.is_new
+    ) k
+    where p_anew or not exists (
+      select
+      from private.active_days d
+      where d.tenant_id = k.tenant_id and d.user_id = k.user_id
+        and d.day >= k.period_start and d.day < k.period_start + ('1 ' || s.step)::interval
+        and (k.course_key = v_all or d.course_id = k.course_key)
+        and (k.unit_key = v_all or d.unit_key = k.unit_key)
+    )
+    group by 1, 2, 3, 4, 5
+  ),
+  counted as (
+    select e.tenant_id, u.unit_key, u.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
+    from events e
+    cross join unnest(array['day', 'week', 'month']) as s (step)
+    cross join lateral (values (v_all, v_all), (e.unit_key, v_all), (v_all, e.course_id)) as u (unit_key, course_key)
+    group by 1, 2, 3, 4, 5
+  )
+  insert into private.activity_cells as r (tenant_id, unit_key, course_key, step, period_start, people, events)
+  select n.tenant_id, n.unit_key, n.course_key, n.step, n.period_start, coalesce(p.people, 0), n.events
+  from counted n
+  left join people p using (tenant_id, unit_key, course_key, step, period_start)
+  on conflict (tenant_id, unit_key, course_key, step, period_start) do update
+  set people = r.people + excluded.people, events = r.events + excluded.events;
+
+  -- Those of them who were in several units.
+  insert into private.active_elsewhere (tenant_id, step, period_start, user_id, unit_key)
+  select distinct m.tenant_id, m.step, m.period_start, m.user_id, d.unit_key
+  from (
+    select a.tenant_id, a.user_id, s.step, date_trunc(s.step, a.day::timestamp)::date as period_start
+    from (
+      select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
+      from (
+        select q.tenant_id, q.user_id, q.received_at
+        from analytics.question_events q
+        where q.xid >= p_from and q.xid < p_until and not p_anew
+        union all
+        select v.tenant_id, v.user_id, v.received_at
+        from analytics.activity_events v
+        where v.xid >= p_from and v.xid < p_until and not p_anew
+      ) e
+      join lms.tenants t on t.id = e.tenant_id
+      union
+      select d.tenant_id, d.user_id, d.day
+      from private.active_days d
+      where p_anew and (d.tenant_id, d.user_id) in (
+        select o.tenant_id, o.user_id
+        from private.active_days o
+        where p_tenant_id is null or o.tenant_id = p_tenant_id
+        group by 1, 2
+        having count(distinct o.unit_key) > 1
+      )
+    ) a
+    cross join unnest(array['day', 'week', 'month']) as s (step)
+    group by 1, 2, 3, 4
+  ) m
+  join private.active_days d on d.tenant_id = m.tenant_id and d.user_id = m.user_id
+    and d.day >= m.period_start and d.day < m.period_start + ('1 ' || m.step)::interval
+  where exists (
+    select
+    from private.active_days o
+    where o.tenant_id = m.tenant_id and o.user_id = m.user_id
+      and o.day >= m.period_start and o.day < m.period_start + ('1 ' || m.step)::interval and o.unit_key <> d.unit_key
+  )
+  on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_changes(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  insert into private.report_cells as r (
+    tenant_id, unit_key, course_key, day, enrolled, dropped, completed, not_started, started, half, progress, completions, seconds, people
+  )
+  select
+    a.tenant_id, u.unit_key, c.course_key, d.day, sum(a.enrolled), sum(a.dropped), sum(a.completed), sum(a.not_started), sum(a.started),
+    sum(a.half), sum(a.progress), sum(a.completions), sum(a.seconds), sum(a.people)
+  from (
+    select
+      l.tenant_id, coalesce(l.unit_id, v_none) as unit_key, coalesce(l.course_id, v_none) as course_key,
+      (l.at at time zone t.time_zone)::date as day,
+      sum(l.enrolled) as enrolled, sum(l.dropped) as dropped, sum(l.completed) as completed, sum(l.not_started) as not_started,
+      sum(l.started) as started, sum(l.half) as half, sum(l.progress) as progress, sum(l.completions) as completions,
+      sum(l.seconds) as seconds, sum(l.people) as people
+    from (
+      select
+        h.tenant_id, h.unit_id, h.course_id, h.at, h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress,
+        h.completions, h.seconds, h.people
+      from private.report_changes h
+      where not p_anew and h.xid >= p_from and h.xid < p_until
+      union all
+      select f.* from private.report_facts f where p_anew and (p_tenant_id is null or f.tenant_id = p_tenant_id)
+      union all
+      select
+        h.tenant_id, h.unit_id, h.course_id, h.at, -h.enrolled, -h.dropped, -h.completed, -h.not_started, -h.started, -h.half, -h.progress,
+        -h.completions, -h.seconds, -h.people
+      from private.report_changes h
+      where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
+    ) l
+    join lms.tenants t on t.id = l.tenant_id
+    group by 1, 2, 3, 4
+  ) a
+  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
+  cross join lateral (values (v_all), (a.course_key)) as c (course_key)
+  cross join lateral (values (date '-infinity'), (a.day)) as d (day)
+  where c.course_key <> v_none and d.day is not null
+  group by 1, 2, 3, 4
+  on conflict (tenant_id, unit_key, course_key, day) do update
+  set enrolled = r.enrolled + excluded.enrolled,
+      dropped = r.dropped + excluded.dropped,
+      completed = r.completed + excluded.completed,
+      not_started = r.not_started + excluded.not_started,
+      started = r.started + excluded.started,
+      half = r.half + excluded.half,
+      progress = r.progress + excluded.progress,
+      completions = r.completions + excluded.completions,
+      seconds = r.seconds + excluded.seconds,
+      people = r.people + excluded.people;
+end
+$$;
+
+ALTER FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_lessons(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.lesson_cells as r (tenant_id, course_id, lesson_id, reached, completed)
+  select a.tenant_id, a.course_id, a.lesson_id, sum(a.reached), sum(a.completed)
+  from (
+    select h.tenant_id, h.course_id, h.lesson_id, h.reached::bigint as reached, h.completed::bigint as completed
+    from private.lesson_changes h
+    where not p_anew and h.xid >= p_from and h.xid < p_until
+    union all
+    select p.tenant_id, p.course_id, p.lesson_id, count(*), count(p.completed_at)
+    from lms.lesson_progress p
+    where p_anew and (p_tenant_id is null or p.tenant_id = p_tenant_id)
+    group by 1, 2, 3
+    union all
+    select h.tenant_id, h.course_id, h.lesson_id, -h.reached, -h.completed
+    from private.lesson_changes h
+    where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
+  ) a
+  group by 1, 2, 3
+  on conflict (tenant_id, course_id, lesson_id) do update
+  set reached = r.reached + excluded.reached, completed = r.completed + excluded.completed;
+end
+$$;
+
+ALTER FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_questions(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  insert into private.question_cells as r (tenant_id, unit_key, month, course_id, question_key, section_key, attempts, correct)
+  select a.tenant_id, u.unit_key, m.month, a.course_id, a.question_key, a.section_key, sum(a.attempts), sum(a.correct)
+  from (
+    select
+      q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
+      q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
+      count(*) as attempts, count(*) filter (where q.is_correct) as correct
+    from analytics.question_events q
+    join lms.tenants t on t.id = q.tenant_id
+    where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
+      and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+    group by 1, 2, 3, 4, 5, 6
+  ) a
+  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
+  cross join lateral (values (date '-infinity'), (a.month)) as m (month)
+  group by 1, 2, 3, 4, 5, 6
+  on conflict (tenant_id, unit_key, month, course_id, question_key, section_key) do update
+  set attempts = r.attempts + excluded.attempts, correct = r.correct + excluded.correct;
+end
+$$;
+
+ALTER FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27968,10 +28678,10 @@ $$;
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
 
 --
--- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: lesson_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+CREATE FUNCTION private.lesson_facts(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -27981,10 +28691,47 @@ begin
   from lms.lesson_progress p
   join lms.enrollments e on e.id = p.enrollment_id
   where p.tenant_id = p_scope.tenant_id and p.course_id = p_scope.of_course
-    and (p_scope.is_whole or e.unit_id = any (p_scope.units))
+    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or p.course_id = any (p_scope.courses))
     and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
     and p.course_id <> all (p_scope.deleted_courses)
   group by p.lesson_id;
+end
+$$;
+
+ALTER FUNCTION private.lesson_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  -- Sums are kept of whole courses; of a unit, its enrolments in the course are few.
+  if v_horizon is null or p_scope.of_units is not null
+    or not (p_scope.is_whole or p_scope.of_course = any (p_scope.courses))
+    or p_scope.of_course = any (p_scope.deleted_courses)
+  then
+    return query select * from private.lesson_facts(p_scope);
+    return;
+  end if;
+  return query
+  select s.lesson_id, sum(s.reached)::bigint, sum(s.completed)::bigint
+  from (
+    select r.lesson_id, r.reached, r.completed
+    from private.lesson_cells r
+    where r.tenant_id = p_scope.tenant_id and r.course_id = p_scope.of_course
+    union all
+    select h.lesson_id, h.reached, h.completed
+    from private.lesson_changes h
+    where h.xid >= v_horizon and h.tenant_id = p_scope.tenant_id and h.course_id = p_scope.of_course
+  ) s
+  group by s.lesson_id
+  having sum(s.reached) > 0;
 end
 $$;
 
@@ -28166,7 +28913,7 @@ CREATE FUNCTION private.make_cursor(VARIADIC p_key text[]) RETURNS text
     SET search_path TO ''
     AS $$
 begin
-  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'\n+/=', '-_');
+  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'+/=\n', '-_');
 end
 $$;
 
@@ -28177,6 +28924,32 @@ ALTER FUNCTION private.make_cursor(VARIADIC p_key text[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.make_cursor(VARIADIC p_key text[]) IS 'The key of a row as text that clients hand back to continue after it.';
+
+--
+-- Name: make_rollups(xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- First, so that what is noted from now on is left to the next time.
+  delete from private.stale_reports s where p_tenant_id is null or s.tenant_id = p_tenant_id;
+  delete from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.question_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.lesson_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.activity_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.active_days d where p_tenant_id is null or d.tenant_id = p_tenant_id;
+  delete from private.active_elsewhere d where p_tenant_id is null or d.tenant_id = p_tenant_id;
+  perform private.fold_changes('0', p_horizon, true, p_tenant_id);
+  perform private.fold_lessons('0', p_horizon, true, p_tenant_id);
+  perform private.fold_questions('0', p_horizon, p_tenant_id);
+  perform private.fold_activity('0', p_horizon, true, p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28833,6 +29606,159 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    return query
+    select q.*
+    from analytics.question_events q
+    where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
+      and q.is_counted and q.is_correct is not null
+      and q.course_id <> all (p_scope.courses)
+      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.my_hidden_answers(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: my_open_assessments(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29237,6 +30163,141 @@ $$;
 ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
 
 --
+-- Name: note_changed_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_changed_enrollment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if old.unit_id is distinct from new.unit_id or old.enrolled_at <> new.enrolled_at
+    or old.completed_at is distinct from new.completed_at
+  then
+    perform private.note_enrollments(array[old], -1);
+    perform private.note_enrollments(array[new], 1);
+    return null;
+  end if;
+  insert into private.report_changes (tenant_id, unit_id, course_id, at, dropped, completed, not_started, started, half, progress)
+  values (
+    new.tenant_id, new.unit_id, new.course_id, new.enrolled_at,
+    (new.status = 'dropped')::integer - (old.status = 'dropped')::integer,
+    (new.status = 'completed')::integer - (old.status = 'completed')::integer,
+    (new.status in ('enrolled', 'paused', 'expired') and new.started_at is null)::integer
+      - (old.status in ('enrolled', 'paused', 'expired') and old.started_at is null)::integer,
+    (new.status = 'completed' or new.started_at is not null or new.items_done > 0)::integer
+      - (old.status = 'completed' or old.started_at is not null or old.items_done > 0)::integer,
+    (new.status = 'completed' or (new.items_total > 0 and 2 * new.items_done >= new.items_total))::integer
+      - (old.status = 'completed' or (old.items_total > 0 and 2 * old.items_done >= old.items_total))::integer,
+    case when new.status = 'dropped' then 0 else (100 * new.progress_percentage)::integer end
+      - case when old.status = 'dropped' then 0 else (100 * old.progress_percentage)::integer end
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_changed_enrollment() OWNER TO postgres;
+
+--
+-- Name: note_changed_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_changed_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.stale_reports (tenant_id) select distinct o.tenant_id from old_rows o;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
+
+--
+-- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.report_changes (
+    tenant_id, unit_id, course_id, at, enrolled, dropped, completed, not_started, started, half, progress
+  )
+  select
+    e.tenant_id, e.unit_id, e.course_id, e.enrolled_at, p_sign,
+    p_sign * (e.status = 'dropped')::integer,
+    p_sign * (e.status = 'completed')::integer,
+    p_sign * (e.status in ('enrolled', 'paused', 'expired') and e.started_at is null)::integer,
+    p_sign * (e.status = 'completed' or e.started_at is not null or e.items_done > 0)::integer,
+    p_sign * (e.status = 'completed' or (e.items_total > 0 and 2 * e.items_done >= e.items_total))::integer,
+    p_sign * case when e.status = 'dropped' then 0 else (100 * e.progress_percentage)::integer end
+  from unnest(p_rows) e;
+  insert into private.report_changes (tenant_id, unit_id, course_id, at, completions)
+  select e.tenant_id, e.unit_id, e.course_id, e.completed_at, p_sign
+  from unnest(p_rows) e
+  where e.completed_at is not null;
+end
+$$;
+
+ALTER FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) OWNER TO postgres;
+
+--
+-- Name: note_membership(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_membership() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'INSERT' and old.status <> 'ended' and not old.is_guest then
+    insert into private.report_changes (tenant_id, unit_id, people) values (old.tenant_id, old.unit_id, -1);
+  end if;
+  if tg_op <> 'DELETE' and new.status <> 'ended' and not new.is_guest then
+    insert into private.report_changes (tenant_id, unit_id, people) values (new.tenant_id, new.unit_id, 1);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_membership() OWNER TO postgres;
+
+--
+-- Name: note_new_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_new_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.note_enrollments(array(select row(n.*)::lms.enrollments from new_rows n), 1);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_new_enrollments() OWNER TO postgres;
+
+--
+-- Name: note_removed_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_removed_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.note_enrollments(array(select row(o.*)::lms.enrollments from old_rows o), -1);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_removed_enrollments() OWNER TO postgres;
+
+--
 -- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29251,6 +30312,45 @@ end
 $$;
 
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
+
+--
+-- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'INSERT' and old.ended_at is not null then
+    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
+    values (old.tenant_id, old.unit_id, old.course_id, old.started_at, -old.duration_seconds);
+  end if;
+  if tg_op <> 'DELETE' and new.ended_at is not null then
+    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
+    values (new.tenant_id, new.unit_id, new.course_id, new.started_at, new.duration_seconds);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_session() OWNER TO postgres;
+
+--
+-- Name: note_time_zone(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_time_zone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.stale_reports (tenant_id) values (new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
 
 --
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29437,10 +30537,10 @@ $$;
 ALTER FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) OWNER TO postgres;
 
 --
--- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: outcome_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+CREATE FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -29468,7 +30568,77 @@ begin
 end
 $$;
 
+ALTER FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.outcome_facts(p_scope, p_step);
+  else
+    return query select * from private.outcome_sums(p_scope, p_step, v_horizon);
+  end if;
+end
+$$;
+
 ALTER FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: outcome_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+begin
+  return query
+  select date_trunc(p_step, s.day::timestamp)::date, sum(s.completions)::bigint, sum(s.seconds)::bigint
+  from (
+    select r.day, k.sign * r.completions as completions, k.sign * r.seconds as seconds
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+      union all
+      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+    ) k
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
+    union all
+    select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and (h.completions <> 0 or h.seconds <> 0)
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
+      and h.at >= p_scope.since and h.at < p_scope.before
+      and h.course_id <> all (p_scope.deleted_courses)
+  ) s
+  group by 1
+  having sum(s.completions) <> 0 or sum(s.seconds) <> 0;
+end
+$$;
+
+ALTER FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: outdated_attempts(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29739,10 +30909,10 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
--- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+CREATE FUNCTION private.people_facts(p_scope private.report_scope) RETURNS SETOF private.people_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -29754,6 +30924,27 @@ begin
     and (p_scope.is_whole or m.unit_id = any (p_scope.units))
     and (p_scope.of_units is null or m.unit_id = any (p_scope.of_units))
   group by 1;
+end
+$$;
+
+ALTER FUNCTION private.people_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.people_facts(p_scope);
+  else
+    return query select * from private.people_sums(p_scope, v_horizon);
+  end if;
 end
 $$;
 
@@ -29787,6 +30978,46 @@ end
 $$;
 
 ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_units uuid[] := (private.rollup_keys(p_scope)).units;
+begin
+  if v_units = array[v_all] then
+    v_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+  return query
+  select nullif(s.unit_key, v_none), sum(s.people)::bigint
+  from (
+    select r.unit_key, r.people
+    from unnest(v_units) as u (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
+    union all
+    select coalesce(h.unit_id, v_none), h.people
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.people <> 0
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+  ) s
+  group by s.unit_key
+  having sum(s.people) > 0;
+end
+$$;
+
+ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30943,6 +32174,38 @@ $$;
 ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
+-- Name: question_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
+  from analytics.question_events q
+  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and q.course_id <> all (p_scope.deleted_courses)
+    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
+    and not (
+      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+      and q.course_id <> all (p_scope.courses)
+      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false)
+    )
+  group by 1, 2, 3;
+end
+$$;
+
+ALTER FUNCTION private.question_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: question_faults(text, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30998,29 +32261,118 @@ CREATE FUNCTION private.question_numbers(p_scope private.report_scope) RETURNS S
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
 begin
-  return query
-  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
-  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and q.course_id <> all (p_scope.deleted_courses)
-    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
-    and not (
-      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
-      and q.course_id <> all (p_scope.courses)
-      and q.attempt_id <> all (array(select private.my_shown_attempts()))
-    )
-  group by 1, 2, 3;
+  if v_horizon is null then
+    return query select * from private.question_facts(p_scope);
+  else
+    return query select * from private.question_sums(p_scope, v_horizon);
+  end if;
 end
 $$;
 
 ALTER FUNCTION private.question_numbers(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: question_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+  v_first date := date '-infinity';
+  v_last date := date '-infinity';
+  v_from date := p_scope.from_day;
+  v_until date := p_scope.until_day;
+  v_edges daterange[] := array[]::daterange[];
+  v_since timestamptz;
+  v_before timestamptz;
+begin
+  -- Whole months from the sums, the days before and after them from the facts.
+  if v_from is not null or v_until is not null then
+    v_first := coalesce(date_trunc('month', v_from::timestamp + interval '1 month' - interval '1 day')::date, date '0001-01-01');
+    -- The first day that is not in a whole month.
+    v_last := coalesce(date_trunc('month', v_until::timestamp + interval '1 day')::date, date '99999-01-01');
+    if v_first >= v_last then
+      v_edges := array[daterange(v_from, v_until + 1)];
+      v_last := v_first;
+    else
+      v_edges := array(
+        select e.edge
+        from unnest(array[daterange(v_from, v_first), daterange(v_last, v_until + 1)]) as e (edge)
+        where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
+      );
+    end if;
+    v_since := v_first::timestamp at time zone p_scope.time_zone;
+    v_before := v_last::timestamp at time zone p_scope.time_zone;
+    v_last := v_last - 1;
+  end if;
+
+  return query
+  select s.course_id, s.section_key, s.question_key, sum(s.attempts)::bigint, sum(s.correct)::bigint
+  from (
+    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
+    from unnest(v_keys.units) as u (id)
+    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
+    where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
+    union all
+    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
+    from (
+      select u.id as unit_key, p_scope.of_course as course_id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+      union all
+      select u.id, c.id
+      from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+    ) k
+    -- Nothing at all where neither end is open and no month is whole.
+    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
+      and r.month >= v_first and r.month <= v_last
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
+    from analytics.question_events q
+    where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+      and (
+        v_first = '-infinity'
+        or (q.received_at >= v_since and q.received_at < v_before)
+      )
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
+    from unnest(v_edges) as e (edge)
+    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
+    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
+    from private.my_hidden_answers(p_scope) q
+    where (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+      and (v_from is null or (q.received_at at time zone p_scope.time_zone)::date >= v_from)
+      and (v_until is null or (q.received_at at time zone p_scope.time_zone)::date <= v_until)
+  ) s
+  group by 1, 2, 3
+  having sum(s.attempts) > 0;
+end
+$$;
+
+ALTER FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32555,6 +33907,52 @@ $$;
 ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
 
 --
+-- Name: report_discrimination(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_discrimination
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  if p_course_id is null then
+    return;
+  end if;
+  return query
+  with answers as (
+    select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
+    from analytics.question_events q
+    where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
+      and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
+      and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
+      and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
+      and q.received_at >= v_scope.since and q.received_at < v_scope.before
+      and q.course_id <> all (v_scope.deleted_courses)
+      -- INV-A1
+      and not (
+        q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+        and q.course_id <> all (v_scope.courses)
+      )
+    group by 1, 2, 3
+  ),
+  shares as (
+    select a.section_key, a.question_key, a.c::numeric / a.n as own, (t.c - a.c)::numeric / nullif(t.n - a.n, 0) as others
+    from answers a
+    join (select k.user_id, sum(k.n) as n, sum(k.c) as c from answers k group by 1) t on t.user_id = a.user_id
+  )
+  select s.section_key, s.question_key, round(corr(s.own, s.others)::numeric, 2)
+  from shares s
+  where s.others is not null
+  group by 1, 2;
+end
+$$;
+
+ALTER FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
 -- Name: report_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32569,15 +33967,17 @@ declare
     private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
   v_outcomes private.report_scope :=
     private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  v_from date;
+  v_until date;
 begin
   -- Whole steps: people are not counted by adding up days.
-  v_scope.until_day := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
-  v_scope.from_day := date_trunc(p_step, coalesce(p_from::timestamp, v_scope.until_day - 11 * v_step));
-  if v_scope.until_day - v_scope.from_day > 3660 then
+  v_until := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
+  v_from := date_trunc(p_step, coalesce(p_from::timestamp, v_until - 11 * v_step));
+  if v_until - v_from > 3660 then
     perform private.fail('invalid_period', 'The period is at most ten years.', 422, jsonb_build_object('field', 'p_from'));
   end if;
-  v_outcomes.from_day := v_scope.from_day;
-  v_outcomes.until_day := v_scope.until_day;
+  v_scope := private.set_period(v_scope, v_from, v_until);
+  v_outcomes := private.set_period(v_outcomes, v_from, v_until);
   return query
   select
     p.day::date, coalesce(a.people, 0), coalesce(a.events, 0), coalesce(o.seconds, 0), coalesce(o.completions, 0)
@@ -32743,9 +34143,7 @@ begin
       );
     end if;
   end if;
-  if p_from > p_until then
-    perform private.fail('invalid_period', 'A period ends after it begins.', 422, jsonb_build_object('field', 'p_until'));
-  end if;
+  perform private.require_period(p_from, p_until);
 
   select t.time_zone into v_scope.time_zone from lms.tenants t where t.id = p_tenant_id;
   if p_unit_id is not null then
@@ -32768,8 +34166,7 @@ begin
       )
     );
   end if;
-  v_scope.from_day := p_from;
-  v_scope.until_day := p_until;
+  v_scope := private.set_period(v_scope, p_from, p_until);
   v_scope.deleted_courses := array(
     select c.id from lms.courses c where c.tenant_id = p_tenant_id and c.deleted_at is not null
   );
@@ -33266,6 +34663,26 @@ end
 $$;
 
 ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_period(date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_period(p_from date, p_until date) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- Beyond these there are no days before and after, nor months around them.
+  if p_from > p_until or p_from < date '1900-01-01' or p_until < date '1900-01-01' or p_from > date '9999-01-01' or p_until > date '9999-01-01' then
+    perform private.fail(
+      'invalid_period', 'A period begins before it ends, between 1900 and 9999.', 422, jsonb_build_object('field', 'p_until')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_period(p_from date, p_until date) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33765,7 +35182,7 @@ declare
 begin
   return query
   with begun as (
-    select e.user_id, private.step_start(p_step, min((e.enrolled_at at time zone p_scope.time_zone)::date)) as started
+    select e.user_id, date_trunc(p_step, min(e.enrolled_at at time zone p_scope.time_zone))::date as started
     from private.enrollment_counts e
     where e.tenant_id = p_scope.tenant_id
       and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
@@ -33781,7 +35198,7 @@ begin
     where (p_scope.from_day is null or b.started >= p_scope.from_day) and (p_scope.until_day is null or b.started <= p_scope.until_day)
   ),
   active as (
-    select c.started, c.user_id, private.step_start(p_step, (a.received_at at time zone p_scope.time_zone)::date) as at
+    select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
     from cohorts c
     join (
       select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
@@ -34064,6 +35481,118 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
+
+--
+-- Name: rollup_differences(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_differences(p_tenant_id uuid) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope private.report_scope := private.whole_report(p_tenant_id);
+  v_horizon constant xid8 := private.rollup_horizon(v_scope);
+begin
+  if v_horizon is null then
+    return;
+  end if;
+  return query
+  select 'enrolments by course' where exists (
+    (select private.enrollment_sums(v_scope, 'course', v_horizon)::text except all select private.enrollment_facts(v_scope, 'course')::text)
+    union all
+    (select private.enrollment_facts(v_scope, 'course')::text except all select private.enrollment_sums(v_scope, 'course', v_horizon)::text)
+  );
+  return query
+  select 'enrolments by unit' where exists (
+    (select private.enrollment_sums(v_scope, 'unit', v_horizon)::text except all select private.enrollment_facts(v_scope, 'unit')::text)
+    union all
+    (select private.enrollment_facts(v_scope, 'unit')::text except all select private.enrollment_sums(v_scope, 'unit', v_horizon)::text)
+  );
+  return query
+  select 'people' where exists (
+    (select private.people_sums(v_scope, v_horizon)::text except all select private.people_facts(v_scope)::text)
+    union all
+    (select private.people_facts(v_scope)::text except all select private.people_sums(v_scope, v_horizon)::text)
+  );
+  return query
+  select 'answers' where exists (
+    (select private.question_sums(v_scope, v_horizon)::text except all select private.question_facts(v_scope)::text)
+    union all
+    (select private.question_facts(v_scope)::text except all select private.question_sums(v_scope, v_horizon)::text)
+  );
+  v_scope := private.set_period(
+    v_scope, date_trunc('month', now() - interval '13 months')::date, (date_trunc('month', now() + interval '2 months') - interval '1 day')::date
+  );
+  return query
+  select 'activity' where exists (
+    (select private.activity_sums(v_scope, 'month', v_horizon)::text except all select private.activity_facts(v_scope, 'month')::text)
+    union all
+    (select private.activity_facts(v_scope, 'month')::text except all select private.activity_sums(v_scope, 'month', v_horizon)::text)
+  );
+  return query
+  select 'completions and time' where exists (
+    (select private.outcome_sums(v_scope, 'month', v_horizon)::text except all select private.outcome_facts(v_scope, 'month')::text)
+    union all
+    (select private.outcome_facts(v_scope, 'month')::text except all select private.outcome_sums(v_scope, 'month', v_horizon)::text)
+  );
+end
+$$;
+
+ALTER FUNCTION private.rollup_differences(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: rollup_horizon(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_horizon(p_scope private.report_scope) RETURNS xid8
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_scope.of_people is not null or exists (select from private.stale_reports s where s.tenant_id = p_scope.tenant_id) then
+    return null;
+  end if;
+  return (
+    select s.horizon
+    from private.report_state s
+    where s.system_identifier = (select c.system_identifier from pg_control_system() as c)
+  );
+end
+$$;
+
+ALTER FUNCTION private.rollup_horizon(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: rollup_keys(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_keys(p_scope private.report_scope) RETURNS private.rollup_keys
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_keys private.rollup_keys;
+begin
+  if p_scope.is_whole then
+    v_keys.units := coalesce(p_scope.of_units, array[v_all]);
+    v_keys.apart := p_scope.deleted_courses;
+    v_keys.course_units := '{}';
+    v_keys.courses := '{}';
+  else
+    v_keys.units := array(
+      select u.id from unnest(p_scope.units) as u (id) where p_scope.of_units is null or u.id = any (p_scope.of_units)
+    );
+    v_keys.apart := p_scope.deleted_courses || p_scope.courses;
+    v_keys.course_units := coalesce(p_scope.of_units, array[v_all]);
+    v_keys.courses := p_scope.courses;
+  end if;
+  return v_keys;
+end
+$$;
+
+ALTER FUNCTION private.rollup_keys(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: round_half_up(numeric, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34612,6 +36141,25 @@ end
 $$;
 
 ALTER FUNCTION private.set_path_status(p_path_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: set_period(private.report_scope, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  p_scope.from_day := p_from;
+  p_scope.until_day := p_until;
+  p_scope.since := coalesce(p_from::timestamp at time zone p_scope.time_zone, '-infinity');
+  p_scope.before := coalesce((p_until + 1)::timestamp at time zone p_scope.time_zone, 'infinity');
+  return p_scope;
+end
+$$;
+
+ALTER FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) OWNER TO postgres;
 
 --
 -- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35211,21 +36759,6 @@ ALTER FUNCTION private.staffed_courses() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.staffed_courses() IS 'Courses of which the caller is staff, as long as a role of theirs still lets them author.';
-
---
--- Name: step_start(text, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.step_start(p_step text, p_day date) RETURNS date
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return date_trunc(p_step, p_day::timestamp)::date;
-end
-$$;
-
-ALTER FUNCTION private.step_start(p_step text, p_day date) OWNER TO postgres;
 
 --
 -- Name: store_answers(lms.assessment_attempts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36037,6 +37570,21 @@ $$;
 ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
+-- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.whole_report(p_tenant_id uuid) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.report_scope('reports.read', p_tenant_id, null, null, null, null, null);
+end
+$$;
+
+ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36412,136 +37960,6 @@ ALTER TABLE analytics.people OWNER TO postgres;
 --
 
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
-
---
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
-    unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    section_key private.event_key NOT NULL,
-    question_key private.event_key NOT NULL,
-    is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
-    response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
-    attempt_id uuid,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-)
-PARTITION BY RANGE (received_at);
-
-ALTER TABLE analytics.question_events OWNER TO postgres;
-
---
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
-
---
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -37793,6 +39211,69 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: active_days; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.active_days (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    day date NOT NULL,
+    course_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    events bigint NOT NULL
+);
+
+ALTER TABLE private.active_days OWNER TO postgres;
+
+--
+-- Name: TABLE active_days; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.active_days IS 'Who had how many events on which day, in which course and unit: people are counted once, which no sum can do.';
+
+--
+-- Name: active_elsewhere; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.active_elsewhere (
+    tenant_id uuid NOT NULL,
+    step text NOT NULL,
+    period_start date NOT NULL,
+    user_id uuid NOT NULL,
+    unit_key uuid NOT NULL
+);
+
+ALTER TABLE private.active_elsewhere OWNER TO postgres;
+
+--
+-- Name: TABLE active_elsewhere; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.active_elsewhere IS 'The units of those who were active in more than one of them in a day, week or month.';
+
+--
+-- Name: activity_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.activity_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    course_key uuid NOT NULL,
+    step text NOT NULL,
+    period_start date NOT NULL,
+    people bigint NOT NULL,
+    events bigint NOT NULL
+);
+
+ALTER TABLE private.activity_cells OWNER TO postgres;
+
+--
+-- Name: TABLE activity_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_cells IS 'How many people and events, of all, of each unit and of each course, each day, week and month.';
+
+--
 -- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -37998,7 +39479,7 @@ COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below whic
 -- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
 --
 
-CREATE VIEW private.enrollment_counts AS
+CREATE VIEW private.enrollment_counts WITH (security_invoker='true') AS
  SELECT e.tenant_id,
     e.unit_id,
     e.course_id,
@@ -38153,6 +39634,61 @@ ALTER TABLE private.learner_scopes OWNER TO postgres;
 COMMENT ON VIEW private.learner_scopes IS 'Where a person learns, or asks to, for the policies of profiles.';
 
 --
+-- Name: lesson_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.lesson_cells (
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    reached bigint NOT NULL,
+    completed bigint NOT NULL
+);
+
+ALTER TABLE private.lesson_cells OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.lesson_cells IS 'Sums of lesson_changes.';
+
+--
+-- Name: lesson_changes; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.lesson_changes (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    reached integer NOT NULL,
+    completed integer NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.lesson_changes OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_changes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.lesson_changes IS 'As report_changes, of lesson_progress; written by private.count_progress. Not when rows are removed: moving old detail out changes no report.';
+
+--
+-- Name: lesson_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.lesson_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -38226,6 +39762,29 @@ ALTER TABLE private.question_attempts OWNER TO postgres;
 COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
 
 --
+-- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    month date NOT NULL,
+    course_id uuid NOT NULL,
+    question_key text NOT NULL COLLATE pg_catalog."C",
+    section_key text NOT NULL COLLATE pg_catalog."C",
+    attempts bigint NOT NULL,
+    correct bigint NOT NULL
+);
+
+ALTER TABLE private.question_cells OWNER TO postgres;
+
+--
+-- Name: TABLE question_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each unit and all, each month and all.';
+
+--
 -- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -38251,6 +39810,174 @@ CREATE TABLE private.question_events_default (
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
+
+--
+-- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    course_key uuid NOT NULL,
+    day date NOT NULL,
+    enrolled bigint NOT NULL,
+    dropped bigint NOT NULL,
+    completed bigint NOT NULL,
+    not_started bigint NOT NULL,
+    started bigint NOT NULL,
+    half bigint NOT NULL,
+    progress bigint NOT NULL,
+    completions bigint NOT NULL,
+    seconds bigint NOT NULL,
+    people bigint NOT NULL
+);
+
+ALTER TABLE private.report_cells OWNER TO postgres;
+
+--
+-- Name: TABLE report_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_cells IS 'Sums of report_changes, of each unit and all, each course and all, each day and all.';
+
+--
+-- Name: report_changes; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_changes (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    unit_id uuid,
+    course_id uuid,
+    at timestamp with time zone,
+    enrolled integer DEFAULT 0 NOT NULL,
+    dropped integer DEFAULT 0 NOT NULL,
+    completed integer DEFAULT 0 NOT NULL,
+    not_started integer DEFAULT 0 NOT NULL,
+    started integer DEFAULT 0 NOT NULL,
+    half integer DEFAULT 0 NOT NULL,
+    progress integer DEFAULT 0 NOT NULL,
+    completions integer DEFAULT 0 NOT NULL,
+    seconds integer DEFAULT 0 NOT NULL,
+    people integer DEFAULT 0 NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.report_changes OWNER TO postgres;
+
+--
+-- Name: TABLE report_changes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_changes IS 'By how much changes of enrolments, sessions and memberships change sums; removed when they have been added up. `at` places them in a day: of an enrolment its beginning, of a completion its end, of a session its beginning; people are placed in none.';
+
+--
+-- Name: report_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.report_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: report_facts; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.report_facts WITH (security_invoker='true') AS
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.enrolled_at AS at,
+    1 AS enrolled,
+    e.dropped,
+    e.completed,
+    e.not_started,
+    e.started,
+    e.half,
+    e.progress,
+    0 AS completions,
+    0 AS seconds,
+    0 AS people
+   FROM private.enrollment_counts e
+UNION ALL
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.completed_at AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    1 AS completions,
+    0 AS seconds,
+    0 AS people
+   FROM private.enrollment_counts e
+  WHERE (e.completed_at IS NOT NULL)
+UNION ALL
+ SELECT s.tenant_id,
+    s.unit_id,
+    s.course_id,
+    s.started_at AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    0 AS completions,
+    s.duration_seconds AS seconds,
+    0 AS people
+   FROM analytics.learning_sessions s
+  WHERE (s.ended_at IS NOT NULL)
+UNION ALL
+ SELECT m.tenant_id,
+    m.unit_id,
+    NULL::uuid AS course_id,
+    NULL::timestamp with time zone AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    0 AS completions,
+    0 AS seconds,
+    1 AS people
+   FROM lms.memberships m
+  WHERE ((m.status <> 'ended'::text) AND (NOT m.is_guest));
+
+ALTER TABLE private.report_facts OWNER TO postgres;
+
+--
+-- Name: report_state; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_state (
+    is_only_row boolean DEFAULT true NOT NULL,
+    horizon xid8 DEFAULT '0'::xid8 NOT NULL,
+    system_identifier bigint NOT NULL,
+    folded_at timestamp with time zone,
+    checked_at timestamp with time zone,
+    CONSTRAINT report_state_is_one_row CHECK (is_only_row)
+);
+
+ALTER TABLE private.report_state OWNER TO postgres;
+
+--
+-- Name: TABLE report_state; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -38369,6 +40096,37 @@ ALTER TABLE private.staff_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.staff_scopes IS 'Where a person teaches, for the policies of profiles.';
+
+--
+-- Name: stale_reports; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.stale_reports (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE private.stale_reports OWNER TO postgres;
+
+--
+-- Name: TABLE stale_reports; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.stale_reports IS 'Organisations whose sums do not hold, because a fact was changed or removed that nobody changes or removes, or because their days begin at other hours now. Their reports are made of the facts until a job has made the sums anew.';
+
+--
+-- Name: stale_reports_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.stale_reports_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 --
 -- Name: profile_private; Type: TABLE; Schema: public; Owner: postgres
@@ -39466,6 +41224,27 @@ ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
 
 --
+-- Name: active_days active_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.active_days
+    ADD CONSTRAINT active_days_pkey PRIMARY KEY (tenant_id, user_id, day, course_id, unit_key);
+
+--
+-- Name: active_elsewhere active_elsewhere_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.active_elsewhere
+    ADD CONSTRAINT active_elsewhere_pkey PRIMARY KEY (tenant_id, step, period_start, user_id, unit_key);
+
+--
+-- Name: activity_cells activity_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_cells
+    ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
+
+--
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -39585,6 +41364,20 @@ ALTER TABLE ONLY private.key_revisions
     ADD CONSTRAINT key_revisions_pkey PRIMARY KEY (id);
 
 --
+-- Name: lesson_cells lesson_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.lesson_cells
+    ADD CONSTRAINT lesson_cells_pkey PRIMARY KEY (tenant_id, course_id, lesson_id);
+
+--
+-- Name: lesson_changes lesson_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.lesson_changes
+    ADD CONSTRAINT lesson_changes_pkey PRIMARY KEY (xid, id);
+
+--
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -39606,11 +41399,39 @@ ALTER TABLE ONLY private.question_attempts
     ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
 
 --
+-- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_cells
+    ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
+
+--
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_cells
+    ADD CONSTRAINT report_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, day);
+
+--
+-- Name: report_changes report_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_changes
+    ADD CONSTRAINT report_changes_pkey PRIMARY KEY (xid, id);
+
+--
+-- Name: report_state report_state_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_state
+    ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -39625,6 +41446,13 @@ ALTER TABLE ONLY private.search_documents
 
 ALTER TABLE ONLY private.sign_up_notes
     ADD CONSTRAINT sign_up_notes_pkey PRIMARY KEY (id);
+
+--
+-- Name: stale_reports stale_reports_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.stale_reports
+    ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: profiles one_profile_per_login; Type: CONSTRAINT; Schema: public; Owner: postgres
@@ -40968,6 +42796,18 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
 
 --
+-- Name: active_days_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX active_days_by_course ON private.active_days USING btree (tenant_id, course_id, day);
+
+--
+-- Name: active_days_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -41064,6 +42904,12 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
+-- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_cells_by_course ON private.question_cells USING btree (tenant_id, course_id, unit_key, month);
+
+--
 -- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -41092,6 +42938,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX report_cells_by_day ON private.report_cells USING btree (tenant_id, unit_key, day, course_key) WHERE (course_key <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -41326,6 +43178,56 @@ CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCI
 --
 
 CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
+
+--
+-- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -42274,6 +44176,42 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW 
 --
 
 CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
+
+--
+-- Name: enrollments _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_new_enrollments();
+
+--
+-- Name: memberships _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT OR DELETE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.note_membership();
+
+--
+-- Name: tenants _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER UPDATE OF time_zone ON lms.tenants FOR EACH ROW WHEN (((old.time_zone)::text <> (new.time_zone)::text)) EXECUTE FUNCTION private.note_time_zone();
+
+--
+-- Name: enrollments _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((old.items_done <> new.items_done) OR (old.status <> new.status) OR (old.items_total <> new.items_total) OR (old.unit_id IS DISTINCT FROM new.unit_id) OR (old.started_at IS DISTINCT FROM new.started_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.enrolled_at <> new.enrolled_at))) EXECUTE FUNCTION private.note_changed_enrollment();
+
+--
+-- Name: memberships _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN ((((old.unit_id IS DISTINCT FROM new.unit_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.note_membership();
+
+--
+-- Name: enrollments _700_reports_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON lms.enrollments REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_removed_enrollments();
 
 --
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46760,6 +48698,24 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.active_days ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: active_elsewhere; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.active_elsewhere ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -46844,6 +48800,18 @@ ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.key_revisions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: lesson_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: lesson_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -46862,10 +48830,34 @@ ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_state; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -46878,6 +48870,12 @@ ALTER TABLE private.search_documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: stale_reports; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: profiles People are seen in scope, by teachers and by fellows; Type: POLICY; Schema: public; Owner: postgres
@@ -49441,6 +51439,13 @@ REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
 
 --
+-- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.check_rollups(p_tenants integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.check_rollups(p_tenants integer) TO service_role;
+
+--
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -49466,6 +51471,13 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 --
 
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -49514,6 +51526,13 @@ GRANT ALL ON FUNCTION ops.make_event_partitions() TO service_role;
 
 REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
@@ -49585,10 +51604,22 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 
 --
+-- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION activity_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -50383,6 +52414,12 @@ GRANT ALL ON FUNCTION private.enrolled_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO service_role;
 
 --
+-- Name: FUNCTION enrollment_facts(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrollment_numbers(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50401,6 +52438,12 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -50530,6 +52573,30 @@ GRANT ALL ON FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lm
 REVOKE ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO authenticated;
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
+
+--
+-- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -51239,6 +53306,12 @@ REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
 
 --
+-- Name: FUNCTION lesson_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lesson_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION lesson_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51292,6 +53365,12 @@ REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO authenticated;
 GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role;
+
+--
+-- Name: FUNCTION make_rollups(p_horizon xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -51453,6 +53532,73 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_hidden_answers(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION my_open_assessments(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51554,10 +53700,58 @@ REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_changed_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_changed_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_membership(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_membership() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_new_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_new_enrollments() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_removed_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_time_zone(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
 
 --
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -51586,10 +53780,22 @@ GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_or
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO service_role;
 
 --
+-- Name: FUNCTION outcome_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION outcome_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION outdated_attempts(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -51636,6 +53842,12 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
+-- Name: FUNCTION people_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION people_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51646,6 +53858,12 @@ REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM
 --
 
 REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
@@ -51843,6 +54061,12 @@ GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_stateme
 REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION question_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51859,6 +54083,12 @@ REVOKE ALL ON FUNCTION private.question_hash(p_question jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.question_numbers(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION question_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
@@ -52192,6 +54422,14 @@ GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticate
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
 
 --
+-- Name: FUNCTION report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
 -- Name: FUNCTION report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52369,6 +54607,14 @@ GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO service_role;
 REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_period(p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_period(p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO service_role;
+
+--
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52509,6 +54755,24 @@ GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO au
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION rollup_differences(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_differences(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rollup_horizon(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_horizon(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rollup_keys(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_keys(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52608,6 +54872,12 @@ GRANT ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean
 REVOKE ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION set_period(p_scope private.report_scope, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) FROM PUBLIC;
 
 --
 -- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
@@ -52727,14 +54997,6 @@ REVOKE ALL ON FUNCTION private.staffed_courses() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.staffed_courses() TO anon;
 GRANT ALL ON FUNCTION private.staffed_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.staffed_courses() TO service_role;
-
---
--- Name: FUNCTION step_start(p_step text, p_day date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.step_start(p_step text, p_day date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.step_start(p_step text, p_day date) TO authenticated;
-GRANT ALL ON FUNCTION private.step_start(p_step text, p_day date) TO service_role;
 
 --
 -- Name: FUNCTION store_answers(p_attempt lms.assessment_attempts, p_answers jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -52946,6 +55208,12 @@ REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id
 REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53110,67 +55378,6 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
-
---
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres

@@ -88,7 +88,71 @@ isOneToOne: false
                 }
           }
           Functions: {
-            [_ in never]: never
+            "get_cohort_retention":
+{ Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_step"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "active": number,"period": number,"retention_rate": number,"size": number,"started": string
+            }[]
+                           },
+"get_completion_rate":
+{ Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "completed": number,"completion_rate": number,"in_progress": number,"not_started": number,"total_enrolled": number
+            }[]
+                           },
+"get_due_training":
+{ Args: { "p_after"?: string,"p_cohort_id"?: string,"p_course_id"?: string,"p_limit"?: number,"p_states"?: (string)[],"p_tenant_id": string,"p_unit_id"?: string }; Returns: {
+              "completed_at": string,"course_id": string,"cursor": string,"display_name": string,"due_at": string,"expires_at": string,"state": string,"title": string,"unit_id": string,"unit_name": string,"user_id": string
+            }[]
+                           },
+"get_engagement":
+{ Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_step"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "active_learners": number,"completions": number,"events": number,"learning_seconds": number,"period_start": string
+            }[]
+                           },
+"get_enrollment_funnel":
+{ Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "completed": number,"completed_rate": number,"enrolled": number,"half": number,"half_rate": number,"started": number,"started_rate": number
+            }[]
+                           },
+"get_learner_summary":
+{ Args: { "p_after"?: string,"p_limit"?: number,"p_tenant_id": string,"p_user_id"?: string }; Returns: {
+              "completed_at": string,"course_id": string,"current_section": string,"cursor": string,"cycle": number,"due_at": string,"enrolled_at": string,"final_grade": number,"last_active_at": string,"progress_percent": number,"seconds_spent": number,"status": string,"title": string
+            }[]
+                           },
+"get_learner_timeline":
+{ Args: { "p_after"?: string,"p_course_id"?: string,"p_from"?: string,"p_limit"?: number,"p_tenant_id": string,"p_until"?: string,"p_user_id"?: string }; Returns: {
+              "course_id": string,"course_title": string,"cursor": string,"detail": Json,"kind": string,"occurred_at": string,"subject": string
+            }[]
+                           },
+"get_lesson_drop_off":
+{ Args: { "p_course_id"?: string,"p_tenant_id": string,"p_unit_id"?: string }; Returns: {
+              "completed": number,"drop_off_rate": number,"dropped_off": number,"lesson_id": string,"position": number,"reached": number,"title": string
+            }[]
+                           },
+"get_most_missed_questions":
+{ Args: { "p_after"?: string,"p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_limit"?: number,"p_min_attempts"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "course_id": string,"cursor": string,"incorrect_attempts": number,"miss_rate": number,"question_key": string,"section_key": string,"total_attempts": number
+            }[]
+                           },
+"get_organization_overview":
+{ Args: { "p_after"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string }; Returns: {
+              "average_progress": number,"completed_enrollments": number,"cursor": string,"name": string,"total_enrollments": number,"total_users": number,"unit_id": string
+            }[]
+                           },
+"get_progress_summary":
+{ Args: { "p_after"?: string,"p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "average_progress": number,"completed": number,"completion_rate": number,"course_id": string,"cursor": string,"slug": string,"title": string,"total_enrolled": number
+            }[]
+                           },
+"get_question_difficulty":
+{ Args: { "p_after"?: string,"p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_limit"?: number,"p_min_attempts"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
+              "correct_attempts": number,"course_id": string,"cursor": string,"discrimination": number,"incorrect_attempts": number,"question_key": string,"section_key": string,"success_rate": number,"total_attempts": number
+            }[]
+                           },
+"get_training_matrix":
+{ Args: { "p_after"?: string,"p_at"?: string,"p_cohort_id"?: string,"p_course_id"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string }; Returns: {
+              "completed_at": string,"course_id": string,"cursor": string,"display_name": string,"due_at": string,"expires_at": string,"job_title": string,"state": string,"title": string,"unit_name": string,"user_id": string
+            }[]
+                           }
           }
           Enums: {
             [_ in never]: never

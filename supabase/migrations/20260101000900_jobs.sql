@@ -372,6 +372,14 @@ select
     'What is searched is compared with the data, a batch of courses at a time, and put right.'
   ),
   ops.register_job(
+    'fold-reports', '* * * * *', 'ops.fold_reports', interval '30 minutes',
+    'What has been recorded is added to the sums of reports.'
+  ),
+  ops.register_job(
+    'check-rollups', '7 4 * * *', 'ops.check_rollups', interval '3 days',
+    'The sums of reports of some organisations are compared with the facts.'
+  ),
+  ops.register_job(
     'trim-run-history', '23 3 * * *', 'ops.trim_run_history', interval '3 days',
     'Runs of jobs are kept for 30 days, the scheduler''s own records for 14.'
   );

@@ -68,6 +68,7 @@ create table lms.certificates (
   revoked_by uuid,
   revoked_reason text constraint certificate_revocation_reason_is_1_to_1000_characters
     check (revoked_reason ~ '\S' and length(revoked_reason) <= 1000),
+  voids_training boolean not null default false,
   renewed_by uuid,
   constraint certificate_serial_is_taken unique (tenant_id, serial),
   constraint certificate_code_is_taken unique (code),
@@ -81,10 +82,12 @@ create table lms.certificates (
   constraint certificate_of_its_tenant unique (tenant_id, id),
   constraint renewing_certificate_is_of_the_same_tenant foreign key (tenant_id, renewed_by) references lms.certificates (tenant_id, id),
   constraint certificate_expires_after_it_begins check (expires_at > valid_from),
-  constraint certificate_has_a_reason_exactly_when_revoked check ((revoked_at is null) = (revoked_reason is null))
+  constraint certificate_has_a_reason_exactly_when_revoked check ((revoked_at is null) = (revoked_reason is null)),
+  constraint certificate_voids_training_once_revoked check (not voids_training or revoked_at is not null)
 );
 create unique index one_standing_certificate_per_cycle on lms.certificates (enrollment_id) where revoked_at is null;
 create index certificates_by_enrollment on lms.certificates (enrollment_id, tenant_id, course_id, user_id);
+create index certificates_of_void_training on lms.certificates (user_id, course_id) where voids_training;
 create index certificates_by_user on lms.certificates (user_id, course_id, cycle desc);
 create index certificates_by_tenant on lms.certificates (tenant_id, issued_at desc, id desc);
 create index certificates_by_course on lms.certificates (course_id, issued_at desc, id desc);
@@ -105,6 +108,8 @@ comment on column lms.certificates.code is 'What verify_certificate and the addr
 comment on column lms.certificates.holder_name is 'As it was when the certificate was issued. Training law has it kept when the person leaves.';
 comment on column lms.certificates.valid_from is 'When the cycle was completed.';
 comment on column lms.certificates.expires_at is 'Valid before then; null is without end.';
+comment on column lms.certificates.voids_training is
+  'Revoked because the training itself did not hold: rules that require it ask for it anew, unless it is issued again.';
 comment on column lms.certificates.renewed_by is 'The certificate of the person''s next completed cycle of the course.';
 
 -- A certificate is what was issued. Withdrawing it, and what came after it, are all that is ever added to the row, and no
@@ -115,11 +120,13 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, voids_training, renewed_by}';
 begin
   if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
     or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
       is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+    -- That the training did not hold may turn out later, once.
+    or (old.voids_training and not new.voids_training)
   then
     raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
   end if;
@@ -450,7 +457,7 @@ comment on function lms.issue_certificate is
   'cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 enrollment_not_found; 409 not_completed, '
   'certificate_exists; 422 invalid_reason.';
 
-create function private.revoke_certificate_of(p_certificate_id uuid, p_reason text)
+create function private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean)
 returns lms.certificates
 language plpgsql
 volatile security definer
@@ -466,10 +473,13 @@ begin
   for no key update;
   perform private.require_certificate_right(v_enrollment);
   update lms.certificates c
-  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason, voids_training = p_voids_training
   where c.id = p_certificate_id and c.revoked_at is null
   returning * into v_certificate;
   if not found then
+    update lms.certificates c
+    set voids_training = true
+    where c.id = p_certificate_id and p_voids_training and not c.voids_training;
     select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
     return v_certificate;
   end if;
@@ -501,7 +511,7 @@ begin
 end
 $$;
 
-create function lms.revoke_certificate(p_certificate_id uuid, p_reason text)
+create function lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean default false)
 returns lms.certificates
 language plpgsql
 volatile
@@ -510,12 +520,14 @@ as $$
 begin
   perform private.require_certificate(p_certificate_id);
   perform private.check_certificate_reason(p_reason);
-  return private.revoke_certificate_of(p_certificate_id, p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason, coalesce(p_voids_training, false));
 end
 $$;
 
 comment on function lms.revoke_certificate is
-  'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes '
+  'Withdraws a certificate, for good; doing it again changes nothing. p_voids_training: the training itself did not hold, and '
+  'whoever has to have it by a rule is due again; that may also be said of a certificate that was revoked before. The completed '
+  'cycle stays as history. Verifiers see that and when it was revoked, not why. Takes '
   'certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 '
   'certificate_not_found; 422 invalid_reason.';
 

@@ -2,7 +2,7 @@
 -- Undo: drop functions lms.verify_certificate, revoke_certificate, reissue_certificate, issue_certificate; delete from
 -- ops.jobs where name in ('issue-certificates', 'open-renewals'), with their cron jobs; drop functions
 -- ops.issue_certificates, open_renewals; drop the triggers _550_certificate* on lms.enrollments; drop table
--- lms.certificates; then the types and functions below; drop the columns of lms.courses named after certificates.
+-- private.renewals, lms.certificates; then the types and functions below; drop the columns of lms.courses named after certificates.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -87,7 +87,7 @@ create table lms.certificates (
 );
 create unique index one_standing_certificate_per_cycle on lms.certificates (enrollment_id) where revoked_at is null;
 create index certificates_by_enrollment on lms.certificates (enrollment_id, tenant_id, course_id, user_id);
-create index certificates_of_void_training on lms.certificates (user_id, course_id) where voids_training;
+create index certificates_of_void_training on lms.certificates (tenant_id) where voids_training;
 create index certificates_by_user on lms.certificates (user_id, course_id, cycle desc);
 create index certificates_by_tenant on lms.certificates (tenant_id, issued_at desc, id desc);
 create index certificates_by_course on lms.certificates (course_id, issued_at desc, id desc);
@@ -95,7 +95,7 @@ create index certificates_by_course_of_tenant on lms.certificates (tenant_id, co
 create index certificates_by_unit on lms.certificates (unit_id, issued_at desc, id desc);
 create index certificates_by_unit_of_tenant on lms.certificates (tenant_id, unit_id);
 create index certificates_by_renewal on lms.certificates (renewed_by);
--- What runs out, and nothing has followed yet: the renewals to be opened, and the reminders to be sent.
+-- What runs out, and nothing has followed yet: the reminders to be sent.
 create index certificates_by_expiry on lms.certificates (expires_at, id) where revoked_at is null and renewed_by is null;
 
 comment on table lms.certificates is
@@ -318,9 +318,78 @@ comment on function ops.issue_certificates is
 -- Renewal
 -- =====================================================================================================
 
+-- Certificates that run out, and of which it is not settled yet that something followed. They could be found among all
+-- certificates, but those that have run out pile up over the years, and every run would go through them.
+create table private.renewals (
+  certificate_id uuid primary key constraint renewal_is_of_a_certificate references lms.certificates (id) on delete cascade,
+  course_id uuid not null,
+  expires_at timestamptz not null,
+  checked_at timestamptz not null default '-infinity'
+);
+create index renewals_by_course on private.renewals (course_id, checked_at, expires_at);
+alter table private.renewals enable row level security;
+
+comment on table private.renewals is
+  'Certificates with an end that a cycle may have to follow; removed by ops.open_renewals when one has, or none is to follow.';
+comment on column private.renewals.checked_at is 'When it was looked at last, and could not be settled; -infinity: not yet.';
+
+create function private.expect_renewal()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into private.renewals (certificate_id, course_id, expires_at) values (new.id, new.course_id, new.expires_at);
+  return null;
+end
+$$;
+
+create trigger _300_renewal after insert on lms.certificates
+  for each row when (new.expires_at is not null)
+  execute function private.expect_renewal();
+
+-- What is due and new, then what could not be settled a day or more ago, the longest first: of each course by two looks into
+-- one index, at most p_most.
+create function private.due_renewals(p_most integer)
+returns setof private.renewals
+language plpgsql
+stable
+rows 100
+set search_path = ''
+as $$
+begin
+  return query
+  select d.*
+  from lms.courses k
+  cross join lateral (
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at = '-infinity'
+        and r.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      order by r.expires_at
+      limit p_most
+    )
+    union all
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at > '-infinity' and r.checked_at < now() - interval '20 hours'
+      order by r.checked_at
+      limit p_most
+    )
+  ) d
+  where k.certificate_renewal_days is not null and k.status = 'published' and k.deleted_at is null
+  order by d.checked_at, d.expires_at
+  limit p_most;
+end
+$$;
+
 -- INV-O4: who is to be enrolled again follows from the certificates that run out and the cycles there are, so that a run
 -- that was missed is made up for. A later cycle, also one that was dropped, is not opened again: whether somebody who left
--- has to come back is for staff, or for assignment rules. Rows in the order of course and person, as all who enrol many.
+-- has to come back is for staff, or for assignment rules. Who cannot be enrolled is tried again each day. Rows in the order of
+-- course and person, as all who enrol many. INV-O1: at most p_batch are opened, and ten times as many looked at.
 create function ops.open_renewals(p_batch integer default 500)
 returns integer
 language plpgsql
@@ -329,44 +398,54 @@ set search_path = ''
 as $$
 declare
   v_due record;
+  v_settled uuid[] := '{}';
+  v_checked uuid[] := '{}';
   v_opened integer := 0;
 begin
   for v_due in
-    select c.course_id, c.user_id, c.cycle, c.expires_at
-    from lms.certificates c
-    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
-      and k.certificate_renewal_days is not null
-    where c.revoked_at is null and c.renewed_by is null
-      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
-      and not exists (
+    select
+      r.certificate_id, c.tenant_id, c.course_id, c.user_id, c.cycle, c.expires_at,
+      c.revoked_at is not null or c.renewed_by is not null or exists (
         select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
-      )
+      ) as is_settled
+    from private.due_renewals(10 * p_batch) r
+    join lms.certificates c on c.id = r.certificate_id
     order by c.course_id, c.user_id
   loop
+    if v_due.is_settled then
+      v_settled := v_settled || v_due.certificate_id;
+      continue;
+    end if;
     exit when v_opened >= p_batch;
     continue when not private.hold_course(v_due.course_id, false);
     perform from lms.memberships m
-    where m.user_id = v_due.user_id
-      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    where m.user_id = v_due.user_id and m.tenant_id = v_due.tenant_id
     for no key update skip locked;
     -- Who is busy is renewed by the next run.
     continue when not found or exists (
-        select
-        from lms.enrollments e
-        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
-      )
-      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+      select
+      from lms.enrollments e
+      where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+    );
+    if exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false)) then
+      v_checked := v_checked || v_due.certificate_id;
+      continue;
+    end if;
     insert into lms.enrollments (course_id, user_id, source, due_at)
     values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_settled := v_settled || v_due.certificate_id;
     v_opened := v_opened + 1;
   end loop;
+  delete from private.renewals r where r.certificate_id = any (v_settled);
+  update private.renewals r set checked_at = now() where r.certificate_id = any (v_checked);
   return v_opened;
 end
 $$;
 
 comment on function ops.open_renewals is
   'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate '
-  'expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+  'expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many. Who cannot be '
+  'enrolled is tried again a day later.';
 
 grant execute on function ops.issue_certificates, ops.open_renewals to service_role;
 

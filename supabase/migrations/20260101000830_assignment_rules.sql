@@ -338,6 +338,8 @@ language plpgsql
 stable
 rows 1000
 set search_path = ''
+set plan_cache_mode = force_custom_plan
+set jit = off
 as $$
 begin
   return query
@@ -362,6 +364,8 @@ language plpgsql
 stable
 rows 1000
 set search_path = ''
+set plan_cache_mode = force_custom_plan
+set jit = off
 as $$
 begin
   return query
@@ -921,54 +925,25 @@ comment on function private.derive_requirements is
 -- Where somebody stands
 -- =====================================================================================================
 
+create type private.void_training as (enrollment_id uuid, user_id uuid, course_id uuid, voided_at timestamptz);
+
 -- A cycle of which the training was found void counts no more than one that was never done, until its certificate is issued
 -- again: as far as was known then.
-create function private.is_training_void(p_enrollment_id uuid, p_at timestamptz)
-returns boolean
+create function private.void_trainings(p_tenant_id uuid, p_at timestamptz)
+returns setof private.void_training
 language plpgsql
 stable
+rows 10
 set search_path = ''
 as $$
 begin
-  return exists (
+  return query
+  select c.enrollment_id, c.user_id, c.course_id, c.revoked_at
+  from lms.certificates c
+  where c.tenant_id = p_tenant_id and c.voids_training and c.revoked_at <= p_at and not exists (
     select
-    from lms.certificates c
-    where c.enrollment_id = p_enrollment_id and c.voids_training and c.revoked_at <= p_at and not exists (
-      select
-      from lms.certificates n
-      where n.enrollment_id = p_enrollment_id and n.edition > c.edition and n.issued_at <= p_at
-    )
-  );
-end
-$$;
-
-create function private.training_voided_at(p_user_id uuid, p_course_id uuid, p_at timestamptz)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select max(c.revoked_at)
-    from lms.certificates c
-    where c.user_id = p_user_id and c.course_id = p_course_id and c.voids_training and private.is_training_void(c.enrollment_id, p_at)
-  );
-end
-$$;
-
-create function private.last_completion(p_user_id uuid, p_course_id uuid, p_at timestamptz)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select max(e.completed_at)
-    from lms.enrollments e
-    where e.user_id = p_user_id and e.course_id = p_course_id and e.status = 'completed' and e.completed_at <= p_at
-      and not private.is_training_void(e.id, p_at)
+    from lms.certificates n
+    where n.enrollment_id = c.enrollment_id and n.edition > c.edition and n.issued_at <= p_at
   );
 end
 $$;
@@ -1005,6 +980,8 @@ as $$
 declare
   v_time_zone text;
   v_is_client constant boolean := private.is_api_call();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(p_tenant_id, p_at) v);
+  v_void_ids constant uuid[] := array(select v.enrollment_id from unnest(v_void) v);
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
   return query
@@ -1043,12 +1020,20 @@ begin
         a.*,
         -- What had run out before a rule asked is not what it asks for.
         a.completed_at is not null and (a.runs_out_at is null or a.runs_out_at > a.since) as does_count,
-        case when a.completed_at is null then private.training_voided_at(a.user_id, a.course_id, p_at) end as voided_at
+        case when a.completed_at is null and cardinality(v_void_ids) > 0 then (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = a.user_id and v.course_id = a.course_id
+        ) end as voided_at
       from (
         select d.*, private.runs_out_at(d.rule, d.completed_at, v_time_zone) as runs_out_at
         from (
           select
-            q.user_id, q.course_id, q.since, q.due_at, r as rule, private.last_completion(q.user_id, q.course_id, p_at) as completed_at
+            q.user_id, q.course_id, q.since, q.due_at, r as rule,
+            (
+              select max(e.completed_at)
+              from lms.enrollments e
+              where e.user_id = q.user_id and e.course_id = q.course_id and e.status = 'completed' and e.completed_at <= p_at
+                and e.id <> all (v_void_ids)
+            ) as completed_at
           from lms.training_requirements q
           join lms.assignment_rules r on r.tenant_id = p_tenant_id and r.id = q.rule_id
           where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
@@ -1624,6 +1609,7 @@ as $$
 declare
   v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
   v_now constant timestamptz := private.training_clock();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(v_rule.tenant_id, v_now) v);
   v_time_zone text;
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
@@ -1658,7 +1644,11 @@ begin
     case when c.change <> 'ends' then case
       when last.does_count then last.runs_out_at
       else private.requirement_due(
-        v_rule, greatest(c.since, private.training_voided_at(c.user_id, c.course_id, v_now)), v_time_zone
+        v_rule,
+        greatest(c.since, (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = c.user_id and v.course_id = c.course_id
+        )),
+        v_time_zone
       )
     end end,
     last.completed_at,
@@ -1688,7 +1678,12 @@ begin
   from compared c
   cross join lateral (
     select d.completed_at, o.runs_out_at, d.completed_at is not null and (o.runs_out_at is null or o.runs_out_at > c.since) as does_count
-    from (select private.last_completion(c.user_id, c.course_id, v_now) as completed_at offset 0) d
+    from (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+        and e.id <> all (array(select v.enrollment_id from unnest(v_void) v))
+    ) d
     cross join lateral (select private.runs_out_at(v_rule, d.completed_at, v_time_zone) as runs_out_at offset 0) o
   ) last
   order by c.user_id, c.course_id;

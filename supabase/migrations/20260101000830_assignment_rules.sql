@@ -134,39 +134,30 @@ create trigger _210_changed_again before update on lms.assignment_rules
 -- first, and what rules in effect or ended ones name is archived instead, or their record would not say any more whom they
 -- were about. The foreign keys refuse it, too; this says which rules, to those who see them.
 
-create function private.rules_naming(p_id uuid)
-returns setof uuid
-language plpgsql
-stable security definer
-rows 3
-set search_path = ''
-as $$
-begin
-  return query
-  select r.id from lms.assignment_rules r where p_id in (r.role_id, r.unit_id, r.cohort_id, r.path_id) order by r.id;
-end
-$$;
-
+-- Definer, because rules that the caller does not see count as well; so it names those only that the policy of rules shows.
 create function private.keep_what_rules_name()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
 declare
-  v_rule_ids constant uuid[] := array(
-    select n.id
-    from private.rules_naming(old.id) as n (id)
-    -- A path is only hidden, and what has ended reads the same without it.
-    where tg_op = 'DELETE' or private.is_rule_alive(n.id)
+  v_rules constant lms.assignment_rules[] := array(
+    select r
+    from lms.assignment_rules r
+    where r.tenant_id = old.tenant_id and old.id in (r.role_id, r.unit_id, r.cohort_id, r.path_id)
+      -- A path is only hidden: what has ended reads the same without it.
+      and (tg_op = 'DELETE' or r.status <> 'ended')
   );
 begin
-  if cardinality(v_rule_ids) > 0 then
+  if cardinality(v_rules) > 0 then
     perform private.fail(
       'named_by_rules', 'Assignment rules name it.', 409,
       jsonb_build_object('rules', (
         select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'status', r.status) order by r.name, r.id), '[]')
-        from lms.assignment_rules r
-        where r.id = any (v_rule_ids)
+        from unnest(v_rules) r
+        where not private.is_api_call() or r.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+          or r.unit_id = any (array(select private.units_where('enrollments.read')))
       )),
       'Archive it, or have the rules name something else.'
     );
@@ -174,20 +165,6 @@ begin
   return case tg_op when 'DELETE' then old else new end;
 end
 $$;
-
-create function private.is_rule_alive(p_rule_id uuid)
-returns boolean
-language plpgsql
-stable security definer
-set search_path = ''
-as $$
-begin
-  return exists (select from lms.assignment_rules r where r.id = p_rule_id and r.status <> 'ended');
-end
-$$;
-
--- The triggers run as whoever deletes.
-grant execute on function private.rules_naming, private.is_rule_alive to authenticated, service_role;
 
 create trigger _160_not_named before delete on lms.roles
   for each row execute function private.keep_what_rules_name();

@@ -1419,7 +1419,7 @@ ALTER TYPE lms.training_status OWNER TO postgres;
 -- Name: TYPE training_status; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
+COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (not completed, or it had run out before the rule asked); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
 
 --
 -- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
@@ -1770,6 +1770,20 @@ CREATE DOMAIN private.email_address AS text
 	CONSTRAINT email_is_an_address_in_lower_case CHECK (((VALUE ~ '^[^\s@<>,;:"\\]+@[^\s@<>,;:"\\]+\.[^\s@<>,;:"\\]+$'::text) AND (length(VALUE) <= 320) AND (VALUE = lower(VALUE))));
 
 ALTER DOMAIN private.email_address OWNER TO postgres;
+
+--
+-- Name: enrollment_step; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.enrollment_step AS (
+	course_id uuid,
+	user_id uuid,
+	action text,
+	enrollment_id uuid,
+	due_at timestamp with time zone
+);
+
+ALTER TYPE private.enrollment_step OWNER TO postgres;
 
 --
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
@@ -2201,6 +2215,25 @@ CREATE TYPE private.matched_person AS (
 ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
+-- Name: member_facts; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.member_facts AS (
+	tenant_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone,
+	is_member boolean,
+	has_left boolean,
+	unit_ids uuid[],
+	job_title text,
+	role_ids uuid[],
+	cohort_ids uuid[]
+);
+
+ALTER TYPE private.member_facts OWNER TO postgres;
+
+--
 -- Name: parsed_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2246,6 +2279,7 @@ CREATE TYPE private.required_course AS (
 	rule_id uuid,
 	course_id uuid,
 	user_id uuid,
+	since timestamp with time zone,
 	due_at timestamp with time zone
 );
 
@@ -2259,6 +2293,19 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
+
+--
+-- Name: rule_of_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rule_of_person AS (
+	rule_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone
+);
+
+ALTER TYPE private.rule_of_person OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2362,6 +2409,19 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
+
+--
+-- Name: void_training; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.void_training AS (
+	enrollment_id uuid,
+	user_id uuid,
+	course_id uuid,
+	voided_at timestamp with time zone
+);
+
+ALTER TYPE private.void_training OWNER TO postgres;
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3910,6 +3970,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.name, old.description, old.status, old.role_id, old.job_title, old.unit_id, old.cohort_id, old.path_id, old.due_after_days, old.due_on, old.recurs_every_months, old.renewal_window_days, old.activated_at, old.ended_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.name, new.description, new.status, new.role_id, new.job_title, new.unit_id, new.cohort_id, new.path_id, new.due_after_days, new.due_on, new.recurs_every_months, new.renewal_window_days, new.activated_at, new.ended_at, new.created_by, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -5204,6 +5270,12 @@ begin
     v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_object(
       'old', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(old.revoked_reason)),
       'new', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(new.revoked_reason))
+    ));
+  end if;
+  if old.voids_training is distinct from new.voids_training then
+    v_changes := v_changes || jsonb_build_object('voids_training', jsonb_build_object(
+      'old', old.voids_training,
+      'new', new.voids_training
     ));
   end if;
   if old.renewed_by is distinct from new.renewed_by then
@@ -14390,6 +14462,7 @@ CREATE TABLE lms.certificates (
     revoked_at timestamp with time zone,
     revoked_by uuid,
     revoked_reason text,
+    voids_training boolean DEFAULT false NOT NULL,
     renewed_by uuid,
     CONSTRAINT certificate_code_is_26_of_base_32 CHECK ((code ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'::text)),
     CONSTRAINT certificate_edition_is_positive CHECK ((edition >= 1)),
@@ -14397,7 +14470,8 @@ CREATE TABLE lms.certificates (
     CONSTRAINT certificate_has_a_reason_exactly_when_revoked CHECK (((revoked_at IS NULL) = (revoked_reason IS NULL))),
     CONSTRAINT certificate_issue_reason_is_short CHECK ((length(issue_reason) <= 1000)),
     CONSTRAINT certificate_names_its_holder CHECK (((holder_name ~ '\S'::text) AND (length(holder_name) <= 300))),
-    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000)))
+    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000))),
+    CONSTRAINT certificate_voids_training_once_revoked CHECK (((NOT voids_training) OR (revoked_at IS NOT NULL)))
 );
 
 ALTER TABLE lms.certificates OWNER TO postgres;
@@ -14449,6 +14523,12 @@ COMMENT ON COLUMN lms.certificates.valid_from IS 'When the cycle was completed.'
 --
 
 COMMENT ON COLUMN lms.certificates.expires_at IS 'Valid before then; null is without end.';
+
+--
+-- Name: COLUMN certificates.voids_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.voids_training IS 'Revoked because the training itself did not hold: rules that require it ask for it anew, unless it is issued again.';
 
 --
 -- Name: COLUMN certificates.renewed_by; Type: COMMENT; Schema: lms; Owner: postgres
@@ -16101,27 +16181,27 @@ ALTER FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) OWNER TO postgr
 COMMENT ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) IS 'Takes an accommodation back for attempts that start from now on. 404 accommodation_not_found; 403 without the right to grant it.';
 
 --
--- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+-- Name: revoke_certificate(uuid, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean DEFAULT false) RETURNS lms.certificates
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
   perform private.require_certificate(p_certificate_id);
   perform private.check_certificate_reason(p_reason);
-  return private.revoke_certificate_of(p_certificate_id, p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason, coalesce(p_voids_training, false));
 end
 $$;
 
-ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) IS 'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
+COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) IS 'Withdraws a certificate, for good; doing it again changes nothing. p_voids_training: the training itself did not hold, and whoever has to have it by a rule is due again; that may also be said of a certificate that was revoked before. The completed cycle stays as history. Verifiers see that and when it was revoked, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16261,6 +16341,7 @@ CREATE TABLE lms.assignment_rules (
     renewal_window_days integer DEFAULT 30 NOT NULL,
     activated_at timestamp with time zone,
     ended_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     created_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -16319,6 +16400,12 @@ COMMENT ON COLUMN lms.assignment_rules.recurs_every_months IS 'How long a comple
 --
 
 COMMENT ON COLUMN lms.assignment_rules.renewal_window_days IS 'So many days before that, the next cycle opens.';
+
+--
+-- Name: COLUMN assignment_rules.changed_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.changed_at IS 'When its status, whom it is about, or its courses were changed last: nobody is under it as it is now since before then.';
 
 --
 -- Name: set_assignment_rule_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16736,101 +16823,159 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
--- Name: apply_assignment_marks(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_marks(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_marks() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_marks(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
+  v_now constant timestamptz := private.training_clock();
   v_taken private.assignment_marks[];
+  v_facts private.member_facts[];
+  v_states private.member_facts[];
+  v_tenant_id uuid;
   v_group record;
+  v_people uuid[];
+  v_looked_at integer;
+  v_rows integer;
+  v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
-    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    where m.id in (
+      select o.id
+      from private.assignment_marks o
+      join lms.tenants t on t.id = o.tenant_id and t.is_active
+      where o.user_id is not null
+      order by o.id
+      limit p_people
+      for update of o skip locked
+    )
     returning m.*
+  ),
+  people as (
+    select array_agg(p.tenant_id) as tenant_ids, array_agg(p.user_id) as user_ids
+    from (select distinct t.tenant_id, t.user_id from taken t) p
   )
-  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
-  into v_taken
-  from taken t;
+  select
+    array(select (t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at, t.was, t.after_user_id)::private.assignment_marks from taken t),
+    array(select f from people p, private.facts_of_members(p.tenant_ids, p.user_ids, v_now) f)
+  into v_taken, v_facts;
+  v_looked_at := cardinality(v_facts);
+  v_states := array(select u from private.unfold_marks(v_taken, v_facts) u);
 
-  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
-  -- they are looked at together.
-  for v_group in
-    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
-    from (
-      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
-      from unnest(v_taken) m
-      where m.user_id is not null
-      group by m.tenant_id, m.user_id
-    ) t
-    group by t.tenant_id, t.marked_at
-    order by t.tenant_id, t.marked_at
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  for v_tenant_id in select distinct f.tenant_id from unnest(v_facts) f order by f.tenant_id loop
+    -- What rules that have changed ask of people as they were before is begun, or ended, first: or it would seem to be
+    -- the people's change that did it.
+    if exists (
+      select from private.assignment_marks m where m.tenant_id = v_tenant_id and m.rule_id is not null and m.user_id is null
+    ) then
+      v_done := v_done + private.derive_requirements(
+        v_tenant_id, array(select s from unnest(v_states) s where s.tenant_id = v_tenant_id and s.at = '-infinity')
+      );
+    end if;
+    for v_group in
+      select o.place, array_agg(o.state) as states
+      from (
+        select s as state, row_number() over (partition by s.user_id order by s.at) as place
+        from unnest(v_states) s
+        where s.tenant_id = v_tenant_id and s.at > '-infinity'
+      ) o
+      group by o.place
+      order by o.place
+    loop
+      v_done := v_done + private.derive_requirements(v_tenant_id, v_group.states);
+    end loop;
+    v_rows := private.enroll_marked(
+      v_tenant_id, array(select f.user_id from unnest(v_facts) f where f.tenant_id = v_tenant_id), p_enrollments - v_enrolled
+    );
+    v_enrolled := v_enrolled + v_rows;
   end loop;
+
+  -- Rules that changed, then tenants of which everybody is looked at: in the order of people, as far as this run goes. Who has a
+  -- mark of their own is left to it: since when something is asked of them, it knows better.
   for v_group in
-    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
-    from unnest(v_taken) t
-    where t.rule_id is not null
-    group by t.tenant_id, t.rule_id
-    order by t.tenant_id, t.rule_id
+    select
+      m.tenant_id, m.rule_id, array_agg(m.id) as ids,
+      case when bool_and(m.after_user_id is not null) then (array_agg(m.after_user_id order by m.after_user_id))[1] end as after_user_id
+    from private.assignment_marks m
+    join lms.tenants t on t.id = m.tenant_id and t.is_active
+    where m.user_id is null
+    group by m.tenant_id, m.rule_id
+    order by m.rule_id is null, min(m.id)
   loop
-    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+    exit when v_looked_at >= p_people or v_enrolled >= p_enrollments;
+    continue when v_group.rule_id is null and exists (
+      select from private.assignment_marks m where m.tenant_id = v_group.tenant_id and m.rule_id is not null and m.user_id is null
+    );
+    delete from private.assignment_marks m where m.id = any (v_group.ids);
+    v_people := private.people_to_look_at(v_group.tenant_id, v_group.rule_id, v_group.after_user_id, p_people - v_looked_at);
+    v_facts := array(
+      select f
+      from private.facts_of_members(
+        array_fill(v_group.tenant_id, array[cardinality(v_people)]), v_people,
+        -- What a rule asks anew, it asks since it changed.
+        case when v_group.rule_id is null then v_now else '-infinity' end
+      ) f
+      where not exists (
+        select from private.assignment_marks m where m.tenant_id = f.tenant_id and m.user_id = f.user_id
+      )
+    );
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, v_facts, v_group.rule_id);
+    v_enrolled := v_enrolled + private.enroll_marked(
+      v_group.tenant_id, array(select f.user_id from unnest(v_facts) f), p_enrollments - v_enrolled
+    );
+    if cardinality(v_people) = p_people - v_looked_at then
+      insert into private.assignment_marks (tenant_id, rule_id, marked_at, after_user_id)
+      values (v_group.tenant_id, v_group.rule_id, v_now, v_people[cardinality(v_people)]);
+    end if;
+    v_looked_at := v_looked_at + cardinality(v_people);
   end loop;
-  -- Rules that changed, and what an earlier run has left for this one.
-  for v_group in
-    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
-  loop
-    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  return v_done + v_enrolled;
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_marks() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_marks() IS 'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) IS 'Derives the requirements of people and rules that have changed, and enrols; at most p_people and about p_enrollments per run; returns how many rows that made or changed.';
 
 --
--- Name: apply_assignment_rules(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_rules(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_rules() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_rules(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_tenant_id uuid;
-  v_done bigint := ops.apply_assignment_marks();
 begin
-  for v_tenant_id in
-    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
-      + private.enroll_required(v_tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  insert into private.assignment_marks (tenant_id, marked_at)
+  select distinct r.tenant_id, private.training_clock()
+  from lms.assignment_rules r
+  where r.status <> 'draft' and not exists (
+    select
+    from private.assignment_marks m
+    where m.tenant_id = r.tenant_id and m.rule_id is null and m.user_id is null and m.after_user_id is null
+  )
+  order by r.tenant_id;
+  return ops.apply_assignment_marks(p_people, p_enrollments);
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) IS 'Has everybody looked at again, by this run and those of apply_assignment_marks that follow; returns how many rows this one made or changed.';
 
 --
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -17313,37 +17458,46 @@ CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
     AS $$
 declare
   v_due record;
+  v_settled uuid[] := '{}';
+  v_checked uuid[] := '{}';
   v_opened integer := 0;
 begin
   for v_due in
-    select c.course_id, c.user_id, c.cycle, c.expires_at
-    from lms.certificates c
-    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
-      and k.certificate_renewal_days is not null
-    where c.revoked_at is null and c.renewed_by is null
-      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
-      and not exists (
+    select
+      r.certificate_id, c.tenant_id, c.course_id, c.user_id, c.cycle, c.expires_at,
+      c.revoked_at is not null or c.renewed_by is not null or exists (
         select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
-      )
+      ) as is_settled
+    from private.due_renewals(10 * p_batch) r
+    join lms.certificates c on c.id = r.certificate_id
     order by c.course_id, c.user_id
   loop
+    if v_due.is_settled then
+      v_settled := v_settled || v_due.certificate_id;
+      continue;
+    end if;
     exit when v_opened >= p_batch;
     continue when not private.hold_course(v_due.course_id, false);
     perform from lms.memberships m
-    where m.user_id = v_due.user_id
-      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    where m.user_id = v_due.user_id and m.tenant_id = v_due.tenant_id
     for no key update skip locked;
     -- Who is busy is renewed by the next run.
     continue when not found or exists (
-        select
-        from lms.enrollments e
-        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
-      )
-      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+      select
+      from lms.enrollments e
+      where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+    );
+    if exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false)) then
+      v_checked := v_checked || v_due.certificate_id;
+      continue;
+    end if;
     insert into lms.enrollments (course_id, user_id, source, due_at)
     values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_settled := v_settled || v_due.certificate_id;
     v_opened := v_opened + 1;
   end loop;
+  delete from private.renewals r where r.certificate_id = any (v_settled);
+  update private.renewals r set checked_at = now() where r.certificate_id = any (v_checked);
   return v_opened;
 end
 $$;
@@ -17354,7 +17508,7 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION open_renewals(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many. Who cannot be enrolled is tried again a day later.';
 
 --
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -19201,7 +19355,7 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     AS $$
 begin
   -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
+  if new.source in ('bulk', 'invitation', 'rule') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
@@ -19215,10 +19369,10 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
--- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) RETURNS SETOF private.bulk_verdict
+CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone DEFAULT now()) RETURNS SETOF private.bulk_verdict
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -19262,7 +19416,8 @@ begin
     ),
     begun as (
       insert into lms.enrollments (
-        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, due_at, expires_at, items_total
+        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, enrolled_at, due_at, expires_at,
+        items_total
       )
       select
         l.tenant_id, v.course_id, l.id, v.user_id, v.unit_id,
@@ -19271,7 +19426,7 @@ begin
           from lms.enrollments e
           where e.user_id = v.user_id and e.course_id = v.course_id
         ),
-        p_source, p_enrolled_by, r.due_at, r.expires_at, l.items_total
+        p_source, p_enrolled_by, p_enrolled_at, r.due_at, r.expires_at, l.items_total
       from unnest(p_verdicts) v
       join unnest(p_rows) r on r.line = v.line
       join versions l on l.course_id = v.course_id
@@ -19305,15 +19460,15 @@ begin
   end if;
   -- Halves: one bad row among a thousand costs ten more statements, not a thousand.
   return query select * from private.begin_enrollments(
-    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by
+    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
   return query select * from private.begin_enrollments(
-    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by
+    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
 end
 $$;
 
-ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
+ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21380,70 +21535,119 @@ $$;
 ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
--- Name: derive_requirements(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: derive_requirements(uuid, private.member_facts[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid DEFAULT NULL::uuid) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     AS $$
 declare
+  v_rule_ids uuid[];
+  v_user_ids constant uuid[] := array(select f.user_id from unnest(p_people) f);
+  v_time_zone text;
+  v_live lms.training_requirements[];
   v_required private.required_course[];
+  v_ended uuid[];
   v_changed integer;
   v_rows integer;
 begin
+  if cardinality(v_user_ids) = 0 then
+    return 0;
+  end if;
   -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
   perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
   -- An organisation that is switched off for a while does not begin anew.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id and t.is_active;
+  if not found then
     return 0;
   end if;
-  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+  v_rule_ids := array(
+    select r.id
+    from lms.assignment_rules r
+    where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_id is null or r.id = p_rule_id)
+  );
+  v_live := array(
+    select q
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id and q.user_id = any (v_user_ids) and q.ended_at is null
+      and (p_rule_id is null or q.rule_id = p_rule_id)
+  );
 
-  update lms.training_requirements q
-  set ended_at = greatest(p_at, q.since),
-      end_reason = case
-        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
-        when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
-        ) then 'left'
-        when p_rule_ids is not null then 'rule_changed'
+  with courses as materialized (
+    select r.id as rule_id, c.course_id, greatest(r.changed_at, r.activated_at) as changed_at
+    from lms.assignment_rules r
+    cross join lateral private.courses_of_rule(r) as c (course_id)
+    where r.id = any (v_rule_ids)
+  ),
+  asked as (
+    select w.rule_id, c.course_id, w.user_id, q.id is not null as is_live, w.until, coalesce(q.since, greatest(w.at, c.changed_at)) as since
+    from private.rules_of_people(p_tenant_id, p_people, v_rule_ids) w
+    join courses c on c.rule_id = w.rule_id
+    left join unnest(v_live) q on (q.rule_id, q.course_id, q.user_id) = (w.rule_id, c.course_id, w.user_id)
+  )
+  select coalesce(
+    array_agg(
+      (a.rule_id, a.course_id, a.user_id, a.since, private.requirement_due(r, a.since, v_time_zone))::private.required_course
+    ), '{}'
+  )
+  into v_required
+  from asked a
+  join lms.assignment_rules r on r.id = a.rule_id
+  where a.is_live or a.until is null or a.since < a.until;
+
+  with gone as (
+    select
+      q.id,
+      -- A rule that has changed ends it when it did, somebody who has changed when they did.
+      greatest(q.since, case when f.at = '-infinity' then coalesce(r.ended_at, r.changed_at) else f.at end) as ended_at,
+      f.until,
+      case
+        when r.status <> 'active' then 'rule_ended'
+        when f.has_left then 'left'
+        when f.at = '-infinity' then 'rule_changed'
         else 'moved_on'
-      end
-  where q.tenant_id = p_tenant_id and q.ended_at is null
-    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
-    and not exists (
-      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    );
+      end as reason
+    from unnest(v_live) q
+    join unnest(p_people) f on f.user_id = q.user_id
+    join lms.assignment_rules r on r.id = q.rule_id
+    left join unnest(v_required) w on (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    where w.rule_id is null
+  )
+  update lms.training_requirements q
+  set ended_at = g.ended_at, end_reason = g.reason
+  from gone g
+  where q.id = g.id and (g.until is null or g.ended_at < g.until);
   get diagnostics v_changed = row_count;
 
   update lms.training_requirements q
   set due_at = w.due_at
   from unnest(v_required) w
-  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where q.id = l.id and l.due_at is distinct from w.due_at;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, w.since, w.due_at
   from unnest(v_required) w
-  join lms.assignment_rules r on r.id = w.rule_id
-  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  left join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where l.id is null;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
 end
 $$;
 
-ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) OWNER TO postgres;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) IS 'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how many changed.';
+COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) IS 'Begins, ends and re-dates requirements of people, as they are or were, by all rules or one; returns how many changed.';
 
 --
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22021,6 +22225,69 @@ $$;
 ALTER FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: renewals; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.renewals (
+    certificate_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.renewals OWNER TO postgres;
+
+--
+-- Name: TABLE renewals; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.renewals IS 'Certificates with an end that a cycle may have to follow; removed by ops.open_renewals when one has, or none is to follow.';
+
+--
+-- Name: COLUMN renewals.checked_at; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.renewals.checked_at IS 'When it was looked at last, and could not be settled; -infinity: not yet.';
+
+--
+-- Name: due_renewals(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.due_renewals(p_most integer) RETURNS SETOF private.renewals
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select d.*
+  from lms.courses k
+  cross join lateral (
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at = '-infinity'
+        and r.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      order by r.expires_at
+      limit p_most
+    )
+    union all
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at > '-infinity' and r.checked_at < now() - interval '20 hours'
+      order by r.checked_at
+      limit p_most
+    )
+  ) d
+  where k.certificate_renewal_days is not null and k.status = 'published' and k.deleted_at is null
+  order by d.checked_at, d.expires_at
+  limit p_most;
+end
+$$;
+
+ALTER FUNCTION private.due_renewals(p_most integer) OWNER TO postgres;
+
+--
 -- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22491,83 +22758,146 @@ $$;
 ALTER FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
 
 --
--- Name: enroll_required(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: enroll_marked(uuid, uuid[], integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_status lms.training_status;
-  v_open lms.enrollments;
-  v_done integer := 0;
-  v_rows integer;
+  v_result record;
 begin
-  for v_status in
-    select s.*
-    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
-    where s.state in ('due', 'overdue', 'expiring', 'expired')
-    order by s.course_id, s.user_id
-  loop
-    select * into v_open
-    from lms.enrollments e
-    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
-    if found then
-      -- A date that staff has set stays.
-      update lms.enrollments e set due_at = v_status.due_at
-      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
-      continue;
-    elsif not private.is_next_in_path(v_status) then
-      continue;
-    elsif not private.hold_course(v_status.course_id, p_wait => false) then
-      continue;
-    end if;
-    perform from lms.memberships m
-    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
-    for no key update skip locked;
-    if not found or exists (
-      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
-    ) then
-      continue;
-    end if;
-    -- One that fails holds up no other.
-    begin
-      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-      v_done := v_done + 1;
-    exception
-      when others then
-        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
-    end;
-    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
-    if v_done >= 500 then
-      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
-      exit;
-    end if;
-  end loop;
-
-  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
-  update lms.enrollments e
-  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
-  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
-    and (p_user_ids is null or e.user_id = any (p_user_ids))
-    -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (
-      select
-      from lms.training_requirements q
-      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
-    )
-    and not exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
-    );
-  get diagnostics v_rows = row_count;
-  return v_done + v_rows;
+  select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
+  perform private.mark_people(p_tenant_id, v_result.waiting);
+  return v_result.done;
 end
 $$;
 
-ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) OWNER TO postgres;
+
+--
+-- Name: enroll_required(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
+  v_step private.enrollment_step;
+  v_free uuid[] := '{}';
+  v_held uuid[];
+  v_verdicts private.bulk_verdict[];
+  v_verdict private.bulk_verdict;
+  v_rows integer;
+begin
+  done := 0;
+  waiting := array(
+    select c.user_id
+    from (
+      select s.user_id, sum(count(*)) over (order by s.user_id) - count(*) as before
+      from unnest(v_steps) s
+      group by s.user_id
+    ) c
+    where c.before >= p_most
+  );
+  v_steps := array(select s from unnest(v_steps) s where s.user_id <> all (waiting) order by s.course_id, s.user_id);
+  if cardinality(v_steps) = 0 then
+    return;
+  end if;
+
+  for v_step.course_id in
+    select distinct s.course_id from unnest(v_steps) s where s.action = 'begin' order by s.course_id
+  loop
+    if private.hold_course(v_step.course_id, p_wait => false) then
+      v_free := v_free || v_step.course_id;
+    end if;
+  end loop;
+  v_held := array(
+    select m.user_id
+    from lms.memberships m
+    where m.tenant_id = p_tenant_id
+      and m.user_id = any (array(select s.user_id from unnest(v_steps) s where s.action = 'begin' and s.course_id = any (v_free)))
+    order by m.user_id
+    for no key update skip locked
+  );
+  v_verdicts := array(
+    select v
+    from private.bulk_obstacles(array(
+      select (row_number() over (order by s.course_id, s.user_id), s.course_id, s.user_id)::private.bulk_pair
+      from unnest(v_steps) s
+      where s.action = 'begin' and s.course_id = any (v_free) and s.user_id = any (v_held)
+    )) v
+    where cardinality(v.reasons) = 0
+  );
+  v_verdicts := array(
+    select b
+    from private.begin_enrollments(
+      v_verdicts,
+      array(
+        select (v.line, v.line, null, null, null, null, null, null, s.due_at, null, null, null)::private.bulk_row
+        from unnest(v_verdicts) v
+        join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+      ),
+      'rule', null, p_at
+    ) b
+  );
+  foreach v_verdict in array v_verdicts loop
+    -- One that fails holds up no other.
+    if cardinality(v_verdict.reasons) > 0 then
+      raise warning 'Person % cannot be enrolled in course %: %', v_verdict.user_id, v_verdict.course_id, v_verdict.reasons[1].message;
+    else
+      done := done + 1;
+    end if;
+  end loop;
+  insert into private.rule_due_dates (enrollment_id, due_at)
+  select v.open_enrollment_id, s.due_at
+  from unnest(v_verdicts) v
+  join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+  where cardinality(v.reasons) = 0;
+
+  v_held := v_held || array(
+    select e.id
+    from lms.enrollments e
+    where e.id = any (array(select s.enrollment_id from unnest(v_steps) s where s.enrollment_id is not null))
+    order by e.course_id, e.user_id
+    for no key update skip locked
+  );
+  with dated as (
+    update lms.enrollments e
+    set due_at = s.due_at
+    from unnest(v_steps) s
+    where s.action = 'date' and e.id = s.enrollment_id and e.id = any (v_held) and e.status in ('enrolled', 'in_progress', 'paused')
+      and e.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = e.id)
+    returning e.id, e.due_at
+  )
+  insert into private.rule_due_dates as d (enrollment_id, due_at)
+  select n.id, n.due_at from dated n
+  on conflict (enrollment_id) do update set due_at = excluded.due_at;
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  from unnest(v_steps) s
+  where s.action = 'drop' and e.id = s.enrollment_id and e.id = any (v_held) and e.status = 'enrolled';
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  waiting := waiting || array(
+    select distinct s.user_id
+    from unnest(v_steps) s
+    where case s.action
+      when 'begin' then s.course_id <> all (v_free) or s.user_id <> all (v_held)
+      else s.enrollment_id <> all (v_held)
+    end
+  );
+end
+$$;
+
+ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22713,6 +23043,65 @@ $$;
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: enrollment_steps(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.enrollment_step
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_path_rules constant uuid[] := array(
+    select r.id from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.path_id is not null
+  );
+begin
+  return query
+  with standing as materialized (
+    select s as status, s.user_id, s.course_id, s.state, s.due_at
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+  ),
+  open as materialized (
+    select e.id, e.user_id, e.course_id, e.status, e.source, e.due_at, e.enrolled_at, e.expires_at
+    from lms.enrollments e
+    where e.tenant_id = p_tenant_id and e.user_id = any (p_user_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  )
+  select s.course_id, s.user_id, 'begin', null::uuid, s.due_at
+  from standing s
+  left join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
+    and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
+  union all
+  -- One that nobody has dated, or that has the date that rules gave it.
+  select s.course_id, s.user_id, 'date', o.id, s.due_at
+  from standing s
+  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state <> 'waived' and s.due_at is distinct from o.due_at
+    and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
+  union all
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
+  select o.course_id, o.user_id, 'drop', o.id, null::timestamptz
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where o.source = 'rule' and o.status = 'enrolled'
+    and (s.state = 'waived' or not exists (
+      select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
+    ))
+    -- Not what was begun for another reason, such as the renewal of a certificate.
+    and exists (
+      select
+      from lms.training_requirements q
+      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
+        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
+    );
+end
+$$;
+
+ALTER FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22794,6 +23183,22 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 --
 
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
+
+--
+-- Name: expect_renewal(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.expect_renewal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.renewals (certificate_id, course_id, expires_at) values (new.id, new.course_id, new.expires_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.expect_renewal() OWNER TO postgres;
 
 --
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22893,6 +23298,70 @@ end
 $$;
 
 ALTER FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) OWNER TO postgres;
+
+--
+-- Name: facts_before(private.member_facts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) RETURNS private.member_facts
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_role_id constant uuid := p_was ->> 'role_id';
+  v_cohort_id constant uuid := p_was ->> 'cohort_id';
+begin
+  if p_was ? 'is_member' then
+    p_facts.is_member := (p_was ->> 'is_member')::boolean;
+    p_facts.has_left := (p_was ->> 'has_left')::boolean;
+    p_facts.job_title := p_was ->> 'job_title';
+  end if;
+  if p_was ? 'unit_ids' then
+    p_facts.unit_ids := array(select u::uuid from jsonb_array_elements_text(nullif(p_was -> 'unit_ids', 'null')) u);
+  end if;
+  if v_role_id is not null then
+    p_facts.role_ids := array_remove(p_facts.role_ids, v_role_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.role_ids := p_facts.role_ids || v_role_id;
+    end if;
+  end if;
+  if v_cohort_id is not null then
+    p_facts.cohort_ids := array_remove(p_facts.cohort_ids, v_cohort_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.cohort_ids := p_facts.cohort_ids || v_cohort_id;
+    end if;
+  end if;
+  return p_facts;
+end
+$$;
+
+ALTER FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) OWNER TO postgres;
+
+--
+-- Name: facts_of_members(uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select
+    w.tenant_id, w.user_id, p_at, null::timestamptz, coalesce(m.status <> 'ended' and not m.is_guest, false),
+    coalesce(m.status = 'ended', false),
+    array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = m.unit_id),
+    m.job_title,
+    array(select g.role_id from lms.role_grants g where g.membership_id = m.id),
+    array(select c.cohort_id from lms.cohort_members c where c.user_id = m.user_id and c.tenant_id = m.tenant_id)
+  from unnest(p_tenant_ids, p_user_ids) as w (tenant_id, user_id)
+  left join lms.memberships m on m.tenant_id = w.tenant_id and m.user_id = w.user_id;
+end
+$$;
+
+ALTER FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23745,7 +24214,7 @@ ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.peopl
 --
 
 CREATE FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -23754,7 +24223,6 @@ begin
     from lms.invitations i
     where i.tenant_id = p_tenant_id and i.email = p_email and i.accepted_at is null and i.revoked_at is null
       and i.expires_at > now()
-      and (not private.is_api_call() or p_tenant_id = any (array(select private.my_tenants())))
   );
 end
 $$;
@@ -26752,11 +27220,13 @@ CREATE FUNCTION private.keep_certificate() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, voids_training, renewed_by}';
 begin
   if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
     or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
       is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+    -- That the training did not hold may turn out later, once.
+    or (old.voids_training and not new.voids_training)
   then
     raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
   end if;
@@ -26988,6 +27458,41 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: keep_what_rules_name(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_what_rules_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rules constant lms.assignment_rules[] := array(
+    select r
+    from lms.assignment_rules r
+    where r.tenant_id = old.tenant_id and old.id in (r.role_id, r.unit_id, r.cohort_id, r.path_id)
+      -- A path is only hidden: what has ended reads the same without it.
+      and (tg_op = 'DELETE' or r.status <> 'ended')
+  );
+begin
+  if cardinality(v_rules) > 0 then
+    perform private.fail(
+      'named_by_rules', 'Assignment rules name it.', 409,
+      jsonb_build_object('rules', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'status', r.status) order by r.name, r.id), '[]')
+        from unnest(v_rules) r
+        where not private.is_api_call() or r.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+          or r.unit_id = any (array(select private.units_where('enrollments.read')))
+      )),
+      'Archive it, or have the rules name something else.'
+    );
+  end if;
+  return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+ALTER FUNCTION private.keep_what_rules_name() OWNER TO postgres;
 
 --
 -- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27416,6 +27921,22 @@ $$;
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
 
 --
+-- Name: mark_certified(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_certified() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_certified() OWNER TO postgres;
+
+--
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27423,10 +27944,12 @@ CREATE FUNCTION private.mark_cohort_member() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  v_member constant lms.cohort_members := case tg_op when 'DELETE' then old else new end;
 begin
   perform private.mark_people(
-    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
-    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+    v_member.tenant_id, array[v_member.user_id],
+    jsonb_build_object('cohort_id', v_member.cohort_id, 'is_held', tg_op = 'DELETE')
   );
   return null;
 end
@@ -27443,9 +27966,19 @@ CREATE FUNCTION private.mark_holder() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+  v_grant constant lms.role_grants := case tg_op when 'DELETE' then old else new end;
 begin
-  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  if not exists (
+    select
+    from lms.role_grants g
+    where g.membership_id = v_grant.membership_id and g.role_id = v_grant.role_id and g.id <> v_grant.id
+  ) then
+    perform private.mark_people(
+      m.tenant_id, array[m.user_id], jsonb_build_object('role_id', v_grant.role_id, 'is_held', tg_op = 'DELETE')
+    )
+    from lms.memberships m
+    where m.id = v_grant.membership_id;
+  end if;
   return null;
 end
 $$;
@@ -27461,7 +27994,13 @@ CREATE FUNCTION private.mark_member() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  perform private.mark_people(new.tenant_id, array[new.user_id], case tg_op
+    when 'INSERT' then jsonb_build_object('is_member', false, 'has_left', false, 'unit_ids', null, 'job_title', null)
+    else jsonb_build_object(
+      'is_member', old.status <> 'ended' and not old.is_guest, 'has_left', old.status = 'ended',
+      'unit_ids', private.units_above(old.unit_id), 'job_title', old.job_title
+    )
+  end);
   return null;
 end
 $$;
@@ -27469,23 +28008,41 @@ $$;
 ALTER FUNCTION private.mark_member() OWNER TO postgres;
 
 --
--- Name: mark_people(uuid, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: mark_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS void
+CREATE FUNCTION private.mark_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select r.id from lms.assignment_rules r where r.path_id = case tg_op when 'DELETE' then old.path_id else new.path_id end
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_path_courses() OWNER TO postgres;
+
+--
+-- Name: mark_people(uuid, uuid[], jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   -- Drafts count: one may be put into effect while this is not committed yet.
   if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
-    insert into private.assignment_marks (tenant_id, user_id, marked_at)
-    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+    insert into private.assignment_marks (tenant_id, user_id, marked_at, was)
+    select p_tenant_id, u.id, private.training_clock(), p_was from unnest(p_user_ids) as u (id);
   end if;
 end
 $$;
 
-ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) OWNER TO postgres;
 
 --
 -- Name: mark_rule(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27511,16 +28068,70 @@ CREATE FUNCTION private.mark_rule_courses() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
 begin
-  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
-  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  perform private.mark_rules_with_other_courses(array[case tg_op when 'DELETE' then old.rule_id else new.rule_id end]);
   return null;
 end
 $$;
 
 ALTER FUNCTION private.mark_rule_courses() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select c.rule_id from lms.assignment_rule_courses c where c.course_id = new.id
+    union
+    select r.id
+    from lms.learning_path_courses c
+    join lms.assignment_rules r on r.path_id = c.path_id
+    where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_course() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(select r.id from lms.assignment_rules r where r.path_id = new.id));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_path() OWNER TO postgres;
+
+--
+-- Name: mark_rules_with_other_courses(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status <> 'ended' order by r.id for no key update;
+  update lms.assignment_rules r set changed_at = private.training_clock() where r.id = any (p_rule_ids) and r.status <> 'ended';
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status = 'active';
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: mark_unit(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27531,12 +28142,19 @@ CREATE FUNCTION private.mark_unit() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array(
-    select m.user_id
-    from private.org_unit_closure c
-    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
-    where c.ancestor_id = new.id
-  ));
+  perform private.mark_people(new.tenant_id, array_agg(m.user_id order by m.user_id), jsonb_build_object(
+    -- What was above it: the part that has moved along, and what its former parent is below of.
+    'unit_ids', private.units_above(old.parent_id) || array(
+      select a.ancestor_id
+      from private.org_unit_closure a
+      join private.org_unit_closure b on b.ancestor_id = new.id and b.descendant_id = a.ancestor_id
+      where a.descendant_id = m.unit_id
+    )
+  ))
+  from private.org_unit_closure c
+  join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+  where c.ancestor_id = new.id
+  group by m.unit_id;
   return null;
 end
 $$;
@@ -28490,6 +29108,22 @@ $$;
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
 
 --
+-- Name: note_rule_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_rule_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  new.changed_at := private.training_clock();
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.note_rule_change() OWNER TO postgres;
+
+--
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28771,7 +29405,8 @@ begin
         'unknown_column', 'There is no such column.',
         jsonb_build_object('columns', (select jsonb_agg(left(c, 60)) from jsonb_object_keys(o.r - known) c), 'known', known)
       )
-      when (o.r - 'row') @? '$.* ? (@.type() != "string" && @.type() != "null")' then
+      -- Strict: the lax way looks into a list, and finds texts.
+      when (o.r - 'row') @? 'strict $.* ? (@.type() != "string" && @.type() != "null")' then
         private.import_fault('not_text', 'A value is not a text.')
       when o.r ? 'row' and (jsonb_typeof(o.r -> 'row') <> 'number' or (o.r ->> 'row') !~ '^[0-9]{1,9}$') then
         private.import_fault('invalid_row', 'row is a whole number.')
@@ -28942,10 +29577,10 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
--- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] DEFAULT NULL::uuid[]) RETURNS SETOF uuid
+CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -28954,8 +29589,7 @@ begin
   select m.user_id
   from lms.memberships m
   where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_user_ids is null or m.user_id = any (p_user_ids))
-    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.job_title is null or lower(btrim(m.job_title)) = lower(btrim(rule.job_title)))
     and (rule.unit_id is null or m.unit_id in (
       select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
     ))
@@ -28968,7 +29602,53 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules) OWNER TO postgres;
+
+--
+-- Name: people_to_look_at(uuid, uuid, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+  if p_rule_id is null then
+    return array(
+      select m.user_id
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and (p_after_user_id is null or m.user_id > p_after_user_id)
+        and (
+          (m.status <> 'ended' and not m.is_guest)
+          or exists (
+            select from lms.training_requirements q where q.user_id = m.user_id and q.tenant_id = p_tenant_id and q.ended_at is null
+          )
+        )
+      order by m.user_id
+      limit p_most
+    );
+  end if;
+  return array(
+    select u.user_id
+    from (
+      select p.user_id
+      from lms.assignment_rules r
+      cross join lateral private.people_of_rule(r) as p (user_id)
+      where r.id = p_rule_id and r.status = 'active'
+      union
+      select q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.rule_id = p_rule_id and q.ended_at is null
+    ) u
+    where p_after_user_id is null or u.user_id > p_after_user_id
+    order by u.user_id
+    limit p_most
+  );
+end
+$$;
+
+ALTER FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) OWNER TO postgres;
 
 --
 -- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29925,6 +30605,7 @@ CREATE FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_us
 declare
   v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
   v_now constant timestamptz := private.training_clock();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(v_rule.tenant_id, v_now) v);
   v_time_zone text;
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
@@ -29957,15 +30638,26 @@ begin
   select
     c.user_id, c.course_id, c.change,
     case when c.change <> 'ends' then case
-      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
-      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+      when last.does_count then last.runs_out_at
+      else private.requirement_due(
+        v_rule,
+        greatest(c.since, (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = c.user_id and v.course_id = c.course_id
+        )),
+        v_time_zone
+      )
     end end,
     last.completed_at,
     c.change <> 'ends'
       and (
-        last.completed_at is null
-        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+        not last.does_count or last.runs_out_at - make_interval(days => v_rule.renewal_window_days) <= v_now
       ) is true
+      -- Of an ordered path the next course, as private.is_next_in_path says.
+      and (
+        last.completed_at is not null
+        or exists (select from lms.assignment_rule_courses k where k.rule_id = p_rule_id and k.course_id = c.course_id)
+        or c.course_id = any (private.open_path_courses(v_rule.path_id, c.user_id))
+      )
       and not exists (
         select
         from lms.enrollments e
@@ -29981,9 +30673,14 @@ begin
       )
   from compared c
   cross join lateral (
-    select max(e.completed_at) as completed_at
-    from lms.enrollments e
-    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+    select d.completed_at, o.runs_out_at, d.completed_at is not null and (o.runs_out_at is null or o.runs_out_at > c.since) as does_count
+    from (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+        and e.id <> all (array(select v.enrollment_id from unnest(v_void) v))
+    ) d
+    cross join lateral (select private.runs_out_at(v_rule, d.completed_at, v_time_zone) as runs_out_at offset 0) o
   ) last
   order by c.user_id, c.course_id;
 end
@@ -32666,10 +33363,10 @@ $$;
 ALTER FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) OWNER TO postgres;
 
 --
--- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: revoke_certificate_of(uuid, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) RETURNS lms.certificates
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -32683,10 +33380,13 @@ begin
   for no key update;
   perform private.require_certificate_right(v_enrollment);
   update lms.certificates c
-  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason, voids_training = p_voids_training
   where c.id = p_certificate_id and c.revoked_at is null
   returning * into v_certificate;
   if not found then
+    update lms.certificates c
+    set voids_training = true
+    where c.id = p_certificate_id and p_voids_training and not c.voids_training;
     select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
     return v_certificate;
   end if;
@@ -32704,7 +33404,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
 -- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32839,6 +33539,34 @@ end
 $$;
 
 ALTER FUNCTION private.rubric_faults(p_key jsonb) OWNER TO postgres;
+
+--
+-- Name: rules_of_people(uuid, private.member_facts[], uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) RETURNS SETOF private.rule_of_person
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select r.id, f.user_id, f.at, f.until
+  from (
+    select u.*, lower(btrim(u.job_title)) as title from unnest(p_people) u where u.is_member offset 0
+  ) f
+  join (
+    select k.*, lower(btrim(k.job_title)) as title from lms.assignment_rules k where k.tenant_id = p_tenant_id and k.id = any (p_rule_ids) offset 0
+  ) r
+    on (r.title is null or r.title = f.title)
+    and (r.unit_id is null or r.unit_id = any (f.unit_ids))
+    and (r.role_id is null or r.role_id = any (f.role_ids))
+    and (r.cohort_id is null or r.cohort_id = any (f.cohort_ids));
+end
+$$;
+
+ALTER FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: runs_out_at(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34278,9 +35006,14 @@ ALTER FUNCTION private.training_clock() OWNER TO postgres;
 CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
     AS $$
 declare
   v_time_zone text;
+  v_is_client constant boolean := private.is_api_call();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(p_tenant_id, p_at) v);
+  v_void_ids constant uuid[] := array(select v.enrollment_id from unnest(v_void) v);
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
   return query
@@ -34288,54 +35021,175 @@ begin
     s.user_id, s.course_id,
     case
       when s.is_waived then 'waived'
-      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.due_at <= p_at then 'overdue'
       when s.expires_at <= p_at then 'expired'
+      when s.is_asked_anew then 'due'
       when s.opens_at <= p_at then 'expiring'
       else 'done'
     end,
-    case when s.completed_at is null then s.due_at else s.expires_at end,
-    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+    least(s.due_at, s.expires_at), s.completed_at, s.expires_at, s.opens_at, s.rule_ids
   from (
     select
-      q.user_id, q.course_id, last.completed_at,
-      min(q.due_at) as due_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
-      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      k.user_id, k.course_id, k.completed_at,
+      bool_or(not k.does_count) as is_asked_anew,
+      -- Training that was found void is due as if it had been asked for then.
+      min(case
+        when k.does_count then null
+        when k.voided_at > k.since then private.requirement_due(k.rule, k.voided_at, v_time_zone)
+        else k.due_at
+      end) as due_at,
+      min(k.runs_out_at) filter (where k.does_count) as expires_at,
+      min(k.runs_out_at - make_interval(days => (k.rule).renewal_window_days)) filter (where k.does_count) as opens_at,
+      array_agg((k.rule).id order by (k.rule).id) as rule_ids,
       exists (
         select
         from lms.training_waivers w
-        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+        where w.user_id = k.user_id and w.course_id = k.course_id and w.granted_at <= p_at
           and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
       ) as is_waived
-    from lms.training_requirements q
-    join lms.assignment_rules r on r.id = q.rule_id
-    cross join lateral (
-      select max(e.completed_at) as completed_at
-      from lms.enrollments e
-      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
-    ) last
-    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
-      and (p_user_ids is null or q.user_id = any (p_user_ids))
-      and (p_course_id is null or q.course_id = p_course_id)
-      and (
-        not private.is_api_call()
-        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
-        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
-        or q.course_id = any (array(select private.staffed_courses()))
-        or exists (
+    from (
+      select
+        a.*,
+        -- What had run out before a rule asked is not what it asks for.
+        a.completed_at is not null and (a.runs_out_at is null or a.runs_out_at > a.since) as does_count,
+        case when a.completed_at is null and cardinality(v_void_ids) > 0 then (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = a.user_id and v.course_id = a.course_id
+        ) end as voided_at
+      from (
+        select d.*, private.runs_out_at(d.rule, d.completed_at, v_time_zone) as runs_out_at
+        from (
           select
-          from lms.memberships m
-          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
-            and m.unit_id = any (array(select private.units_where('enrollments.read')))
-        )
-      )
-    group by q.user_id, q.course_id, last.completed_at
+            q.user_id, q.course_id, q.since, q.due_at, r as rule,
+            (
+              select max(e.completed_at)
+              from lms.enrollments e
+              where e.user_id = q.user_id and e.course_id = q.course_id and e.status = 'completed' and e.completed_at <= p_at
+                and e.id <> all (v_void_ids)
+            ) as completed_at
+          from lms.training_requirements q
+          join lms.assignment_rules r on r.tenant_id = p_tenant_id and r.id = q.rule_id
+          where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+            and (p_user_ids is null or q.user_id = any (p_user_ids))
+            and (p_course_id is null or q.course_id = p_course_id)
+            and (
+              not v_is_client
+              or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+              or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+              or q.course_id = any (array(select private.staffed_courses()))
+              or exists (
+                select
+                from lms.memberships m
+                where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+                  and m.unit_id = any (array(select private.units_where('enrollments.read')))
+              )
+            )
+          offset 0
+        ) d
+        offset 0
+      ) a
+      offset 0
+    ) k
+    group by k.user_id, k.course_id, k.completed_at
   ) s;
 end
 $$;
 
 ALTER FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.assignment_marks (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid,
+    rule_id uuid,
+    marked_at timestamp with time zone NOT NULL,
+    was jsonb,
+    after_user_id uuid
+);
+
+ALTER TABLE private.assignment_marks OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) of which everybody is; removed by the job that does it.';
+
+--
+-- Name: COLUMN assignment_marks.was; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.was IS 'Of a person, what the change has replaced: {is_member, has_left, unit_ids, job_title}, {unit_ids}, {role_id, is_held} or {cohort_id, is_held}.';
+
+--
+-- Name: COLUMN assignment_marks.after_user_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.after_user_id IS 'Of a rule or a tenant: how far the job has come, in the order of people.';
+
+--
+-- Name: unfold_marks(private.assignment_marks[], private.member_facts[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_mark record;
+  v_facts private.member_facts;
+begin
+  for v_mark in
+    select m.marked_at, m.was, f as facts
+    from unnest(p_marks) m
+    join unnest(p_now) f on (f.tenant_id, f.user_id) = (m.tenant_id, m.user_id)
+    order by m.tenant_id, m.user_id, m.marked_at desc, m.id desc
+  loop
+    if (v_facts.tenant_id, v_facts.user_id) is distinct from ((v_mark.facts).tenant_id, (v_mark.facts).user_id) then
+      if v_facts.user_id is not null then
+        v_facts.until := v_facts.at;
+        v_facts.at := '-infinity';
+        return next v_facts;
+      end if;
+      v_facts := v_mark.facts;
+      v_facts.at := null;
+    end if;
+    if v_facts.at is distinct from v_mark.marked_at then
+      v_facts.until := v_facts.at;
+      v_facts.at := v_mark.marked_at;
+      return next v_facts;
+    end if;
+    if v_mark.was is not null then
+      v_facts := private.facts_before(v_facts, v_mark.was);
+    end if;
+  end loop;
+  if v_facts.user_id is not null then
+    v_facts.until := v_facts.at;
+    v_facts.at := '-infinity';
+    return next v_facts;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) OWNER TO postgres;
+
+--
+-- Name: units_above(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.units_above(p_unit_id uuid) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = p_unit_id order by c.ancestor_id);
+end
+$$;
+
+ALTER FUNCTION private.units_above(p_unit_id uuid) OWNER TO postgres;
 
 --
 -- Name: units_below(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34624,6 +35478,28 @@ $$;
 ALTER FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) OWNER TO postgres;
 
 --
+-- Name: void_trainings(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.void_training
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.enrollment_id, c.user_id, c.course_id, c.revoked_at
+  from lms.certificates c
+  where c.tenant_id = p_tenant_id and c.voids_training and c.revoked_at <= p_at and not exists (
+    select
+    from lms.certificates n
+    where n.enrollment_id = c.enrollment_id and n.edition > c.edition and n.issued_at <= p_at
+  );
+end
+$$;
+
+ALTER FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34699,31 +35575,6 @@ ALTER FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p
 --
 
 COMMENT ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) IS 'trunc(sum(weight * percentage) / sum(weight), 2) over the weighted assessments of a version; null when it has none. p_by_its_rules: with scores counted as that version counts them, also where another one is being taken.';
-
---
--- Name: what_is_required(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET enable_nestloop TO 'off'
-    SET jit TO 'off'
-    AS $$
-begin
-  return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
-  from lms.assignment_rules r
-  join lms.tenants t on t.id = r.tenant_id and t.is_active
-  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
-  cross join lateral private.courses_of_rule(r) as c (course_id)
-  left join lms.training_requirements q
-    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
-  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
-end
-$$;
-
-ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34913,6 +35764,8 @@ begin
     p_waiver.expires_at
   )
   returning * into v_waiver;
+  -- What a rule has opened, and nobody has touched, is closed.
+  perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
   return v_waiver;
 end
 $$;
@@ -36527,26 +37380,6 @@ ALTER TABLE private.answer_keys OWNER TO postgres;
 COMMENT ON TABLE private.answer_keys IS 'The right answers to the questions of drafts.';
 
 --
--- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.assignment_marks (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid,
-    rule_id uuid,
-    marked_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE private.assignment_marks OWNER TO postgres;
-
---
--- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; removed by the job that does it.';
-
---
 -- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
 --
 
@@ -36916,6 +37749,23 @@ CREATE TABLE private.question_events_default (
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
+
+--
+-- Name: rule_due_dates; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.rule_due_dates (
+    enrollment_id uuid NOT NULL,
+    due_at timestamp with time zone
+);
+
+ALTER TABLE private.rule_due_dates OWNER TO postgres;
+
+--
+-- Name: TABLE rule_due_dates; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.rule_due_dates IS 'The due date that rules have given an enrolment last. While it has it, it follows the rules.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -38278,6 +39128,20 @@ ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
 
 --
+-- Name: renewals renewals_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewals_pkey PRIMARY KEY (certificate_id);
+
+--
+-- Name: rule_due_dates rule_due_dates_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_dates_pkey PRIMARY KEY (enrollment_id);
+
+--
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -38839,6 +39703,12 @@ CREATE INDEX certificates_by_unit_of_tenant ON lms.certificates USING btree (ten
 --
 
 CREATE INDEX certificates_by_user ON lms.certificates USING btree (user_id, course_id, cycle DESC);
+
+--
+-- Name: certificates_of_void_training; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_of_void_training ON lms.certificates USING btree (tenant_id) WHERE voids_training;
 
 --
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
@@ -39669,6 +40539,18 @@ CREATE INDEX activity_events_default_xid_idx ON private.activity_events_default 
 CREATE INDEX answer_keys_by_question ON private.answer_keys USING btree (tenant_id, course_id, question_id);
 
 --
+-- Name: assignment_marks_by_person; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_by_person ON private.assignment_marks USING btree (tenant_id, user_id);
+
+--
+-- Name: assignment_marks_of_rules; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_of_rules ON private.assignment_marks USING btree (tenant_id, rule_id) WHERE (user_id IS NULL);
+
+--
 -- Name: attempt_keys_by_key_revision; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -39757,6 +40639,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: renewals_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX renewals_by_course ON private.renewals USING btree (course_id, checked_at, expires_at);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -40347,6 +41235,30 @@ CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE F
 CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
 
 --
+-- Name: cohorts _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: learning_paths _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL))) EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: org_units _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: roles _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.roles FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
 -- Name: assignment_rules _200_author; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -40575,6 +41487,18 @@ CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, ite
 CREATE TRIGGER _200_settle BEFORE INSERT OR UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_path_enrollment();
 
 --
+-- Name: assignment_rules _210_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed BEFORE INSERT ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.note_rule_change();
+
+--
+-- Name: assignment_rules _210_changed_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed_again BEFORE UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION private.note_rule_change();
+
+--
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -40669,6 +41593,12 @@ CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_questions REFERENCING 
 --
 
 CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycle ON lms.enrollments FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.course_id IS DISTINCT FROM new.course_id)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.cycle IS DISTINCT FROM new.cycle))) EXECUTE FUNCTION private.keep_enrollment_key();
+
+--
+-- Name: certificates _300_renewal; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_renewal AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.expires_at IS NOT NULL)) EXECUTE FUNCTION private.expect_renewal();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -40908,13 +41838,37 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.assignment_rule_courses F
 -- Name: assignment_rules _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION private.mark_rule();
+CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((new.status <> 'draft'::text) AND ((((((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.due_after_days IS DISTINCT FROM new.due_after_days)) OR (old.due_on IS DISTINCT FROM new.due_on)) OR (old.recurs_every_months IS DISTINCT FROM new.recurs_every_months)) OR (old.renewal_window_days IS DISTINCT FROM new.renewal_window_days)))) EXECUTE FUNCTION private.mark_rule();
+
+--
+-- Name: certificates _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF voids_training ON lms.certificates FOR EACH ROW WHEN ((old.voids_training <> new.voids_training)) EXECUTE FUNCTION private.mark_certified();
 
 --
 -- Name: cohort_members _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.mark_cohort_member();
+
+--
+-- Name: courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.courses FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_course();
+
+--
+-- Name: learning_path_courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.mark_path_courses();
+
+--
+-- Name: learning_paths _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_path();
 
 --
 -- Name: memberships _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -40933,6 +41887,18 @@ CREATE TRIGGER _700_mark AFTER UPDATE OF parent_id ON lms.org_units FOR EACH ROW
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.mark_holder();
+
+--
+-- Name: certificates _700_mark_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_again AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.edition > 1)) EXECUTE FUNCTION private.mark_certified();
+
+--
+-- Name: learning_path_courses _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_change AFTER UPDATE OF is_required ON lms.learning_path_courses FOR EACH ROW WHEN ((old.is_required <> new.is_required)) EXECUTE FUNCTION private.mark_path_courses();
 
 --
 -- Name: memberships _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43704,6 +44670,20 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
+-- Name: renewals renewal_is_of_a_certificate; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewal_is_of_a_certificate FOREIGN KEY (certificate_id) REFERENCES lms.certificates(id) ON DELETE CASCADE;
+
+--
+-- Name: rule_due_dates rule_due_date_is_of_an_enrollment; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_date_is_of_an_enrollment FOREIGN KEY (enrollment_id) REFERENCES lms.enrollments(id) ON DELETE CASCADE;
+
+--
 -- Name: profile_private private_part_belongs_to_a_profile; Type: FK CONSTRAINT; Schema: public; Owner: postgres
 --
 
@@ -45531,6 +46511,18 @@ ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: renewals; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.renewals ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: rule_due_dates; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.rule_due_dates ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -47759,12 +48751,12 @@ GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO authe
 GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -47988,18 +48980,18 @@ REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_marks() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) TO service_role;
 
 --
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -48338,10 +49330,10 @@ GRANT ALL ON FUNCTION private.begin_attempt(p_assessment_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
--- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
@@ -48764,10 +49756,10 @@ GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticat
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
@@ -48865,6 +49857,12 @@ GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO authe
 GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION due_renewals(p_most integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.due_renewals(p_most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -48923,10 +49921,16 @@ GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.
 GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
 
 --
--- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -48952,6 +49956,12 @@ GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, 
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -48966,6 +49976,12 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION expect_renewal(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.expect_renewal() FROM PUBLIC;
+
+--
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -48978,6 +49994,18 @@ GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_i
 --
 
 REVOKE ALL ON FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_before(p_facts private.member_facts, p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -49751,6 +50779,12 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_what_rules_name(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_what_rules_name() FROM PUBLIC;
+
+--
 -- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -49829,6 +50863,12 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
 
 --
+-- Name: FUNCTION mark_certified(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_certified() FROM PUBLIC;
+
+--
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -49847,10 +50887,16 @@ REVOKE ALL ON FUNCTION private.mark_holder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.mark_member() FROM PUBLIC;
 
 --
--- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION mark_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.mark_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_rule(); Type: ACL; Schema: private; Owner: postgres
@@ -49863,6 +50909,24 @@ REVOKE ALL ON FUNCTION private.mark_rule() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.mark_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_path() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_with_other_courses(p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_unit(); Type: ACL; Schema: private; Owner: postgres
@@ -50095,6 +51159,12 @@ REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBL
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_rule_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_rule_change() FROM PUBLIC;
+
+--
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50165,10 +51235,16 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
--- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
@@ -50910,12 +51986,12 @@ GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) T
 GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -50944,6 +52020,12 @@ REVOKE ALL ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) FR
 --
 
 REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -51268,6 +52350,18 @@ GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uu
 GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION units_above(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.units_above(p_unit_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION units_below(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51337,6 +52431,12 @@ REVOKE ALL ON FUNCTION private.version_questions_of(p_course_id uuid, p_number i
 REVOKE ALL ON FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) FROM PUBLIC;
 
 --
+-- Name: FUNCTION void_trainings(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51355,12 +52455,6 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 --
 
 REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) FROM PUBLIC;
-
---
--- Name: FUNCTION what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres

@@ -398,8 +398,8 @@ set search_path = ''
 as $$
 declare
   v_due record;
-  v_settled uuid[] := '{}';
-  v_checked uuid[] := '{}';
+  v_settled uuid[] := array[]::uuid[];
+  v_checked uuid[] := array[]::uuid[];
   v_opened integer := 0;
 begin
   for v_due in

@@ -712,8 +712,8 @@ immutable
 set search_path = ''
 as $$
 declare
-  v_role_id constant uuid := p_was ->> 'role_id';
-  v_cohort_id constant uuid := p_was ->> 'cohort_id';
+  v_role_id constant uuid := (p_was ->> 'role_id')::uuid;
+  v_cohort_id constant uuid := (p_was ->> 'cohort_id')::uuid;
 begin
   if p_was ? 'is_member' then
     p_facts.is_member := (p_was ->> 'is_member')::boolean;
@@ -805,7 +805,6 @@ declare
   v_time_zone text;
   v_live lms.training_requirements[];
   v_required private.required_course[];
-  v_ended uuid[];
   v_changed integer;
   v_rows integer;
 begin
@@ -1143,7 +1142,7 @@ as $$
 declare
   v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
   v_step private.enrollment_step;
-  v_free uuid[] := '{}';
+  v_free uuid[] := array[]::uuid[];
   v_held uuid[];
   v_verdicts private.bulk_verdict[];
   v_verdict private.bulk_verdict;

@@ -21,7 +21,7 @@ const RULES: usize = 12;
 /// How many people there are at first; `make proof` asks for more.
 const PEOPLE: usize = match option_env!("LYCEUM_RACES") {
     Some(_) => 1000,
-    None => 120,
+    None => 300,
 };
 
 /// Numbers that are the same on every run.

@@ -12694,7 +12694,7 @@ ALTER FUNCTION lms.delete_learning_path(p_path_id uuid) OWNER TO postgres;
 -- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others; 409 named_by_rules while assignment rules name it.';
 
 --
 -- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17458,8 +17458,8 @@ CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
     AS $$
 declare
   v_due record;
-  v_settled uuid[] := '{}';
-  v_checked uuid[] := '{}';
+  v_settled uuid[] := array[]::uuid[];
+  v_checked uuid[] := array[]::uuid[];
   v_opened integer := 0;
 begin
   for v_due in
@@ -21551,7 +21551,6 @@ declare
   v_time_zone text;
   v_live lms.training_requirements[];
   v_required private.required_course[];
-  v_ended uuid[];
   v_changed integer;
   v_rows integer;
 begin
@@ -22769,7 +22768,9 @@ declare
   v_result record;
 begin
   select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
-  perform private.mark_people(p_tenant_id, v_result.waiting);
+  -- Also where no rule is left: what the last one has opened is still to be closed.
+  insert into private.assignment_marks (tenant_id, user_id, marked_at)
+  select p_tenant_id, u.id, private.training_clock() from unnest(v_result.waiting) as u (id);
   return v_result.done;
 end
 $$;
@@ -22787,7 +22788,7 @@ CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_a
 declare
   v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
   v_step private.enrollment_step;
-  v_free uuid[] := '{}';
+  v_free uuid[] := array[]::uuid[];
   v_held uuid[];
   v_verdicts private.bulk_verdict[];
   v_verdict private.bulk_verdict;
@@ -23308,8 +23309,8 @@ CREATE FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) 
     SET search_path TO ''
     AS $$
 declare
-  v_role_id constant uuid := p_was ->> 'role_id';
-  v_cohort_id constant uuid := p_was ->> 'cohort_id';
+  v_role_id constant uuid := (p_was ->> 'role_id')::uuid;
+  v_cohort_id constant uuid := (p_was ->> 'cohort_id')::uuid;
 begin
   if p_was ? 'is_member' then
     p_facts.is_member := (p_was ->> 'is_member')::boolean;

@@ -1267,7 +1267,9 @@ declare
   v_result record;
 begin
   select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
-  perform private.mark_people(p_tenant_id, v_result.waiting);
+  -- Also where no rule is left: what the last one has opened is still to be closed.
+  insert into private.assignment_marks (tenant_id, user_id, marked_at)
+  select p_tenant_id, u.id, private.training_clock() from unnest(v_result.waiting) as u (id);
   return v_result.done;
 end
 $$;

@@ -226,6 +226,12 @@ $$;
 select cmp_ok(tests.steps(), '>', 3, 'it comes to an end, in small steps');
 select is((select count(*) from lms.training_requirements), 30::bigint, '... when everything is asked of everybody');
 select is((select count(*) from lms.enrollments), 30::bigint, '... and everybody is enrolled');
+-- What the last rules have opened is closed in steps as well.
+savepoint opened;
+update lms.assignment_rules set status = 'ended', ended_at = private.training_clock();
+select cmp_ok(tests.steps(), '>', 3, 'the rules end: in steps');
+select is((select count(*) from lms.enrollments e where e.status = 'dropped'), 30::bigint, '... until all is closed');
+rollback to opened;
 -- The night, too.
 delete from lms.training_requirements;
 select tests.at('2025-02-01 01:00+01');

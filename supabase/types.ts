@@ -497,14 +497,14 @@ isOneToOne: false
                   ]
                 },"assignment_rules": {
                   Row: {
-                    "activated_at": string | null,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                    "activated_at": string | null,"changed_at": string,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                    "activated_at"?: string | null,"changed_at"?: string,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
                   }
                   Update: {
-                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                    "activated_at"?: string | null,"changed_at"?: string,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -743,14 +743,14 @@ isOneToOne: false
                   ]
                 },"certificates": {
                   Row: {
-                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number,"voids_training": boolean
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number,"voids_training"?: boolean
                   }
                   Update: {
-                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number
+                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number,"voids_training"?: boolean
                   }
                   Relationships: [
                     {
@@ -2825,7 +2825,8 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number
+"version_number": number,
+"voids_training": boolean
             }
                           SetofOptions: {
         from: "*"
@@ -3101,7 +3102,8 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number
+"version_number": number,
+"voids_training": boolean
             }
                           SetofOptions: {
         from: "*"
@@ -3456,7 +3458,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "revoke_certificate":
-{ Args: { "p_certificate_id": string,"p_reason": string }; Returns: {
+{ Args: { "p_certificate_id": string,"p_reason": string,"p_voids_training"?: boolean }; Returns: {
               "code": string,
 "course_id": string,
 "course_title": string,
@@ -3478,7 +3480,8 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number
+"version_number": number,
+"voids_training": boolean
             }
                           SetofOptions: {
         from: "*"
@@ -3566,6 +3569,7 @@ isOneToOne: false
 "set_assignment_rule_status":
 { Args: { "p_rule_id": string,"p_status": string }; Returns: {
               "activated_at": string | null,
+"changed_at": string,
 "cohort_id": string | null,
 "created_at": string,
 "created_by": string | null,

@@ -2,7 +2,7 @@
 -- Undo: drop functions lms.verify_certificate, revoke_certificate, reissue_certificate, issue_certificate; delete from
 -- ops.jobs where name in ('issue-certificates', 'open-renewals'), with their cron jobs; drop functions
 -- ops.issue_certificates, open_renewals; drop the triggers _550_certificate* on lms.enrollments; drop table
--- lms.certificates; then the types and functions below; drop the columns of lms.courses named after certificates.
+-- private.renewals, lms.certificates; then the types and functions below; drop the columns of lms.courses named after certificates.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -68,6 +68,7 @@ create table lms.certificates (
   revoked_by uuid,
   revoked_reason text constraint certificate_revocation_reason_is_1_to_1000_characters
     check (revoked_reason ~ '\S' and length(revoked_reason) <= 1000),
+  voids_training boolean not null default false,
   renewed_by uuid,
   constraint certificate_serial_is_taken unique (tenant_id, serial),
   constraint certificate_code_is_taken unique (code),
@@ -81,10 +82,12 @@ create table lms.certificates (
   constraint certificate_of_its_tenant unique (tenant_id, id),
   constraint renewing_certificate_is_of_the_same_tenant foreign key (tenant_id, renewed_by) references lms.certificates (tenant_id, id),
   constraint certificate_expires_after_it_begins check (expires_at > valid_from),
-  constraint certificate_has_a_reason_exactly_when_revoked check ((revoked_at is null) = (revoked_reason is null))
+  constraint certificate_has_a_reason_exactly_when_revoked check ((revoked_at is null) = (revoked_reason is null)),
+  constraint certificate_voids_training_once_revoked check (not voids_training or revoked_at is not null)
 );
 create unique index one_standing_certificate_per_cycle on lms.certificates (enrollment_id) where revoked_at is null;
 create index certificates_by_enrollment on lms.certificates (enrollment_id, tenant_id, course_id, user_id);
+create index certificates_of_void_training on lms.certificates (tenant_id) where voids_training;
 create index certificates_by_user on lms.certificates (user_id, course_id, cycle desc);
 create index certificates_by_tenant on lms.certificates (tenant_id, issued_at desc, id desc);
 create index certificates_by_course on lms.certificates (course_id, issued_at desc, id desc);
@@ -92,7 +95,7 @@ create index certificates_by_course_of_tenant on lms.certificates (tenant_id, co
 create index certificates_by_unit on lms.certificates (unit_id, issued_at desc, id desc);
 create index certificates_by_unit_of_tenant on lms.certificates (tenant_id, unit_id);
 create index certificates_by_renewal on lms.certificates (renewed_by);
--- What runs out, and nothing has followed yet: the renewals to be opened, and the reminders to be sent.
+-- What runs out, and nothing has followed yet: the reminders to be sent.
 create index certificates_by_expiry on lms.certificates (expires_at, id) where revoked_at is null and renewed_by is null;
 
 comment on table lms.certificates is
@@ -105,6 +108,8 @@ comment on column lms.certificates.code is 'What verify_certificate and the addr
 comment on column lms.certificates.holder_name is 'As it was when the certificate was issued. Training law has it kept when the person leaves.';
 comment on column lms.certificates.valid_from is 'When the cycle was completed.';
 comment on column lms.certificates.expires_at is 'Valid before then; null is without end.';
+comment on column lms.certificates.voids_training is
+  'Revoked because the training itself did not hold: rules that require it ask for it anew, unless it is issued again.';
 comment on column lms.certificates.renewed_by is 'The certificate of the person''s next completed cycle of the course.';
 
 -- A certificate is what was issued. Withdrawing it, and what came after it, are all that is ever added to the row, and no
@@ -115,11 +120,13 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, voids_training, renewed_by}';
 begin
   if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
     or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
       is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+    -- That the training did not hold may turn out later, once.
+    or (old.voids_training and not new.voids_training)
   then
     raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
   end if;
@@ -311,9 +318,78 @@ comment on function ops.issue_certificates is
 -- Renewal
 -- =====================================================================================================
 
+-- Certificates that run out, and of which it is not settled yet that something followed. They could be found among all
+-- certificates, but those that have run out pile up over the years, and every run would go through them.
+create table private.renewals (
+  certificate_id uuid primary key constraint renewal_is_of_a_certificate references lms.certificates (id) on delete cascade,
+  course_id uuid not null,
+  expires_at timestamptz not null,
+  checked_at timestamptz not null default '-infinity'
+);
+create index renewals_by_course on private.renewals (course_id, checked_at, expires_at);
+alter table private.renewals enable row level security;
+
+comment on table private.renewals is
+  'Certificates with an end that a cycle may have to follow; removed by ops.open_renewals when one has, or none is to follow.';
+comment on column private.renewals.checked_at is 'When it was looked at last, and could not be settled; -infinity: not yet.';
+
+create function private.expect_renewal()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into private.renewals (certificate_id, course_id, expires_at) values (new.id, new.course_id, new.expires_at);
+  return null;
+end
+$$;
+
+create trigger _300_renewal after insert on lms.certificates
+  for each row when (new.expires_at is not null)
+  execute function private.expect_renewal();
+
+-- What is due and new, then what could not be settled a day or more ago, the longest first: of each course by two looks into
+-- one index, at most p_most.
+create function private.due_renewals(p_most integer)
+returns setof private.renewals
+language plpgsql
+stable
+rows 100
+set search_path = ''
+as $$
+begin
+  return query
+  select d.*
+  from lms.courses k
+  cross join lateral (
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at = '-infinity'
+        and r.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      order by r.expires_at
+      limit p_most
+    )
+    union all
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at > '-infinity' and r.checked_at < now() - interval '20 hours'
+      order by r.checked_at
+      limit p_most
+    )
+  ) d
+  where k.certificate_renewal_days is not null and k.status = 'published' and k.deleted_at is null
+  order by d.checked_at, d.expires_at
+  limit p_most;
+end
+$$;
+
 -- INV-O4: who is to be enrolled again follows from the certificates that run out and the cycles there are, so that a run
 -- that was missed is made up for. A later cycle, also one that was dropped, is not opened again: whether somebody who left
--- has to come back is for staff, or for assignment rules. Rows in the order of course and person, as all who enrol many.
+-- has to come back is for staff, or for assignment rules. Who cannot be enrolled is tried again each day. Rows in the order of
+-- course and person, as all who enrol many. INV-O1: at most p_batch are opened, and ten times as many looked at.
 create function ops.open_renewals(p_batch integer default 500)
 returns integer
 language plpgsql
@@ -322,44 +398,54 @@ set search_path = ''
 as $$
 declare
   v_due record;
+  v_settled uuid[] := array[]::uuid[];
+  v_checked uuid[] := array[]::uuid[];
   v_opened integer := 0;
 begin
   for v_due in
-    select c.course_id, c.user_id, c.cycle, c.expires_at
-    from lms.certificates c
-    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
-      and k.certificate_renewal_days is not null
-    where c.revoked_at is null and c.renewed_by is null
-      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
-      and not exists (
+    select
+      r.certificate_id, c.tenant_id, c.course_id, c.user_id, c.cycle, c.expires_at,
+      c.revoked_at is not null or c.renewed_by is not null or exists (
         select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
-      )
+      ) as is_settled
+    from private.due_renewals(10 * p_batch) r
+    join lms.certificates c on c.id = r.certificate_id
     order by c.course_id, c.user_id
   loop
+    if v_due.is_settled then
+      v_settled := v_settled || v_due.certificate_id;
+      continue;
+    end if;
     exit when v_opened >= p_batch;
     continue when not private.hold_course(v_due.course_id, false);
     perform from lms.memberships m
-    where m.user_id = v_due.user_id
-      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    where m.user_id = v_due.user_id and m.tenant_id = v_due.tenant_id
     for no key update skip locked;
     -- Who is busy is renewed by the next run.
     continue when not found or exists (
-        select
-        from lms.enrollments e
-        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
-      )
-      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+      select
+      from lms.enrollments e
+      where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+    );
+    if exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false)) then
+      v_checked := v_checked || v_due.certificate_id;
+      continue;
+    end if;
     insert into lms.enrollments (course_id, user_id, source, due_at)
     values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_settled := v_settled || v_due.certificate_id;
     v_opened := v_opened + 1;
   end loop;
+  delete from private.renewals r where r.certificate_id = any (v_settled);
+  update private.renewals r set checked_at = now() where r.certificate_id = any (v_checked);
   return v_opened;
 end
 $$;
 
 comment on function ops.open_renewals is
   'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate '
-  'expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+  'expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many. Who cannot be '
+  'enrolled is tried again a day later.';
 
 grant execute on function ops.issue_certificates, ops.open_renewals to service_role;
 
@@ -450,7 +536,7 @@ comment on function lms.issue_certificate is
   'cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 enrollment_not_found; 409 not_completed, '
   'certificate_exists; 422 invalid_reason.';
 
-create function private.revoke_certificate_of(p_certificate_id uuid, p_reason text)
+create function private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean)
 returns lms.certificates
 language plpgsql
 volatile security definer
@@ -466,10 +552,13 @@ begin
   for no key update;
   perform private.require_certificate_right(v_enrollment);
   update lms.certificates c
-  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason, voids_training = p_voids_training
   where c.id = p_certificate_id and c.revoked_at is null
   returning * into v_certificate;
   if not found then
+    update lms.certificates c
+    set voids_training = true
+    where c.id = p_certificate_id and p_voids_training and not c.voids_training;
     select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
     return v_certificate;
   end if;
@@ -501,7 +590,7 @@ begin
 end
 $$;
 
-create function lms.revoke_certificate(p_certificate_id uuid, p_reason text)
+create function lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean default false)
 returns lms.certificates
 language plpgsql
 volatile
@@ -510,12 +599,14 @@ as $$
 begin
   perform private.require_certificate(p_certificate_id);
   perform private.check_certificate_reason(p_reason);
-  return private.revoke_certificate_of(p_certificate_id, p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason, coalesce(p_voids_training, false));
 end
 $$;
 
 comment on function lms.revoke_certificate is
-  'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes '
+  'Withdraws a certificate, for good; doing it again changes nothing. p_voids_training: the training itself did not hold, and '
+  'whoever has to have it by a rule is due again; that may also be said of a certificate that was revoked before. The completed '
+  'cycle stays as history. Verifiers see that and when it was revoked, not why. Takes '
   'certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 '
   'certificate_not_found; 422 invalid_reason.';
 

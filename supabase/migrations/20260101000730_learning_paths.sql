@@ -640,7 +640,7 @@ $$;
 
 comment on function lms.delete_learning_path is
   'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. '
-  'restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+  'restore_learning_path brings it back. 404 path_not_found; 403 for others; 409 named_by_rules while assignment rules name it.';
 
 create function lms.restore_learning_path(p_path_id uuid)
 returns lms.learning_paths

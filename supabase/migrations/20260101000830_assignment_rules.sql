@@ -3,8 +3,9 @@
 -- Undo: delete from ops.jobs where name in ('apply-assignment-marks', 'apply-assignment-rules'), with their cron jobs; drop
 -- functions lms.set_assignment_rule_status, preview_assignment_rule, explain_assignment, grant_training_waiver,
 -- revoke_training_waiver, get_training_status, ops.apply_assignment_marks, apply_assignment_rules; drop tables
--- private.assignment_marks, lms.training_waivers, training_requirements, assignment_rule_courses, assignment_rules; then the
--- triggers on memberships, role_grants, cohort_members and org_units, types and functions below.
+-- private.rule_due_dates, assignment_marks, lms.training_waivers, training_requirements, assignment_rule_courses, assignment_rules; then the
+-- triggers on memberships, role_grants, cohort_members, org_units, roles, cohorts, courses, learning paths and certificates,
+-- types and functions below.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -32,6 +33,7 @@ create table lms.assignment_rules (
     constraint renewal_window_is_within_a_year check (renewal_window_days between 0 and 366),
   activated_at timestamptz,
   ended_at timestamptz,
+  changed_at timestamptz not null default now(),
   created_by uuid,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -66,6 +68,8 @@ comment on column lms.assignment_rules.due_after_days is
 comment on column lms.assignment_rules.recurs_every_months is
   'How long a completion holds, to the end of that day in the tenant''s time zone; null: for good.';
 comment on column lms.assignment_rules.renewal_window_days is 'So many days before that, the next cycle opens.';
+comment on column lms.assignment_rules.changed_at is
+  'When its status, whom it is about, or its courses were changed last: nobody is under it as it is now since before then.';
 
 create table lms.assignment_rule_courses (
   tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
@@ -102,6 +106,75 @@ $$;
 
 create trigger _200_place before insert on lms.assignment_rule_courses
   for each row execute function private.place_assignment_rule_course();
+
+create function private.note_rule_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.changed_at := private.training_clock();
+  return new;
+end
+$$;
+
+create trigger _210_changed before insert on lms.assignment_rules
+  for each row execute function private.note_rule_change();
+create trigger _210_changed_again before update on lms.assignment_rules
+  for each row when (
+    (old.role_id, old.job_title, old.unit_id, old.cohort_id, old.path_id, old.status)
+    is distinct from (new.role_id, new.job_title, new.unit_id, new.cohort_id, new.path_id, new.status)
+  )
+  execute function private.note_rule_change();
+
+-- =====================================================================================================
+-- What rules name stays
+-- =====================================================================================================
+-- A rule without its cohort would be about everybody. So what a rule names is not deleted: a draft is changed or deleted
+-- first, and what rules in effect or ended ones name is archived instead, or their record would not say any more whom they
+-- were about. The foreign keys refuse it, too; this says which rules, to those who see them.
+
+-- Definer, because rules that the caller does not see count as well; so it names those only that the policy of rules shows.
+create function private.keep_what_rules_name()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_rules constant lms.assignment_rules[] := array(
+    select r
+    from lms.assignment_rules r
+    where r.tenant_id = old.tenant_id and old.id in (r.role_id, r.unit_id, r.cohort_id, r.path_id)
+      -- A path is only hidden: what has ended reads the same without it.
+      and (tg_op = 'DELETE' or r.status <> 'ended')
+  );
+begin
+  if cardinality(v_rules) > 0 then
+    perform private.fail(
+      'named_by_rules', 'Assignment rules name it.', 409,
+      jsonb_build_object('rules', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'status', r.status) order by r.name, r.id), '[]')
+        from unnest(v_rules) r
+        where not private.is_api_call() or r.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+          or r.unit_id = any (array(select private.units_where('enrollments.read')))
+      )),
+      'Archive it, or have the rules name something else.'
+    );
+  end if;
+  return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+create trigger _160_not_named before delete on lms.roles
+  for each row execute function private.keep_what_rules_name();
+create trigger _160_not_named before delete on lms.org_units
+  for each row execute function private.keep_what_rules_name();
+create trigger _160_not_named before delete on lms.cohorts
+  for each row execute function private.keep_what_rules_name();
+create trigger _160_not_named before update of deleted_at on lms.learning_paths
+  for each row when (old.deleted_at is null and new.deleted_at is not null)
+  execute function private.keep_what_rules_name();
 
 -- =====================================================================================================
 -- What follows from them
@@ -190,9 +263,8 @@ as $$
   select lower(btrim(p_one)) = lower(btrim(p_other))
 $$;
 
--- The only place that says whom a rule is about: members, no guests. Who is suspended stays under it, or an hour's suspension
--- would begin all due dates anew. `p_user_ids` null: everybody.
-create function private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] default null)
+-- Members, no guests. Who is suspended stays under a rule, or an hour's suspension would begin all due dates anew.
+create function private.people_of_rule(rule lms.assignment_rules)
 returns setof uuid
 language plpgsql
 stable
@@ -204,8 +276,7 @@ begin
   select m.user_id
   from lms.memberships m
   where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_user_ids is null or m.user_id = any (p_user_ids))
-    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.job_title is null or lower(btrim(m.job_title)) = lower(btrim(rule.job_title)))
     and (rule.unit_id is null or m.unit_id in (
       select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
     ))
@@ -215,6 +286,77 @@ begin
     and (rule.cohort_id is null or exists (
       select from lms.cohort_members c where c.cohort_id = rule.cohort_id and c.user_id = m.user_id
     ));
+end
+$$;
+
+-- All about one person that rules ask for: as it is, or as it was from `at` until `until` (null: to this day). `unit_ids`: the
+-- home unit and all above it.
+create type private.member_facts as (
+  tenant_id uuid, user_id uuid, at timestamptz, until timestamptz, is_member boolean, has_left boolean, unit_ids uuid[],
+  job_title text, role_ids uuid[], cohort_ids uuid[]
+);
+
+create function private.units_above(p_unit_id uuid)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = p_unit_id order by c.ancestor_id);
+end
+$$;
+
+-- What is now, one row for each pair of tenant and person. In lateral form, so that any number of people costs a look into
+-- three indexes each, whatever statistics say.
+create function private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamptz)
+returns setof private.member_facts
+language plpgsql
+stable
+rows 1000
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+begin
+  return query
+  select
+    w.tenant_id, w.user_id, p_at, null::timestamptz, coalesce(m.status <> 'ended' and not m.is_guest, false),
+    coalesce(m.status = 'ended', false),
+    array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = m.unit_id),
+    m.job_title,
+    array(select g.role_id from lms.role_grants g where g.membership_id = m.id),
+    array(select c.cohort_id from lms.cohort_members c where c.user_id = m.user_id and c.tenant_id = m.tenant_id)
+  from unnest(p_tenant_ids, p_user_ids) as w (tenant_id, user_id)
+  left join lms.memberships m on m.tenant_id = w.tenant_id and m.user_id = w.user_id;
+end
+$$;
+
+create type private.rule_of_person as (rule_id uuid, user_id uuid, at timestamptz, until timestamptz);
+
+-- The same question as people_of_rule answers, of people as they were: that both agree is tested.
+create function private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[])
+returns setof private.rule_of_person
+language plpgsql
+stable
+rows 1000
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+begin
+  return query
+  select r.id, f.user_id, f.at, f.until
+  from (
+    select u.*, lower(btrim(u.job_title)) as title from unnest(p_people) u where u.is_member offset 0
+  ) f
+  join (
+    select k.*, lower(btrim(k.job_title)) as title from lms.assignment_rules k where k.tenant_id = p_tenant_id and k.id = any (p_rule_ids) offset 0
+  ) r
+    on (r.title is null or r.title = f.title)
+    and (r.unit_id is null or r.unit_id = any (f.unit_ids))
+    and (r.role_id is null or r.role_id = any (f.role_ids))
+    and (r.cohort_id is null or r.cohort_id = any (f.cohort_ids));
 end
 $$;
 
@@ -284,23 +426,30 @@ comment on function private.runs_out_at is 'When a completion stops to hold by t
 -- Marks: whose requirements have to be looked at again, and since when
 -- =====================================================================================================
 -- Who changes a membership must not wait for, nor fail by, what a dozen rules make of it. The change leaves a mark with its
--- time; a job derives from it within a minute, and since when the person is under a rule is that time, however late the
--- job comes.
+-- time and with what it has replaced; a job derives from them within a minute. Backwards from what is now, the marks say what
+-- was at the time of each: however late the job comes, each change counts at its own time.
 
 create table private.assignment_marks (
   id bigint generated always as identity primary key,
   tenant_id uuid not null,
   user_id uuid,
   rule_id uuid,
-  marked_at timestamptz not null
+  marked_at timestamptz not null,
+  was jsonb,
+  after_user_id uuid
 );
+create index assignment_marks_by_person on private.assignment_marks (tenant_id, user_id);
+create index assignment_marks_of_rules on private.assignment_marks (tenant_id, rule_id) where user_id is null;
 alter table private.assignment_marks enable row level security;
 
 comment on table private.assignment_marks is
-  'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; '
+  'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) of which everybody is; '
   'removed by the job that does it.';
+comment on column private.assignment_marks.was is
+  'Of a person, what the change has replaced: {is_member, has_left, unit_ids, job_title}, {unit_ids}, {role_id, is_held} or {cohort_id, is_held}.';
+comment on column private.assignment_marks.after_user_id is 'Of a rule or a tenant: how far the job has come, in the order of people.';
 
-create function private.mark_people(p_tenant_id uuid, p_user_ids uuid[])
+create function private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb default null)
 returns void
 language plpgsql
 volatile security definer
@@ -309,8 +458,8 @@ as $$
 begin
   -- Drafts count: one may be put into effect while this is not committed yet.
   if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
-    insert into private.assignment_marks (tenant_id, user_id, marked_at)
-    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+    insert into private.assignment_marks (tenant_id, user_id, marked_at, was)
+    select p_tenant_id, u.id, private.training_clock(), p_was from unnest(p_user_ids) as u (id);
   end if;
 end
 $$;
@@ -322,7 +471,13 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  perform private.mark_people(new.tenant_id, array[new.user_id], case tg_op
+    when 'INSERT' then jsonb_build_object('is_member', false, 'has_left', false, 'unit_ids', null, 'job_title', null)
+    else jsonb_build_object(
+      'is_member', old.status <> 'ended' and not old.is_guest, 'has_left', old.status = 'ended',
+      'unit_ids', private.units_above(old.unit_id), 'job_title', old.job_title
+    )
+  end);
   return null;
 end
 $$;
@@ -335,6 +490,7 @@ create trigger _700_mark_change after update on lms.memberships
   )
   execute function private.mark_member();
 
+-- Whoever has a role for two units has it until both grants are gone.
 create function private.mark_holder()
 returns trigger
 language plpgsql
@@ -342,9 +498,19 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+  v_grant constant lms.role_grants := case tg_op when 'DELETE' then old else new end;
 begin
-  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  if not exists (
+    select
+    from lms.role_grants g
+    where g.membership_id = v_grant.membership_id and g.role_id = v_grant.role_id and g.id <> v_grant.id
+  ) then
+    perform private.mark_people(
+      m.tenant_id, array[m.user_id], jsonb_build_object('role_id', v_grant.role_id, 'is_held', tg_op = 'DELETE')
+    )
+    from lms.memberships m
+    where m.id = v_grant.membership_id;
+  end if;
   return null;
 end
 $$;
@@ -358,10 +524,12 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  v_member constant lms.cohort_members := case tg_op when 'DELETE' then old else new end;
 begin
   perform private.mark_people(
-    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
-    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+    v_member.tenant_id, array[v_member.user_id],
+    jsonb_build_object('cohort_id', v_member.cohort_id, 'is_held', tg_op = 'DELETE')
   );
   return null;
 end
@@ -378,12 +546,19 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.mark_people(new.tenant_id, array(
-    select m.user_id
-    from private.org_unit_closure c
-    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
-    where c.ancestor_id = new.id
-  ));
+  perform private.mark_people(new.tenant_id, array_agg(m.user_id order by m.user_id), jsonb_build_object(
+    -- What was above it: the part that has moved along, and what its former parent is below of.
+    'unit_ids', private.units_above(old.parent_id) || array(
+      select a.ancestor_id
+      from private.org_unit_closure a
+      join private.org_unit_closure b on b.ancestor_id = new.id and b.descendant_id = a.ancestor_id
+      where a.descendant_id = m.unit_id
+    )
+  ))
+  from private.org_unit_closure c
+  join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+  where c.ancestor_id = new.id
+  group by m.unit_id;
   return null;
 end
 $$;
@@ -404,9 +579,33 @@ begin
 end
 $$;
 
+-- Not for another name or description.
 create trigger _700_mark after update on lms.assignment_rules
-  for each row when (new.status <> 'draft')
+  for each row when (
+    new.status <> 'draft' and (
+      old.role_id, old.job_title, old.unit_id, old.cohort_id, old.path_id, old.status, old.due_after_days, old.due_on,
+      old.recurs_every_months, old.renewal_window_days
+    ) is distinct from (
+      new.role_id, new.job_title, new.unit_id, new.cohort_id, new.path_id, new.status, new.due_after_days, new.due_on,
+      new.recurs_every_months, new.renewal_window_days
+    )
+  )
   execute function private.mark_rule();
+
+-- Rules whose courses have changed. In the order of ids, as whoever holds several.
+create function private.mark_rules_with_other_courses(p_rule_ids uuid[])
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  perform from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status <> 'ended' order by r.id for no key update;
+  update lms.assignment_rules r set changed_at = private.training_clock() where r.id = any (p_rule_ids) and r.status <> 'ended';
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status = 'active';
+end
+$$;
 
 create function private.mark_rule_courses()
 returns trigger
@@ -414,11 +613,8 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
 begin
-  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
-  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  perform private.mark_rules_with_other_courses(array[case tg_op when 'DELETE' then old.rule_id else new.rule_id end]);
   return null;
 end
 $$;
@@ -426,100 +622,307 @@ $$;
 create trigger _700_mark after insert or delete on lms.assignment_rule_courses
   for each row execute function private.mark_rule_courses();
 
+create function private.mark_path_courses()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select r.id from lms.assignment_rules r where r.path_id = case tg_op when 'DELETE' then old.path_id else new.path_id end
+  ));
+  return null;
+end
+$$;
+
+create trigger _700_mark after insert or delete on lms.learning_path_courses
+  for each row execute function private.mark_path_courses();
+create trigger _700_mark_change after update of is_required on lms.learning_path_courses
+  for each row when (old.is_required <> new.is_required)
+  execute function private.mark_path_courses();
+
+create function private.mark_rules_of_path()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_rules_with_other_courses(array(select r.id from lms.assignment_rules r where r.path_id = new.id));
+  return null;
+end
+$$;
+
+create trigger _700_mark after update of deleted_at on lms.learning_paths
+  for each row when ((old.deleted_at is null) <> (new.deleted_at is null))
+  execute function private.mark_rules_of_path();
+
+create function private.mark_rules_of_course()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select c.rule_id from lms.assignment_rule_courses c where c.course_id = new.id
+    union
+    select r.id
+    from lms.learning_path_courses c
+    join lms.assignment_rules r on r.path_id = c.path_id
+    where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+create trigger _700_mark after update of deleted_at on lms.courses
+  for each row when ((old.deleted_at is null) <> (new.deleted_at is null))
+  execute function private.mark_rules_of_course();
+
+-- A certificate that is found void, or issued again, says that the training has not, or has been done.
+create function private.mark_certified()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+create trigger _700_mark after update of voids_training on lms.certificates
+  for each row when (old.voids_training <> new.voids_training)
+  execute function private.mark_certified();
+create trigger _700_mark_again after insert on lms.certificates
+  for each row when (new.edition > 1)
+  execute function private.mark_certified();
+
 -- =====================================================================================================
 -- Deriving
 -- =====================================================================================================
 
-create type private.required_course as (rule_id uuid, course_id uuid, user_id uuid, due_at timestamptz);
+create function private.facts_before(p_facts private.member_facts, p_was jsonb)
+returns private.member_facts
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_role_id constant uuid := (p_was ->> 'role_id')::uuid;
+  v_cohort_id constant uuid := (p_was ->> 'cohort_id')::uuid;
+begin
+  if p_was ? 'is_member' then
+    p_facts.is_member := (p_was ->> 'is_member')::boolean;
+    p_facts.has_left := (p_was ->> 'has_left')::boolean;
+    p_facts.job_title := p_was ->> 'job_title';
+  end if;
+  if p_was ? 'unit_ids' then
+    p_facts.unit_ids := array(select u::uuid from jsonb_array_elements_text(nullif(p_was -> 'unit_ids', 'null')) u);
+  end if;
+  if v_role_id is not null then
+    p_facts.role_ids := array_remove(p_facts.role_ids, v_role_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.role_ids := p_facts.role_ids || v_role_id;
+    end if;
+  end if;
+  if v_cohort_id is not null then
+    p_facts.cohort_ids := array_remove(p_facts.cohort_ids, v_cohort_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.cohort_ids := p_facts.cohort_ids || v_cohort_id;
+    end if;
+  end if;
+  return p_facts;
+end
+$$;
 
--- What is required now, from nothing but the data; `since` where it is not required yet is p_at.
-create function private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamptz)
-returns setof private.required_course
+-- What people have been since the time of each of their marks, and before the first of them (`at` = -infinity). Of marks of
+-- one time, as one transaction leaves them, only what came of all of them counts.
+create function private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[])
+returns setof private.member_facts
 language plpgsql
 stable
 rows 1000
 set search_path = ''
--- Statistics know nothing of the thousands of rows that the same transaction may have written: hashed, whatever they say. The
--- price that this puts on what cannot be hashed would have each plan compiled.
-set enable_nestloop = off
-set jit = off
 as $$
+declare
+  v_mark record;
+  v_facts private.member_facts;
 begin
-  return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
-  from lms.assignment_rules r
-  join lms.tenants t on t.id = r.tenant_id and t.is_active
-  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
-  cross join lateral private.courses_of_rule(r) as c (course_id)
-  left join lms.training_requirements q
-    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
-  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
+  for v_mark in
+    select m.marked_at, m.was, f as facts
+    from unnest(p_marks) m
+    join unnest(p_now) f on (f.tenant_id, f.user_id) = (m.tenant_id, m.user_id)
+    order by m.tenant_id, m.user_id, m.marked_at desc, m.id desc
+  loop
+    if (v_facts.tenant_id, v_facts.user_id) is distinct from ((v_mark.facts).tenant_id, (v_mark.facts).user_id) then
+      if v_facts.user_id is not null then
+        v_facts.until := v_facts.at;
+        v_facts.at := '-infinity';
+        return next v_facts;
+      end if;
+      v_facts := v_mark.facts;
+      v_facts.at := null;
+    end if;
+    if v_facts.at is distinct from v_mark.marked_at then
+      v_facts.until := v_facts.at;
+      v_facts.at := v_mark.marked_at;
+      return next v_facts;
+    end if;
+    if v_mark.was is not null then
+      v_facts := private.facts_before(v_facts, v_mark.was);
+    end if;
+  end loop;
+  if v_facts.user_id is not null then
+    v_facts.until := v_facts.at;
+    v_facts.at := '-infinity';
+    return next v_facts;
+  end if;
 end
 $$;
 
-create function private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamptz)
+create type private.required_course as (rule_id uuid, course_id uuid, user_id uuid, since timestamptz, due_at timestamptz);
+
+-- `p_people`: each person once. Nobody is under a rule since before it became what it is; what is so only since the next
+-- mark of the person, or later, is for that one to say.
+create function private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid default null)
 returns integer
 language plpgsql
 volatile security definer
 set search_path = ''
+-- Statistics know nothing of the thousands of rows that the same transaction may have written: hashed, whatever they say, and
+-- planned for these very people. The price that this puts on what cannot be hashed would have each plan compiled.
+set plan_cache_mode = force_custom_plan
 set enable_nestloop = off
 set jit = off
 as $$
 declare
+  v_rule_ids uuid[];
+  v_user_ids constant uuid[] := array(select f.user_id from unnest(p_people) f);
+  v_time_zone text;
+  v_live lms.training_requirements[];
   v_required private.required_course[];
   v_changed integer;
   v_rows integer;
 begin
+  if cardinality(v_user_ids) = 0 then
+    return 0;
+  end if;
   -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
   perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
   -- An organisation that is switched off for a while does not begin anew.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id and t.is_active;
+  if not found then
     return 0;
   end if;
-  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+  v_rule_ids := array(
+    select r.id
+    from lms.assignment_rules r
+    where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_id is null or r.id = p_rule_id)
+  );
+  v_live := array(
+    select q
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id and q.user_id = any (v_user_ids) and q.ended_at is null
+      and (p_rule_id is null or q.rule_id = p_rule_id)
+  );
 
-  update lms.training_requirements q
-  set ended_at = greatest(p_at, q.since),
-      end_reason = case
-        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
-        when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
-        ) then 'left'
-        when p_rule_ids is not null then 'rule_changed'
+  with courses as materialized (
+    select r.id as rule_id, c.course_id, greatest(r.changed_at, r.activated_at) as changed_at
+    from lms.assignment_rules r
+    cross join lateral private.courses_of_rule(r) as c (course_id)
+    where r.id = any (v_rule_ids)
+  ),
+  asked as (
+    select w.rule_id, c.course_id, w.user_id, q.id is not null as is_live, w.until, coalesce(q.since, greatest(w.at, c.changed_at)) as since
+    from private.rules_of_people(p_tenant_id, p_people, v_rule_ids) w
+    join courses c on c.rule_id = w.rule_id
+    left join unnest(v_live) q on (q.rule_id, q.course_id, q.user_id) = (w.rule_id, c.course_id, w.user_id)
+  )
+  select coalesce(
+    array_agg(
+      (a.rule_id, a.course_id, a.user_id, a.since, private.requirement_due(r, a.since, v_time_zone))::private.required_course
+    ), '{}'
+  )
+  into v_required
+  from asked a
+  join lms.assignment_rules r on r.id = a.rule_id
+  where a.is_live or a.until is null or a.since < a.until;
+
+  with gone as (
+    select
+      q.id,
+      -- A rule that has changed ends it when it did, somebody who has changed when they did.
+      greatest(q.since, case when f.at = '-infinity' then coalesce(r.ended_at, r.changed_at) else f.at end) as ended_at,
+      f.until,
+      case
+        when r.status <> 'active' then 'rule_ended'
+        when f.has_left then 'left'
+        when f.at = '-infinity' then 'rule_changed'
         else 'moved_on'
-      end
-  where q.tenant_id = p_tenant_id and q.ended_at is null
-    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
-    and not exists (
-      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    );
+      end as reason
+    from unnest(v_live) q
+    join unnest(p_people) f on f.user_id = q.user_id
+    join lms.assignment_rules r on r.id = q.rule_id
+    left join unnest(v_required) w on (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    where w.rule_id is null
+  )
+  update lms.training_requirements q
+  set ended_at = g.ended_at, end_reason = g.reason
+  from gone g
+  where q.id = g.id and (g.until is null or g.ended_at < g.until);
   get diagnostics v_changed = row_count;
 
   update lms.training_requirements q
   set due_at = w.due_at
   from unnest(v_required) w
-  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where q.id = l.id and l.due_at is distinct from w.due_at;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, w.since, w.due_at
   from unnest(v_required) w
-  join lms.assignment_rules r on r.id = w.rule_id
-  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  left join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where l.id is null;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
 end
 $$;
 
 comment on function private.derive_requirements is
-  'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how '
-  'many changed.';
+  'Begins, ends and re-dates requirements of people, as they are or were, by all rules or one; returns how many changed.';
 
 -- =====================================================================================================
 -- Where somebody stands
 -- =====================================================================================================
+
+create type private.void_training as (enrollment_id uuid, user_id uuid, course_id uuid, voided_at timestamptz);
+
+-- A cycle of which the training was found void counts no more than one that was never done, until its certificate is issued
+-- again: as far as was known then.
+create function private.void_trainings(p_tenant_id uuid, p_at timestamptz)
+returns setof private.void_training
+language plpgsql
+stable
+rows 10
+set search_path = ''
+as $$
+begin
+  return query
+  select c.enrollment_id, c.user_id, c.course_id, c.revoked_at
+  from lms.certificates c
+  where c.tenant_id = p_tenant_id and c.voids_training and c.revoked_at <= p_at and not exists (
+    select
+    from lms.certificates n
+    where n.enrollment_id = c.enrollment_id and n.edition > c.edition and n.issued_at <= p_at
+  );
+end
+$$;
 
 create type lms.training_status as (
   user_id uuid,
@@ -532,9 +935,9 @@ create type lms.training_status as (
   rule_ids uuid[]
 );
 comment on type lms.training_status is
-  'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by '
-  'when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle '
-  'opens. Of several rules the strictest counts.';
+  'state: waived; due or overdue (not completed, or it had run out before the rule asked); done, expiring (the next cycle is open) '
+  'or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs '
+  'out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
 
 -- The only place that says so. Definer, and it says so to whoever sees the person's requirement: rules, completions and
 -- waivers may be hidden from them one by one, and without them the answer would be wrong.
@@ -546,9 +949,15 @@ language plpgsql
 stable security definer
 rows 1000
 set search_path = ''
+-- For the people asked for: one, a page, or thousands. A plan for any number of them walks through the tenant.
+set plan_cache_mode = force_custom_plan
+set jit = off
 as $$
 declare
   v_time_zone text;
+  v_is_client constant boolean := private.is_api_call();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(p_tenant_id, p_at) v);
+  v_void_ids constant uuid[] := array(select v.enrollment_id from unnest(v_void) v);
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
   return query
@@ -556,49 +965,75 @@ begin
     s.user_id, s.course_id,
     case
       when s.is_waived then 'waived'
-      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.due_at <= p_at then 'overdue'
       when s.expires_at <= p_at then 'expired'
+      when s.is_asked_anew then 'due'
       when s.opens_at <= p_at then 'expiring'
       else 'done'
     end,
-    case when s.completed_at is null then s.due_at else s.expires_at end,
-    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+    least(s.due_at, s.expires_at), s.completed_at, s.expires_at, s.opens_at, s.rule_ids
   from (
     select
-      q.user_id, q.course_id, last.completed_at,
-      min(q.due_at) as due_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
-      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      k.user_id, k.course_id, k.completed_at,
+      bool_or(not k.does_count) as is_asked_anew,
+      -- Training that was found void is due as if it had been asked for then.
+      min(case
+        when k.does_count then null
+        when k.voided_at > k.since then private.requirement_due(k.rule, k.voided_at, v_time_zone)
+        else k.due_at
+      end) as due_at,
+      min(k.runs_out_at) filter (where k.does_count) as expires_at,
+      min(k.runs_out_at - make_interval(days => (k.rule).renewal_window_days)) filter (where k.does_count) as opens_at,
+      array_agg((k.rule).id order by (k.rule).id) as rule_ids,
       exists (
         select
         from lms.training_waivers w
-        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+        where w.user_id = k.user_id and w.course_id = k.course_id and w.granted_at <= p_at
           and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
       ) as is_waived
-    from lms.training_requirements q
-    join lms.assignment_rules r on r.id = q.rule_id
-    cross join lateral (
-      select max(e.completed_at) as completed_at
-      from lms.enrollments e
-      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
-    ) last
-    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
-      and (p_user_ids is null or q.user_id = any (p_user_ids))
-      and (p_course_id is null or q.course_id = p_course_id)
-      and (
-        not private.is_api_call()
-        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
-        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
-        or q.course_id = any (array(select private.staffed_courses()))
-        or exists (
+    from (
+      select
+        a.*,
+        -- What had run out before a rule asked is not what it asks for.
+        a.completed_at is not null and (a.runs_out_at is null or a.runs_out_at > a.since) as does_count,
+        case when a.completed_at is null and cardinality(v_void_ids) > 0 then (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = a.user_id and v.course_id = a.course_id
+        ) end as voided_at
+      from (
+        select d.*, private.runs_out_at(d.rule, d.completed_at, v_time_zone) as runs_out_at
+        from (
           select
-          from lms.memberships m
-          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
-            and m.unit_id = any (array(select private.units_where('enrollments.read')))
-        )
-      )
-    group by q.user_id, q.course_id, last.completed_at
+            q.user_id, q.course_id, q.since, q.due_at, r as rule,
+            (
+              select max(e.completed_at)
+              from lms.enrollments e
+              where e.user_id = q.user_id and e.course_id = q.course_id and e.status = 'completed' and e.completed_at <= p_at
+                and e.id <> all (v_void_ids)
+            ) as completed_at
+          from lms.training_requirements q
+          join lms.assignment_rules r on r.tenant_id = p_tenant_id and r.id = q.rule_id
+          where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+            and (p_user_ids is null or q.user_id = any (p_user_ids))
+            and (p_course_id is null or q.course_id = p_course_id)
+            and (
+              not v_is_client
+              or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+              or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+              or q.course_id = any (array(select private.staffed_courses()))
+              or exists (
+                select
+                from lms.memberships m
+                where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+                  and m.unit_id = any (array(select private.units_where('enrollments.read')))
+              )
+            )
+          offset 0
+        ) d
+        offset 0
+      ) a
+      offset 0
+    ) k
+    group by k.user_id, k.course_id, k.completed_at
   ) s;
 end
 $$;
@@ -607,80 +1042,71 @@ $$;
 -- Enrolling
 -- =====================================================================================================
 
--- INV-O4: who is to be enrolled follows from where they stand. In the order of courses and people, without waiting for
--- anybody: what is busy, full or otherwise closed is tried again by the next run.
-create function private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamptz)
-returns integer
+-- What rules have made of due dates. A date that is another one by now was set by hand, and stays.
+create table private.rule_due_dates (
+  enrollment_id uuid primary key constraint rule_due_date_is_of_an_enrollment references lms.enrollments (id) on delete cascade,
+  due_at timestamptz
+);
+alter table private.rule_due_dates enable row level security;
+
+comment on table private.rule_due_dates is 'The due date that rules have given an enrolment last. While it has it, it follows the rules.';
+
+create type private.enrollment_step as (course_id uuid, user_id uuid, action text, enrollment_id uuid, due_at timestamptz);
+
+-- What is to be done about enrolments, from where people stand: begin, date or drop.
+create function private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamptz)
+returns setof private.enrollment_step
 language plpgsql
-volatile security definer
+stable
+rows 1000
 set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_nestloop = off
+set jit = off
 as $$
 declare
-  v_status lms.training_status;
-  v_open lms.enrollments;
-  v_done integer := 0;
-  v_rows integer;
+  v_path_rules constant uuid[] := array(
+    select r.id from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.path_id is not null
+  );
 begin
-  for v_status in
-    select s.*
+  return query
+  with standing as materialized (
+    select s as status, s.user_id, s.course_id, s.state, s.due_at
     from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
-    where s.state in ('due', 'overdue', 'expiring', 'expired')
-    order by s.course_id, s.user_id
-  loop
-    select * into v_open
+  ),
+  open as materialized (
+    select e.id, e.user_id, e.course_id, e.status, e.source, e.due_at, e.enrolled_at, e.expires_at
     from lms.enrollments e
-    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
-    if found then
-      -- A date that staff has set stays.
-      update lms.enrollments e set due_at = v_status.due_at
-      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
-      continue;
-    elsif not private.is_next_in_path(v_status) then
-      continue;
-    elsif not private.hold_course(v_status.course_id, p_wait => false) then
-      continue;
-    end if;
-    perform from lms.memberships m
-    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
-    for no key update skip locked;
-    if not found or exists (
-      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
-    ) then
-      continue;
-    end if;
-    -- One that fails holds up no other.
-    begin
-      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-      v_done := v_done + 1;
-    exception
-      when others then
-        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
-    end;
-    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
-    if v_done >= 500 then
-      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
-      exit;
-    end if;
-  end loop;
-
-  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
-  update lms.enrollments e
-  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
-  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
-    and (p_user_ids is null or e.user_id = any (p_user_ids))
+    where e.tenant_id = p_tenant_id and e.user_id = any (p_user_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  )
+  select s.course_id, s.user_id, 'begin', null::uuid, s.due_at
+  from standing s
+  left join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
+    and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
+  union all
+  -- One that nobody has dated, or that has the date that rules gave it.
+  select s.course_id, s.user_id, 'date', o.id, s.due_at
+  from standing s
+  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state <> 'waived' and s.due_at is distinct from o.due_at
+    and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
+  union all
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
+  select o.course_id, o.user_id, 'drop', o.id, null::timestamptz
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where o.source = 'rule' and o.status = 'enrolled'
+    and (s.state = 'waived' or not exists (
+      select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
+    ))
     -- Not what was begun for another reason, such as the renewal of a certificate.
     and exists (
       select
       from lms.training_requirements q
-      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
-    )
-    and not exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
+      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
+        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
     );
-  get diagnostics v_rows = row_count;
-  return v_done + v_rows;
 end
 $$;
 
@@ -703,93 +1129,339 @@ begin
 end
 $$;
 
+-- INV-O4: who is to be enrolled follows from where they stand. INV-O1: people in order, until p_most things are to be done; what
+-- is left, and who was busy, is `waiting`. Locks courses, memberships and enrolments, each in order, and waits for nobody. What
+-- is full or otherwise closed is tried again by the next night.
+create function private.enroll_required(
+  p_tenant_id uuid, p_user_ids uuid[], p_at timestamptz, p_most integer, out done integer, out waiting uuid[]
+)
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
+  v_step private.enrollment_step;
+  v_free uuid[] := array[]::uuid[];
+  v_held uuid[];
+  v_verdicts private.bulk_verdict[];
+  v_verdict private.bulk_verdict;
+  v_rows integer;
+begin
+  done := 0;
+  waiting := array(
+    select c.user_id
+    from (
+      select s.user_id, sum(count(*)) over (order by s.user_id) - count(*) as before
+      from unnest(v_steps) s
+      group by s.user_id
+    ) c
+    where c.before >= p_most
+  );
+  v_steps := array(select s from unnest(v_steps) s where s.user_id <> all (waiting) order by s.course_id, s.user_id);
+  if cardinality(v_steps) = 0 then
+    return;
+  end if;
+
+  for v_step.course_id in
+    select distinct s.course_id from unnest(v_steps) s where s.action = 'begin' order by s.course_id
+  loop
+    if private.hold_course(v_step.course_id, p_wait => false) then
+      v_free := v_free || v_step.course_id;
+    end if;
+  end loop;
+  v_held := array(
+    select m.user_id
+    from lms.memberships m
+    where m.tenant_id = p_tenant_id
+      and m.user_id = any (array(select s.user_id from unnest(v_steps) s where s.action = 'begin' and s.course_id = any (v_free)))
+    order by m.user_id
+    for no key update skip locked
+  );
+  v_verdicts := array(
+    select v
+    from private.bulk_obstacles(array(
+      select (row_number() over (order by s.course_id, s.user_id), s.course_id, s.user_id)::private.bulk_pair
+      from unnest(v_steps) s
+      where s.action = 'begin' and s.course_id = any (v_free) and s.user_id = any (v_held)
+    )) v
+    where cardinality(v.reasons) = 0
+  );
+  v_verdicts := array(
+    select b
+    from private.begin_enrollments(
+      v_verdicts,
+      array(
+        select (v.line, v.line, null, null, null, null, null, null, s.due_at, null, null, null)::private.bulk_row
+        from unnest(v_verdicts) v
+        join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+      ),
+      'rule', null, p_at
+    ) b
+  );
+  foreach v_verdict in array v_verdicts loop
+    -- One that fails holds up no other.
+    if cardinality(v_verdict.reasons) > 0 then
+      raise warning 'Person % cannot be enrolled in course %: %', v_verdict.user_id, v_verdict.course_id, v_verdict.reasons[1].message;
+    else
+      done := done + 1;
+    end if;
+  end loop;
+  insert into private.rule_due_dates (enrollment_id, due_at)
+  select v.open_enrollment_id, s.due_at
+  from unnest(v_verdicts) v
+  join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+  where cardinality(v.reasons) = 0;
+
+  v_held := v_held || array(
+    select e.id
+    from lms.enrollments e
+    where e.id = any (array(select s.enrollment_id from unnest(v_steps) s where s.enrollment_id is not null))
+    order by e.course_id, e.user_id
+    for no key update skip locked
+  );
+  with dated as (
+    update lms.enrollments e
+    set due_at = s.due_at
+    from unnest(v_steps) s
+    where s.action = 'date' and e.id = s.enrollment_id and e.id = any (v_held) and e.status in ('enrolled', 'in_progress', 'paused')
+      and e.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = e.id)
+    returning e.id, e.due_at
+  )
+  insert into private.rule_due_dates as d (enrollment_id, due_at)
+  select n.id, n.due_at from dated n
+  on conflict (enrollment_id) do update set due_at = excluded.due_at;
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  from unnest(v_steps) s
+  where s.action = 'drop' and e.id = s.enrollment_id and e.id = any (v_held) and e.status = 'enrolled';
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  waiting := waiting || array(
+    select distinct s.user_id
+    from unnest(v_steps) s
+    where case s.action
+      when 'begin' then s.course_id <> all (v_free) or s.user_id <> all (v_held)
+      else s.enrollment_id <> all (v_held)
+    end
+  );
+end
+$$;
+
 -- =====================================================================================================
 -- Jobs
 -- =====================================================================================================
 
-create function ops.apply_assignment_marks()
+-- Enrols, leaves marks for who has to wait for the next run, and says how many things it did.
+create function private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer)
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_result record;
+begin
+  select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
+  -- Also where no rule is left: what the last one has opened is still to be closed.
+  insert into private.assignment_marks (tenant_id, user_id, marked_at)
+  select p_tenant_id, u.id, private.training_clock() from unnest(v_result.waiting) as u (id);
+  return v_result.done;
+end
+$$;
+
+-- INV-O1: at most p_people are looked at in a run, and about p_enrollments enrolments written; the next run goes on.
+create function ops.apply_assignment_marks(p_people integer default 5000, p_enrollments integer default 500)
 returns bigint
 language plpgsql
 volatile security definer
 set search_path = ''
 as $$
 declare
+  v_now constant timestamptz := private.training_clock();
   v_taken private.assignment_marks[];
+  v_facts private.member_facts[];
+  v_states private.member_facts[];
+  v_tenant_id uuid;
   v_group record;
+  v_people uuid[];
+  v_looked_at integer;
+  v_rows integer;
+  v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
-    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    where m.id in (
+      select o.id
+      from private.assignment_marks o
+      join lms.tenants t on t.id = o.tenant_id and t.is_active
+      where o.user_id is not null
+      order by o.id
+      limit p_people
+      for update of o skip locked
+    )
     returning m.*
+  ),
+  people as (
+    select array_agg(p.tenant_id) as tenant_ids, array_agg(p.user_id) as user_ids
+    from (select distinct t.tenant_id, t.user_id from taken t) p
   )
-  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
-  into v_taken
-  from taken t;
+  select
+    array(select (t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at, t.was, t.after_user_id)::private.assignment_marks from taken t),
+    array(select f from people p, private.facts_of_members(p.tenant_ids, p.user_ids, v_now) f)
+  into v_taken, v_facts;
+  v_looked_at := cardinality(v_facts);
+  v_states := array(select u from private.unfold_marks(v_taken, v_facts) u);
 
-  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
-  -- they are looked at together.
-  for v_group in
-    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
-    from (
-      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
-      from unnest(v_taken) m
-      where m.user_id is not null
-      group by m.tenant_id, m.user_id
-    ) t
-    group by t.tenant_id, t.marked_at
-    order by t.tenant_id, t.marked_at
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  for v_tenant_id in select distinct f.tenant_id from unnest(v_facts) f order by f.tenant_id loop
+    -- What rules that have changed ask of people as they were before is begun, or ended, first: or it would seem to be
+    -- the people's change that did it.
+    if exists (
+      select from private.assignment_marks m where m.tenant_id = v_tenant_id and m.rule_id is not null and m.user_id is null
+    ) then
+      v_done := v_done + private.derive_requirements(
+        v_tenant_id, array(select s from unnest(v_states) s where s.tenant_id = v_tenant_id and s.at = '-infinity')
+      );
+    end if;
+    for v_group in
+      select o.place, array_agg(o.state) as states
+      from (
+        select s as state, row_number() over (partition by s.user_id order by s.at) as place
+        from unnest(v_states) s
+        where s.tenant_id = v_tenant_id and s.at > '-infinity'
+      ) o
+      group by o.place
+      order by o.place
+    loop
+      v_done := v_done + private.derive_requirements(v_tenant_id, v_group.states);
+    end loop;
+    v_rows := private.enroll_marked(
+      v_tenant_id, array(select f.user_id from unnest(v_facts) f where f.tenant_id = v_tenant_id), p_enrollments - v_enrolled
+    );
+    v_enrolled := v_enrolled + v_rows;
   end loop;
+
+  -- Rules that changed, then tenants of which everybody is looked at: in the order of people, as far as this run goes. Who has a
+  -- mark of their own is left to it: since when something is asked of them, it knows better.
   for v_group in
-    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
-    from unnest(v_taken) t
-    where t.rule_id is not null
-    group by t.tenant_id, t.rule_id
-    order by t.tenant_id, t.rule_id
+    select
+      m.tenant_id, m.rule_id, array_agg(m.id) as ids,
+      case when bool_and(m.after_user_id is not null) then (array_agg(m.after_user_id order by m.after_user_id))[1] end as after_user_id
+    from private.assignment_marks m
+    join lms.tenants t on t.id = m.tenant_id and t.is_active
+    where m.user_id is null
+    group by m.tenant_id, m.rule_id
+    order by m.rule_id is null, min(m.id)
   loop
-    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+    exit when v_looked_at >= p_people or v_enrolled >= p_enrollments;
+    continue when v_group.rule_id is null and exists (
+      select from private.assignment_marks m where m.tenant_id = v_group.tenant_id and m.rule_id is not null and m.user_id is null
+    );
+    delete from private.assignment_marks m where m.id = any (v_group.ids);
+    v_people := private.people_to_look_at(v_group.tenant_id, v_group.rule_id, v_group.after_user_id, p_people - v_looked_at);
+    v_facts := array(
+      select f
+      from private.facts_of_members(
+        array_fill(v_group.tenant_id, array[cardinality(v_people)]), v_people,
+        -- What a rule asks anew, it asks since it changed.
+        case when v_group.rule_id is null then v_now else '-infinity' end
+      ) f
+      where not exists (
+        select from private.assignment_marks m where m.tenant_id = f.tenant_id and m.user_id = f.user_id
+      )
+    );
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, v_facts, v_group.rule_id);
+    v_enrolled := v_enrolled + private.enroll_marked(
+      v_group.tenant_id, array(select f.user_id from unnest(v_facts) f), p_enrollments - v_enrolled
+    );
+    if cardinality(v_people) = p_people - v_looked_at then
+      insert into private.assignment_marks (tenant_id, rule_id, marked_at, after_user_id)
+      values (v_group.tenant_id, v_group.rule_id, v_now, v_people[cardinality(v_people)]);
+    end if;
+    v_looked_at := v_looked_at + cardinality(v_people);
   end loop;
-  -- Rules that changed, and what an earlier run has left for this one.
-  for v_group in
-    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
-  loop
-    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  return v_done + v_enrolled;
 end
 $$;
 
 comment on function ops.apply_assignment_marks is
-  'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+  'Derives the requirements of people and rules that have changed, and enrols; at most p_people and about p_enrollments per run; '
+  'returns how many rows that made or changed.';
 
--- INV-O4: everything, from the data alone: renewals that open, waivers that end, and what left no mark.
-create function ops.apply_assignment_rules()
+-- In the order of ids, the next of those whom a rule is or was about, or of everybody whom any could be.
+create function private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+  if p_rule_id is null then
+    return array(
+      select m.user_id
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and (p_after_user_id is null or m.user_id > p_after_user_id)
+        and (
+          (m.status <> 'ended' and not m.is_guest)
+          or exists (
+            select from lms.training_requirements q where q.user_id = m.user_id and q.tenant_id = p_tenant_id and q.ended_at is null
+          )
+        )
+      order by m.user_id
+      limit p_most
+    );
+  end if;
+  return array(
+    select u.user_id
+    from (
+      select p.user_id
+      from lms.assignment_rules r
+      cross join lateral private.people_of_rule(r) as p (user_id)
+      where r.id = p_rule_id and r.status = 'active'
+      union
+      select q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.rule_id = p_rule_id and q.ended_at is null
+    ) u
+    where p_after_user_id is null or u.user_id > p_after_user_id
+    order by u.user_id
+    limit p_most
+  );
+end
+$$;
+
+-- INV-O4: everything, from the data alone: renewals that open, waivers that end, and what left no mark. In the steps of
+-- apply_assignment_marks, of which this is the first.
+create function ops.apply_assignment_rules(p_people integer default 5000, p_enrollments integer default 500)
 returns bigint
 language plpgsql
 volatile security definer
 set search_path = ''
 as $$
-declare
-  v_tenant_id uuid;
-  v_done bigint := ops.apply_assignment_marks();
 begin
-  for v_tenant_id in
-    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
-      + private.enroll_required(v_tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  insert into private.assignment_marks (tenant_id, marked_at)
+  select distinct r.tenant_id, private.training_clock()
+  from lms.assignment_rules r
+  where r.status <> 'draft' and not exists (
+    select
+    from private.assignment_marks m
+    where m.tenant_id = r.tenant_id and m.rule_id is null and m.user_id is null and m.after_user_id is null
+  )
+  order by r.tenant_id;
+  return ops.apply_assignment_marks(p_people, p_enrollments);
 end
 $$;
 
 comment on function ops.apply_assignment_rules is
-  'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+  'Has everybody looked at again, by this run and those of apply_assignment_marks that follow; returns how many rows this one made '
+  'or changed.';
 
 grant execute on function ops.apply_assignment_marks, ops.apply_assignment_rules to service_role;
 
@@ -915,6 +1587,7 @@ as $$
 declare
   v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
   v_now constant timestamptz := private.training_clock();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(v_rule.tenant_id, v_now) v);
   v_time_zone text;
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
@@ -947,15 +1620,26 @@ begin
   select
     c.user_id, c.course_id, c.change,
     case when c.change <> 'ends' then case
-      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
-      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+      when last.does_count then last.runs_out_at
+      else private.requirement_due(
+        v_rule,
+        greatest(c.since, (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = c.user_id and v.course_id = c.course_id
+        )),
+        v_time_zone
+      )
     end end,
     last.completed_at,
     c.change <> 'ends'
       and (
-        last.completed_at is null
-        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+        not last.does_count or last.runs_out_at - make_interval(days => v_rule.renewal_window_days) <= v_now
       ) is true
+      -- Of an ordered path the next course, as private.is_next_in_path says.
+      and (
+        last.completed_at is not null
+        or exists (select from lms.assignment_rule_courses k where k.rule_id = p_rule_id and k.course_id = c.course_id)
+        or c.course_id = any (private.open_path_courses(v_rule.path_id, c.user_id))
+      )
       and not exists (
         select
         from lms.enrollments e
@@ -971,9 +1655,14 @@ begin
       )
   from compared c
   cross join lateral (
-    select max(e.completed_at) as completed_at
-    from lms.enrollments e
-    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+    select d.completed_at, o.runs_out_at, d.completed_at is not null and (o.runs_out_at is null or o.runs_out_at > c.since) as does_count
+    from (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+        and e.id <> all (array(select v.enrollment_id from unnest(v_void) v))
+    ) d
+    cross join lateral (select private.runs_out_at(v_rule, d.completed_at, v_time_zone) as runs_out_at offset 0) o
   ) last
   order by c.user_id, c.course_id;
 end
@@ -1119,6 +1808,8 @@ begin
     p_waiver.expires_at
   )
   returning * into v_waiver;
+  -- What a rule has opened, and nobody has touched, is closed.
+  perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
   return v_waiver;
 end
 $$;

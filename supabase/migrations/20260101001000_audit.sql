@@ -663,7 +663,8 @@ select
   audit.watch('lms.pending_enrollments'),
   audit.watch('lms.enrollment_requests', personal => '{message, decision_reason}'),
   audit.watch('lms.lesson_notes', personal => '{body}'),
-  audit.watch('lms.assignment_rules'),
+  -- changed_at follows from other columns, and from the courses.
+  audit.watch('lms.assignment_rules', ignored => '{changed_at}'),
   audit.watch('lms.assignment_rule_courses'),
   audit.watch('lms.training_requirements'),
   audit.watch('lms.training_waivers', personal => '{reason}'),

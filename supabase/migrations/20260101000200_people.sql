@@ -88,9 +88,35 @@ as $$
   end
 $$;
 
+-- {in_app, email} for everything, {kind: {in_app, email}} for one kind; each true or false.
+create function private.is_notification_preferences(value jsonb)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select case jsonb_typeof(value)
+    when 'object' then not exists (
+      select
+      from jsonb_each(value) as wish
+      where case
+        when wish.key in ('in_app', 'email') then jsonb_typeof(wish.value) <> 'boolean'
+        when wish.key !~ '^[a-z_]{1,50}$' then true
+        else case jsonb_typeof(wish.value)
+          when 'object' then wish.value - array['in_app', 'email'] <> '{}'
+            or jsonb_typeof(coalesce(wish.value -> 'in_app', 'true')) <> 'boolean'
+            or jsonb_typeof(coalesce(wish.value -> 'email', 'true')) <> 'boolean'
+          else true
+        end
+      end
+    ) and length(value::text) <= 10000
+    else false
+  end
+$$;
+
 grant execute on function
   private.is_learning_preferences, private.is_knowledge_profile, private.is_list_of_words,
-  private.is_map_of_web_addresses
+  private.is_map_of_web_addresses, private.is_notification_preferences
 to authenticated, service_role;
 
 -- =====================================================================================================
@@ -141,9 +167,8 @@ create table public.profile_private (
   learning_interests jsonb not null default '[]'
     constraint learning_interests_are_a_list_of_words check (private.is_list_of_words(learning_interests)),
   notification_preferences jsonb not null default '{}'
-    constraint notification_preferences_are_an_object check (
-      jsonb_typeof(notification_preferences) = 'object' and length(notification_preferences::text) <= 10000
-    ),
+    constraint notification_preferences_have_the_documented_shape
+    check (private.is_notification_preferences(notification_preferences)),
   locale private.locale,
   time_zone private.time_zone,
   created_at timestamptz not null default now(),
@@ -159,6 +184,9 @@ comment on column public.profile_private.learning_preferences is
   '{preferred_pace: slow|medium|fast, preferred_media_types: [block types], learning_style: visual|auditory|kinesthetic|mixed}, all optional.';
 comment on column public.profile_private.knowledge_profile is
   'Free-form object; `apest` holds the five gifts (apostle, prophet, evangelist, shepherd, teacher), each 0 to 100.';
+comment on column public.profile_private.notification_preferences is
+  '{in_app: boolean, email: boolean, <kind>: {in_app, email}}, all optional; a kind''s own entry counts first. What is not said '
+  'is as the organisation has it. Kinds: lms.notification_kinds.';
 comment on column public.profile_private.learning_interests is 'List of words, matched against categories.';
 
 create table private.sign_up_notes (

@@ -10,6 +10,41 @@ set statement_timeout = '60s';
 -- Tables
 -- =====================================================================================================
 
+-- {defaults: as notification preferences, reminders: {days_before_due, days_overdue, days_before_expiry: [days]}, app_url}.
+create function private.is_notification_settings(value jsonb)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select case jsonb_typeof(value)
+    when 'object' then
+      value - array['defaults', 'reminders', 'app_url'] = '{}'
+      and private.is_notification_preferences(coalesce(value -> 'defaults', '{}'))
+      and coalesce(value ->> 'app_url', 'https://example.com') ~ '^https?://[^\s<>"?#]+$'
+      and length(coalesce(value ->> 'app_url', '')) <= 500
+      and jsonb_typeof(coalesce(value -> 'app_url', '""')) = 'string'
+      and case jsonb_typeof(coalesce(value -> 'reminders', '{}'))
+        when 'object' then
+          coalesce(value -> 'reminders', '{}') - array['days_before_due', 'days_overdue', 'days_before_expiry'] = '{}'
+          and not exists (
+            select
+            from jsonb_each(case jsonb_typeof(value -> 'reminders') when 'object' then value -> 'reminders' else '{}' end) as days
+            where case jsonb_typeof(days.value)
+              when 'array' then jsonb_array_length(days.value) > 20 or exists (
+                select
+                from jsonb_array_elements(case jsonb_typeof(days.value) when 'array' then days.value else '[]' end) as day
+                where day::text !~ '^[0-9]{1,3}$'
+              )
+              else true
+            end
+          )
+        else false
+      end
+    else false
+  end
+$$;
+
 create table lms.tenants (
   id uuid primary key default gen_random_uuid(),
   slug private.slug not null constraint tenant_slug_is_taken unique,
@@ -17,7 +52,9 @@ create table lms.tenants (
   domain text constraint tenant_domain_is_taken unique
     constraint tenant_domain_is_a_host_name check (domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'),
   settings jsonb not null default '{}'
-    constraint tenant_settings_are_an_object check (jsonb_typeof(settings) = 'object' and length(settings::text) <= 50000),
+    constraint tenant_settings_are_an_object check (jsonb_typeof(settings) = 'object' and length(settings::text) <= 50000)
+    constraint notification_settings_have_the_documented_shape
+    check (private.is_notification_settings(coalesce(settings -> 'notifications', '{}'))),
   time_zone private.time_zone not null default 'UTC',
   locale private.locale not null default 'en',
   invitation_valid_days integer not null default 14
@@ -28,6 +65,9 @@ create table lms.tenants (
 );
 
 comment on table lms.tenants is 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
+comment on column lms.tenants.settings is
+  'Free but for what is documented: notifications, {defaults: as people''s notification_preferences, reminders: '
+  '{days_before_due, days_overdue, days_before_expiry: [days]}, app_url: where the links in mails lead}.';
 comment on column lms.tenants.time_zone is 'IANA name; days and due dates of the tenant are counted in it.';
 comment on column lms.tenants.is_active is 'False closes the tenant to its members on their next request.';
 
@@ -513,6 +553,8 @@ create trigger _200_end_date before insert or update of status on lms.membership
 -- =====================================================================================================
 -- Policies and grants
 -- =====================================================================================================
+grant execute on function private.is_notification_settings to authenticated, service_role;
+
 alter table lms.tenants enable row level security;
 alter table lms.org_units enable row level security;
 alter table lms.permissions enable row level security;

@@ -1,7 +1,7 @@
 -- What reports are made of: in whose scope, which rows count, what they add up to, and the sums that are kept so that asking
 -- costs what the answer does and not what the history does. docs/reports.md draws how.
 -- Undo: delete from ops.jobs where name in ('fold-reports', 'check-rollups'), with their cron jobs; drop the triggers _700_reports
--- of lms.enrollments, lms.memberships, lms.lesson_progress, lms.tenants, analytics.learning_sessions, question_events and
+-- of lms.enrollments, lms.memberships, lms.tenants, analytics.learning_sessions, question_events and
 -- activity_events; drop the tables private.report_*; then the functions, views and types below.
 
 set lock_timeout = '5s';
@@ -220,7 +220,7 @@ to authenticated, service_role;
 -- From the facts themselves: of cohorts, where the sums do not hold, and what the sums are compared with.
 
 -- What one cycle adds: the only place that says so.
-create view private.enrollment_counts as
+create view private.enrollment_counts with (security_invoker = true) as
 select
   e.tenant_id, e.unit_id, e.course_id, e.user_id, e.enrolled_at, e.completed_at,
   (e.status = 'dropped')::integer as dropped,
@@ -505,6 +505,7 @@ insert into private.report_state (system_identifier) select c.system_identifier 
 comment on table private.report_state is 'Up to which transaction the sums of reports go.';
 
 create table private.report_changes (
+  id bigint generated always as identity,
   tenant_id uuid not null,
   unit_id uuid,
   course_id uuid,
@@ -519,25 +520,28 @@ create table private.report_changes (
   completions integer not null default 0,
   seconds integer not null default 0,
   people integer not null default 0,
-  xid xid8 not null default pg_current_xact_id()
+  xid xid8 not null default pg_current_xact_id(),
+  primary key (xid, id)
 );
-create index report_changes_by_transaction on private.report_changes (xid);
 
 comment on table private.report_changes is
   'By how much changes of enrolments, sessions and memberships change sums; removed when they have been added up. `at` places '
   'them in a day: of an enrolment its beginning, of a completion its end, of a session its beginning; people are placed in none.';
 
 create table private.lesson_changes (
+  id bigint generated always as identity,
   tenant_id uuid not null,
   course_id uuid not null,
   lesson_id uuid not null,
   reached integer not null,
   completed integer not null,
-  xid xid8 not null default pg_current_xact_id()
+  xid xid8 not null default pg_current_xact_id(),
+  primary key (xid, id)
 );
-create index lesson_changes_by_transaction on private.lesson_changes (xid);
 
-comment on table private.lesson_changes is 'As report_changes, of lesson_progress.';
+comment on table private.lesson_changes is
+  'As report_changes, of lesson_progress; written by private.count_progress. Not when rows are removed: moving old detail out '
+  'changes no report.';
 
 -- In the keys, because unique keys take no nulls: every unit, or every course, is 0000..., none is ffff...; every day -infinity.
 create table private.report_cells (
@@ -603,6 +607,7 @@ create table private.activity_cells (
 );
 
 create table private.stale_reports (
+  id bigint generated always as identity primary key,
   tenant_id uuid not null,
   noted_at timestamptz not null default now()
 );
@@ -780,29 +785,6 @@ create trigger _700_reports_changed after update on analytics.learning_sessions
   )
   execute function private.note_session();
 
-create function private.note_lesson_progress()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  insert into private.lesson_changes (tenant_id, course_id, lesson_id, reached, completed)
-  values (
-    new.tenant_id, new.course_id, new.lesson_id, (tg_op = 'INSERT')::integer,
-    (new.completed_at is not null)::integer - (tg_op = 'UPDATE' and old.completed_at is not null)::integer
-  );
-  return null;
-end
-$$;
-
--- Not when rows are removed: moving old detail out changes no report.
-create trigger _700_reports after insert on lms.lesson_progress
-  for each row execute function private.note_lesson_progress();
-create trigger _700_reports_changed after update on lms.lesson_progress
-  for each row when ((old.completed_at is null) <> (new.completed_at is null))
-  execute function private.note_lesson_progress();
-
 -- Events are never changed. Where they are nevertheless, in an erasure or a repair by hand, the sums of the organisation are
 -- not trusted any more; whoever does it past the triggers that forbid it is noticed, too.
 create function private.note_changed_events()
@@ -954,7 +936,7 @@ end
 $$;
 
 -- Everything that lines of report_changes have ever said, from the facts.
-create view private.report_facts as
+create view private.report_facts with (security_invoker = true) as
 select
   e.tenant_id, e.unit_id, e.course_id, e.enrolled_at as at, 1 as enrolled, e.dropped, e.completed, e.not_started, e.started, e.half,
   e.progress, 0 as completions, 0 as seconds, 0 as people

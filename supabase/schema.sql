@@ -919,6 +919,25 @@ ALTER TYPE lms.issued_invitation OWNER TO postgres;
 COMMENT ON TYPE lms.issued_invitation IS 'An invitation with its token, which is shown this once: the database keeps a hash.';
 
 --
+-- Name: issued_webhook; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.issued_webhook AS (
+	webhook_id uuid,
+	url text,
+	kinds text[],
+	secret text
+);
+
+ALTER TYPE lms.issued_webhook OWNER TO postgres;
+
+--
+-- Name: TYPE issued_webhook; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.issued_webhook IS 'A webhook with its secret, which is told this once.';
+
+--
 -- Name: job_health; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -2132,6 +2151,24 @@ CREATE TYPE private.lesson_numbers AS (
 ALTER TYPE private.lesson_numbers OWNER TO postgres;
 
 --
+-- Name: mail_body; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.mail_body AS text
+	CONSTRAINT body_is_1_to_10000_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 10000) AND (VALUE !~ '[\x01-\x08\x0b-\x1f\x7f]'::text)));
+
+ALTER DOMAIN private.mail_body OWNER TO postgres;
+
+--
+-- Name: mail_subject; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.mail_subject AS text
+	CONSTRAINT subject_is_one_line_of_1_to_200_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 200) AND (VALUE !~ '[\x01-\x1f\x7f]'::text)));
+
+ALTER DOMAIN private.mail_subject OWNER TO postgres;
+
+--
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -2260,6 +2297,22 @@ CREATE TYPE private.matched_person AS (
 );
 
 ALTER TYPE private.matched_person OWNER TO postgres;
+
+--
+-- Name: notice; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.notice AS (
+	tenant_id uuid,
+	user_id uuid,
+	kind text,
+	course_id uuid,
+	enrollment_id uuid,
+	params jsonb,
+	dedupe_key text
+);
+
+ALTER TYPE private.notice OWNER TO postgres;
 
 --
 -- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
@@ -2413,6 +2466,19 @@ CREATE TYPE private.retention_numbers AS (
 ALTER TYPE private.retention_numbers OWNER TO postgres;
 
 --
+-- Name: rollup_keys; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rollup_keys AS (
+	units uuid[],
+	apart uuid[],
+	course_units uuid[],
+	courses uuid[]
+);
+
+ALTER TYPE private.rollup_keys OWNER TO postgres;
+
+--
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2514,6 +2580,51 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
+
+--
+-- Name: webhook_address; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.webhook_address AS text
+	CONSTRAINT webhook_address_is_https_without_a_password CHECK (((VALUE ~ '^(https://[^\s<>"@\\/?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s<>"@\\#]*)?$'::text) AND (length(VALUE) <= 2000)));
+
+ALTER DOMAIN private.webhook_address OWNER TO postgres;
+
+--
+-- Name: describe_report(uuid, uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_with_courses boolean DEFAULT false) RETURNS TABLE(organization text, time_zone text, locale text, today date, person text, unit text, course text, cohort text, courses jsonb)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  -- All of it as the caller reads it: what is hidden has no name here either.
+  select
+    t.name::text, t.time_zone::text, t.locale::text, (now() at time zone t.time_zone)::date,
+    (select n.display_name::text from lms.people n where n.id = coalesce(p_user_id, (select auth.uid())) limit 1),
+    (select u.name::text from lms.org_units u where u.id = p_unit_id and u.tenant_id = p_tenant_id),
+    (select c.title::text from lms.courses c where c.id = p_course_id and c.tenant_id = p_tenant_id),
+    (select k.name::text from lms.cohorts k where k.id = p_cohort_id and k.tenant_id = p_tenant_id),
+    case when p_with_courses then (
+      select jsonb_object_agg(c.id, c.title)
+      from (
+        select k.id, k.title from lms.courses k where k.tenant_id = p_tenant_id order by k.created_at desc limit 2000
+      ) c
+    ) end
+  from lms.tenants t
+  where t.id = p_tenant_id;
+end
+$$;
+
+ALTER FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) IS 'What heads a report: names of what its parameters stand for, as the caller sees them, and the organisation''s time zone, language and day; with p_with_courses the titles of its courses by their ids. Nothing where the caller does not see the organisation.';
 
 --
 -- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
@@ -2718,10 +2829,13 @@ declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
   v_after constant text[] := private.read_cursor(p_after, 3);
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-  v_since constant timestamptz := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until timestamptz := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+  v_since timestamptz;
+  v_until timestamptz;
 begin
   perform private.require_page(p_limit);
+  perform private.require_period(p_from, p_until);
+  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
+  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
   if p_after is not null then
     -- What happened at the same moment as the last row received is sorted out below.
     v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
@@ -2883,7 +2997,7 @@ CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id 
     AS $$
 declare
   v_after constant text[] := private.read_cursor(p_after, 2);
-  v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   perform private.require_page(p_limit);
   return query
@@ -2999,6 +3113,7 @@ declare
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
 begin
   perform private.require_page(p_limit);
+  perform private.require_period(p_at, p_at);
   return query
   select
     s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
@@ -3337,6 +3452,151 @@ end
 $$;
 
 ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
+
+--
+-- Name: record_analytics_saved_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_analytics_saved_reports() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.tenant_id, old.owner_id, old.name, old.report, old.parameters, old.unit_id, old.format, old.locale, old.is_shared, old.schedule, old.hour, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.owner_id, new.name, new.report, new.parameters, new.unit_id, new.format, new.locale, new.is_shared, new.schedule, new.hour, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.owner_id is distinct from new.owner_id then
+    v_changes := v_changes || jsonb_build_object('owner_id', jsonb_build_object(
+      'old', old.owner_id,
+      'new', new.owner_id
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', audit.hash_personal('analytics.saved_reports.name', to_jsonb(old.name)),
+      'new', audit.hash_personal('analytics.saved_reports.name', to_jsonb(new.name))
+    ));
+  end if;
+  if old.report is distinct from new.report then
+    v_changes := v_changes || jsonb_build_object('report', jsonb_build_object(
+      'old', case when octet_length(old.report) > 8000 then audit.shorten(to_jsonb(old.report)) else to_jsonb(old.report) end,
+      'new', case when octet_length(new.report) > 8000 then audit.shorten(to_jsonb(new.report)) else to_jsonb(new.report) end
+    ));
+  end if;
+  if old.parameters is distinct from new.parameters then
+    v_changes := v_changes || jsonb_build_object('parameters', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.parameters)),
+      'new', audit.shorten(to_jsonb(new.parameters))
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.format is distinct from new.format then
+    v_changes := v_changes || jsonb_build_object('format', jsonb_build_object(
+      'old', case when octet_length(old.format) > 8000 then audit.shorten(to_jsonb(old.format)) else to_jsonb(old.format) end,
+      'new', case when octet_length(new.format) > 8000 then audit.shorten(to_jsonb(new.format)) else to_jsonb(new.format) end
+    ));
+  end if;
+  if old.locale is distinct from new.locale then
+    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
+      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
+      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
+    ));
+  end if;
+  if old.is_shared is distinct from new.is_shared then
+    v_changes := v_changes || jsonb_build_object('is_shared', jsonb_build_object(
+      'old', old.is_shared,
+      'new', new.is_shared
+    ));
+  end if;
+  if old.schedule is distinct from new.schedule then
+    v_changes := v_changes || jsonb_build_object('schedule', jsonb_build_object(
+      'old', case when octet_length(old.schedule) > 8000 then audit.shorten(to_jsonb(old.schedule)) else to_jsonb(old.schedule) end,
+      'new', case when octet_length(new.schedule) > 8000 then audit.shorten(to_jsonb(new.schedule)) else to_jsonb(new.schedule) end
+    ));
+  end if;
+  if old.hour is distinct from new.hour then
+    v_changes := v_changes || jsonb_build_object('hour', jsonb_build_object(
+      'old', old.hour,
+      'new', new.hour
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'analytics.saved_reports', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_analytics_saved_reports() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -13098,6 +13358,37 @@ ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p
 COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
 
 --
+-- Name: create_webhook(uuid, text, text[], text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[] DEFAULT '{}'::text[], p_description text DEFAULT ''::text) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_wanted lms.webhooks;
+begin
+  -- Read as the caller: a tenant that they cannot see does not exist for them.
+  if not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.url := p_url;
+  v_wanted.kinds := coalesce(p_kinds, '{}');
+  v_wanted.description := coalesce(p_description, '');
+  return private.write_webhook(v_wanted);
+end
+$$;
+
+ALTER FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) IS 'Has events of a tenant sent to an address (https), of the kinds named or of all, and returns the secret that signs them, this once. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 409 too_many_webhooks; 422 unknown_notification_kind; 23514 webhook_address_is_https_without_a_password.';
+
+--
 -- Name: enrollment_requests; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -15271,6 +15562,34 @@ ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
 
 --
+-- Name: mark_notifications_read(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.mark_notifications_read(p_ids uuid[] DEFAULT NULL::uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_read integer;
+begin
+  -- As the caller: policies leave them their own.
+  update lms.notifications n
+  set read_at = now()
+  where n.user_id = (select auth.uid()) and n.is_shown and n.read_at is null and (p_ids is null or n.id = any (p_ids));
+  get diagnostics v_read = row_count;
+  return v_read;
+end
+$$;
+
+ALTER FUNCTION lms.mark_notifications_read(p_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) IS 'Marks the caller''s notifications read: those named, or all; returns how many were not yet. Again changes nothing.';
+
+--
 -- Name: migrate_enrollments(uuid, text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -16833,6 +17152,31 @@ ALTER FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) IS 'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
 
 --
+-- Name: rotate_webhook_secret(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: another tenant's webhook does not exist for them.
+  if not exists (select from lms.webhooks w where w.id = p_webhook_id) then
+    perform private.fail('webhook_not_found', 'There is no such webhook.', 404);
+  end if;
+  return private.replace_webhook_secret(p_webhook_id);
+end
+$$;
+
+ALTER FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) IS 'Gives a webhook another secret, which is returned this once; for a day both sign. Takes tenant.settings in the whole tenant. 404 webhook_not_found.';
+
+--
 -- Name: save_answers(uuid, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17494,6 +17838,41 @@ ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
 COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
 
 --
+-- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.check_rollups(p_tenants integer DEFAULT 3) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+  v_differences text[];
+  v_checked bigint := 0;
+begin
+  for v_tenant_id in select t.id from lms.tenants t order by random() limit p_tenants loop
+    v_differences := array(select d from private.rollup_differences(v_tenant_id) d);
+    if cardinality(v_differences) > 0 then
+      -- The run fails, which shows in the health of jobs, and nothing is put right unseen: the reason has to be found.
+      raise data_corrupted using
+        message = format('Sums of reports of organisation %s differ from the facts: %s.', v_tenant_id, array_to_string(v_differences, ', ')),
+        hint = format('select ops.rebuild_rollups(%L) makes them anew.', v_tenant_id);
+    end if;
+    v_checked := v_checked + 1;
+  end loop;
+  return v_checked;
+end
+$$;
+
+ALTER FUNCTION ops.check_rollups(p_tenants integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION check_rollups(p_tenants integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.check_rollups(p_tenants integer) IS 'Compares the sums of some organisations, chosen at random, with the facts; returns how many. Fails, and says where, when they differ: then ops.rebuild_rollups makes them anew.';
+
+--
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -17717,6 +18096,72 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
+
+--
+-- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fold_reports(p_batch integer DEFAULT 200000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_state private.report_state;
+  v_horizon xid8;
+  v_full xid8;
+  v_table regclass;
+  v_rows bigint := 0;
+  v_some bigint;
+  v_tenant_id uuid;
+begin
+  -- One at a time. Whoever reads, and whoever records, waits for nobody here.
+  select * into v_state from private.report_state for update;
+  if v_state.system_identifier <> (select c.system_identifier from pg_control_system() as c) then
+    return ops.rebuild_rollups();
+  end if;
+
+  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
+  foreach v_table in array
+    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+  loop
+    -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
+    execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
+    into v_full using v_state.horizon, v_horizon, p_batch;
+    if v_full is not null then
+      v_horizon := (v_full::text::numeric + 1)::text::xid8;
+    end if;
+  end loop;
+  foreach v_table in array
+    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+  loop
+    execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
+    v_rows := v_rows + v_some;
+  end loop;
+
+  perform private.fold_changes(v_state.horizon, v_horizon);
+  perform private.fold_lessons(v_state.horizon, v_horizon);
+  perform private.fold_questions(v_state.horizon, v_horizon);
+  perform private.fold_activity(v_state.horizon, v_horizon);
+  delete from private.report_changes h where h.xid < v_horizon;
+  delete from private.lesson_changes h where h.xid < v_horizon;
+  update private.report_state s set horizon = v_horizon, folded_at = clock_timestamp();
+
+  -- One organisation a time: its sums are needed, but not at once, since reports do without.
+  select s.tenant_id into v_tenant_id from private.stale_reports s order by s.noted_at limit 1;
+  if found then
+    perform private.make_rollups(v_horizon, v_tenant_id);
+  end if;
+  return v_rows;
+end
+$_$;
+
+ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION fold_reports(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18018,6 +18463,54 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
 
 --
+-- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.rebuild_rollups(p_tenant_id uuid DEFAULT NULL::uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_state private.report_state;
+  v_cluster constant bigint := (select c.system_identifier from pg_control_system() as c);
+  v_table regclass;
+begin
+  select * into v_state from private.report_state for update;
+  if v_state.system_identifier <> v_cluster then
+    -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
+    -- for ones beyond the horizon. They are below it from now on.
+    p_tenant_id := null;
+    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
+      execute format('alter table %s disable trigger _100_append_only', v_table);
+      execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
+      execute format('alter table %s enable trigger _100_append_only', v_table);
+    end loop;
+    delete from private.report_changes;
+    delete from private.lesson_changes;
+  end if;
+  if p_tenant_id is null then
+    v_state.horizon := pg_snapshot_xmin(pg_current_snapshot());
+  end if;
+  perform private.make_rollups(v_state.horizon, p_tenant_id);
+  if p_tenant_id is null then
+    delete from private.report_changes h where h.xid < v_state.horizon;
+    delete from private.lesson_changes h where h.xid < v_state.horizon;
+    update private.report_state s
+    set horizon = v_state.horizon, system_identifier = v_cluster, folded_at = clock_timestamp();
+  end if;
+  return (select count(*) from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION ops.rebuild_rollups(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) IS 'Makes the sums of reports anew from the facts, of one organisation or of all; returns how many rows of report_cells there are. Reports are right meanwhile. For operators: after data was loaded past the triggers, or when check-rollups has found a difference.';
+
+--
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18251,6 +18744,46 @@ ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
+
+--
+-- Name: schedule_report_digests(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.schedule_report_digests(p_batch integer DEFAULT 500) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due record;
+  v_done bigint := 0;
+begin
+  -- One for the latest time that has passed, however many the job has missed.
+  for v_due in
+    select s as saved, d.slot
+    from analytics.saved_reports s
+    join lms.tenants t on t.id = s.tenant_id and t.is_active
+    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.owner_id and m.status = 'active'
+    cross join lateral private.latest_digest(s.schedule, s.hour, t.time_zone, now()) as d (slot)
+    where s.schedule is not null and d.slot > s.digested_at
+    order by s.digested_at, s.id
+    limit p_batch
+    for no key update of s skip locked
+  loop
+    perform private.digest_report(v_due.saved, v_due.slot);
+    update analytics.saved_reports r set digested_at = v_due.slot where r.id = (v_due.saved).id;
+    v_done := v_done + 1;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.schedule_report_digests(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION schedule_report_digests(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.schedule_report_digests(p_batch integer) IS 'Tells the owners of scheduled reports whose time has come; returns how many reports that were, told of or not.';
 
 --
 -- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18555,10 +19088,10 @@ $$;
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
 
 --
--- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+CREATE FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -18582,7 +19115,162 @@ begin
 end
 $$;
 
+ALTER FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.activity_facts(p_scope, p_step);
+  else
+    return query select * from private.activity_sums(p_scope, p_step, v_horizon);
+  end if;
+end
+$$;
+
 ALTER FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: activity_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+  v_unit_key uuid;
+  v_course_key uuid := coalesce(p_scope.of_course, v_all);
+begin
+  if p_scope.of_course = any (p_scope.deleted_courses) then
+    return;
+  elsif p_scope.of_course = any (v_keys.courses) then
+    v_unit_key := case when cardinality(v_keys.course_units) = 1 then v_keys.course_units[1] end;
+  elsif cardinality(v_keys.units) = 1 and (p_scope.of_course is not null or cardinality(v_keys.courses) = 0) then
+    v_unit_key := v_keys.units[1];
+  end if;
+  if p_scope.of_course is null and exists (
+    select
+    from unnest(p_scope.deleted_courses) as c (id)
+    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
+      and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+  ) then
+    v_unit_key := null;
+  end if;
+
+  return query
+  with tail as materialized (
+    select
+      date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as period_start, a.user_id, a.course_id,
+      coalesce(a.unit_id, v_none) as unit_key, count(*) as events
+    from (
+      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id
+      from analytics.question_events q
+      where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id
+      union all
+      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id
+      from analytics.activity_events v
+      where v.xid >= p_horizon and v.tenant_id = p_scope.tenant_id
+    ) a
+    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+      and a.course_id <> all (p_scope.deleted_courses)
+    group by 1, 2, 3, 4
+  ),
+  kept as (
+    select r.period_start, r.people, r.events
+    from private.activity_cells r
+    where v_unit_key is not null and r.tenant_id = p_scope.tenant_id and r.unit_key = v_unit_key and r.course_key = v_course_key
+      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    union all
+    select t.period_start, count(*), 0
+    from (select distinct n.period_start, n.user_id from tail n) t
+    where v_unit_key is not null and not exists (
+      select
+      from private.active_days d
+      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id
+        and d.day >= t.period_start and d.day < t.period_start + ('1 ' || p_step)::interval
+        and (v_course_key = v_all or d.course_id = v_course_key)
+        and (v_unit_key = v_all or d.unit_key = v_unit_key)
+    )
+    group by 1
+  ),
+  chosen as (
+    select u.id as unit_key from unnest(v_keys.units) as u (id) where u.id <> v_all
+    union
+    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.units = array[v_all]
+    union
+    select v_none where v_keys.units = array[v_all]
+  ),
+  course_chosen as (
+    select u.id as unit_key from unnest(v_keys.course_units) as u (id) where u.id <> v_all
+    union
+    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.course_units = array[v_all]
+    union
+    select v_none where v_keys.course_units = array[v_all]
+  ),
+  counted as (
+    select p.period_start, count(distinct p.user_id) as people, 0::bigint as events
+    from (
+      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id
+      from chosen c
+      join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
+        and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+      where v_unit_key is null and d.course_id <> all (v_keys.apart) and (p_scope.of_course is null or d.course_id = p_scope.of_course)
+      union all
+      select date_trunc(p_step, d.day::timestamp)::date, d.user_id
+      from course_chosen c
+      join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
+        and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+      where v_unit_key is null and d.course_id = any (v_keys.courses) and (p_scope.of_course is null or d.course_id = p_scope.of_course)
+      union all
+      select n.period_start, n.user_id from tail n where v_unit_key is null
+    ) p
+    group by 1
+    union all
+    -- Events are added up.
+    select r.period_start, 0, k.sign * r.events
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+      union all
+      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+    ) k
+    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    where v_unit_key is null
+  )
+  select a.period_start, sum(a.people)::bigint, sum(a.events)::bigint
+  from (
+    select k.* from kept k
+    union all
+    select c.* from counted c
+    union all
+    select n.period_start, 0, n.events from tail n
+  ) a
+  where a.period_start >= p_scope.from_day and a.period_start <= p_scope.until_day
+  group by 1
+  having sum(a.events) > 0;
+end
+$$;
+
+ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20466,6 +21154,22 @@ $$;
 ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: check_default_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_default_kinds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.refuse_unknown_kinds(new.settings #> '{notifications,defaults}');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_default_kinds() OWNER TO postgres;
+
+--
 -- Name: check_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20491,6 +21195,53 @@ end
 $$;
 
 ALTER FUNCTION private.check_path_course() OWNER TO postgres;
+
+--
+-- Name: check_placeholders(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_placeholders() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_known constant text[] := array['person', 'organization', 'link']
+    || (select k.placeholders from lms.notification_kinds k where k.kind = new.kind);
+  v_unknown text[];
+begin
+  v_unknown := array(
+    select distinct btrim(m.name[1])
+    from regexp_matches(new.subject || E'\n' || new.body, '\{\{(.*?)\}\}', 'g') as m (name)
+    where btrim(m.name[1]) <> all (v_known)
+    order by 1
+  );
+  if v_unknown <> '{}' then
+    perform private.fail(
+      'unknown_placeholder', 'Messages of this kind have no such placeholder.', 422,
+      jsonb_build_object('unknown', v_unknown, 'known', v_known)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_placeholders() OWNER TO postgres;
+
+--
+-- Name: check_preferred_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_preferred_kinds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.refuse_unknown_kinds(new.notification_preferences);
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_preferred_kinds() OWNER TO postgres;
 
 --
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20568,6 +21319,66 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
+-- Name: check_saved_report(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_saved_report() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_known constant text[] := private.report_parameters(new.report);
+  v_faults text[];
+begin
+  if v_known is null then
+    perform private.fail(
+      'report_not_found', 'There is no such report.', 422, jsonb_build_object('field', 'report'), 'GET /reporting lists them.'
+    );
+  end if;
+  if jsonb_typeof(new.parameters) = 'object' then
+    v_faults := array(
+      select p.key
+      from jsonb_each(new.parameters) as p
+      where p.key <> all (v_known) or not private.is_report_parameter(p.key, p.value)
+      order by p.key
+    );
+    if new.parameters ? 'last_days' and new.parameters ?| '{from,until}' then
+      v_faults := v_faults || 'last_days'::text;
+    end if;
+    if new.parameters ->> 'from' > new.parameters ->> 'until' then
+      v_faults := v_faults || 'until'::text;
+    end if;
+    if new.report = 'lesson-drop-off' and not new.parameters ? 'course_id' then
+      v_faults := v_faults || 'course_id'::text;
+    end if;
+    if v_faults <> '{}' then
+      perform private.fail(
+        'invalid_report_parameters', 'Some parameters are not known to this report, or their values are not.', 422,
+        jsonb_build_object('parameters', v_faults, 'known', v_known)
+      );
+    end if;
+    new.unit_id := (new.parameters ->> 'unit_id')::uuid;
+  end if;
+  if private.is_api_call() then
+    if tg_op = 'INSERT' then
+      -- Nobody's list is filled up, and nobody's inbox: each may be told of daily.
+      perform pg_advisory_xact_lock(hashtextextended('lyceum saved reports ' || new.owner_id, 0));
+      if (select count(*) from analytics.saved_reports s where s.tenant_id = new.tenant_id and s.owner_id = new.owner_id) >= 100 then
+        perform private.fail('too_many_saved_reports', 'One person saves at most 100 reports in an organisation.', 409);
+      end if;
+      new.digested_at := now();
+    elsif (new.schedule, new.hour) is distinct from (old.schedule, old.hour) then
+      -- From now on: what lies before was on another schedule.
+      new.digested_at := now();
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_saved_report() OWNER TO postgres;
+
+--
 -- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20625,6 +21436,22 @@ end
 $$;
 
 ALTER FUNCTION private.check_unit_move() OWNER TO postgres;
+
+--
+-- Name: check_webhook_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_webhook_kinds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.refuse_unknown_kinds((select jsonb_object_agg(k.kind, true) from unnest(new.kinds) as k (kind)));
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_webhook_kinds() OWNER TO postgres;
 
 --
 -- Name: chosen_ids(jsonb, text[]); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21525,6 +22352,12 @@ begin
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
   where e.id = new.enrollment_id and e.status <> 'completed';
+
+  -- For the report on each lesson. Here, because a trigger of its own would cost as much again.
+  if tg_op = 'INSERT' or v_completions <> 0 then
+    insert into private.lesson_changes (tenant_id, course_id, lesson_id, reached, completed)
+    values (new.tenant_id, new.course_id, new.lesson_id, (tg_op = 'INSERT')::integer, v_completions);
+  end if;
   return null;
 end
 $$;
@@ -21909,6 +22742,24 @@ end
 $$;
 
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
+
+--
+-- Name: date_reading(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.date_reading() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and new.read_at is not null then
+    new.read_at := coalesce(old.read_at, now());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.date_reading() OWNER TO postgres;
 
 --
 -- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22391,6 +23242,120 @@ end
 $$;
 
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
+
+--
+-- Name: saved_reports; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.saved_reports (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    owner_id uuid DEFAULT auth.uid() NOT NULL,
+    name private.title NOT NULL,
+    report text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    unit_id uuid,
+    format text DEFAULT 'html'::text NOT NULL,
+    locale private.locale,
+    is_shared boolean DEFAULT false NOT NULL,
+    schedule text,
+    hour smallint DEFAULT 7 NOT NULL,
+    digested_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hour_is_one_of_the_day CHECK (((hour >= 0) AND (hour <= 23))),
+    CONSTRAINT saved_format_is_known CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'xlsx'::text, 'html'::text, 'svg'::text]))),
+    CONSTRAINT saved_parameters_are_a_small_object CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (length((parameters)::text) <= 2000))),
+    CONSTRAINT saved_report_names_a_report CHECK (((report ~ '^[a-z]+(-[a-z]+)*$'::text) AND (length(report) <= 60))),
+    CONSTRAINT schedule_is_daily_weekly_or_monthly CHECK ((schedule = ANY (ARRAY['daily'::text, 'weekly'::text, 'monthly'::text])))
+);
+
+ALTER TABLE analytics.saved_reports OWNER TO postgres;
+
+--
+-- Name: TABLE saved_reports; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.saved_reports IS 'Reports that somebody wants to see again: GET /reporting/{report} with tenant_id and the parameters, format and locale of the row. One''s own; shared ones also for holders of progress.read in the whole organisation, or in the unit that they are about. With a schedule their owner is told the headline figures: report_ready in lms.notifications, by mail where they want it.';
+
+--
+-- Name: COLUMN saved_reports.parameters; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.parameters IS 'As the report takes them: GET /reporting lists them; states as a list, last_days and limit as numbers. tenant_id is a column. Else 422 invalid_report_parameters.';
+
+--
+-- Name: COLUMN saved_reports.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.unit_id IS 'parameters.unit_id.';
+
+--
+-- Name: COLUMN saved_reports.locale; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.locale IS 'Null: the reader''s.';
+
+--
+-- Name: COLUMN saved_reports.is_shared; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.is_shared IS 'Shows the definition, not its rows, to holders of progress.read. Takes reports.read in the organisation or in the unit.';
+
+--
+-- Name: COLUMN saved_reports.schedule; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.schedule IS 'daily; weekly, on Mondays; monthly, on the first: at hour on the clock of the organisation. Null: never.';
+
+--
+-- Name: COLUMN saved_reports.digested_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.digested_at IS 'When the owner was last told, or began to wait.';
+
+--
+-- Name: digest_report(analytics.saved_reports, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
+  v_language constant text := coalesce(
+    p_saved.locale, (select p.locale from public.profile_private p where p.profile_id = p_saved.owner_id),
+    (select t.locale from lms.tenants t where t.id = p_saved.tenant_id)
+  );
+  v_figures text;
+  v_may boolean := true;
+begin
+  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_saved.owner_id, 'role', 'authenticated')::text, true);
+  perform set_config('lyceum.on_behalf', 'on', true);
+  begin
+    v_figures := private.report_figures(p_saved, v_language);
+  exception
+    when others then
+      v_may := false;
+      if sqlstate <> 'PGRST' then
+        raise warning 'The digest of saved report % was not made: %: %', p_saved.id, sqlstate, sqlerrm;
+      end if;
+  end;
+  perform set_config('lyceum.on_behalf', '', true);
+  perform set_config('request.jwt.claims', v_claims, true);
+  if v_may then
+    perform private.notify(
+      p_saved.tenant_id, p_saved.owner_id, 'report_ready', null, null,
+      jsonb_strip_nulls(jsonb_build_object('report', p_saved.name, 'figures', v_figures, 'saved_report_id', p_saved.id)),
+      'report_ready ' || p_saved.id || ' ' || to_char(p_slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"')
+    );
+  end if;
+  return v_may;
+end
+$$;
+
+ALTER FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23017,6 +23982,88 @@ $$;
 ALTER FUNCTION private.end_waiver(p_waiver_id uuid) OWNER TO postgres;
 
 --
+-- Name: notifications; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.notifications (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    course_id uuid,
+    enrollment_id uuid,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    dedupe_key text NOT NULL,
+    is_shown boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT notification_dedupe_key_is_1_to_200_characters CHECK (((length(dedupe_key) >= 1) AND (length(dedupe_key) <= 200))),
+    CONSTRAINT notification_params_are_a_small_object CHECK (((jsonb_typeof(params) = 'object'::text) AND (length((params)::text) <= 8000)))
+);
+
+ALTER TABLE lms.notifications OWNER TO postgres;
+
+--
+-- Name: TABLE notifications; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.notifications IS 'What somebody was told. Newest first: order=id.desc. Everybody sees their own, and marks them read: mark_notifications_read.';
+
+--
+-- Name: COLUMN notifications.params; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notifications.params IS 'What a sentence about it says: of the placeholders of its kind those that apply. Names ending in _on are days, in _at times.';
+
+--
+-- Name: COLUMN notifications.dedupe_key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notifications.dedupe_key IS 'Of the fact that it follows: nobody is told the same twice.';
+
+--
+-- Name: COLUMN notifications.is_shown; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notifications.is_shown IS 'False where the person does not want it here, and it was only mailed.';
+
+--
+-- Name: enqueue_deliveries(lms.notifications[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+begin
+  insert into private.outbox (tenant_id, channel, kind, user_id, event_id, course_id, enrollment_id, params)
+  select n.tenant_id, 'email', n.kind, n.user_id, n.id, n.course_id, n.enrollment_id, n.params
+  from unnest(p_told) n
+  join lms.notification_kinds k on k.kind = n.kind
+  join lms.tenants t on t.id = n.tenant_id
+  join public.profile_private p on p.profile_id = n.user_id and p.email is not null
+  where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
+
+  insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
+  select
+    n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
+    -- Ids, days, times and states: what a receiver needs to look the rest up with rights of its own.
+    coalesce(
+      (
+        select jsonb_object_agg(p.key, p.value)
+        from jsonb_each(n.params) as p
+        where p.key in ('status', 'days') or p.key ~ '_(on|at|id)$'
+      ),
+      '{}'
+    )
+  from unnest(p_told) n
+  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
+end
+$_$;
+
+ALTER FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) OWNER TO postgres;
+
+--
 -- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23288,10 +24335,10 @@ ALTER FUNCTION private.enrolled_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.enrolled_courses() IS 'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left keeps the record, not the content.';
 
 --
--- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: enrollment_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+CREATE FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -23310,6 +24357,27 @@ begin
     and (p_scope.until_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
     and e.course_id <> all (p_scope.deleted_courses)
   group by 1;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) OWNER TO postgres;
+
+--
+-- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.enrollment_facts(p_scope, p_group);
+  else
+    return query select * from private.enrollment_sums(p_scope, p_group, v_horizon);
+  end if;
 end
 $$;
 
@@ -23430,6 +24498,100 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_keys private.rollup_keys := private.rollup_keys(p_scope);
+  v_first date := '-infinity';
+  v_last date := '-infinity';
+begin
+  if p_scope.from_day is not null or p_scope.until_day is not null then
+    v_first := coalesce(p_scope.from_day, date '0001-01-01');
+    v_last := coalesce(p_scope.until_day, date '99999-01-01');
+  end if;
+  if p_group = 'unit' and v_keys.units = array[v_all] then
+    v_keys.units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+  if p_group = 'unit' and v_keys.course_units = array[v_all] then
+    v_keys.course_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+
+  return query
+  select
+    s.group_id, sum(s.enrolled)::bigint, sum(s.dropped)::bigint, sum(s.completed)::bigint, sum(s.not_started)::bigint,
+    sum(s.started)::bigint, sum(s.half)::bigint, sum(s.progress)::bigint
+  from (
+    -- All courses at once, and less those that are apart.
+    select
+      case when p_group = 'unit' then nullif(k.unit_key, v_none) end as group_id,
+      k.sign * r.enrolled as enrolled, k.sign * r.dropped as dropped, k.sign * r.completed as completed,
+      k.sign * r.not_started as not_started, k.sign * r.started as started, k.sign * r.half as half, k.sign * r.progress as progress
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id)
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id)
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+    ) k
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.day >= v_first and r.day <= v_last
+    where p_group <> 'course' and p_scope.of_course is null
+    union all
+    -- One course.
+    select
+      case p_group when 'unit' then nullif(u.id, v_none) when 'course' then r.course_key end,
+      r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from (
+      select u.id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+      union all
+      select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
+    ) u
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
+      and r.day >= v_first and r.day <= v_last
+    where p_scope.of_course is not null
+    union all
+    -- Each course.
+    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from unnest(v_keys.units) as u (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
+      and r.day >= v_first and r.day <= v_last
+    where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
+    union all
+    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from unnest(v_keys.course_units) as u (id)
+    cross join unnest(v_keys.courses) as c (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
+      and r.day >= v_first and r.day <= v_last
+    where p_group = 'course' and p_scope.of_course is null
+    union all
+    -- What lies beyond the horizon.
+    select
+      case p_group when 'course' then h.course_id when 'unit' then h.unit_id end,
+      h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.course_id is not null
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
+      and (p_scope.from_day is null or (h.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+      and (p_scope.until_day is null or (h.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+      and h.course_id <> all (p_scope.deleted_courses)
+  ) s
+  group by s.group_id
+  having sum(s.enrolled) > 0;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24481,6 +25643,210 @@ $$;
 ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
 
 --
+-- Name: fold_activity(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  with events as (
+    select a.tenant_id, a.user_id, (a.received_at at time zone t.time_zone)::date as day, a.course_id, coalesce(a.unit_id, v_none) as unit_key,
+      sum(a.events) as events
+    from (
+      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
+      from analytics.question_events q
+      where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+      union all
+      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
+      from analytics.activity_events v
+      where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
+    ) a
+    join lms.tenants t on t.id = a.tenant_id
+    group by 1, 2, 3, 4, 5
+  ),
+  added as (
+    insert into private.active_days (tenant_id, user_id, day, course_id, unit_key)
+    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key from events e
+    on conflict do nothing
+    returning *
+  ),
+  -- `active_days` is read as it was before this statement.
+  people as (
+    select k.tenant_id, k.unit_key, k.course_key, s.step, k.period_start, count(*) as people
+    from unnest(array['day', 'week', 'month']) as s (step)
+    cross join lateral (
+      select distinct n.tenant_id, u.unit_key, c.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
+      from added n
+      cross join lateral (values (v_all), (n.unit_key)) as u (unit_key)
+      cross join lateral (values (v_all), (n.course_id)) as c (course_key)
+    ) k
+    where not exists (
+      select
+      from private.active_days d
+      where d.tenant_id = k.tenant_id and d.user_id = k.user_id
+        and d.day >= k.period_start and d.day < k.period_start + ('1 ' || s.step)::interval
+        and (k.course_key = v_all or d.course_id = k.course_key)
+        and (k.unit_key = v_all or d.unit_key = k.unit_key)
+    )
+    group by 1, 2, 3, 4, 5
+  ),
+  counted as (
+    select e.tenant_id, u.unit_key, c.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
+    from events e
+    cross join unnest(array['day', 'week', 'month']) as s (step)
+    cross join lateral (values (v_all), (e.unit_key)) as u (unit_key)
+    cross join lateral (values (v_all), (e.course_id)) as c (course_key)
+    group by 1, 2, 3, 4, 5
+  )
+  insert into private.activity_cells as r (tenant_id, unit_key, course_key, step, period_start, people, events)
+  select n.tenant_id, n.unit_key, n.course_key, n.step, n.period_start, coalesce(p.people, 0), n.events
+  from counted n
+  left join people p using (tenant_id, unit_key, course_key, step, period_start)
+  on conflict (tenant_id, unit_key, course_key, step, period_start) do update
+  set people = r.people + excluded.people, events = r.events + excluded.events;
+end
+$$;
+
+ALTER FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_changes(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  insert into private.report_cells as r (
+    tenant_id, unit_key, course_key, day, enrolled, dropped, completed, not_started, started, half, progress, completions, seconds, people
+  )
+  select
+    a.tenant_id, u.unit_key, c.course_key, d.day, sum(a.enrolled), sum(a.dropped), sum(a.completed), sum(a.not_started), sum(a.started),
+    sum(a.half), sum(a.progress), sum(a.completions), sum(a.seconds), sum(a.people)
+  from (
+    select
+      l.tenant_id, coalesce(l.unit_id, v_none) as unit_key, coalesce(l.course_id, v_none) as course_key,
+      (l.at at time zone t.time_zone)::date as day,
+      sum(l.enrolled) as enrolled, sum(l.dropped) as dropped, sum(l.completed) as completed, sum(l.not_started) as not_started,
+      sum(l.started) as started, sum(l.half) as half, sum(l.progress) as progress, sum(l.completions) as completions,
+      sum(l.seconds) as seconds, sum(l.people) as people
+    from (
+      select
+        h.tenant_id, h.unit_id, h.course_id, h.at, h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress,
+        h.completions, h.seconds, h.people
+      from private.report_changes h
+      where not p_anew and h.xid >= p_from and h.xid < p_until
+      union all
+      select f.* from private.report_facts f where p_anew and (p_tenant_id is null or f.tenant_id = p_tenant_id)
+      union all
+      select
+        h.tenant_id, h.unit_id, h.course_id, h.at, -h.enrolled, -h.dropped, -h.completed, -h.not_started, -h.started, -h.half, -h.progress,
+        -h.completions, -h.seconds, -h.people
+      from private.report_changes h
+      where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
+    ) l
+    join lms.tenants t on t.id = l.tenant_id
+    group by 1, 2, 3, 4
+  ) a
+  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
+  cross join lateral (values (v_all), (a.course_key)) as c (course_key)
+  cross join lateral (values (date '-infinity'), (a.day)) as d (day)
+  where c.course_key <> v_none and d.day is not null
+  group by 1, 2, 3, 4
+  on conflict (tenant_id, unit_key, course_key, day) do update
+  set enrolled = r.enrolled + excluded.enrolled,
+      dropped = r.dropped + excluded.dropped,
+      completed = r.completed + excluded.completed,
+      not_started = r.not_started + excluded.not_started,
+      started = r.started + excluded.started,
+      half = r.half + excluded.half,
+      progress = r.progress + excluded.progress,
+      completions = r.completions + excluded.completions,
+      seconds = r.seconds + excluded.seconds,
+      people = r.people + excluded.people;
+end
+$$;
+
+ALTER FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_lessons(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.lesson_cells as r (tenant_id, course_id, lesson_id, reached, completed)
+  select a.tenant_id, a.course_id, a.lesson_id, sum(a.reached), sum(a.completed)
+  from (
+    select h.tenant_id, h.course_id, h.lesson_id, h.reached::bigint as reached, h.completed::bigint as completed
+    from private.lesson_changes h
+    where not p_anew and h.xid >= p_from and h.xid < p_until
+    union all
+    select p.tenant_id, p.course_id, p.lesson_id, count(*), count(p.completed_at)
+    from lms.lesson_progress p
+    where p_anew and (p_tenant_id is null or p.tenant_id = p_tenant_id)
+    group by 1, 2, 3
+    union all
+    select h.tenant_id, h.course_id, h.lesson_id, -h.reached, -h.completed
+    from private.lesson_changes h
+    where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
+  ) a
+  group by 1, 2, 3
+  on conflict (tenant_id, course_id, lesson_id) do update
+  set reached = r.reached + excluded.reached, completed = r.completed + excluded.completed;
+end
+$$;
+
+ALTER FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_questions(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  insert into private.question_cells as r (tenant_id, unit_key, month, course_id, question_key, section_key, attempts, correct)
+  select a.tenant_id, u.unit_key, m.month, a.course_id, a.question_key, a.section_key, sum(a.attempts), sum(a.correct)
+  from (
+    select
+      q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
+      q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
+      count(*) as attempts, count(*) filter (where q.is_correct) as correct
+    from analytics.question_events q
+    join lms.tenants t on t.id = q.tenant_id
+    where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
+      and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+    group by 1, 2, 3, 4, 5, 6
+  ) a
+  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
+  cross join lateral (values (date '-infinity'), (a.month)) as m (month)
+  group by 1, 2, 3, 4, 5, 6
+  on conflict (tenant_id, unit_key, month, course_id, question_key, section_key) do update
+  set attempts = r.attempts + excluded.attempts, correct = r.correct + excluded.correct;
+end
+$$;
+
+ALTER FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24653,6 +26019,44 @@ $$;
 ALTER FUNCTION private.forget_ratings() OWNER TO postgres;
 
 --
+-- Name: is_notification_settings(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_notification_settings(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select case jsonb_typeof(value)
+    when 'object' then
+      value - array['defaults', 'reminders', 'app_url'] = '{}'
+      and private.is_notification_preferences(coalesce(value -> 'defaults', '{}'))
+      and coalesce(value ->> 'app_url', 'https://example.com') ~ '^https?://[^\s<>"?#]+$'
+      and length(coalesce(value ->> 'app_url', '')) <= 500
+      and jsonb_typeof(coalesce(value -> 'app_url', '""')) = 'string'
+      and case jsonb_typeof(coalesce(value -> 'reminders', '{}'))
+        when 'object' then
+          coalesce(value -> 'reminders', '{}') - array['days_before_due', 'days_overdue', 'days_before_expiry'] = '{}'
+          and not exists (
+            select
+            from jsonb_each(case jsonb_typeof(value -> 'reminders') when 'object' then value -> 'reminders' else '{}' end) as days
+            where case jsonb_typeof(days.value)
+              when 'array' then jsonb_array_length(days.value) > 20 or exists (
+                select
+                from jsonb_array_elements(case jsonb_typeof(days.value) when 'array' then days.value else '[]' end) as day
+                where day::text !~ '^[0-9]{1,3}$'
+              )
+              else true
+            end
+          )
+        else false
+      end
+    else false
+  end
+$_$;
+
+ALTER FUNCTION private.is_notification_settings(value jsonb) OWNER TO postgres;
+
+--
 -- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -24669,6 +26073,7 @@ CREATE TABLE lms.tenants (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT invitations_are_valid_for_1_to_90_days CHECK (((invitation_valid_days >= 1) AND (invitation_valid_days <= 90))),
+    CONSTRAINT notification_settings_have_the_documented_shape CHECK (private.is_notification_settings(COALESCE((settings -> 'notifications'::text), '{}'::jsonb))),
     CONSTRAINT tenant_domain_is_a_host_name CHECK ((domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'::text)),
     CONSTRAINT tenant_settings_are_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (length((settings)::text) <= 50000)))
 );
@@ -24680,6 +26085,12 @@ ALTER TABLE lms.tenants OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.tenants IS 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
+
+--
+-- Name: COLUMN tenants.settings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.tenants.settings IS 'Free but for what is documented: notifications, {defaults: as people''s notification_preferences, reminders: {days_before_due, days_overdue, days_before_expiry: [days]}, app_url: where the links in mails lead}.';
 
 --
 -- Name: COLUMN tenants.time_zone; Type: COMMENT; Schema: lms; Owner: postgres
@@ -25489,6 +26900,23 @@ end
 $$;
 
 ALTER FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) OWNER TO postgres;
+
+--
+-- Name: has_webhook(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.webhooks w where w.tenant_id = p_tenant_id and w.is_active and (w.kinds = '{}' or p_kind = any (w.kinds))
+  );
+end
+$$;
+
+ALTER FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) OWNER TO postgres;
 
 --
 -- Name: highlight(regconfig, text, tsquery, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26535,7 +27963,9 @@ CREATE FUNCTION private.is_api_call() RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
+    -- Jobs that read with somebody's rights say so: nobody gains by it, for it only takes rights away.
+    or coalesce(current_setting('lyceum.on_behalf', true), '') <> '';
 end
 $$;
 
@@ -26835,6 +28265,35 @@ $$;
 ALTER FUNCTION private.is_next_in_path(p_status lms.training_status) OWNER TO postgres;
 
 --
+-- Name: is_notification_preferences(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_notification_preferences(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select case jsonb_typeof(value)
+    when 'object' then not exists (
+      select
+      from jsonb_each(value) as wish
+      where case
+        when wish.key in ('in_app', 'email') then jsonb_typeof(wish.value) <> 'boolean'
+        when wish.key !~ '^[a-z_]{1,50}$' then true
+        else case jsonb_typeof(wish.value)
+          when 'object' then wish.value - array['in_app', 'email'] <> '{}'
+            or jsonb_typeof(coalesce(wish.value -> 'in_app', 'true')) <> 'boolean'
+            or jsonb_typeof(coalesce(wish.value -> 'email', 'true')) <> 'boolean'
+          else true
+        end
+      end
+    ) and length(value::text) <= 10000
+    else false
+  end
+$_$;
+
+ALTER FUNCTION private.is_notification_preferences(value jsonb) OWNER TO postgres;
+
+--
 -- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26848,6 +28307,41 @@ end
 $$;
 
 ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
+
+--
+-- Name: is_report_parameter(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_report_parameter(p_name text, p_value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  v_text constant text := p_value #>> '{}';
+begin
+  return case
+    when p_name ~ '_id$' then
+      jsonb_typeof(p_value) = 'string' and v_text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+    when p_name in ('from', 'until', 'at') then
+      jsonb_typeof(p_value) = 'string' and v_text ~ '^\d{4}-\d\d-\d\d$' and v_text::date between date '1900-01-01' and date '9999-01-01'
+    when p_name in ('limit', 'min_attempts') then
+      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
+    when p_name = 'last_days' then
+      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
+    when p_name = 'step' then v_text in ('day', 'week', 'month')
+    when p_name = 'states' then
+      jsonb_typeof(p_value) = 'array' and p_value <> '[]'
+      and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
+    else jsonb_typeof(p_value) = 'string' and length(v_text) <= 200
+  end;
+exception
+  when data_exception then
+    -- The thirtieth of February.
+    return false;
+end
+$_$;
+
+ALTER FUNCTION private.is_report_parameter(p_name text, p_value jsonb) OWNER TO postgres;
 
 --
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26911,6 +28405,24 @@ end
 $$;
 
 ALTER FUNCTION private.is_unanswered(p_type text, p_response jsonb) OWNER TO postgres;
+
+--
+-- Name: is_wanted(jsonb, jsonb, text, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    p_preferences -> p_kind -> p_channel, p_preferences -> p_channel, p_defaults -> p_kind -> p_channel,
+    p_defaults -> p_channel, to_jsonb(p_usual)
+  )::boolean;
+end
+$$;
+
+ALTER FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) OWNER TO postgres;
 
 --
 -- Name: is_web_address(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27891,6 +29403,34 @@ $$;
 ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
 
 --
+-- Name: latest_digest(text, integer, text, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_unit constant text := case p_schedule when 'daily' then 'day' when 'weekly' then 'week' else 'month' end;
+  v_local constant timestamp := p_now at time zone p_time_zone;
+  v_slot timestamp := date_trunc(v_unit, v_local) + make_interval(hours => p_hour);
+begin
+  if v_slot at time zone p_time_zone > p_now then
+    v_slot := date_trunc(v_unit, date_trunc(v_unit, v_local) - interval '1 hour') + make_interval(hours => p_hour);
+  end if;
+  return v_slot at time zone p_time_zone;
+end
+$$;
+
+ALTER FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) IS 'When a schedule last came round: at the hour of the day, of Monday, or of the first, on the clock of the time zone.';
+
+--
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27968,10 +29508,10 @@ $$;
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
 
 --
--- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: lesson_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+CREATE FUNCTION private.lesson_facts(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -27981,10 +29521,47 @@ begin
   from lms.lesson_progress p
   join lms.enrollments e on e.id = p.enrollment_id
   where p.tenant_id = p_scope.tenant_id and p.course_id = p_scope.of_course
-    and (p_scope.is_whole or e.unit_id = any (p_scope.units))
+    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or p.course_id = any (p_scope.courses))
     and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
     and p.course_id <> all (p_scope.deleted_courses)
   group by p.lesson_id;
+end
+$$;
+
+ALTER FUNCTION private.lesson_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  -- Sums are kept of whole courses; of a unit, its enrolments in the course are few.
+  if v_horizon is null or p_scope.of_units is not null
+    or not (p_scope.is_whole or p_scope.of_course = any (p_scope.courses))
+    or p_scope.of_course = any (p_scope.deleted_courses)
+  then
+    return query select * from private.lesson_facts(p_scope);
+    return;
+  end if;
+  return query
+  select s.lesson_id, sum(s.reached)::bigint, sum(s.completed)::bigint
+  from (
+    select r.lesson_id, r.reached, r.completed
+    from private.lesson_cells r
+    where r.tenant_id = p_scope.tenant_id and r.course_id = p_scope.of_course
+    union all
+    select h.lesson_id, h.reached, h.completed
+    from private.lesson_changes h
+    where h.xid >= v_horizon and h.tenant_id = p_scope.tenant_id and h.course_id = p_scope.of_course
+  ) s
+  group by s.lesson_id
+  having sum(s.reached) > 0;
 end
 $$;
 
@@ -28177,6 +29754,31 @@ ALTER FUNCTION private.make_cursor(VARIADIC p_key text[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.make_cursor(VARIADIC p_key text[]) IS 'The key of a row as text that clients hand back to continue after it.';
+
+--
+-- Name: make_rollups(xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- First, so that what is noted from now on is left to the next time.
+  delete from private.stale_reports s where p_tenant_id is null or s.tenant_id = p_tenant_id;
+  delete from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.question_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.lesson_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.activity_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.active_days d where p_tenant_id is null or d.tenant_id = p_tenant_id;
+  perform private.fold_changes('0', p_horizon, true, p_tenant_id);
+  perform private.fold_lessons('0', p_horizon, true, p_tenant_id);
+  perform private.fold_questions('0', p_horizon, p_tenant_id);
+  perform private.fold_activity('0', p_horizon, p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28833,6 +30435,159 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    return query
+    select q.*
+    from analytics.question_events q
+    where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
+      and q.is_counted and q.is_correct is not null
+      and q.course_id <> all (p_scope.courses)
+      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.my_hidden_answers(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: my_open_assessments(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29143,6 +30898,21 @@ $$;
 ALTER FUNCTION private.new_certificate_code() OWNER TO postgres;
 
 --
+-- Name: new_webhook_secret(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.new_webhook_secret() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return 'whsec_' || encode(extensions.gen_random_bytes(32), 'base64');
+end
+$$;
+
+ALTER FUNCTION private.new_webhook_secret() OWNER TO postgres;
+
+--
 -- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29237,6 +31007,141 @@ $$;
 ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
 
 --
+-- Name: note_changed_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_changed_enrollment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if old.unit_id is distinct from new.unit_id or old.enrolled_at <> new.enrolled_at
+    or old.completed_at is distinct from new.completed_at
+  then
+    perform private.note_enrollments(array[old], -1);
+    perform private.note_enrollments(array[new], 1);
+    return null;
+  end if;
+  insert into private.report_changes (tenant_id, unit_id, course_id, at, dropped, completed, not_started, started, half, progress)
+  values (
+    new.tenant_id, new.unit_id, new.course_id, new.enrolled_at,
+    (new.status = 'dropped')::integer - (old.status = 'dropped')::integer,
+    (new.status = 'completed')::integer - (old.status = 'completed')::integer,
+    (new.status in ('enrolled', 'paused', 'expired') and new.started_at is null)::integer
+      - (old.status in ('enrolled', 'paused', 'expired') and old.started_at is null)::integer,
+    (new.status = 'completed' or new.started_at is not null or new.items_done > 0)::integer
+      - (old.status = 'completed' or old.started_at is not null or old.items_done > 0)::integer,
+    (new.status = 'completed' or (new.items_total > 0 and 2 * new.items_done >= new.items_total))::integer
+      - (old.status = 'completed' or (old.items_total > 0 and 2 * old.items_done >= old.items_total))::integer,
+    case when new.status = 'dropped' then 0 else (100 * new.progress_percentage)::integer end
+      - case when old.status = 'dropped' then 0 else (100 * old.progress_percentage)::integer end
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_changed_enrollment() OWNER TO postgres;
+
+--
+-- Name: note_changed_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_changed_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.stale_reports (tenant_id) select distinct o.tenant_id from old_rows o;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
+
+--
+-- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.report_changes (
+    tenant_id, unit_id, course_id, at, enrolled, dropped, completed, not_started, started, half, progress
+  )
+  select
+    e.tenant_id, e.unit_id, e.course_id, e.enrolled_at, p_sign,
+    p_sign * (e.status = 'dropped')::integer,
+    p_sign * (e.status = 'completed')::integer,
+    p_sign * (e.status in ('enrolled', 'paused', 'expired') and e.started_at is null)::integer,
+    p_sign * (e.status = 'completed' or e.started_at is not null or e.items_done > 0)::integer,
+    p_sign * (e.status = 'completed' or (e.items_total > 0 and 2 * e.items_done >= e.items_total))::integer,
+    p_sign * case when e.status = 'dropped' then 0 else (100 * e.progress_percentage)::integer end
+  from unnest(p_rows) e;
+  insert into private.report_changes (tenant_id, unit_id, course_id, at, completions)
+  select e.tenant_id, e.unit_id, e.course_id, e.completed_at, p_sign
+  from unnest(p_rows) e
+  where e.completed_at is not null;
+end
+$$;
+
+ALTER FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) OWNER TO postgres;
+
+--
+-- Name: note_membership(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_membership() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'INSERT' and old.status <> 'ended' and not old.is_guest then
+    insert into private.report_changes (tenant_id, unit_id, people) values (old.tenant_id, old.unit_id, -1);
+  end if;
+  if tg_op <> 'DELETE' and new.status <> 'ended' and not new.is_guest then
+    insert into private.report_changes (tenant_id, unit_id, people) values (new.tenant_id, new.unit_id, 1);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_membership() OWNER TO postgres;
+
+--
+-- Name: note_new_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_new_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.note_enrollments(array(select row(n.*)::lms.enrollments from new_rows n), 1);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_new_enrollments() OWNER TO postgres;
+
+--
+-- Name: note_removed_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_removed_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.note_enrollments(array(select row(o.*)::lms.enrollments from old_rows o), -1);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_removed_enrollments() OWNER TO postgres;
+
+--
 -- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29251,6 +31156,128 @@ end
 $$;
 
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
+
+--
+-- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'INSERT' and old.ended_at is not null then
+    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
+    values (old.tenant_id, old.unit_id, old.course_id, old.started_at, -old.duration_seconds);
+  end if;
+  if tg_op <> 'DELETE' and new.ended_at is not null then
+    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
+    values (new.tenant_id, new.unit_id, new.course_id, new.started_at, new.duration_seconds);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_session() OWNER TO postgres;
+
+--
+-- Name: note_time_zone(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_time_zone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.stale_reports (tenant_id) values (new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
+
+--
+-- Name: notify(uuid, uuid, text, uuid, uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array[
+    (p_tenant_id, p_user_id, p_kind, p_course_id, p_enrollment_id, p_params, p_dedupe_key)::private.notice
+  ]);
+end
+$$;
+
+ALTER FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) IS 'notify_all for one. p_params: of the placeholders of the kind those that apply; the course''s title is added.';
+
+--
+-- Name: notify_all(private.notice[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.notify_all(p_notices private.notice[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_told lms.notifications[];
+begin
+  begin
+    with told as (
+      insert into lms.notifications (
+        tenant_id, user_id, kind, course_id, enrollment_id, params, dedupe_key, is_shown
+      )
+      select
+        n.tenant_id, n.user_id, n.kind, coalesce(n.course_id, e.course_id), own.id,
+        jsonb_strip_nulls(jsonb_build_object('course', c.title) || coalesce(n.params, '{}')),
+        n.dedupe_key, wish.in_app
+      from unnest(p_notices) n
+      join lms.notification_kinds k on k.kind = n.kind
+      join lms.tenants t on t.id = n.tenant_id and t.is_active
+      join public.profile_private p on p.profile_id = n.user_id
+      left join lms.enrollments e on e.id = n.enrollment_id and e.tenant_id = n.tenant_id
+      left join lms.courses c on c.id = coalesce(n.course_id, e.course_id) and c.tenant_id = n.tenant_id
+      -- What staff is told about a learner's cycle refers to the course alone.
+      left join lms.enrollments own on own.id = e.id and own.user_id = n.user_id and own.course_id = c.id
+      cross join lateral (
+        select
+          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app),
+          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
+      ) as wish (in_app, email)
+      where not exists (
+          select from lms.memberships m where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
+        )
+        and (wish.in_app or wish.email or private.has_webhook(n.tenant_id, n.kind))
+      order by n.tenant_id, n.user_id, n.dedupe_key
+      on conflict (tenant_id, user_id, dedupe_key) do nothing
+      returning *
+    )
+    select array_agg(d::lms.notifications) into v_told from told d;
+    perform private.enqueue_deliveries(v_told);
+    return coalesce(cardinality(v_told), 0);
+  exception
+    when others then
+      raise warning 'Notifications (% of kind %) were not made: %: %', cardinality(p_notices), p_notices[1].kind, sqlstate, sqlerrm;
+      return 0;
+  end;
+end
+$$;
+
+ALTER FUNCTION private.notify_all(p_notices private.notice[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION notify_all(p_notices private.notice[]); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.notify_all(p_notices private.notice[]) IS 'Tells people something, each once for a dedupe_key, by the channels that they want; returns how many were told anew. Whatever goes wrong is a warning.';
 
 --
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29437,10 +31464,10 @@ $$;
 ALTER FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) OWNER TO postgres;
 
 --
--- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: outcome_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+CREATE FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -29468,7 +31495,73 @@ begin
 end
 $$;
 
+ALTER FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.outcome_facts(p_scope, p_step);
+  else
+    return query select * from private.outcome_sums(p_scope, p_step, v_horizon);
+  end if;
+end
+$$;
+
 ALTER FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: outcome_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+begin
+  return query
+  select date_trunc(p_step, s.day::timestamp)::date, sum(s.completions)::bigint, sum(s.seconds)::bigint
+  from (
+    select r.day, k.sign * r.completions as completions, k.sign * r.seconds as seconds
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+      union all
+      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+    ) k
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
+    union all
+    select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and (h.completions <> 0 or h.seconds <> 0)
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
+      and (h.at at time zone p_scope.time_zone)::date between p_scope.from_day and p_scope.until_day
+      and h.course_id <> all (p_scope.deleted_courses)
+  ) s
+  group by 1
+  having sum(s.completions) <> 0 or sum(s.seconds) <> 0;
+end
+$$;
+
+ALTER FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: outdated_attempts(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29739,10 +31832,10 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
--- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+CREATE FUNCTION private.people_facts(p_scope private.report_scope) RETURNS SETOF private.people_numbers
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -29754,6 +31847,27 @@ begin
     and (p_scope.is_whole or m.unit_id = any (p_scope.units))
     and (p_scope.of_units is null or m.unit_id = any (p_scope.of_units))
   group by 1;
+end
+$$;
+
+ALTER FUNCTION private.people_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.people_facts(p_scope);
+  else
+    return query select * from private.people_sums(p_scope, v_horizon);
+  end if;
 end
 $$;
 
@@ -29787,6 +31901,42 @@ end
 $$;
 
 ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_units uuid[] := (private.rollup_keys(p_scope)).units;
+begin
+  if v_units = array[v_all] then
+    v_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+  return query
+  select nullif(s.unit_key, v_none), sum(s.people)::bigint
+  from (
+    select r.unit_key, r.people
+    from unnest(v_units) as u (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
+    union all
+    select coalesce(h.unit_id, v_none), h.people
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.people <> 0
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+  ) s
+  group by s.unit_key
+  having sum(s.people) > 0;
+end
+$$;
+
+ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30943,6 +33093,38 @@ $$;
 ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
+-- Name: question_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
+  from analytics.question_events q
+  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and q.course_id <> all (p_scope.deleted_courses)
+    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
+    and not (
+      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+      and q.course_id <> all (p_scope.courses)
+      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false)
+    )
+  group by 1, 2, 3;
+end
+$$;
+
+ALTER FUNCTION private.question_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: question_faults(text, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30998,29 +33180,110 @@ CREATE FUNCTION private.question_numbers(p_scope private.report_scope) RETURNS S
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
 begin
-  return query
-  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
-  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and q.course_id <> all (p_scope.deleted_courses)
-    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
-    and not (
-      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
-      and q.course_id <> all (p_scope.courses)
-      and q.attempt_id <> all (array(select private.my_shown_attempts()))
-    )
-  group by 1, 2, 3;
+  if v_horizon is null then
+    return query select * from private.question_facts(p_scope);
+  else
+    return query select * from private.question_sums(p_scope, v_horizon);
+  end if;
 end
 $$;
 
 ALTER FUNCTION private.question_numbers(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: question_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+  v_first date := '-infinity';
+  v_last date := '-infinity';
+  v_from date := p_scope.from_day;
+  v_until date := p_scope.until_day;
+  v_edges daterange[] := '{}';
+begin
+  -- Whole months from the sums, the days before and after them from the facts.
+  if v_from is not null or v_until is not null then
+    v_first := coalesce(date_trunc('month', v_from::timestamp + interval '1 month' - interval '1 day')::date, date '0001-01-01');
+    -- The first day that is not in a whole month.
+    v_last := coalesce(date_trunc('month', v_until::timestamp + interval '1 day')::date, date '99999-01-01');
+    if v_first >= v_last then
+      v_edges := array[daterange(v_from, v_until + 1)];
+      v_last := v_first;
+    else
+      v_edges := array(
+        select e.edge
+        from unnest(array[daterange(v_from, v_first), daterange(v_last, v_until + 1)]) as e (edge)
+        where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
+      );
+    end if;
+    v_last := v_last - 1;
+  end if;
+
+  return query
+  select s.course_id, s.section_key, s.question_key, sum(s.attempts)::bigint, sum(s.correct)::bigint
+  from (
+    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
+    from unnest(v_keys.units) as u (id)
+    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
+    where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
+    union all
+    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
+    from (
+      select u.id as unit_key, p_scope.of_course as course_id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+      union all
+      select u.id, c.id
+      from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+    ) k
+    -- Nothing at all where neither end is open and no month is whole.
+    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
+      and r.month >= v_first and r.month <= v_last
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
+    from analytics.question_events q
+    where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+      and (
+        v_first = '-infinity'
+        or date_trunc('month', q.received_at at time zone p_scope.time_zone)::date between v_first and v_last
+      )
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
+    from unnest(v_edges) as e (edge)
+    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
+    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
+    from private.my_hidden_answers(p_scope) q
+    where (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+      and (v_from is null or (q.received_at at time zone p_scope.time_zone)::date >= v_from)
+      and (v_until is null or (q.received_at at time zone p_scope.time_zone)::date <= v_until)
+  ) s
+  group by 1, 2, 3
+  having sum(s.attempts) > 0;
+end
+$$;
+
+ALTER FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32312,6 +34575,34 @@ $$;
 ALTER FUNCTION private.refuse_progress_without_enrollment() OWNER TO postgres;
 
 --
+-- Name: refuse_unknown_kinds(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_unknown text[];
+begin
+  v_unknown := array(
+    select w.key
+    from jsonb_object_keys(case jsonb_typeof(p_preferences) when 'object' then p_preferences else '{}' end) as w (key)
+    where w.key not in ('in_app', 'email') and not exists (select from lms.notification_kinds k where k.kind = w.key)
+    order by w.key
+  );
+  if v_unknown <> '{}' then
+    perform private.fail(
+      'unknown_notification_kind', 'There is no such kind of notification.', 422, jsonb_build_object('kinds', v_unknown),
+      'lms.notification_kinds lists them.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) OWNER TO postgres;
+
+--
 -- Name: refuse_version_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32555,6 +34846,29 @@ $$;
 ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
 
 --
+-- Name: replace_webhook_secret(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.replace_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_webhook lms.webhooks;
+  v_secret constant text := private.new_webhook_secret();
+begin
+  select * into v_webhook from lms.webhooks w where w.id = p_webhook_id for no key update;
+  perform private.require_webhook_right(v_webhook.tenant_id);
+  update private.webhook_states s
+  set previous_secret = s.secret, previous_until = now() + interval '1 day', secret = v_secret
+  where s.webhook_id = p_webhook_id;
+  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
+end
+$$;
+
+ALTER FUNCTION private.replace_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
+
+--
 -- Name: report_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32609,6 +34923,75 @@ $$;
 ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
 
 --
+-- Name: report_figures(analytics.saved_reports, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_parameters constant jsonb := p_saved.parameters;
+  v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
+  v_unit_id constant uuid := v_parameters ->> 'unit_id';
+  v_course_id constant uuid := v_parameters ->> 'course_id';
+  v_cohort_id constant uuid := v_parameters ->> 'cohort_id';
+  v_from date := v_parameters ->> 'from';
+  v_until date := v_parameters ->> 'until';
+  v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
+  v_figures text;
+begin
+  if v_parameters ? 'last_days' then
+    v_until := (now() at time zone v_zone)::date;
+    v_from := v_until - (v_parameters ->> 'last_days')::integer + 1;
+  end if;
+  if p_saved.report in ('completion-rate', 'progress-summary', 'enrollment-funnel') then
+    select
+      (array['Completed', 'Abgeschlossen', 'Completados'])[v_place] || ': ' || r.completed || ' / ' || r.total_enrolled || ' ('
+        || case v_place when 1 then r.completion_rate || '%' else replace(r.completion_rate::text, '.', ',') || U&'\00A0%' end || ')'
+    into v_figures
+    from analytics.get_completion_rate(p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until) r;
+  elsif p_saved.report in ('due-training', 'training-matrix') then
+    select string_agg(w.words[v_place] || ': ' || n.number, ', ' order by w.place) into v_figures
+    from (
+      select s.state, count(*) as number
+      from private.report_training(
+        p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, private.training_clock(),
+        coalesce(
+          array(select e.value from jsonb_array_elements_text(v_parameters -> 'states') as e (value)),
+          case p_saved.report when 'due-training' then array['due', 'overdue', 'expiring', 'expired'] end
+        ),
+        100000, null, null
+      ) s
+      group by s.state
+    ) n
+    join (
+      values
+        ('overdue', array['Overdue', 'Überfällig', 'Vencidas'], 1), ('expired', array['Expired', 'Abgelaufen', 'Caducadas'], 2),
+        ('due', array['Due', 'Fällig', 'Pendientes'], 3), ('expiring', array['Expiring', 'Laufen ab', 'Por caducar'], 4),
+        ('done', array['Done', 'Erledigt', 'Hechas'], 5), ('waived', array['Waived', 'Befreit', 'Exentas'], 6)
+    ) as w (state, words, place) on w.state = n.state;
+  elsif p_saved.report = 'engagement' then
+    select (array['Events', 'Ereignisse', 'Eventos'])[v_place] || ': ' || coalesce(sum(r.events), 0) || ', '
+      || (array['completions', 'Abschlüsse', 'finalizaciones'])[v_place] || ': ' || coalesce(sum(r.completions), 0)
+    into v_figures
+    from analytics.get_engagement(
+      p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until, coalesce(v_parameters ->> 'step', 'day')
+    ) r;
+  end if;
+  return v_figures;
+end
+$$;
+
+ALTER FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) IS 'The headline figures of a saved report, for whom request.jwt.claims names; null where the report has none. 403 as the report.';
+
+--
 -- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32657,6 +35040,39 @@ end
 $$;
 
 ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: report_parameters(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_parameters(p_report text) RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_parameters text[];
+begin
+  select array_agg(substr(a.name, 3)) into v_parameters
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  cross join lateral unnest(p.proargnames[1:p.pronargs]) as a (name)
+  where p_report ~ '^[a-z]+(-[a-z]+)*$' and p.proname = 'get_' || replace(p_report, '-', '_')
+    and (n.nspname = 'analytics' or (n.nspname = 'lms' and p_report = 'training-records'))
+    and a.name not in ('p_tenant_id', 'p_after');
+  if 'until' = any (v_parameters) then
+    v_parameters := v_parameters || 'last_days'::text;
+  end if;
+  return v_parameters;
+end
+$_$;
+
+ALTER FUNCTION private.report_parameters(p_report text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_parameters(p_report text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_parameters(p_report text) IS 'What can be asked of a report, under the names that GET /reporting/{report} takes, but for tenant_id. training-records is the one report that is not in analytics.';
 
 --
 -- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32743,9 +35159,7 @@ begin
       );
     end if;
   end if;
-  if p_from > p_until then
-    perform private.fail('invalid_period', 'A period ends after it begins.', 422, jsonb_build_object('field', 'p_until'));
-  end if;
+  perform private.require_period(p_from, p_until);
 
   select t.time_zone into v_scope.time_zone from lms.tenants t where t.id = p_tenant_id;
   if p_unit_id is not null then
@@ -33268,6 +35682,26 @@ $$;
 ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_period(date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_period(p_from date, p_until date) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- Beyond these there are no days before and after, nor months around them.
+  if p_from > p_until or p_from < date '1900-01-01' or p_until < date '1900-01-01' or p_from > date '9999-01-01' or p_until > date '9999-01-01' then
+    perform private.fail(
+      'invalid_period', 'A period begins before it ends, between 1900 and 9999.', 422, jsonb_build_object('field', 'p_until')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_period(p_from date, p_until date) OWNER TO postgres;
+
+--
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33379,6 +35813,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
+
+--
+-- Name: require_webhook_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_webhook_right(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not coalesce(p_tenant_id = any (array(select private.tenants_where('tenant.settings'))), false) then
+    raise insufficient_privilege using message = 'Webhooks take tenant.settings in the whole organisation.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_webhook_right(p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33765,7 +36216,7 @@ declare
 begin
   return query
   with begun as (
-    select e.user_id, private.step_start(p_step, min((e.enrolled_at at time zone p_scope.time_zone)::date)) as started
+    select e.user_id, date_trunc(p_step, min(e.enrolled_at at time zone p_scope.time_zone))::date as started
     from private.enrollment_counts e
     where e.tenant_id = p_scope.tenant_id
       and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
@@ -33781,7 +36232,7 @@ begin
     where (p_scope.from_day is null or b.started >= p_scope.from_day) and (p_scope.until_day is null or b.started <= p_scope.until_day)
   ),
   active as (
-    select c.started, c.user_id, private.step_start(p_step, (a.received_at at time zone p_scope.time_zone)::date) as at
+    select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
     from cohorts c
     join (
       select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
@@ -34064,6 +36515,117 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
+
+--
+-- Name: rollup_differences(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_differences(p_tenant_id uuid) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope private.report_scope := private.whole_report(p_tenant_id);
+  v_horizon constant xid8 := private.rollup_horizon(v_scope);
+begin
+  if v_horizon is null then
+    return;
+  end if;
+  return query
+  select 'enrolments by course' where exists (
+    (select private.enrollment_sums(v_scope, 'course', v_horizon)::text except all select private.enrollment_facts(v_scope, 'course')::text)
+    union all
+    (select private.enrollment_facts(v_scope, 'course')::text except all select private.enrollment_sums(v_scope, 'course', v_horizon)::text)
+  );
+  return query
+  select 'enrolments by unit' where exists (
+    (select private.enrollment_sums(v_scope, 'unit', v_horizon)::text except all select private.enrollment_facts(v_scope, 'unit')::text)
+    union all
+    (select private.enrollment_facts(v_scope, 'unit')::text except all select private.enrollment_sums(v_scope, 'unit', v_horizon)::text)
+  );
+  return query
+  select 'people' where exists (
+    (select private.people_sums(v_scope, v_horizon)::text except all select private.people_facts(v_scope)::text)
+    union all
+    (select private.people_facts(v_scope)::text except all select private.people_sums(v_scope, v_horizon)::text)
+  );
+  return query
+  select 'answers' where exists (
+    (select private.question_sums(v_scope, v_horizon)::text except all select private.question_facts(v_scope)::text)
+    union all
+    (select private.question_facts(v_scope)::text except all select private.question_sums(v_scope, v_horizon)::text)
+  );
+  v_scope.from_day := date_trunc('month', now() - interval '13 months');
+  v_scope.until_day := date_trunc('month', now() + interval '2 months') - interval '1 day';
+  return query
+  select 'activity' where exists (
+    (select private.activity_sums(v_scope, 'month', v_horizon)::text except all select private.activity_facts(v_scope, 'month')::text)
+    union all
+    (select private.activity_facts(v_scope, 'month')::text except all select private.activity_sums(v_scope, 'month', v_horizon)::text)
+  );
+  return query
+  select 'completions and time' where exists (
+    (select private.outcome_sums(v_scope, 'month', v_horizon)::text except all select private.outcome_facts(v_scope, 'month')::text)
+    union all
+    (select private.outcome_facts(v_scope, 'month')::text except all select private.outcome_sums(v_scope, 'month', v_horizon)::text)
+  );
+end
+$$;
+
+ALTER FUNCTION private.rollup_differences(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: rollup_horizon(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_horizon(p_scope private.report_scope) RETURNS xid8
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_scope.of_people is not null or exists (select from private.stale_reports s where s.tenant_id = p_scope.tenant_id) then
+    return null;
+  end if;
+  return (
+    select s.horizon
+    from private.report_state s
+    where s.system_identifier = (select c.system_identifier from pg_control_system() as c)
+  );
+end
+$$;
+
+ALTER FUNCTION private.rollup_horizon(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: rollup_keys(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_keys(p_scope private.report_scope) RETURNS private.rollup_keys
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_keys private.rollup_keys;
+begin
+  if p_scope.is_whole then
+    v_keys.units := coalesce(p_scope.of_units, array[v_all]);
+    v_keys.apart := p_scope.deleted_courses;
+    v_keys.course_units := '{}';
+    v_keys.courses := '{}';
+  else
+    v_keys.units := array(
+      select u.id from unnest(p_scope.units) as u (id) where p_scope.of_units is null or u.id = any (p_scope.of_units)
+    );
+    v_keys.apart := p_scope.deleted_courses || p_scope.courses;
+    v_keys.course_units := coalesce(p_scope.of_units, array[v_all]);
+    v_keys.courses := p_scope.courses;
+  end if;
+  return v_keys;
+end
+$$;
+
+ALTER FUNCTION private.rollup_keys(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: round_half_up(numeric, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35213,21 +37775,6 @@ ALTER FUNCTION private.staffed_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.staffed_courses() IS 'Courses of which the caller is staff, as long as a role of theirs still lets them author.';
 
 --
--- Name: step_start(text, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.step_start(p_step text, p_day date) RETURNS date
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return date_trunc(p_step, p_day::timestamp)::date;
-end
-$$;
-
-ALTER FUNCTION private.step_start(p_step text, p_day date) OWNER TO postgres;
-
---
 -- Name: store_answers(lms.assessment_attempts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36037,6 +38584,21 @@ $$;
 ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
+-- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.whole_report(p_tenant_id uuid) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.report_scope('reports.read', p_tenant_id, null, null, null, null, null);
+end
+$$;
+
+ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36231,6 +38793,72 @@ $$;
 ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
 
 --
+-- Name: webhooks; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.webhooks (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    url private.webhook_address NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    kinds text[] DEFAULT '{}'::text[] NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhook_description_is_short CHECK ((length(description) <= 500)),
+    CONSTRAINT webhook_kinds_are_few CHECK ((cardinality(kinds) <= 50))
+);
+
+ALTER TABLE lms.webhooks OWNER TO postgres;
+
+--
+-- Name: TABLE webhooks; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.webhooks IS 'Where an organisation''s own systems are told of events: POST with Standard Webhooks signatures, ids and dates only. Made by create_webhook, which tells the secret this once.';
+
+--
+-- Name: COLUMN webhooks.kinds; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.webhooks.kinds IS 'Of lms.notification_kinds; empty: all.';
+
+--
+-- Name: COLUMN webhooks.is_active; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.webhooks.is_active IS 'False: nothing is added; what waits is sent when it is true again, within 30 days.';
+
+--
+-- Name: write_webhook(lms.webhooks); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_webhook(p_wanted lms.webhooks) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_webhook lms.webhooks;
+  v_secret constant text := private.new_webhook_secret();
+begin
+  perform private.require_webhook_right(p_wanted.tenant_id);
+  -- Each event is sent to each of them.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum webhooks ' || p_wanted.tenant_id, 0));
+  if (select count(*) from lms.webhooks w where w.tenant_id = p_wanted.tenant_id) >= 20 then
+    perform private.fail('too_many_webhooks', 'An organisation has at most 20 webhooks.', 409);
+  end if;
+  insert into lms.webhooks (tenant_id, url, description, kinds, created_by)
+  values (p_wanted.tenant_id, p_wanted.url, p_wanted.description, p_wanted.kinds, (select auth.uid()))
+  returning * into v_webhook;
+  insert into private.webhook_states (webhook_id, secret) values (v_webhook.id, v_secret);
+  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
+end
+$$;
+
+ALTER FUNCTION private.write_webhook(p_wanted lms.webhooks) OWNER TO postgres;
+
+--
 -- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
 --
 
@@ -36412,136 +39040,6 @@ ALTER TABLE analytics.people OWNER TO postgres;
 --
 
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
-
---
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
-    unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    section_key private.event_key NOT NULL,
-    question_key private.event_key NOT NULL,
-    is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
-    response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
-    attempt_id uuid,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-)
-PARTITION BY RANGE (received_at);
-
-ALTER TABLE analytics.question_events OWNER TO postgres;
-
---
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
-
---
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -36886,6 +39384,25 @@ ALTER TABLE lms.block_revisions OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.block_revisions IS 'What a block held when it was published. Outlives the block itself.';
+
+--
+-- Name: builtin_templates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.builtin_templates (
+    kind text NOT NULL,
+    language private.locale NOT NULL,
+    subject private.mail_subject NOT NULL,
+    body private.mail_body NOT NULL
+);
+
+ALTER TABLE lms.builtin_templates OWNER TO postgres;
+
+--
+-- Name: TABLE builtin_templates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.builtin_templates IS 'What mails say where the organisation says nothing else. See lms.message_templates.';
 
 --
 -- Name: categories; Type: TABLE; Schema: lms; Owner: postgres
@@ -37270,6 +39787,68 @@ COMMENT ON COLUMN lms.lesson_skills.course_id IS 'Taken from the lesson.';
 --
 
 COMMENT ON COLUMN lms.lesson_skills.mastery_threshold IS 'How sure one has to be that the skill is mastered, above 0 to 1; null: the lesson asks for none.';
+
+--
+-- Name: message_templates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.message_templates (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    language private.locale NOT NULL,
+    subject private.mail_subject NOT NULL,
+    body private.mail_body NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.message_templates OWNER TO postgres;
+
+--
+-- Name: TABLE message_templates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.message_templates IS 'What mails of an organisation say, by kind and language; elsewhere lms.builtin_templates counts. Plain text: {{name}} is replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
+
+--
+-- Name: notification_kinds; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.notification_kinds (
+    kind text NOT NULL,
+    description text NOT NULL,
+    placeholders text[] DEFAULT '{}'::text[] NOT NULL,
+    in_app boolean NOT NULL,
+    email boolean NOT NULL,
+    CONSTRAINT notification_kind_is_words_joined_by_underscores CHECK ((kind ~ '^[a-z]+(_[a-z]+)*$'::text))
+);
+
+ALTER TABLE lms.notification_kinds OWNER TO postgres;
+
+--
+-- Name: TABLE notification_kinds; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.notification_kinds IS 'What people are notified of. A closed list, as permissions are.';
+
+--
+-- Name: COLUMN notification_kinds.placeholders; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notification_kinds.placeholders IS 'What texts about it may name, beside person, organization and link: see lms.message_templates.';
+
+--
+-- Name: COLUMN notification_kinds.in_app; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notification_kinds.in_app IS 'Shown in lms.notifications, where neither person nor organisation says otherwise.';
+
+--
+-- Name: COLUMN notification_kinds.email; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notification_kinds.email IS 'Mailed, where neither person nor organisation says otherwise.';
 
 --
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
@@ -37793,6 +40372,48 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: active_days; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.active_days (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    day date NOT NULL,
+    course_id uuid NOT NULL,
+    unit_key uuid NOT NULL
+);
+
+ALTER TABLE private.active_days OWNER TO postgres;
+
+--
+-- Name: TABLE active_days; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.active_days IS 'Who had an event on which day, in which course and unit: people are counted once, which no sum can do.';
+
+--
+-- Name: activity_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.activity_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    course_key uuid NOT NULL,
+    step text NOT NULL,
+    period_start date NOT NULL,
+    people bigint NOT NULL,
+    events bigint NOT NULL
+);
+
+ALTER TABLE private.activity_cells OWNER TO postgres;
+
+--
+-- Name: TABLE activity_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_cells IS 'How many people and events, of each unit and all, each course and all, each day, week and month.';
+
+--
 -- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -37998,7 +40619,7 @@ COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below whic
 -- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
 --
 
-CREATE VIEW private.enrollment_counts AS
+CREATE VIEW private.enrollment_counts WITH (security_invoker='true') AS
  SELECT e.tenant_id,
     e.unit_id,
     e.course_id,
@@ -38153,6 +40774,61 @@ ALTER TABLE private.learner_scopes OWNER TO postgres;
 COMMENT ON VIEW private.learner_scopes IS 'Where a person learns, or asks to, for the policies of profiles.';
 
 --
+-- Name: lesson_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.lesson_cells (
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    reached bigint NOT NULL,
+    completed bigint NOT NULL
+);
+
+ALTER TABLE private.lesson_cells OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.lesson_cells IS 'Sums of lesson_changes.';
+
+--
+-- Name: lesson_changes; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.lesson_changes (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    reached integer NOT NULL,
+    completed integer NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.lesson_changes OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_changes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.lesson_changes IS 'As report_changes, of lesson_progress; written by private.count_progress. Not when rows are removed: moving old detail out changes no report.';
+
+--
+-- Name: lesson_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.lesson_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -38187,6 +40863,64 @@ ALTER TABLE private.org_unit_closure OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.org_unit_closure IS 'Every unit with each unit at or below it, kept by trigger: policies ask for subtrees by equality.';
+
+--
+-- Name: outbox; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.outbox (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    channel text NOT NULL,
+    kind text NOT NULL,
+    user_id uuid,
+    invitation_id uuid,
+    webhook_id uuid,
+    event_id uuid NOT NULL,
+    course_id uuid,
+    enrollment_id uuid,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    token text,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease uuid,
+    leased_until timestamp with time zone,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    delivered_at timestamp with time zone,
+    dead_at timestamp with time zone,
+    CONSTRAINT delivery_channel_is_known CHECK ((channel = ANY (ARRAY['email'::text, 'webhook'::text]))),
+    CONSTRAINT delivery_error_is_short CHECK ((length(last_error) <= 500)),
+    CONSTRAINT delivery_has_one_receiver CHECK (
+CASE channel
+    WHEN 'email'::text THEN ((webhook_id IS NULL) AND ((user_id IS NULL) <> (invitation_id IS NULL)))
+    ELSE (webhook_id IS NOT NULL)
+END),
+    CONSTRAINT delivery_has_the_dates_of_its_status CHECK ((((status = 'delivered'::text) = (delivered_at IS NOT NULL)) AND ((status = 'dead'::text) = (dead_at IS NOT NULL)))),
+    CONSTRAINT delivery_keeps_no_token_once_it_is_settled CHECK (((status = 'pending'::text) OR (token IS NULL))),
+    CONSTRAINT delivery_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
+);
+
+ALTER TABLE private.outbox OWNER TO postgres;
+
+--
+-- Name: TABLE outbox; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.outbox IS 'What is to be delivered, and what came of it. Addresses are looked up when it is sent: nothing goes to one that somebody has given up, and none is kept here.';
+
+--
+-- Name: COLUMN outbox.event_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.outbox.event_id IS 'The notification: the same for all who are told of the same event.';
+
+--
+-- Name: COLUMN outbox.token; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.outbox.token IS 'What opens an invitation, in the clear, from when it is sent until it is delivered or given up: the mail cannot be written without.';
 
 --
 -- Name: platform_admins; Type: TABLE; Schema: private; Owner: postgres
@@ -38226,6 +40960,29 @@ ALTER TABLE private.question_attempts OWNER TO postgres;
 COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
 
 --
+-- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    month date NOT NULL,
+    course_id uuid NOT NULL,
+    question_key text NOT NULL COLLATE pg_catalog."C",
+    section_key text NOT NULL COLLATE pg_catalog."C",
+    attempts bigint NOT NULL,
+    correct bigint NOT NULL
+);
+
+ALTER TABLE private.question_cells OWNER TO postgres;
+
+--
+-- Name: TABLE question_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each unit and all, each month and all.';
+
+--
 -- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -38251,6 +41008,174 @@ CREATE TABLE private.question_events_default (
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
+
+--
+-- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    course_key uuid NOT NULL,
+    day date NOT NULL,
+    enrolled bigint NOT NULL,
+    dropped bigint NOT NULL,
+    completed bigint NOT NULL,
+    not_started bigint NOT NULL,
+    started bigint NOT NULL,
+    half bigint NOT NULL,
+    progress bigint NOT NULL,
+    completions bigint NOT NULL,
+    seconds bigint NOT NULL,
+    people bigint NOT NULL
+);
+
+ALTER TABLE private.report_cells OWNER TO postgres;
+
+--
+-- Name: TABLE report_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_cells IS 'Sums of report_changes, of each unit and all, each course and all, each day and all.';
+
+--
+-- Name: report_changes; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_changes (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    unit_id uuid,
+    course_id uuid,
+    at timestamp with time zone,
+    enrolled integer DEFAULT 0 NOT NULL,
+    dropped integer DEFAULT 0 NOT NULL,
+    completed integer DEFAULT 0 NOT NULL,
+    not_started integer DEFAULT 0 NOT NULL,
+    started integer DEFAULT 0 NOT NULL,
+    half integer DEFAULT 0 NOT NULL,
+    progress integer DEFAULT 0 NOT NULL,
+    completions integer DEFAULT 0 NOT NULL,
+    seconds integer DEFAULT 0 NOT NULL,
+    people integer DEFAULT 0 NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.report_changes OWNER TO postgres;
+
+--
+-- Name: TABLE report_changes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_changes IS 'By how much changes of enrolments, sessions and memberships change sums; removed when they have been added up. `at` places them in a day: of an enrolment its beginning, of a completion its end, of a session its beginning; people are placed in none.';
+
+--
+-- Name: report_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.report_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: report_facts; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.report_facts WITH (security_invoker='true') AS
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.enrolled_at AS at,
+    1 AS enrolled,
+    e.dropped,
+    e.completed,
+    e.not_started,
+    e.started,
+    e.half,
+    e.progress,
+    0 AS completions,
+    0 AS seconds,
+    0 AS people
+   FROM private.enrollment_counts e
+UNION ALL
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.completed_at AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    1 AS completions,
+    0 AS seconds,
+    0 AS people
+   FROM private.enrollment_counts e
+  WHERE (e.completed_at IS NOT NULL)
+UNION ALL
+ SELECT s.tenant_id,
+    s.unit_id,
+    s.course_id,
+    s.started_at AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    0 AS completions,
+    s.duration_seconds AS seconds,
+    0 AS people
+   FROM analytics.learning_sessions s
+  WHERE (s.ended_at IS NOT NULL)
+UNION ALL
+ SELECT m.tenant_id,
+    m.unit_id,
+    NULL::uuid AS course_id,
+    NULL::timestamp with time zone AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    0 AS completions,
+    0 AS seconds,
+    1 AS people
+   FROM lms.memberships m
+  WHERE ((m.status <> 'ended'::text) AND (NOT m.is_guest));
+
+ALTER TABLE private.report_facts OWNER TO postgres;
+
+--
+-- Name: report_state; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_state (
+    is_only_row boolean DEFAULT true NOT NULL,
+    horizon xid8 DEFAULT '0'::xid8 NOT NULL,
+    system_identifier bigint NOT NULL,
+    folded_at timestamp with time zone,
+    checked_at timestamp with time zone,
+    CONSTRAINT report_state_is_one_row CHECK (is_only_row)
+);
+
+ALTER TABLE private.report_state OWNER TO postgres;
+
+--
+-- Name: TABLE report_state; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -38371,6 +41296,58 @@ ALTER TABLE private.staff_scopes OWNER TO postgres;
 COMMENT ON VIEW private.staff_scopes IS 'Where a person teaches, for the policies of profiles.';
 
 --
+-- Name: stale_reports; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.stale_reports (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE private.stale_reports OWNER TO postgres;
+
+--
+-- Name: TABLE stale_reports; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.stale_reports IS 'Organisations whose sums do not hold, because a fact was changed or removed that nobody changes or removes, or because their days begin at other hours now. Their reports are made of the facts until a job has made the sums anew.';
+
+--
+-- Name: stale_reports_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.stale_reports_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: webhook_states; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.webhook_states (
+    webhook_id uuid NOT NULL,
+    secret text NOT NULL,
+    previous_secret text,
+    previous_until timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    paused_until timestamp with time zone
+);
+
+ALTER TABLE private.webhook_states OWNER TO postgres;
+
+--
+-- Name: COLUMN webhook_states.previous_secret; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.webhook_states.previous_secret IS 'Signs as well for a day after it was replaced.';
+
+--
 -- Name: profile_private; Type: TABLE; Schema: public; Owner: postgres
 --
 
@@ -38389,7 +41366,7 @@ CREATE TABLE public.profile_private (
     CONSTRAINT knowledge_profile_has_the_documented_shape CHECK (private.is_knowledge_profile(knowledge_profile)),
     CONSTRAINT learning_interests_are_a_list_of_words CHECK (private.is_list_of_words(learning_interests)),
     CONSTRAINT learning_preferences_have_the_documented_shape CHECK (private.is_learning_preferences(learning_preferences)),
-    CONSTRAINT notification_preferences_are_an_object CHECK (((jsonb_typeof(notification_preferences) = 'object'::text) AND (length((notification_preferences)::text) <= 10000))),
+    CONSTRAINT notification_preferences_have_the_documented_shape CHECK (private.is_notification_preferences(notification_preferences)),
     CONSTRAINT phone_is_digits_and_marks CHECK ((phone ~ '^\+?[0-9 ()./-]{3,30}$'::text))
 );
 
@@ -38424,6 +41401,12 @@ COMMENT ON COLUMN public.profile_private.knowledge_profile IS 'Free-form object;
 --
 
 COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, matched against categories.';
+
+--
+-- Name: COLUMN profile_private.notification_preferences; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profile_private.notification_preferences IS '{in_app: boolean, email: boolean, <kind>: {in_app, email}}, all optional; a kind''s own entry counts first. What is not said is as the organisation has it. Kinds: lms.notification_kinds.';
 
 --
 -- Name: log_default; Type: TABLE ATTACH; Schema: audit; Owner: postgres
@@ -38477,6 +41460,20 @@ ALTER TABLE ONLY analytics.learning_sessions
 
 ALTER TABLE ONLY analytics.question_events
     ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: saved_reports saved_reports_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -38701,6 +41698,13 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_revisions
     ADD CONSTRAINT block_revisions_pkey PRIMARY KEY (id);
+
+--
+-- Name: builtin_templates builtin_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.builtin_templates
+    ADD CONSTRAINT builtin_templates_pkey PRIMARY KEY (kind, language);
 
 --
 -- Name: categories categories_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -39011,6 +42015,13 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (id);
 
 --
+-- Name: message_templates message_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT message_templates_pkey PRIMARY KEY (id);
+
+--
 -- Name: modules module_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -39037,6 +42048,20 @@ ALTER TABLE ONLY lms.modules
 
 ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT modules_pkey PRIMARY KEY (id);
+
+--
+-- Name: notification_kinds notification_kinds_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notification_kinds
+    ADD CONSTRAINT notification_kinds_pkey PRIMARY KEY (kind);
+
+--
+-- Name: notifications notifications_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
 
 --
 -- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -39086,6 +42111,13 @@ ALTER TABLE ONLY lms.review_reports
 
 ALTER TABLE ONLY lms.course_reviews
     ADD CONSTRAINT one_review_per_course_and_person UNIQUE (course_id, user_id);
+
+--
+-- Name: message_templates one_template_per_kind_and_language; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT one_template_per_kind_and_language UNIQUE (tenant_id, kind, language);
 
 --
 -- Name: org_units org_unit_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -39382,6 +42414,13 @@ ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
 
 --
+-- Name: notifications told_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT told_once UNIQUE (tenant_id, user_id, dedupe_key);
+
+--
 -- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -39452,6 +42491,20 @@ ALTER TABLE ONLY lms.version_questions
     ADD CONSTRAINT version_questions_pkey PRIMARY KEY (version_id, question_id);
 
 --
+-- Name: webhooks webhook_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.webhooks
+    ADD CONSTRAINT webhook_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+--
 -- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -39464,6 +42517,20 @@ ALTER TABLE ONLY ops.job_runs
 
 ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
+
+--
+-- Name: active_days active_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.active_days
+    ADD CONSTRAINT active_days_pkey PRIMARY KEY (tenant_id, user_id, day, course_id, unit_key);
+
+--
+-- Name: activity_cells activity_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_cells
+    ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
 
 --
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -39585,11 +42652,32 @@ ALTER TABLE ONLY private.key_revisions
     ADD CONSTRAINT key_revisions_pkey PRIMARY KEY (id);
 
 --
+-- Name: lesson_cells lesson_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.lesson_cells
+    ADD CONSTRAINT lesson_cells_pkey PRIMARY KEY (tenant_id, course_id, lesson_id);
+
+--
+-- Name: lesson_changes lesson_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.lesson_changes
+    ADD CONSTRAINT lesson_changes_pkey PRIMARY KEY (xid, id);
+
+--
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.org_unit_closure
     ADD CONSTRAINT org_unit_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
+
+--
+-- Name: outbox outbox_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 --
 -- Name: platform_admins platform_admins_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -39606,11 +42694,39 @@ ALTER TABLE ONLY private.question_attempts
     ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
 
 --
+-- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_cells
+    ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
+
+--
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_cells
+    ADD CONSTRAINT report_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, day);
+
+--
+-- Name: report_changes report_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_changes
+    ADD CONSTRAINT report_changes_pkey PRIMARY KEY (xid, id);
+
+--
+-- Name: report_state report_state_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_state
+    ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -39625,6 +42741,20 @@ ALTER TABLE ONLY private.search_documents
 
 ALTER TABLE ONLY private.sign_up_notes
     ADD CONSTRAINT sign_up_notes_pkey PRIMARY KEY (id);
+
+--
+-- Name: stale_reports stale_reports_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.stale_reports
+    ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
+
+--
+-- Name: webhook_states webhook_states_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.webhook_states
+    ADD CONSTRAINT webhook_states_pkey PRIMARY KEY (webhook_id);
 
 --
 -- Name: profiles one_profile_per_login; Type: CONSTRAINT; Schema: public; Owner: postgres
@@ -39754,6 +42884,36 @@ CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btr
 --
 
 CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_by_owner ON analytics.saved_reports USING btree (tenant_id, owner_id);
+
+--
+-- Name: saved_reports_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_by_unit ON analytics.saved_reports USING btree (tenant_id, unit_id);
+
+--
+-- Name: saved_reports_of_person; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_of_person ON analytics.saved_reports USING btree (owner_id);
+
+--
+-- Name: saved_reports_of_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_of_unit ON analytics.saved_reports USING btree (unit_id) WHERE is_shared;
+
+--
+-- Name: saved_reports_scheduled; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_scheduled ON analytics.saved_reports USING btree (digested_at, id) WHERE (schedule IS NOT NULL);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -40608,10 +43768,58 @@ CREATE INDEX memberships_by_unit_and_number ON lms.memberships USING btree (unit
 CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 
 --
+-- Name: message_templates_by_kind; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX message_templates_by_kind ON lms.message_templates USING btree (kind);
+
+--
 -- Name: modules_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
+
+--
+-- Name: notifications_by_age; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_age ON lms.notifications USING btree (created_at);
+
+--
+-- Name: notifications_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_course ON lms.notifications USING btree (tenant_id, course_id);
+
+--
+-- Name: notifications_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_enrollment ON lms.notifications USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: notifications_by_kind; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_kind ON lms.notifications USING btree (kind);
+
+--
+-- Name: notifications_by_person; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_person ON lms.notifications USING btree (user_id);
+
+--
+-- Name: notifications_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_user ON lms.notifications USING btree (user_id, id DESC) WHERE is_shown;
+
+--
+-- Name: notifications_unread; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_unread ON lms.notifications USING btree (user_id, id DESC) WHERE (is_shown AND (read_at IS NULL));
 
 --
 -- Name: one_current_statement; Type: INDEX; Schema: lms; Owner: postgres
@@ -40968,6 +44176,12 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
 
 --
+-- Name: active_days_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id, user_id);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -41064,6 +44278,54 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
+-- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
+
+--
+-- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_invitation ON private.outbox USING btree (tenant_id, invitation_id);
+
+--
+-- Name: outbox_by_kind; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_kind ON private.outbox USING btree (kind);
+
+--
+-- Name: outbox_by_person; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_person ON private.outbox USING btree (user_id);
+
+--
+-- Name: outbox_by_webhook; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook_id);
+
+--
+-- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
+
+--
+-- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt_at) WHERE ((status = 'pending'::text) AND (channel = 'email'::text));
+
+--
+-- Name: outbox_of_webhooks; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
+
+--
 -- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -41092,6 +44354,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX report_cells_by_day ON private.report_cells USING btree (tenant_id, unit_key, day, course_key) WHERE (course_key <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -41286,10 +44554,22 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events F
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: saved_reports _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
+
+--
+-- Name: saved_reports _200_parameters; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
 -- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -41328,10 +44608,66 @@ CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCI
 CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
 
 --
+-- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: saved_reports _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
 
 --
 -- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -41340,16 +44676,34 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCI
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: saved_reports _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
+
+--
 -- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: saved_reports _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.saved_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
+
+--
 -- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
+
+--
+-- Name: saved_reports _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_saved_reports();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -41580,6 +44934,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.lessons FOR EACH ROW EXECUTE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: message_templates _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: modules _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -41620,6 +44980,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: webhooks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _120_ended; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -41740,6 +45106,12 @@ CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH RO
 --
 
 CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
+
+--
+-- Name: webhooks _200_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kinds BEFORE INSERT OR UPDATE OF kinds ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.check_webhook_kinds();
 
 --
 -- Name: certificates _200_never_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -41898,6 +45270,24 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FU
 CREATE TRIGGER _200_place_moved BEFORE UPDATE OF lesson_id ON lms.assessments FOR EACH ROW WHEN ((new.lesson_id IS DISTINCT FROM old.lesson_id)) EXECUTE FUNCTION private.place_assessment();
 
 --
+-- Name: builtin_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.builtin_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
+
+--
+-- Name: message_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
+
+--
+-- Name: notifications _200_read; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_read BEFORE UPDATE OF read_at ON lms.notifications FOR EACH ROW EXECUTE FUNCTION private.date_reading();
+
+--
 -- Name: enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -42004,6 +45394,12 @@ CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_questions REFERENCING 
 --
 
 CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycle ON lms.enrollments FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.course_id IS DISTINCT FROM new.course_id)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.cycle IS DISTINCT FROM new.cycle))) EXECUTE FUNCTION private.keep_enrollment_key();
+
+--
+-- Name: tenants _300_notification_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.check_default_kinds();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -42274,6 +45670,42 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW 
 --
 
 CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
+
+--
+-- Name: enrollments _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_new_enrollments();
+
+--
+-- Name: memberships _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT OR DELETE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.note_membership();
+
+--
+-- Name: tenants _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER UPDATE OF time_zone ON lms.tenants FOR EACH ROW WHEN (((old.time_zone)::text <> (new.time_zone)::text)) EXECUTE FUNCTION private.note_time_zone();
+
+--
+-- Name: enrollments _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((old.items_done <> new.items_done) OR (old.status <> new.status) OR (old.items_total <> new.items_total) OR (old.unit_id IS DISTINCT FROM new.unit_id) OR (old.started_at IS DISTINCT FROM new.started_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.enrolled_at <> new.enrolled_at))) EXECUTE FUNCTION private.note_changed_enrollment();
+
+--
+-- Name: memberships _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN ((((old.unit_id IS DISTINCT FROM new.unit_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.note_membership();
+
+--
+-- Name: enrollments _700_reports_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON lms.enrollments REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_removed_enrollments();
 
 --
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43830,6 +47262,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: profile_private _300_notification_kinds; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _300_notification_kinds BEFORE UPDATE OF notification_preferences ON public.profile_private FOR EACH ROW WHEN ((new.notification_preferences IS DISTINCT FROM old.notification_preferences)) EXECUTE FUNCTION private.check_preferred_kinds();
+
+--
 -- Name: profiles _600_last_administrator_locked_out; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -43889,6 +47327,27 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EX
 
 ALTER TABLE ONLY analytics.event_types
     ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: saved_reports owner_is_a_member; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT owner_is_a_member FOREIGN KEY (tenant_id, owner_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: saved_reports saved_report_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: saved_reports saved_report_is_about_a_unit_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_is_about_a_unit_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
@@ -44183,6 +47642,13 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: builtin_templates builtin_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.builtin_templates
+    ADD CONSTRAINT builtin_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
 
 --
 -- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -44507,6 +47973,20 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT membership_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
+-- Name: message_templates message_template_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT message_template_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: message_templates message_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT message_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
+
+--
 -- Name: modules module_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -44526,6 +48006,41 @@ ALTER TABLE ONLY lms.lesson_notes
 
 ALTER TABLE ONLY lms.lesson_notes
     ADD CONSTRAINT note_is_on_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: notifications notification_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE SET NULL (course_id);
+
+--
+-- Name: notifications notification_is_about_the_persons_own_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_is_about_the_persons_own_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id) ON DELETE SET NULL (enrollment_id);
+
+--
+-- Name: notifications notification_is_for_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_is_for_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: notifications notification_is_of_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: notifications notification_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
 
 --
 -- Name: org_units org_unit_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -44913,6 +48428,13 @@ ALTER TABLE ONLY lms.training_waivers
     ADD CONSTRAINT waiver_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
 
 --
+-- Name: webhooks webhook_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.webhooks
+    ADD CONSTRAINT webhook_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -44983,6 +48505,41 @@ ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
+-- Name: outbox delivery_invitation_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_invitation_is_of_the_same_tenant FOREIGN KEY (tenant_id, invitation_id) REFERENCES lms.invitations(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: outbox delivery_is_about_a_person; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_is_about_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: outbox delivery_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: outbox delivery_kind_is_known; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
+
+--
+-- Name: outbox delivery_webhook_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_webhook_is_of_the_same_tenant FOREIGN KEY (tenant_id, webhook_id) REFERENCES lms.webhooks(tenant_id, id) ON DELETE CASCADE;
+
+--
 -- Name: search_documents document_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -45037,6 +48594,13 @@ ALTER TABLE ONLY private.org_unit_closure
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.webhook_states
+    ADD CONSTRAINT state_of_a_webhook FOREIGN KEY (webhook_id) REFERENCES lms.webhooks(id) ON DELETE CASCADE;
 
 --
 -- Name: profile_private private_part_belongs_to_a_profile; Type: FK CONSTRAINT; Schema: public; Owner: postgres
@@ -45101,6 +48665,30 @@ CREATE POLICY "Learners record their own activity" ON analytics.activity_events 
 CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
+-- Name: saved_reports Members save reports, and share those of where they read report; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Members save reports, and share those of where they read report" ON analytics.saved_reports FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
+
+--
+-- Name: saved_reports Owners change their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Owners change their saved reports" ON analytics.saved_reports FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
+
+--
+-- Name: saved_reports Owners remove their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Owners remove their saved reports" ON analytics.saved_reports FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))));
+
+--
+-- Name: saved_reports Saved reports are seen by their owners and, shared, by those wh; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Saved reports are seen by their owners and, shared, by those wh" ON analytics.saved_reports FOR SELECT TO authenticated USING ((((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (is_shared AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))));
+
+--
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
@@ -45129,6 +48717,12 @@ ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.saved_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -45810,6 +49404,12 @@ CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_memb
   WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
 
 --
+-- Name: notifications People mark their own notifications; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People mark their own notifications" ON lms.notifications FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))))) WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
+
+--
 -- Name: course_reviews People remove their own review; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -45820,6 +49420,12 @@ CREATE POLICY "People remove their own review" ON lms.course_reviews FOR DELETE 
 --
 
 CREATE POLICY "People review in their own name" ON lms.course_reviews FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: notifications People see their own notifications; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People see their own notifications" ON lms.notifications FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
 
 --
 -- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -46212,6 +49818,12 @@ CREATE POLICY "The content of published previews is seen by everyone" ON lms.blo
 --
 
 CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons FOR SELECT TO authenticated USING (((version_id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
+
+--
+-- Name: notification_kinds The list of kinds is open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The list of kinds is open to people signed in" ON lms.notification_kinds FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: lesson_skills The skills of a lesson are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -46622,6 +50234,18 @@ ALTER TABLE lms.memberships ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.modules ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: notification_kinds; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.notification_kinds ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: notifications; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.notifications ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_units; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -46760,6 +50384,18 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.active_days ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -46844,10 +50480,28 @@ ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.key_revisions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: lesson_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: lesson_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: outbox; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.outbox ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: platform_admins; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -46862,10 +50516,34 @@ ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_state; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -46878,6 +50556,18 @@ ALTER TABLE private.search_documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: stale_reports; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: webhook_states; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.webhook_states ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: profiles People are seen in scope, by teachers and by fellows; Type: POLICY; Schema: public; Owner: postgres
@@ -47292,6 +50982,14 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
+-- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO authenticated;
+GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO service_role;
+
+--
 -- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
 --
 
@@ -47418,6 +51116,12 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_analytics_saved_reports(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_analytics_saved_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -48095,6 +51799,14 @@ GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email 
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
 
 --
+-- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO authenticated;
+GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO service_role;
+
+--
 -- Name: TABLE enrollment_requests; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -48534,6 +52246,14 @@ GRANT ALL ON FUNCTION lms.leave_path(p_path_id uuid, p_user_id uuid) TO service_
 
 REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
+
+--
+-- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
@@ -49222,6 +52942,14 @@ GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO authentica
 GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION save_answers(p_attempt_id uuid, p_answers jsonb); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -49441,6 +53169,13 @@ REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
 
 --
+-- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.check_rollups(p_tenants integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.check_rollups(p_tenants integer) TO service_role;
+
+--
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -49466,6 +53201,13 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 --
 
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -49516,6 +53258,13 @@ REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -49556,6 +53305,12 @@ REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
 
 --
+-- Name: FUNCTION schedule_report_digests(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -49585,10 +53340,22 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 
 --
+-- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION activity_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -49881,10 +53648,28 @@ GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authe
 GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION check_default_kinds(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_default_kinds() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_path_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.check_path_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_placeholders(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_placeholders() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_preferred_kinds(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_preferred_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
@@ -49908,6 +53693,12 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_saved_report(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_saved_report() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -49921,6 +53712,12 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 --
 
 REVOKE ALL ON FUNCTION private.check_unit_move() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_webhook_kinds(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_webhook_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION chosen_ids(p_list jsonb, p_ids text[]); Type: ACL; Schema: private; Owner: postgres
@@ -50177,6 +53974,12 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
 
 --
+-- Name: FUNCTION date_reading(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.date_reading() FROM PUBLIC;
+
+--
 -- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50241,6 +54044,73 @@ REVOKE ALL ON FUNCTION private.diff_assessments(p_course_id uuid, p_from integer
 REVOKE ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
+
+--
+-- Name: TABLE saved_reports; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.saved_reports TO service_role;
+GRANT SELECT,DELETE ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.name; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.report; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(report),UPDATE(report) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.parameters; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(parameters),UPDATE(parameters) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.format; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(format),UPDATE(format) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.locale; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(locale),UPDATE(locale) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.is_shared; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_shared),UPDATE(is_shared) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.schedule; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(schedule),UPDATE(schedule) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.hour; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(hour),UPDATE(hour) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: FUNCTION digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
@@ -50360,6 +54230,25 @@ GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO service_role;
 
 --
+-- Name: TABLE notifications; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.notifications TO authenticated;
+GRANT SELECT ON TABLE lms.notifications TO service_role;
+
+--
+-- Name: COLUMN notifications.read_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(read_at) ON TABLE lms.notifications TO authenticated;
+
+--
+-- Name: FUNCTION enqueue_deliveries(p_told lms.notifications[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50383,6 +54272,12 @@ GRANT ALL ON FUNCTION private.enrolled_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO service_role;
 
 --
+-- Name: FUNCTION enrollment_facts(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrollment_numbers(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50401,6 +54296,12 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -50532,6 +54433,30 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
+-- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -50566,6 +54491,14 @@ REVOKE ALL ON FUNCTION private.follows_from_scores(p_enrollment_id uuid, p_lesso
 --
 
 REVOKE ALL ON FUNCTION private.forget_ratings() FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_notification_settings(value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_notification_settings(value jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO service_role;
 
 --
 -- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
@@ -50705,6 +54638,12 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION has_webhook(p_tenant_id uuid, p_kind text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION highlight(p_config regconfig, p_text text, p_query tsquery, p_options text); Type: ACL; Schema: private; Owner: postgres
@@ -50966,12 +54905,26 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_ro
 REVOKE ALL ON FUNCTION private.is_next_in_path(p_status lms.training_status) FROM PUBLIC;
 
 --
+-- Name: FUNCTION is_notification_preferences(value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_notification_preferences(value jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO service_role;
+
+--
 -- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.is_platform_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
+
+--
+-- Name: FUNCTION is_report_parameter(p_name text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
@@ -50986,6 +54939,12 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.is_unanswered(p_type text, p_response jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_web_address(value text); Type: ACL; Schema: private; Owner: postgres
@@ -51227,6 +55186,12 @@ GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
 REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
 
 --
+-- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51237,6 +55202,12 @@ REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
+
+--
+-- Name: FUNCTION lesson_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lesson_facts(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lesson_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
@@ -51292,6 +55263,12 @@ REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO authenticated;
 GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role;
+
+--
+-- Name: FUNCTION make_rollups(p_horizon xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -51453,6 +55430,73 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_hidden_answers(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION my_open_assessments(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51530,6 +55574,12 @@ GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 REVOKE ALL ON FUNCTION private.new_certificate_code() FROM PUBLIC;
 
 --
+-- Name: FUNCTION new_webhook_secret(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.new_webhook_secret() FROM PUBLIC;
+
+--
 -- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51554,10 +55604,70 @@ REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_changed_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_changed_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_membership(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_membership() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_new_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_new_enrollments() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_removed_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_time_zone(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
+
+--
+-- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION notify_all(p_notices private.notice[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.notify_all(p_notices private.notice[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -51586,10 +55696,22 @@ GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_or
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO service_role;
 
 --
+-- Name: FUNCTION outcome_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION outcome_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION outdated_attempts(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -51636,6 +55758,12 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
+-- Name: FUNCTION people_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION people_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51646,6 +55774,12 @@ REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM
 --
 
 REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
@@ -51843,6 +55977,12 @@ GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_stateme
 REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION question_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51859,6 +55999,12 @@ REVOKE ALL ON FUNCTION private.question_hash(p_question jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.question_numbers(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION question_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
@@ -52142,6 +56288,12 @@ GRANT ALL ON FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) T
 REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_unknown_kinds(p_preferences jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_version_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52192,6 +56344,14 @@ GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticate
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
 
 --
+-- Name: FUNCTION replace_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52208,6 +56368,12 @@ GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uui
 GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
 
 --
+-- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52222,6 +56388,12 @@ GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p
 REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION report_parameters(p_report text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_parameters(p_report text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
@@ -52369,6 +56541,14 @@ GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO service_role;
 REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_period(p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_period(p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO service_role;
+
+--
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52411,6 +56591,12 @@ REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PU
 REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
 GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
+
+--
+-- Name: FUNCTION require_webhook_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_webhook_right(p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -52507,6 +56693,24 @@ GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_rea
 REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION rollup_differences(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_differences(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rollup_horizon(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_horizon(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rollup_keys(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_keys(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: ACL; Schema: private; Owner: postgres
@@ -52729,14 +56933,6 @@ GRANT ALL ON FUNCTION private.staffed_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.staffed_courses() TO service_role;
 
 --
--- Name: FUNCTION step_start(p_step text, p_day date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.step_start(p_step text, p_day date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.step_start(p_step text, p_day date) TO authenticated;
-GRANT ALL ON FUNCTION private.step_start(p_step text, p_day date) TO service_role;
-
---
 -- Name: FUNCTION store_answers(p_attempt lms.assessment_attempts, p_answers jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52946,6 +57142,12 @@ REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id
 REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52980,6 +57182,14 @@ REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM 
 REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
+
+--
+-- Name: FUNCTION write_webhook(p_wanted lms.webhooks); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO authenticated;
+GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO service_role;
 
 --
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
@@ -53110,67 +57320,6 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
-
---
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
@@ -53577,6 +57726,13 @@ GRANT INSERT(part),UPDATE(part) ON TABLE lms.lesson_skills TO authenticated;
 --
 
 GRANT INSERT(mastery_threshold),UPDATE(mastery_threshold) ON TABLE lms.lesson_skills TO authenticated;
+
+--
+-- Name: TABLE notification_kinds; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.notification_kinds TO authenticated;
+GRANT SELECT ON TABLE lms.notification_kinds TO service_role;
 
 --
 -- Name: TABLE org_units; Type: ACL; Schema: lms; Owner: postgres

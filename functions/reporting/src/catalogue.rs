@@ -280,7 +280,7 @@ const fn column(name: &'static str, kind: Kind, heading: Words) -> Column {
     }
 }
 
-use Kind::{Count, Course, Data, Day, Flag, Id, List, Moment, Number, Percent, Seconds, Text, Word};
+use Kind::{Count, Course, Data, Day, Id, Moment, Number, Percent, Seconds, Text, Word};
 use Parameter as P;
 
 const FILTERS: &[Parameter] = &[P::Tenant, P::Unit, P::Course, P::Cohort, P::From, P::Until];

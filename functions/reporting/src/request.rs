@@ -49,7 +49,7 @@ pub struct Query {
     limit: Option<Whole>,
 }
 
-/// `analytics.get_report_heading`: names as the caller sees them.
+/// `analytics.describe_report`: names as the caller sees them.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub struct Heading {
     /// The organisation's name.
@@ -213,7 +213,7 @@ impl Query {
         }
     }
 
-    /// The arguments of `analytics.get_report_heading`.
+    /// The arguments of `analytics.describe_report`.
     pub fn heading_arguments(&self) -> Value {
         let id = |name: &str| self.parameters.get(name).cloned().unwrap_or(Value::Null);
         json!({

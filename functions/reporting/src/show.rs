@@ -120,14 +120,14 @@ async fn heading(database: &CallerDatabase<'_>, query: &Query) -> Result<Heading
     let answer = database
         .rpc(
             "analytics",
-            "get_report_heading",
+            "describe_report",
             &query.heading_arguments(),
             Repeat::Safe,
         )
         .await?;
     let rows: Vec<Heading> = serde_json::from_slice(&answer).map_err(|error| {
         Error::internal(format!(
-            "analytics.get_report_heading answered otherwise: {error}"
+            "analytics.describe_report answered otherwise: {error}"
         ))
     })?;
     Ok(rows.into_iter().next().unwrap_or_default())

@@ -177,7 +177,8 @@ $$;
 
 create trigger _100_timestamps before update on analytics.saved_reports
   for each row execute function private.touch_updated_at();
-create trigger _200_parameters before insert or update on analytics.saved_reports
+-- Not when a digest is noted: a definition that no longer holds would keep the others waiting.
+create trigger _200_parameters before insert or update of report, parameters, unit_id, schedule, hour on analytics.saved_reports
   for each row execute function private.check_saved_report();
 
 -- =====================================================================================================

@@ -287,6 +287,7 @@ begin
   insert into private.invitation_tokens as t (invitation_id, token_hash)
   values (v_invitation.id, sha256(convert_to(v_token, 'UTF8')))
   on conflict (invitation_id) do update set token_hash = excluded.token_hash;
+  perform private.enqueue_invitation(v_invitation, v_token);
 
   return (
     v_invitation.id, v_invitation.tenant_id, v_invitation.email, v_invitation.role_id, v_invitation.unit_id,

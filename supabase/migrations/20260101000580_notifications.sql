@@ -31,7 +31,7 @@ insert into lms.notification_kinds (kind, description, placeholders, in_app, ema
   ('training_assigned', 'A rule asks you to take a course', '{course, due_on}', true, true),
   ('training_due', 'A course is due soon', '{course, due_on, days}', true, true),
   ('training_overdue', 'A course is overdue', '{course, due_on, days}', true, true),
-  ('course_completed', 'You have completed a course', '{course}', true, false),
+  ('course_completed', 'You have completed a course', '{course}', false, false),
   ('certificate_issued', 'You have earned a certificate', '{course, serial, expires_on}', true, true),
   ('certificate_expiring', 'A certificate expires soon', '{course, serial, expires_on, days}', true, true),
   ('result_released', 'The result of an assessment can be seen', '{course, assessment}', true, true),

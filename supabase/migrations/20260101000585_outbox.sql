@@ -412,3 +412,554 @@ begin
   join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
 end
 $$;
+
+-- Where there is an address for its link to lead to, an invitation is mailed; else whoever invites passes the link on. The
+-- link of a renewed invitation is dead, so its mail is not sent any more. Three a day to one address: nobody's inbox is filled
+-- by inviting them again and again.
+create function private.enqueue_invitation(p_invitation lms.invitations, p_token text)
+returns void
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  begin
+    update private.outbox o
+    set status = 'discarded', token = null
+    where o.tenant_id = p_invitation.tenant_id and o.invitation_id = p_invitation.id and o.status = 'pending';
+    insert into private.outbox (tenant_id, channel, kind, invitation_id, event_id, params, token)
+    select
+      t.id, 'email', 'invitation', p_invitation.id, p_invitation.id,
+      jsonb_build_object('invited_until', (p_invitation.expires_at at time zone t.time_zone)::date), p_token
+    from lms.tenants t
+    where t.id = p_invitation.tenant_id and t.settings #>> '{notifications,app_url}' is not null
+      and coalesce((t.settings #>> '{notifications,defaults,invitation,email}')::boolean, true)
+      and (
+        select count(*)
+        from private.outbox o
+        join lms.invitations i on i.id = o.invitation_id
+        where o.tenant_id = t.id and i.email = p_invitation.email and o.created_at > now() - interval '1 day'
+      ) < 3;
+  exception
+    when others then
+      raise warning 'The mail of invitation % was not made: %: %', p_invitation.id, sqlstate, sqlerrm;
+  end;
+end
+$$;
+
+-- =====================================================================================================
+-- Delivering: for the service role alone
+-- =====================================================================================================
+
+create type lms.delivery as (
+  id uuid, lease uuid, channel text, kind text, attempt integer, created_at timestamptz, tenant_id uuid, webhook_id uuid,
+  recipient text, organization text, language text, subject text, body text, params jsonb, url text, secrets text[],
+  payload jsonb
+);
+comment on type lms.delivery is
+  'A delivery that the caller holds until its lease ends. Mails: recipient, language, subject and body with their placeholders, '
+  'params. Webhooks: url, secrets, payload.';
+
+create function private.first_language(p_languages text[])
+returns setof text
+language plpgsql
+immutable
+rows 5
+set search_path = ''
+as $$
+begin
+  return query
+  select f.language
+  from (
+    select l.language, l.place * 2 as place from unnest(p_languages) with ordinality as l (language, place)
+    union all
+    select split_part(l.language, '-', 1), l.place * 2 + 1 from unnest(p_languages) with ordinality as l (language, place)
+  ) f
+  where f.language is not null
+  group by f.language
+  order by min(f.place);
+end
+$$;
+
+-- Times as the clock on the wall of the organisation shows them.
+create function private.local_params(p_params jsonb, p_time_zone text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    (
+      select jsonb_object_agg(
+        p.key,
+        case
+          when p.key ~ '_at$' and p.value #>> '{}' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d'
+            then to_jsonb(to_char((p.value #>> '{}')::timestamptz at time zone p_time_zone, 'YYYY-MM-DD HH24:MI'))
+          else p.value
+        end
+      )
+      from jsonb_each(p_params) as p
+    ),
+    '{}'
+  );
+end
+$$;
+
+-- Nothing goes to somebody who is no longer active when it is sent. Whoever asked from outside has no membership.
+create function private.may_be_mailed(p_delivery private.outbox)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_delivery.invitation_id is not null then
+    return exists (
+      select
+      from lms.invitations i
+      where i.id = p_delivery.invitation_id and i.accepted_at is null and i.revoked_at is null and i.expires_at > now()
+    );
+  end if;
+  return exists (
+    select
+    from public.profiles p
+    join public.profile_private q on q.profile_id = p.id and q.email is not null
+    where p.id = p_delivery.user_id and p.is_active
+  ) and not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_delivery.tenant_id and m.user_id = p_delivery.user_id and m.status <> 'active'
+  );
+end
+$$;
+
+-- One receiver that is slow, down or flooded stops no other: of each webhook and of each tenant's mails a few are taken at a
+-- time, in turns; of a webhook none while another run is at it or it is paused, and after that one, to see whether it is back.
+-- Two runs at once take different ones; what a run that died had taken is taken again when its lease is over, by the same id.
+create function private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer)
+returns setof lms.delivery
+language plpgsql
+volatile security definer
+rows 50
+set search_path = ''
+as $$
+declare
+  c_most_attempts constant integer := 12;
+  v_ids uuid[];
+begin
+  if p_channel = 'email' then
+    select array_agg(c.id order by c.turn, c.next_attempt_at) into v_ids
+    from (
+      select o.id, o.turn, o.next_attempt_at
+      from lms.tenants t
+      cross join lateral (
+        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
+        from private.outbox k
+        where k.tenant_id = t.id and k.status = 'pending' and k.channel = 'email' and k.next_attempt_at <= now()
+          and (k.leased_until is null or k.leased_until <= now())
+        order by k.next_attempt_at, k.id
+        limit p_limit
+      ) o
+      where t.is_active
+      order by o.turn, o.next_attempt_at
+      limit p_limit
+    ) c;
+  else
+    -- Whoever holds the state holds the webhook's queue.
+    select array_agg(c.id) into v_ids
+    from (
+      select o.id
+      from lms.webhooks w
+      join lms.tenants t on t.id = w.tenant_id and t.is_active
+      join lateral (
+        select s.failures
+        from private.webhook_states s
+        where s.webhook_id = w.id and (s.paused_until is null or s.paused_until <= now())
+        for update skip locked
+      ) s on true
+      cross join lateral (
+        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
+        from private.outbox k
+        where k.webhook_id = w.id and k.status = 'pending' and k.next_attempt_at <= now()
+        order by k.next_attempt_at, k.id
+        limit case when s.failures >= 5 then 1 else 20 end
+      ) o
+      where w.is_active and not exists (
+        select from private.outbox l where l.webhook_id = w.id and l.status = 'pending' and l.leased_until > now()
+      )
+      order by o.turn, o.next_attempt_at
+      limit p_limit
+    ) c;
+  end if;
+
+  v_ids := array(
+    select o.id
+    from private.outbox o
+    where o.id = any (v_ids) and o.status = 'pending' and (o.leased_until is null or o.leased_until <= now())
+    for no key update skip locked
+  );
+  update private.outbox o
+  set status = 'discarded', token = null, lease = null, leased_until = null
+  where o.id = any (v_ids) and o.channel = 'email' and not private.may_be_mailed(o);
+  -- Runs that died with it, again and again.
+  update private.outbox o
+  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null,
+      last_error = coalesce(o.last_error, 'no run came back')
+  where o.id = any (v_ids) and o.status = 'pending' and o.attempts >= c_most_attempts;
+
+  return query
+  with taken as (
+    update private.outbox o
+    set lease = gen_random_uuid(), leased_until = now() + make_interval(secs => p_lease_seconds), attempts = o.attempts + 1
+    where o.id = any (v_ids) and o.status = 'pending'
+    returning o.*
+  )
+  select
+    o.id, o.lease, o.channel, o.kind, o.attempts, o.created_at, o.tenant_id, o.webhook_id,
+    coalesce(q.email, i.email::text), t.name::text, text.language, text.subject, text.body,
+    case o.channel when 'email' then
+      jsonb_strip_nulls(private.local_params(o.params, t.time_zone) || jsonb_build_object(
+        'person', coalesce(nullif(p.first_name, ''), p.display_name, nullif(i.first_name, '')),
+        'organization', t.name,
+        'link', rtrim(t.settings #>> '{notifications,app_url}', '/') || case when o.token is not null then '?invitation=' || o.token else '' end
+      ))
+    end,
+    w.url::text,
+    case when s.webhook_id is not null then
+      array_remove(array[s.secret, case when s.previous_until > now() then s.previous_secret end], null)
+    end,
+    case o.channel when 'webhook' then jsonb_build_object(
+      'type', o.kind,
+      'timestamp', o.created_at,
+      'data', jsonb_build_object(
+        'event_id', o.event_id, 'tenant_id', o.tenant_id, 'user_id', o.user_id, 'course_id', o.course_id,
+        'enrollment_id', o.enrollment_id
+      ) || o.params
+    ) end
+  from taken o
+  join lms.tenants t on t.id = o.tenant_id
+  left join public.profiles p on p.id = o.user_id and o.channel = 'email'
+  left join public.profile_private q on q.profile_id = p.id
+  left join lms.invitations i on i.id = o.invitation_id
+  left join lms.webhooks w on w.id = o.webhook_id
+  left join private.webhook_states s on s.webhook_id = w.id
+  left join lateral (
+    select m.language, m.subject, m.body
+    from private.first_language(array[q.locale::text, t.locale::text, 'en']) with ordinality as l (language, place)
+    join (
+      select a.language::text, a.subject::text, a.body::text, 1 as source
+      from lms.message_templates a
+      where a.tenant_id = o.tenant_id and a.kind = o.kind
+      union all
+      select b.language::text, b.subject::text, b.body::text, 2
+      from lms.builtin_templates b
+      where b.kind = o.kind
+    ) m on m.language = l.language
+    order by l.place, m.source
+    limit 1
+  ) as text on o.channel = 'email'
+  order by o.created_at, o.id;
+end
+$$;
+
+create function lms.claim_deliveries(p_channel text, p_limit integer default 50, p_lease_seconds integer default 60)
+returns setof lms.delivery
+language plpgsql
+volatile
+rows 50
+set search_path = ''
+as $$
+begin
+  if not coalesce(p_channel in ('email', 'webhook') and p_limit between 1 and 500 and p_lease_seconds between 5 and 900, false) then
+    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
+  end if;
+  return query select * from private.take_deliveries(p_channel, p_limit, p_lease_seconds);
+end
+$$;
+
+comment on function lms.claim_deliveries is
+  'Hands out deliveries that are due, each for p_lease_seconds, and counts the attempt. For the service role.';
+
+-- `delivered`; `failed`, to be tried again after p_retry_seconds, or dead by then; `rejected`, dead at once, for the receiver will
+-- never take it; `deferred`, given back untried. Says false when the lease is over and somebody else may have it.
+create function private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer)
+returns boolean
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  c_most_attempts constant integer := 12;
+  c_most_failures constant integer := 5;
+  v_delivery private.outbox;
+  v_outcome text := p_outcome;
+begin
+  select * into v_delivery from private.outbox o where o.id = p_id and o.lease = p_lease and o.status = 'pending' for no key update;
+  if not found then
+    return false;
+  end if;
+  if v_outcome = 'failed' and v_delivery.attempts >= c_most_attempts then
+    v_outcome := 'rejected';
+  end if;
+  update private.outbox o
+  set status = case v_outcome when 'delivered' then 'delivered' when 'rejected' then 'dead' else 'pending' end,
+      delivered_at = case v_outcome when 'delivered' then now() end,
+      dead_at = case v_outcome when 'rejected' then now() end,
+      token = case when v_outcome in ('failed', 'deferred') then o.token end,
+      attempts = case v_outcome when 'deferred' then greatest(o.attempts - 1, 0) else o.attempts end,
+      next_attempt_at = now() + make_interval(secs => p_retry_seconds),
+      last_error = case when v_outcome = 'delivered' then null else coalesce(left(p_error, 500), o.last_error) end,
+      lease = null, leased_until = null
+  where o.id = p_id;
+  if v_delivery.webhook_id is not null and p_outcome <> 'deferred' then
+    update private.webhook_states s
+    set failures = case p_outcome when 'failed' then least(s.failures + 1, 1000) else 0 end,
+        paused_until = case when p_outcome = 'failed' and s.failures + 1 >= c_most_failures
+          then now() + make_interval(secs => least(30 * power(2, least(s.failures + 1 - c_most_failures, 7)), 3600))
+        end
+    where s.webhook_id = v_delivery.webhook_id;
+  end if;
+  return true;
+end
+$$;
+
+create function lms.settle_delivery(
+  p_id uuid, p_lease uuid, p_outcome text, p_error text default null, p_retry_seconds integer default 60
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if not coalesce(
+    p_outcome in ('delivered', 'failed', 'rejected', 'deferred') and p_retry_seconds between 0 and 604800, false
+  ) then
+    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
+  end if;
+  return private.note_delivery(p_id, p_lease, p_outcome, p_error, p_retry_seconds);
+end
+$$;
+
+comment on function lms.settle_delivery is
+  'Says what came of a delivery: delivered, failed, rejected or deferred. After 12 failures it is dead. For the service role.';
+
+grant execute on function private.take_deliveries, private.note_delivery, lms.claim_deliveries, lms.settle_delivery to service_role;
+
+-- =====================================================================================================
+-- Dead letters
+-- =====================================================================================================
+
+create type lms.delivery_failure as (
+  id uuid, channel text, kind text, status text, user_id uuid, webhook_id uuid, course_id uuid, attempts integer,
+  last_error text, created_at timestamptz, next_attempt_at timestamptz, dead_at timestamptz
+);
+comment on type lms.delivery_failure is 'status: dead, until it is replayed; pending, tried in vain and to be tried again at next_attempt_at.';
+
+-- Definer, because nobody reads the outbox; so it checks its caller.
+create function private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid)
+returns setof lms.delivery_failure
+language plpgsql
+stable security definer
+rows 100
+set search_path = ''
+as $$
+begin
+  perform private.require_webhook_right(p_tenant_id);
+  return query
+  select
+    o.id, o.channel, o.kind, o.status, o.user_id, o.webhook_id, o.course_id, o.attempts, o.last_error, o.created_at,
+    case o.status when 'pending' then o.next_attempt_at end, o.dead_at
+  from private.outbox o
+  where o.tenant_id = p_tenant_id and (o.status = 'dead' or (o.status = 'pending' and o.last_error is not null))
+    and (p_after is null or o.id < p_after)
+  order by o.id desc
+  limit p_limit;
+end
+$$;
+
+create function lms.get_delivery_failures(p_tenant_id uuid, p_limit integer default 100, p_after uuid default null)
+returns setof lms.delivery_failure
+language plpgsql
+stable
+rows 100
+set search_path = ''
+as $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  elsif not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  return query select * from private.read_delivery_failures(p_tenant_id, p_limit, p_after);
+end
+$$;
+
+comment on function lms.get_delivery_failures is
+  'Mails and webhooks of a tenant that could not be delivered, newest first: dead ones, and those that are still tried. Next page: '
+  'p_after = the last id received. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 422 invalid_limit.';
+
+create function private.replay_deliveries_of_caller(p_ids uuid[])
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_replayed integer;
+begin
+  -- Others' are passed over, as if there were none. An invitation's mail is written no more: its token is gone.
+  update private.outbox o
+  set status = 'pending', dead_at = null, attempts = 0, next_attempt_at = now()
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.id = any (p_ids) and d.status = 'dead' and d.kind <> 'invitation' and (
+      not private.is_api_call() or d.tenant_id = any (array(select private.tenants_where('tenant.settings')))
+    )
+    order by d.id
+    for no key update
+  );
+  get diagnostics v_replayed = row_count;
+  update private.webhook_states s
+  set failures = 0, paused_until = null
+  where s.paused_until is not null and s.webhook_id in (
+    select o.webhook_id from private.outbox o where o.id = any (p_ids) and o.status = 'pending' and o.webhook_id is not null
+      and (not private.is_api_call() or o.tenant_id = any (array(select private.tenants_where('tenant.settings'))))
+  );
+  return v_replayed;
+end
+$$;
+
+create function lms.replay_deliveries(p_ids uuid[])
+returns integer
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if p_ids is null or cardinality(p_ids) > 1000 then
+    perform private.fail('invalid_ids', 'Name up to 1000 deliveries.', 422, jsonb_build_object('field', 'p_ids'));
+  end if;
+  return private.replay_deliveries_of_caller(p_ids);
+end
+$$;
+
+comment on function lms.replay_deliveries is
+  'Sends dead deliveries again, with the ids that they had; returns how many are tried anew. Others than dead ones, those of '
+  'organisations in which the caller lacks tenant.settings, and mails of invitations (invite again) are passed over. 422 invalid_ids.';
+
+grant execute on function private.read_delivery_failures, private.replay_deliveries_of_caller to authenticated, service_role;
+grant execute on function lms.get_delivery_failures, lms.replay_deliveries to authenticated, service_role;
+
+-- =====================================================================================================
+-- Forgetting
+-- =====================================================================================================
+
+create function ops.forget_deliveries(p_batch integer default 10000)
+returns integer
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+declare
+  v_given_up integer;
+  v_forgotten integer;
+  v_notices integer;
+begin
+  -- Nobody has asked for it for a month: the webhook is switched off, or the organisation is.
+  update private.outbox o
+  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null, last_error = coalesce(o.last_error, 'never sent')
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
+    order by d.id
+    limit p_batch
+    for no key update skip locked
+  );
+  get diagnostics v_given_up = row_count;
+  delete from private.outbox o
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
+      and d.status <> 'pending'
+    order by d.created_at
+    limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_forgotten = row_count;
+  -- Longer than anything is reminded of: what was told once is not told again.
+  delete from lms.notifications n
+  where n.id in (
+    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_notices = row_count;
+  return v_given_up + v_forgotten + v_notices;
+end
+$$;
+
+comment on function ops.forget_deliveries is
+  'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; '
+  'returns how many.';
+
+grant execute on function ops.forget_deliveries to service_role;
+
+-- =====================================================================================================
+-- Policies and grants
+-- =====================================================================================================
+
+alter table lms.builtin_templates enable row level security;
+alter table lms.message_templates enable row level security;
+alter table lms.webhooks enable row level security;
+
+grant select on lms.builtin_templates to authenticated, service_role;
+
+create policy "Built-in texts are open to people signed in" on lms.builtin_templates
+  for select to authenticated
+  using (true);
+
+grant all on lms.message_templates to service_role;
+grant select, delete on lms.message_templates to authenticated;
+grant insert (tenant_id, kind, language, subject, body) on lms.message_templates to authenticated;
+grant update (subject, body) on lms.message_templates to authenticated;
+
+create policy "Texts of mails are seen by those who keep settings" on lms.message_templates
+  for select to authenticated
+  using (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+create policy "Texts of mails are added by those who keep settings" on lms.message_templates
+  for insert to authenticated
+  with check (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+create policy "Texts of mails are changed by those who keep settings" on lms.message_templates
+  for update to authenticated
+  using (tenant_id = any (array(select private.tenants_where('tenant.settings'))))
+  with check (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+create policy "Texts of mails are removed by those who keep settings" on lms.message_templates
+  for delete to authenticated
+  using (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+-- Made by create_webhook alone: a row without a secret would send nothing.
+grant select on lms.webhooks to service_role;
+grant select, delete on lms.webhooks to authenticated;
+grant update (url, description, kinds, is_active) on lms.webhooks to authenticated;
+
+create policy "Webhooks are seen by those who keep settings" on lms.webhooks
+  for select to authenticated
+  using (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+create policy "Webhooks are changed by those who keep settings" on lms.webhooks
+  for update to authenticated
+  using (tenant_id = any (array(select private.tenants_where('tenant.settings'))))
+  with check (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+create policy "Webhooks are removed by those who keep settings" on lms.webhooks
+  for delete to authenticated
+  using (tenant_id = any (array(select private.tenants_where('tenant.settings'))));
+
+notify pgrst, 'reload schema';

@@ -340,6 +340,14 @@ select
     'Whose certificate is about to expire is enrolled in the next cycle, where the course says so.'
   ),
   ops.register_job(
+    'remind', '29 * * * *', 'ops.remind', interval '1 day',
+    'People are reminded of dates that come near or have passed, in the morning of each organisation.'
+  ),
+  ops.register_job(
+    'forget-deliveries', '43 2 * * *', 'ops.forget_deliveries', interval '3 days',
+    'Deliveries are forgotten after 30 days, dead ones after 120, notifications after 800.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

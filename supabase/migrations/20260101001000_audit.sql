@@ -599,10 +599,11 @@ where c.relkind in ('r', 'p') and not c.relispartition
     )
   )
   -- Made of other tables, and made anew from them; events, which nobody can change, and what follows from them; and what only
-  -- says that something is to be looked at.
+  -- says that something is to be looked at. What people were told follows from what is recorded, and says itself when that was.
   and n.nspname || '.' || c.relname not in (
     'private.search_documents', 'analytics.question_events', 'analytics.activity_events', 'analytics.learning_sessions',
-    'private.assignment_marks'
+    'private.assignment_marks',
+    'lms.notifications', 'private.outbox', 'private.reminded_days'
   )
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);
 
@@ -665,6 +666,8 @@ select
   audit.watch('lms.assignment_rule_courses'),
   audit.watch('lms.training_requirements'),
   audit.watch('lms.training_waivers', personal => '{reason}'),
+  audit.watch('lms.message_templates'),
+  audit.watch('lms.webhooks'),
   audit.watch('lms.course_versions'),
   -- What a version consists of comes with it and never changes: the hash in course_versions stands for it.
   audit.watch('lms.version_lessons', corrections => 'true'),

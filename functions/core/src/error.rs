@@ -28,6 +28,9 @@ pub enum Error {
     /// The token is good but belongs to no person (403).
     #[error("a person's token is required")]
     UserRequired,
+    /// The token is good but belongs to a person (403).
+    #[error("the service key is required")]
+    ServiceRequired,
     /// The database refused the caller the right (403).
     #[error("the database refused the operation")]
     Forbidden,
@@ -256,7 +259,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::UserRequired | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::UserRequired | Self::ServiceRequired | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RouteNotFound | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -281,6 +284,7 @@ impl Error {
         match self {
             Self::Unauthenticated(fault) => fault.code(),
             Self::UserRequired => "user_required",
+            Self::ServiceRequired => "service_required",
             Self::Forbidden => "forbidden",
             Self::RouteNotFound => "route_not_found",
             Self::NotFound => "not_found",
@@ -320,6 +324,7 @@ impl Error {
         match self {
             Self::Unauthenticated(fault) => sentence(&fault.to_string()),
             Self::UserRequired => "This endpoint acts for a person: sign in as one and send that access token instead of a service key.".to_owned(),
+            Self::ServiceRequired => "This endpoint is for the system itself: it takes the service key.".to_owned(),
             Self::Forbidden => "You may not do this.".to_owned(),
             Self::RouteNotFound => "There is no such path; see openapi.json for those there are.".to_owned(),
             Self::NotFound => "There is no such object, or none that you may see.".to_owned(),

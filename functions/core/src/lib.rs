@@ -19,7 +19,7 @@ mod upstream;
 
 pub use auth::{Caller, Identity};
 pub use config::Config;
-pub use database::{CallerDatabase, Repeat};
+pub use database::{CallerDatabase, Repeat, ServiceDatabase};
 pub use error::Error;
 pub use function::{Function, Route, respond};
 pub use http::{Exchange, Response};

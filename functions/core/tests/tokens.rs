@@ -197,7 +197,7 @@ async fn api_keys_are_not_people() {
         verifier(Some(SECRET))
             .identify(&headers(&key("service_role")))
             .await,
-        Ok(Identity::Service)
+        Ok(Identity::Service(_))
     ));
     for (role, code) in [
         ("anon", "sign_in_required"),

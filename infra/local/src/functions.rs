@@ -146,6 +146,24 @@ pub fn launch(
             ),
         ]);
     }
+    if function.name == "outbox" {
+        // The receivers of development and of tests are on this machine.
+        env.push((
+            "OUTBOX_ALLOW_PRIVATE_ADDRESSES".to_owned(),
+            "true".to_owned(),
+        ));
+        if let Some(url) = addresses.smtp_url.clone() {
+            env.extend([
+                ("OUTBOX_SMTP_URL".to_owned(), url),
+                (
+                    "OUTBOX_MAIL_FROM".to_owned(),
+                    "learning@lyceum.example".to_owned(),
+                ),
+            ]);
+        }
+        // Tests bring receivers of their own.
+        env.extend(std::env::vars().filter(|(name, _)| name.starts_with("OUTBOX_")));
+    }
     env.extend(
         [
             (

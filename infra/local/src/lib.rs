@@ -12,6 +12,7 @@ pub mod functions;
 pub mod gateway;
 pub mod import;
 pub mod keys;
+pub mod mailbox;
 pub mod output;
 pub mod ports;
 pub mod postgres;

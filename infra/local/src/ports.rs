@@ -35,6 +35,9 @@ pub struct Ports {
     pub storage: u16,
     /// The Lambda emulator.
     pub functions: u16,
+    /// The mailbox.
+    #[serde(default)]
+    pub mail: u16,
 }
 
 impl Ports {
@@ -51,6 +54,7 @@ impl Ports {
             auth: 0,
             storage: 0,
             functions: 0,
+            mail: 0,
         };
         ports.choose_internal()?;
         Ok(ports)
@@ -69,6 +73,7 @@ impl Ports {
             auth: 0,
             storage: 0,
             functions: 0,
+            mail: 0,
         };
         ports.choose_internal()?;
         Ok(ports)
@@ -81,6 +86,7 @@ impl Ports {
             &mut self.auth,
             &mut self.storage,
             &mut self.functions,
+            &mut self.mail,
         ] {
             *port = free()?;
         }
@@ -98,6 +104,7 @@ impl Ports {
             &mut self.auth,
             &mut self.storage,
             &mut self.functions,
+            &mut self.mail,
         ] {
             // A stack that last ran before a part existed has no port for it.
             if *port == 0 || !is_free(*port) {

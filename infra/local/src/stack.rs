@@ -195,6 +195,7 @@ impl Stack {
             mail_dir: self.mail_dir(),
             storage_dir: self.storage_dir(),
             keys: self.keys.clone(),
+            smtp_url: (ports.mail != 0).then(|| format!("smtp://127.0.0.1:{}", ports.mail)),
             api_url,
         })
     }
@@ -240,6 +241,8 @@ pub struct Addresses {
     pub storage_dir: PathBuf,
     /// The keys.
     pub keys: Keys,
+    /// Where mails are handed in; they end in `mail_dir`.
+    pub smtp_url: Option<String>,
 }
 
 impl Addresses {

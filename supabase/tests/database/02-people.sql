@@ -196,8 +196,11 @@ from (values
   ('learning_interests', '[null]', '23514 learning_interests_are_a_list_of_words'), ('learning_interests', '{"a": 1}', '23514 learning_interests_are_a_list_of_words'),
   ('learning_interests', '["' || repeat('a', 101) || '"]', '23514 learning_interests_are_a_list_of_words'),
   ('learning_interests', '[' || rtrim(repeat('"a",', 201), ',') || ']', '23514 learning_interests_are_a_list_of_words'),
-  ('notification_preferences', '{"email": false}', 'none'), ('notification_preferences', '[]', '23514 notification_preferences_are_an_object'),
-  ('notification_preferences', '{"x": "' || repeat('a', 10000) || '"}', '23514 notification_preferences_are_an_object'),
+  ('notification_preferences', '{"email": false}', 'none'), ('notification_preferences', '{"email": false, "training_due": {"email": true, "in_app": false}}', 'none'),
+  ('notification_preferences', '[]', '23514 notification_preferences_have_the_documented_shape'), ('notification_preferences', '{"email": "no"}', '23514 notification_preferences_have_the_documented_shape'),
+  ('notification_preferences', '{"training_due": {"sms": true}}', '23514 notification_preferences_have_the_documented_shape'), ('notification_preferences', '{"training_due": {"email": null}}', '23514 notification_preferences_have_the_documented_shape'),
+  ('notification_preferences', '{"training_due": true}', '23514 notification_preferences_have_the_documented_shape'), ('notification_preferences', '{"x": "' || repeat('a', 10000) || '"}', '422 unknown_notification_kind'),
+  ('notification_preferences', '{"birthday": {"email": true}}', '422 unknown_notification_kind'),
   ('locale', 'de-AT', 'none'), ('locale', 'german', '23514 locale_is_a_language_tag'),
   ('time_zone', 'Europe/Vienna', 'none'), ('time_zone', 'Vienna', '23514 time_zone_is_known')
 ) as cases (field, value, expected);

@@ -81,6 +81,8 @@ select set_eq(
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
     'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
+    'authenticated lms.notification_kinds SELECT', 'authenticated lms.notifications SELECT', 'authenticated lms.builtin_templates SELECT',
+    'authenticated lms.message_templates SELECT', 'authenticated lms.message_templates DELETE', 'authenticated lms.webhooks SELECT', 'authenticated lms.webhooks DELETE',
     'authenticated lms.assignment_rules SELECT', 'authenticated lms.assignment_rules DELETE', 'authenticated lms.assignment_rule_courses SELECT', 'authenticated lms.assignment_rule_courses DELETE',
     'authenticated lms.training_requirements SELECT', 'authenticated lms.training_waivers SELECT',
     'anon private.latest_versions SELECT', 'authenticated private.latest_versions SELECT',
@@ -104,6 +106,10 @@ select set_eq(
     group by r.name, a.attrelid, g.privilege_type
   $$,
   array[
+    'authenticated lms.notifications UPDATE read_at',
+    'authenticated lms.message_templates INSERT body kind language subject tenant_id',
+    'authenticated lms.message_templates UPDATE body subject',
+    'authenticated lms.webhooks UPDATE description is_active kinds url',
     'authenticated profiles UPDATE avatar_url bio first_name last_name location social_links username website',
     'authenticated profile_private UPDATE knowledge_profile learning_interests learning_preferences locale notification_preferences phone time_zone',
     'authenticated lms.tenants UPDATE invitation_valid_days locale name settings time_zone',
@@ -199,6 +205,7 @@ select set_eq($$ select tests.executable_by('anon', true) $$, array[
 select set_eq(
   $$ select tests.executable_by('authenticated', true) $$,
   array[
+    'lms.mark_notifications_read(uuid[])', 'lms.create_webhook(uuid,text,text[],text)', 'lms.rotate_webhook_secret(uuid)', 'lms.get_delivery_failures(uuid,integer,uuid)', 'lms.replay_deliveries(uuid[])',
     'lms.set_assignment_rule_status(uuid,text)', 'lms.preview_assignment_rule(uuid,integer,uuid)', 'lms.explain_assignment(uuid,uuid)', 'lms.grant_training_waiver(uuid,uuid,text,timestamp with time zone)', 'lms.revoke_training_waiver(uuid)',
     'lms.get_training_status(uuid,uuid,uuid,uuid,timestamp with time zone,integer,uuid)',
     -- Reports.
@@ -289,6 +296,8 @@ select set_eq(
     'private.joined_tenants()', 'private.my_addresses()', 'private.my_cohorts()', 'private.my_fellows()', 'private.cohorts_where(text)',
     'private.preview_invitation(text)', 'private.issue_invitation(lms.invitations)', 'private.accept_invitation_of_caller(text)', 'private.revoke_open_invitation(uuid)',
     'private.end_membership_of_caller(uuid)', 'private.access_of_caller()',
+    'private.is_notification_preferences(jsonb)', 'private.is_notification_settings(jsonb)', 'private.write_webhook(lms.webhooks)', 'private.replace_webhook_secret(uuid)',
+    'private.read_delivery_failures(uuid,integer,uuid)', 'private.replay_deliveries_of_caller(uuid[])',
     'private.change_rule_status(uuid,text)', 'private.explain_rule(lms.assignment_rules,uuid)', 'private.preview_rule(uuid,integer,uuid)', 'private.training_clock()', 'private.write_waiver(lms.training_waivers)',
     -- Reports.
     'private.require_page(integer)', 'private.require_step(text)', 'private.require_period(date,date)', 'private.make_cursor(text[])', 'private.read_cursor(text,integer)',
@@ -330,7 +339,9 @@ select is_empty(
        -- Reports find out by themselves, in private.report_scope, what their caller may read of what is asked for.
        'report_enrollments', 'report_questions', 'report_engagement', 'report_overview', 'report_lessons', 'report_retention', 'report_training',
        'enrollment_obstacles_for_caller', 'explain_rule', 'preview_rule', 'course_ids_of_rule', 'training_status_at', 'units_below', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline',
-       'preview_regrade_of'
+       'preview_regrade_of',
+       -- With tenant.settings in the tenant that it names.
+       'read_delivery_failures'
      ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'
 );
@@ -364,7 +375,8 @@ select is_empty($$ select polrelid::regclass, polname from tests.policies where 
 select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = 'w' and (polqual is null or polwithcheck is null) $$, 'every policy for changes has USING and WITH CHECK');
 select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = 'a' and polwithcheck is null $$, 'every policy for new rows has WITH CHECK');
 select is_empty(
-  $$ select polrelid::regclass, polname from tests.policies where polrelid <> 'lms.permissions'::regclass and 'true' in (using_text, check_text) $$, 'no policy says simply yes, but for the vocabulary of permissions'
+  $$ select polrelid::regclass, polname from tests.policies where polrelid not in ('lms.permissions'::regclass, 'lms.notification_kinds'::regclass, 'lms.builtin_templates'::regclass) and 'true' in (using_text, check_text) $$,
+  'no policy says simply yes, but for the vocabularies, and the texts that come with the product'
 );
 select is_empty(
   $$ select polrelid::regclass, polname from tests.policies, unnest(array[using_text, check_text]) as t where regexp_replace(t, 'SELECT auth\.uid\(\)', '', 'gi') ~ 'auth\.(uid|jwt|role|email)\(' $$,

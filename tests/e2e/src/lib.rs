@@ -68,9 +68,18 @@ impl Sandbox {
     /// # Errors
     /// When the program is missing or a part does not start; its words are in the error.
     pub fn start(options: Options) -> Result<Self> {
+        Self::start_with(options, &[])
+    }
+
+    /// As [`Sandbox::start`], with settings of functions in its environment.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub fn start_with(options: Options, settings: &[(&str, String)]) -> Result<Self> {
         let mut command = Command::new(program());
         command
             .arg("sandbox")
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .current_dir(root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

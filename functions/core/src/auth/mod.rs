@@ -26,7 +26,7 @@ pub enum Identity {
     /// The public API key: nobody in particular.
     Anonymous,
     /// The service key: the system itself.
-    Service,
+    Service(Service),
     /// A signed-in person.
     User(Caller),
 }
@@ -39,9 +39,42 @@ impl Identity {
     pub fn require_user(self) -> Result<Caller, Error> {
         match self {
             Self::Anonymous => Err(TokenFault::SignInRequired.into()),
-            Self::Service => Err(Error::UserRequired),
+            Self::Service(_) => Err(Error::UserRequired),
             Self::User(caller) => Ok(caller),
         }
+    }
+
+    /// The system itself.
+    ///
+    /// # Errors
+    /// 401 `sign_in_required` for the public key, 403 `service_required` for a person.
+    pub fn require_service(self) -> Result<Service, Error> {
+        match self {
+            Self::Anonymous => Err(TokenFault::SignInRequired.into()),
+            Self::User(_) => Err(Error::ServiceRequired),
+            Self::Service(service) => Ok(service),
+        }
+    }
+}
+
+/// The system itself, with the service key that proves it. Rules for clients do not hold for it: a type of its own, so that
+/// it is asked for by name.
+#[derive(Clone)]
+pub struct Service {
+    token: String,
+}
+
+impl Service {
+    /// The key itself, fit for a header.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+}
+
+impl std::fmt::Debug for Service {
+    /// Leaves the key out, so that no log shows it.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Service").finish_non_exhaustive()
     }
 }
 
@@ -142,7 +175,11 @@ impl Verifier {
             // API keys are tokens of the project as a whole: their issuer is
             // `supabase` and they name no audience.
             Some("anon") => return Ok(Identity::Anonymous),
-            Some("service_role") => return Ok(Identity::Service),
+            Some("service_role") => {
+                return Ok(Identity::Service(Service {
+                    token: token.to_owned(),
+                }));
+            }
             _ => {}
         }
         if claims.iss.as_deref() != Some(self.issuer.as_str()) {

@@ -10,7 +10,7 @@ use postgrest::Postgrest;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Caller, Config, Error, http::Trace, upstream};
+use crate::{Caller, Config, Error, auth::Service, http::Trace, upstream};
 use retry::RetryBudget;
 
 /// Lambda answers at most 6 MB; nothing larger could be passed on.
@@ -39,9 +39,13 @@ pub(crate) struct Database {
 /// so row-level security decides.
 pub struct CallerDatabase<'a> {
     database: &'a Database,
-    caller: Option<&'a Caller>,
+    token: Option<&'a str>,
     trace: &'a Trace,
 }
+
+/// The database as the system itself sees it: row-level security does not hold for it. For jobs and deliveries, never for
+/// what somebody asked for.
+pub struct ServiceDatabase<'a>(CallerDatabase<'a>);
 
 impl Database {
     pub fn new(config: &Config, client: reqwest::Client) -> Self {
@@ -58,7 +62,7 @@ impl Database {
     pub fn as_caller<'a>(&'a self, caller: &'a Caller, trace: &'a Trace) -> CallerDatabase<'a> {
         CallerDatabase {
             database: self,
-            caller: Some(caller),
+            token: Some(caller.token()),
             trace,
         }
     }
@@ -66,9 +70,17 @@ impl Database {
     pub fn as_anybody<'a>(&'a self, trace: &'a Trace) -> CallerDatabase<'a> {
         CallerDatabase {
             database: self,
-            caller: None,
+            token: None,
             trace,
         }
+    }
+
+    pub fn as_service<'a>(&'a self, service: &'a Service, trace: &'a Trace) -> ServiceDatabase<'a> {
+        ServiceDatabase(CallerDatabase {
+            database: self,
+            token: Some(service.token()),
+            trace,
+        })
     }
 
     /// As the role of the public key. The newer API keys are no tokens: the gateway turns the `apikey` header into one.
@@ -153,6 +165,22 @@ impl Database {
     }
 }
 
+impl ServiceDatabase<'_> {
+    /// As [`CallerDatabase::rpc`].
+    ///
+    /// # Errors
+    /// As [`CallerDatabase::rpc`].
+    pub async fn rpc(
+        &self,
+        schema: &'static str,
+        function: &'static str,
+        arguments: &impl Serialize,
+        repeat: Repeat,
+    ) -> Result<Vec<u8>, Error> {
+        self.0.rpc(schema, function, arguments, repeat).await
+    }
+}
+
 impl CallerDatabase<'_> {
     /// Calls the function `schema.function` with named arguments, and answers its
     /// result as JSON, byte for byte as PostgREST sent it.
@@ -185,8 +213,8 @@ impl CallerDatabase<'_> {
                 .clone()
                 .schema(schema)
                 .rpc(function, arguments.as_str());
-            let request = match self.caller {
-                Some(caller) => request.auth(caller.token()),
+            let request = match self.token {
+                Some(token) => request.auth(token),
                 None => self.database.with_public_key(request),
             };
             let remaining = deadline.saturating_duration_since(Instant::now());

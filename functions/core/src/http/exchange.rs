@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::Fields;
 use super::route::{is_token, normalized, read_id};
-use crate::{Caller, CallerDatabase, Error, Services};
+use crate::{Caller, CallerDatabase, Error, Services, auth::Service, database::ServiceDatabase};
 
 /// What a request is known by, in the log and in the database's audit trail, and what the log line is filled with while
 /// the request is served.
@@ -100,6 +100,23 @@ impl<'a> Exchange<'a> {
     /// The database as that person sees it.
     pub fn database<'b>(&'b self, caller: &'b Caller) -> CallerDatabase<'b> {
         self.services.database.as_caller(caller, self.trace)
+    }
+
+    /// The system itself, which sent the request.
+    ///
+    /// # Errors
+    /// 401 without an acceptable token, 403 `service_required` for a person, 503 when the signing keys cannot be had.
+    pub async fn service(&self) -> Result<Service, Error> {
+        self.services
+            .verifier
+            .identify(self.request.headers())
+            .await?
+            .require_service()
+    }
+
+    /// The database as the system itself sees it.
+    pub fn service_database<'b>(&'b self, service: &'b Service) -> ServiceDatabase<'b> {
+        self.services.database.as_service(service, self.trace)
     }
 
     /// The database as everybody sees it: as the role of the public key, whoever sent the request.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::auth;
 use crate::functions;
 use crate::gateway;
+use crate::mailbox;
 use crate::postgres::cluster::MAIN_DATABASE;
 use crate::sandbox::{auth_config, gateway_config, storage_config};
 use crate::stack::Stack;
@@ -21,6 +22,8 @@ pub enum Part {
     Storage,
     /// The one public port.
     Gateway,
+    /// The mailbox, and the schedule of the outbox function.
+    Mail,
 }
 
 /// Serves until it is ended.
@@ -47,6 +50,7 @@ pub async fn run(stack: &Stack, part: Part) -> Result<()> {
             let router = storage::router(storage_config(&addresses)).await?;
             axum::serve(listener, router).await?;
         }
+        Part::Mail => mailbox::serve(ports.mail, &addresses).await?,
         Part::Gateway => {
             let listener =
                 gateway::bind_loopback(SocketAddr::from(([127, 0, 0, 1], ports.gateway))).await?;

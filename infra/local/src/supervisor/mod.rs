@@ -77,7 +77,7 @@ fn parts(stack: &Stack, program: &Path) -> Result<Vec<Part>> {
     let ports = stack.ports()?;
     let mut parts = vec![postgres_part(stack, &ports)?];
     parts.push(postgrest_part(stack, &ports)?);
-    for name in ["auth", "storage", "gateway"] {
+    for name in ["auth", "storage", "gateway", "mail"] {
         let launch = serve_launch(stack, program, name);
         parts.push(Part::new(
             name,

@@ -208,7 +208,11 @@ impl Company {
                  insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since)
                  select tenant_id, rule_id, course_id, '{learner}', now() from lms.assignment_rule_courses where tenant_id = '{tenant}';
                  insert into lms.training_waivers (tenant_id, user_id, course_id, reason)
-                 select tenant_id, '{learner}', course_id, 'On leave' from lms.assignment_rule_courses where tenant_id = '{tenant}';",
+                 select tenant_id, '{learner}', course_id, 'On leave' from lms.assignment_rule_courses where tenant_id = '{tenant}';
+                 insert into lms.notifications (tenant_id, user_id, kind, course_id, enrollment_id, dedupe_key)
+                 select tenant_id, user_id, 'training_due', course_id, id, 'due ' || id from lms.enrollments where tenant_id = '{tenant}';
+                 insert into lms.message_templates (tenant_id, kind, language, subject, body) values ('{tenant}', 'training_due', 'en', 'Due', 'Soon');
+                 insert into lms.webhooks (tenant_id, url) values ('{tenant}', 'https://example.com/hook');",
                 teacher = self.person("teacher").id,
                 learner = self.person("learner").id,
             ))

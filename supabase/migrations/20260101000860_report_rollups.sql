@@ -25,6 +25,8 @@ create type private.report_scope as (
   of_people uuid[],
   from_day date,
   until_day date,
+  since timestamptz,
+  before timestamptz,
   deleted_courses uuid[]
 );
 
@@ -46,6 +48,22 @@ begin
       'invalid_period', 'A period begins before it ends, between 1900 and 9999.', 422, jsonb_build_object('field', 'p_until')
     );
   end if;
+end
+$$;
+
+-- Days and the instants between which they lie: of many rows these are compared in a fraction of the time.
+create function private.set_period(p_scope private.report_scope, p_from date, p_until date)
+returns private.report_scope
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  p_scope.from_day := p_from;
+  p_scope.until_day := p_until;
+  p_scope.since := coalesce(p_from::timestamp at time zone p_scope.time_zone, '-infinity');
+  p_scope.before := coalesce((p_until + 1)::timestamp at time zone p_scope.time_zone, 'infinity');
+  return p_scope;
 end
 $$;
 
@@ -119,8 +137,7 @@ begin
       )
     );
   end if;
-  v_scope.from_day := p_from;
-  v_scope.until_day := p_until;
+  v_scope := private.set_period(v_scope, p_from, p_until);
   v_scope.deleted_courses := array(
     select c.id from lms.courses c where c.tenant_id = p_tenant_id and c.deleted_at is not null
   );
@@ -591,9 +608,11 @@ create table private.active_days (
   day date not null,
   course_id uuid not null,
   unit_key uuid not null,
+  events bigint not null,
   primary key (tenant_id, user_id, day, course_id, unit_key)
 );
-create index active_days_by_unit on private.active_days (tenant_id, unit_key, day, course_id, user_id);
+create index active_days_by_unit on private.active_days (tenant_id, unit_key, day, course_id);
+create index active_days_by_course on private.active_days (tenant_id, course_id, day);
 
 create table private.activity_cells (
   tenant_id uuid not null,
@@ -606,6 +625,15 @@ create table private.activity_cells (
   primary key (tenant_id, unit_key, course_key, step, period_start)
 );
 
+create table private.active_elsewhere (
+  tenant_id uuid not null,
+  step text not null,
+  period_start date not null,
+  user_id uuid not null,
+  unit_key uuid not null,
+  primary key (tenant_id, step, period_start, user_id, unit_key)
+);
+
 create table private.stale_reports (
   id bigint generated always as identity primary key,
   tenant_id uuid not null,
@@ -615,8 +643,9 @@ create table private.stale_reports (
 comment on table private.report_cells is 'Sums of report_changes, of each unit and all, each course and all, each day and all.';
 comment on table private.question_cells is 'Judged answers that count, of each unit and all, each month and all.';
 comment on table private.lesson_cells is 'Sums of lesson_changes.';
-comment on table private.active_days is 'Who had an event on which day, in which course and unit: people are counted once, which no sum can do.';
-comment on table private.activity_cells is 'How many people and events, of each unit and all, each course and all, each day, week and month.';
+comment on table private.active_days is 'Who had how many events on which day, in which course and unit: people are counted once, which no sum can do.';
+comment on table private.activity_cells is 'How many people and events, of all, of each unit and of each course, each day, week and month.';
+comment on table private.active_elsewhere is 'The units of those who were active in more than one of them in a day, week or month.';
 comment on table private.stale_reports is
   'Organisations whose sums do not hold, because a fact was changed or removed that nobody changes or removes, or because their '
   'days begin at other hours now. Their reports are made of the facts until a job has made the sums anew.';
@@ -629,6 +658,7 @@ alter table private.question_cells enable row level security;
 alter table private.lesson_cells enable row level security;
 alter table private.active_days enable row level security;
 alter table private.activity_cells enable row level security;
+alter table private.active_elsewhere enable row level security;
 alter table private.stale_reports enable row level security;
 
 -- =====================================================================================================
@@ -836,11 +866,13 @@ create trigger _700_reports after update of time_zone on lms.tenants
 -- =====================================================================================================
 
 -- What a set of new events makes of who was active when. People are counted where they were not active in that step before.
-create function private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid default null)
+create function private.fold_activity(p_from xid8, p_until xid8, p_anew boolean default false, p_tenant_id uuid default null)
 returns void
 language plpgsql
 volatile
 set search_path = ''
+-- Each person is looked up; what statistics say of a table that is just being filled is of no use.
+set enable_seqscan = off
 as $$
 declare
   v_all constant uuid := '00000000-0000-0000-0000-000000000000';
@@ -862,22 +894,23 @@ begin
     group by 1, 2, 3, 4, 5
   ),
   added as (
-    insert into private.active_days (tenant_id, user_id, day, course_id, unit_key)
-    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key from events e
-    on conflict do nothing
-    returning *
+    insert into private.active_days as d (tenant_id, user_id, day, course_id, unit_key, events)
+    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key, e.events from events e
+    on conflict (tenant_id, user_id, day, course_id, unit_key) do update set events = d.events + excluded.events
+    -- Rows that were there already have a past.
+    returning d.*, d.xmax = 0 as is_new
   ),
   -- `active_days` is read as it was before this statement.
   people as (
     select k.tenant_id, k.unit_key, k.course_key, s.step, k.period_start, count(*) as people
     from unnest(array['day', 'week', 'month']) as s (step)
     cross join lateral (
-      select distinct n.tenant_id, u.unit_key, c.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
+      select distinct n.tenant_id, u.unit_key, u.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
       from added n
-      cross join lateral (values (v_all), (n.unit_key)) as u (unit_key)
-      cross join lateral (values (v_all), (n.course_id)) as c (course_key)
+      cross join lateral (values (v_all, v_all), (n.unit_key, v_all), (v_all, n.course_id)) as u (unit_key, course_key)
+      where n.is_new
     ) k
-    where not exists (
+    where p_anew or not exists (
       select
       from private.active_days d
       where d.tenant_id = k.tenant_id and d.user_id = k.user_id
@@ -888,11 +921,10 @@ begin
     group by 1, 2, 3, 4, 5
   ),
   counted as (
-    select e.tenant_id, u.unit_key, c.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
+    select e.tenant_id, u.unit_key, u.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
     from events e
     cross join unnest(array['day', 'week', 'month']) as s (step)
-    cross join lateral (values (v_all), (e.unit_key)) as u (unit_key)
-    cross join lateral (values (v_all), (e.course_id)) as c (course_key)
+    cross join lateral (values (v_all, v_all), (e.unit_key, v_all), (v_all, e.course_id)) as u (unit_key, course_key)
     group by 1, 2, 3, 4, 5
   )
   insert into private.activity_cells as r (tenant_id, unit_key, course_key, step, period_start, people, events)
@@ -901,6 +933,39 @@ begin
   left join people p using (tenant_id, unit_key, course_key, step, period_start)
   on conflict (tenant_id, unit_key, course_key, step, period_start) do update
   set people = r.people + excluded.people, events = r.events + excluded.events;
+
+  -- Those of them who were in several units.
+  insert into private.active_elsewhere (tenant_id, step, period_start, user_id, unit_key)
+  select distinct m.tenant_id, m.step, m.period_start, m.user_id, d.unit_key
+  from (
+    select a.tenant_id, a.user_id, s.step, date_trunc(s.step, a.day::timestamp)::date as period_start
+    from (
+      select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
+      from (
+        select q.tenant_id, q.user_id, q.received_at
+        from analytics.question_events q
+        where q.xid >= p_from and q.xid < p_until and not p_anew
+        union all
+        select v.tenant_id, v.user_id, v.received_at
+        from analytics.activity_events v
+        where v.xid >= p_from and v.xid < p_until and not p_anew
+      ) e
+      join lms.tenants t on t.id = e.tenant_id
+      union
+      select d.tenant_id, d.user_id, d.day from private.active_days d where p_anew and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+    ) a
+    cross join unnest(array['day', 'week', 'month']) as s (step)
+    group by 1, 2, 3, 4
+  ) m
+  join private.active_days d on d.tenant_id = m.tenant_id and d.user_id = m.user_id
+    and d.day >= m.period_start and d.day < m.period_start + ('1 ' || m.step)::interval
+  where exists (
+    select
+    from private.active_days o
+    where o.tenant_id = m.tenant_id and o.user_id = m.user_id
+      and o.day >= m.period_start and o.day < m.period_start + ('1 ' || m.step)::interval and o.unit_key <> d.unit_key
+  )
+  on conflict do nothing;
 end
 $$;
 
@@ -1060,10 +1125,11 @@ begin
   delete from private.lesson_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
   delete from private.activity_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
   delete from private.active_days d where p_tenant_id is null or d.tenant_id = p_tenant_id;
+  delete from private.active_elsewhere d where p_tenant_id is null or d.tenant_id = p_tenant_id;
   perform private.fold_changes('0', p_horizon, true, p_tenant_id);
   perform private.fold_lessons('0', p_horizon, true, p_tenant_id);
   perform private.fold_questions('0', p_horizon, p_tenant_id);
-  perform private.fold_activity('0', p_horizon, p_tenant_id);
+  perform private.fold_activity('0', p_horizon, true, p_tenant_id);
 end
 $$;
 
@@ -1305,8 +1371,7 @@ begin
       and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
       and (p_scope.of_course is null or h.course_id = p_scope.of_course)
-      and (p_scope.from_day is null or (h.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-      and (p_scope.until_day is null or (h.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+      and h.at >= p_scope.since and h.at < p_scope.before
       and h.course_id <> all (p_scope.deleted_courses)
   ) s
   group by s.group_id
@@ -1366,7 +1431,7 @@ begin
       and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
       and (p_scope.of_course is null or h.course_id = p_scope.of_course)
-      and (h.at at time zone p_scope.time_zone)::date between p_scope.from_day and p_scope.until_day
+      and h.at >= p_scope.since and h.at < p_scope.before
       and h.course_id <> all (p_scope.deleted_courses)
   ) s
   group by 1
@@ -1513,6 +1578,8 @@ declare
   v_from date := p_scope.from_day;
   v_until date := p_scope.until_day;
   v_edges daterange[] := '{}';
+  v_since timestamptz;
+  v_before timestamptz;
 begin
   -- Whole months from the sums, the days before and after them from the facts.
   if v_from is not null or v_until is not null then
@@ -1529,6 +1596,8 @@ begin
         where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
       );
     end if;
+    v_since := v_first::timestamp at time zone p_scope.time_zone;
+    v_before := v_last::timestamp at time zone p_scope.time_zone;
     v_last := v_last - 1;
   end if;
 
@@ -1561,7 +1630,7 @@ begin
       and q.course_id <> all (p_scope.deleted_courses)
       and (
         v_first = '-infinity'
-        or date_trunc('month', q.received_at at time zone p_scope.time_zone)::date between v_first and v_last
+        or (q.received_at >= v_since and q.received_at < v_before)
       )
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
@@ -1606,8 +1675,8 @@ begin
 end
 $$;
 
--- How many people: one row of the sums where the scope is one of those that are kept. Else, since people are not added up,
--- from the days on which each was active.
+-- How many people. Where sums are kept of what the scope takes (everything, some units, or one course), these, less those who
+-- were active in several of the units and so are in several sums. Else from the days on which each was active.
 create function private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8)
 returns setof private.activity_numbers
 language plpgsql
@@ -1618,112 +1687,112 @@ as $$
 declare
   v_all constant uuid := '00000000-0000-0000-0000-000000000000';
   v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_step constant interval := ('1 ' || p_step)::interval;
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-  v_unit_key uuid;
-  v_course_key uuid := coalesce(p_scope.of_course, v_all);
+  v_units constant uuid[] := case when p_scope.of_course = any (v_keys.courses) then v_keys.course_units else v_keys.units end;
+  v_course_key constant uuid := coalesce(p_scope.of_course, v_all);
+  v_is_kept boolean;
 begin
   if p_scope.of_course = any (p_scope.deleted_courses) then
     return;
-  elsif p_scope.of_course = any (v_keys.courses) then
-    v_unit_key := case when cardinality(v_keys.course_units) = 1 then v_keys.course_units[1] end;
-  elsif cardinality(v_keys.units) = 1 and (p_scope.of_course is not null or cardinality(v_keys.courses) = 0) then
-    v_unit_key := v_keys.units[1];
   end if;
-  if p_scope.of_course is null and exists (
-    select
-    from unnest(p_scope.deleted_courses) as c (id)
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
-      and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-  ) then
-    v_unit_key := null;
-  end if;
+  v_is_kept := case
+    when p_scope.of_course is not null then v_units = array[v_all]
+    else v_keys.courses = '{}' and not exists (
+      select
+      from unnest(p_scope.deleted_courses) as c (id)
+      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
+        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    )
+  end;
 
   return query
-  with tail as materialized (
+  with periods as materialized (
     select
-      date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as period_start, a.user_id, a.course_id,
-      coalesce(a.unit_id, v_none) as unit_key, count(*) as events
+      d.day::date as period_start, (d.day + v_step)::date as next_start,
+      d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
+    from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
+  ),
+  tail as materialized (
+    select p.period_start, p.next_start, a.user_id, a.events
     from (
-      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id
+      select q.user_id, q.received_at, 1 as events
       from analytics.question_events q
-      where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id
+      where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
+        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+        and q.course_id <> all (p_scope.deleted_courses)
       union all
-      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id
+      select v.user_id, v.received_at, 1
       from analytics.activity_events v
-      where v.xid >= p_horizon and v.tenant_id = p_scope.tenant_id
+      where v.xid >= p_horizon and v.tenant_id = p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
+        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
+        and v.course_id <> all (p_scope.deleted_courses)
     ) a
-    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-      and a.course_id <> all (p_scope.deleted_courses)
-    group by 1, 2, 3, 4
+    join periods p on a.received_at >= p.since and a.received_at < p.before
   ),
   kept as (
     select r.period_start, r.people, r.events
-    from private.activity_cells r
-    where v_unit_key is not null and r.tenant_id = p_scope.tenant_id and r.unit_key = v_unit_key and r.course_key = v_course_key
+    from unnest(v_units) as u (id)
+    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
       and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    where v_is_kept
+    union all
+    select m.period_start, 1 - count(*), 0
+    from private.active_elsewhere m
+    where v_is_kept and v_units <> array[v_all] and m.tenant_id = p_scope.tenant_id and m.step = p_step
+      and m.period_start >= p_scope.from_day and m.period_start <= p_scope.until_day and m.unit_key = any (v_units)
+    group by m.period_start, m.user_id
     union all
     select t.period_start, count(*), 0
-    from (select distinct n.period_start, n.user_id from tail n) t
-    where v_unit_key is not null and not exists (
+    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
+    where v_is_kept and not exists (
       select
       from private.active_days d
-      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id
-        and d.day >= t.period_start and d.day < t.period_start + ('1 ' || p_step)::interval
+      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id and d.day >= t.period_start and d.day < t.next_start
         and (v_course_key = v_all or d.course_id = v_course_key)
-        and (v_unit_key = v_all or d.unit_key = v_unit_key)
+        and (v_units = array[v_all] or d.unit_key = any (v_units))
     )
     group by 1
   ),
   chosen as (
-    select u.id as unit_key from unnest(v_keys.units) as u (id) where u.id <> v_all
-    union
+    select u.id as unit_key from unnest(v_keys.units) as u (id) where v_keys.units <> array[v_all]
+    union all
     select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.units = array[v_all]
-    union
+    union all
     select v_none where v_keys.units = array[v_all]
   ),
-  course_chosen as (
-    select u.id as unit_key from unnest(v_keys.course_units) as u (id) where u.id <> v_all
-    union
-    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.course_units = array[v_all]
-    union
-    select v_none where v_keys.course_units = array[v_all]
+  days as (
+    select d.day, d.user_id, d.events
+    from chosen c
+    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
+    union all
+    select d.day, d.user_id, d.events
+    from private.active_days d
+    where not v_is_kept and d.tenant_id = p_scope.tenant_id and d.course_id = p_scope.of_course and p_scope.of_course <> all (v_keys.apart)
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+      and (v_keys.units = array[v_all] or d.unit_key = any (v_keys.units))
+    union all
+    select d.day, d.user_id, d.events
+    from unnest(v_keys.courses) as c (id)
+    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
+      and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
   ),
   counted as (
-    select p.period_start, count(distinct p.user_id) as people, 0::bigint as events
+    select p.period_start, count(distinct p.user_id) as people, sum(p.events)::bigint as events
     from (
-      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id
-      from chosen c
-      join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-        and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-      where v_unit_key is null and d.course_id <> all (v_keys.apart) and (p_scope.of_course is null or d.course_id = p_scope.of_course)
+      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id, d.events from days d
       union all
-      select date_trunc(p_step, d.day::timestamp)::date, d.user_id
-      from course_chosen c
-      join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-        and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-      where v_unit_key is null and d.course_id = any (v_keys.courses) and (p_scope.of_course is null or d.course_id = p_scope.of_course)
-      union all
-      select n.period_start, n.user_id from tail n where v_unit_key is null
+      select n.period_start, n.user_id, 0 from tail n where not v_is_kept
     ) p
     group by 1
-    union all
-    -- Events are added up.
-    select r.period_start, 0, k.sign * r.events
-    from (
-      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-      where p_scope.of_course is null or c.id = p_scope.of_course
-      union all
-      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-    ) k
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-    where v_unit_key is null
   )
   select a.period_start, sum(a.people)::bigint, sum(a.events)::bigint
   from (
@@ -1733,7 +1802,6 @@ begin
     union all
     select n.period_start, 0, n.events from tail n
   ) a
-  where a.period_start >= p_scope.from_day and a.period_start <= p_scope.until_day
   group by 1
   having sum(a.events) > 0;
 end
@@ -1812,8 +1880,9 @@ begin
     union all
     (select private.question_facts(v_scope)::text except all select private.question_sums(v_scope, v_horizon)::text)
   );
-  v_scope.from_day := date_trunc('month', now() - interval '13 months');
-  v_scope.until_day := date_trunc('month', now() + interval '2 months') - interval '1 day';
+  v_scope := private.set_period(
+    v_scope, date_trunc('month', now() - interval '13 months')::date, (date_trunc('month', now() + interval '2 months') - interval '1 day')::date
+  );
   return query
   select 'activity' where exists (
     (select private.activity_sums(v_scope, 'month', v_horizon)::text except all select private.activity_facts(v_scope, 'month')::text)
@@ -1918,15 +1987,17 @@ declare
     private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
   v_outcomes private.report_scope :=
     private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  v_from date;
+  v_until date;
 begin
   -- Whole steps: people are not counted by adding up days.
-  v_scope.until_day := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
-  v_scope.from_day := date_trunc(p_step, coalesce(p_from::timestamp, v_scope.until_day - 11 * v_step));
-  if v_scope.until_day - v_scope.from_day > 3660 then
+  v_until := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
+  v_from := date_trunc(p_step, coalesce(p_from::timestamp, v_until - 11 * v_step));
+  if v_until - v_from > 3660 then
     perform private.fail('invalid_period', 'The period is at most ten years.', 422, jsonb_build_object('field', 'p_from'));
   end if;
-  v_outcomes.from_day := v_scope.from_day;
-  v_outcomes.until_day := v_scope.until_day;
+  v_scope := private.set_period(v_scope, v_from, v_until);
+  v_outcomes := private.set_period(v_outcomes, v_from, v_until);
   return query
   select
     p.day::date, coalesce(a.people, 0), coalesce(a.events, 0), coalesce(o.seconds, 0), coalesce(o.completions, 0)

@@ -342,7 +342,11 @@ pub static REPORTS: &[Report] = &[
             column("completed", Count, words::COMPLETED),
             column("completion_rate", Percent, words::COMPLETION_RATE),
         ],
-        title: ["Progress by course", "Fortschritt je Kurs", "Progreso por curso"],
+        title: [
+            "Progress by course",
+            "Fortschritt je Kurs",
+            "Progreso por curso",
+        ],
         counts: [
             "For each course, the cycles enrolled in the period and not dropped, the mean of their progress, and the completed share.",
             "Je Kurs die im Zeitraum eingeschriebenen und nicht abgebrochenen Durchläufe, ihr mittlerer Fortschritt und der abgeschlossene Anteil.",
@@ -366,7 +370,11 @@ pub static REPORTS: &[Report] = &[
             column("half_rate", Percent, words::HALF_RATE),
             column("completed_rate", Percent, words::COMPLETED_RATE),
         ],
-        title: ["Enrolment funnel", "Einschreibungstrichter", "Embudo de inscripción"],
+        title: [
+            "Enrolment funnel",
+            "Einschreibungstrichter",
+            "Embudo de inscripción",
+        ],
         counts: [
             "Of all cycles enrolled in the period, dropped ones too: how many were begun, reached half of their items, and were completed. Rates are of enrolled.",
             "Von allen im Zeitraum eingeschriebenen Durchläufen, auch abgebrochenen: wie viele begonnen wurden, die Hälfte erreichten und abgeschlossen wurden. Anteile beziehen sich auf die Eingeschriebenen.",
@@ -389,7 +397,11 @@ pub static REPORTS: &[Report] = &[
             column("completed_enrollments", Count, words::COMPLETED),
             column("average_progress", Percent, words::AVERAGE_PROGRESS),
         ],
-        title: ["Overview of the organisation", "Überblick über die Organisation", "Resumen de la organización"],
+        title: [
+            "Overview of the organisation",
+            "Überblick über die Organisation",
+            "Resumen de la organización",
+        ],
         counts: [
             "People by their home unit of today, and cycles that are not dropped by the unit they were taken in. The last row, without a name, is what belongs to no unit.",
             "Personen nach heutiger Stammeinheit und nicht abgebrochene Durchläufe nach der Einheit, in der sie belegt wurden. Die letzte Zeile ohne Namen ist, was zu keiner Einheit gehört.",
@@ -412,7 +424,11 @@ pub static REPORTS: &[Report] = &[
             column("incorrect_attempts", Count, words::WRONG),
             column("miss_rate", Percent, words::MISS_RATE),
         ],
-        title: ["Most missed questions", "Am häufigsten falsch beantwortete Fragen", "Preguntas más falladas"],
+        title: [
+            "Most missed questions",
+            "Am häufigsten falsch beantwortete Fragen",
+            "Preguntas más falladas",
+        ],
         counts: [
             "Questions with enough judged answers received in the period, those first of which most answers are wrong.",
             "Fragen mit genügend bewerteten Antworten im Zeitraum; zuerst jene mit dem größten Anteil falscher Antworten.",
@@ -437,7 +453,11 @@ pub static REPORTS: &[Report] = &[
             column("success_rate", Percent, words::SUCCESS_RATE),
             column("discrimination", Number, words::DISCRIMINATION),
         ],
-        title: ["Difficulty of questions", "Schwierigkeit der Fragen", "Dificultad de las preguntas"],
+        title: [
+            "Difficulty of questions",
+            "Schwierigkeit der Fragen",
+            "Dificultad de las preguntas",
+        ],
         counts: [
             "The share of judged answers received in the period that are right. Discrimination, from −1 to 1: how much more often those who do well answer rightly.",
             "Der richtige Anteil der im Zeitraum bewerteten Antworten. Trennschärfe von −1 bis 1: wie viel öfter Starke richtig antworten.",
@@ -466,7 +486,11 @@ pub static REPORTS: &[Report] = &[
             column("seconds_spent", Seconds, words::TIME_SPENT),
             column("final_grade", Number, words::GRADE),
         ],
-        title: ["Courses of a learner", "Kurse einer Person", "Cursos de una persona"],
+        title: [
+            "Courses of a learner",
+            "Kurse einer Person",
+            "Cursos de una persona",
+        ],
         counts: [
             "All cycles of one person that the reader may see, latest first, dropped ones too.",
             "Alle einsehbaren Durchläufe einer Person, neueste zuerst, auch abgebrochene.",
@@ -490,7 +514,11 @@ pub static REPORTS: &[Report] = &[
             column("subject", Text, words::SUBJECT),
             column("detail", Data, words::DETAIL),
         ],
-        title: ["Timeline of a learner", "Verlauf einer Person", "Cronología de una persona"],
+        title: [
+            "Timeline of a learner",
+            "Verlauf einer Person",
+            "Cronología de una persona",
+        ],
         counts: [
             "What one person did and reached, latest first: enrolments, lessons, answers and activity.",
             "Was eine Person getan und erreicht hat, neueste zuerst: Einschreibungen, Lektionen, Antworten und Aktivität.",
@@ -517,7 +545,11 @@ pub static REPORTS: &[Report] = &[
             column("completed_at", Moment, words::COMPLETED_AT),
             column("expires_at", Moment, words::EXPIRES_AT),
         ],
-        title: ["Training that is due", "Fällige Schulungen", "Formación pendiente"],
+        title: [
+            "Training that is due",
+            "Fällige Schulungen",
+            "Formación pendiente",
+        ],
         counts: [
             "Training that rules ask for and that is due, overdue, about to expire or expired, by the home unit of today.",
             "Vorgeschriebene Schulungen, die fällig, überfällig, bald ablaufend oder abgelaufen sind, nach heutiger Stammeinheit.",
@@ -590,7 +622,11 @@ pub static REPORTS: &[Report] = &[
             column("dropped_off", Count, words::DROPPED_OFF),
             column("drop_off_rate", Percent, words::DROP_OFF_RATE),
         ],
-        title: ["Drop-off by lesson", "Abbruch je Lektion", "Abandono por lección"],
+        title: [
+            "Drop-off by lesson",
+            "Abbruch je Lektion",
+            "Abandono por lección",
+        ],
         counts: [
             "For each lesson that anybody has reached: cycles that began it, completed it, and did not complete it (yet).",
             "Je erreichter Lektion: Durchläufe, die sie begonnen, abgeschlossen und (noch) nicht abgeschlossen haben.",

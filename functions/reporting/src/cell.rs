@@ -43,9 +43,9 @@ impl Look {
             Kind::Day => day(value).map(|day| locale.day(day)),
             Kind::Moment => moment(value).map(|at| locale.moment(at, self.zone)),
             Kind::Seconds => value.as_i64().map(|seconds| locale.duration(seconds)),
-            Kind::Flag => value
-                .as_bool()
-                .map(|flag| words::of(if flag { words::YES } else { words::NO }, locale).to_owned()),
+            Kind::Flag => value.as_bool().map(|flag| {
+                words::of(if flag { words::YES } else { words::NO }, locale).to_owned()
+            }),
             Kind::List => value.as_array().map(|list| {
                 list.iter()
                     .filter_map(Value::as_str)

@@ -88,7 +88,9 @@ impl Drawing {
                 match self.counts.iter().position(|count| count.0 == state) {
                     Some(place) => self.counts[place].1 += 1,
                     // There are six; whatever else comes is not drawn for ever.
-                    None if self.counts.len() < MOST_BARS => self.counts.push((state.to_owned(), 1)),
+                    None if self.counts.len() < MOST_BARS => {
+                        self.counts.push((state.to_owned(), 1))
+                    }
                     None => {}
                 }
             }
@@ -117,6 +119,17 @@ impl Drawing {
         }
     }
 
+    /// What bars, columns and lines measure; nothing where they say it themselves.
+    pub fn measure(&self) -> &'static str {
+        let column = match self.report.chart {
+            Chart::Bars(_, value) | Chart::Time(_, value) | Chart::Curves(_, _, value) => value,
+            _ => return "",
+        };
+        self.column(column).map_or("", |(_, column)| {
+            words::of(column.heading, self.look.locale)
+        })
+    }
+
     /// The chart inside a page; none where there is nothing to draw.
     pub fn inline(&self) -> Option<String> {
         let (words, height, drawing) = self.drawn()?;
@@ -125,6 +138,10 @@ impl Drawing {
 
     /// The chart alone, with its title.
     pub fn alone(&self, subtitle: &str) -> String {
+        let subtitle = match self.measure() {
+            "" => subtitle.to_owned(),
+            measure => format!("{measure} · {subtitle}"),
+        };
         let title = words::of(self.report.title, self.look.locale);
         let (words, height, drawing) = self.drawn().unwrap_or_else(|| {
             let empty = words::of(words::EMPTY, self.look.locale);
@@ -137,14 +154,14 @@ impl Drawing {
         let head = format!(
             "<text x=\"0\" y=\"-38\" font-size=\"19\" font-weight=\"600\" fill=\"{INK}\">{}</text>{}",
             escaped(title),
-            label(0.0, -17.0, "start", FAINT, &shortened(subtitle, 100)),
+            label(0.0, -17.0, "start", FAINT, &shortened(&subtitle, 100)),
         );
         self.svg(&words, 60.0, height, &format!("{head}{drawing}"), true)
     }
 
     fn svg(&self, words: &str, above: f64, height: f64, drawing: &str, alone: bool) -> String {
         let title = words::of(self.report.title, self.look.locale);
-        let margin = if alone { 24.0 } else { 2.0 };
+        let margin = if alone { 24.0 } else { 0.5 };
         let (wide, high) = (WIDTH + 2.0 * margin, above + height + 2.0 * margin);
         let (namespace, size, ground) = if alone {
             (
@@ -235,7 +252,10 @@ impl Drawing {
                 Some(Bar {
                     label: self.heading(column),
                     value,
-                    told: format!("{told} ({})", self.look.locale.percent(100.0 * value / first)),
+                    told: format!(
+                        "{told} ({})",
+                        self.look.locale.percent(100.0 * value / first)
+                    ),
                     pattern: "full",
                 })
             })
@@ -274,7 +294,10 @@ impl Drawing {
         if self.passed > bars.len() as u64 {
             let note = words::of(words::MORE_BARS, self.look.locale)
                 .replace("{shown}", &bars.len().to_string())
-                .replace("{all}", &self.look.text(&Value::from(self.passed), &count()));
+                .replace(
+                    "{all}",
+                    &self.look.text(&Value::from(self.passed), &count()),
+                );
             drawing.push_str(&label(0.0, height + 14.0, "start", FAINT, &note));
             height += 20.0;
         }
@@ -320,11 +343,10 @@ impl Drawing {
             return None;
         }
         let most = nice(points.iter().map(|point| point.1).fold(1.0, f64::max));
-        let (left, top, high) = (48.0, 22.0, 180.0);
+        let (left, top, high) = (48.0, 8.0, 180.0);
         #[expect(clippy::cast_precision_loss)]
         let step = (WIDTH - left) / points.len() as f64;
-        let mut drawing = label(0.0, 10.0, "start", FAINT, &self.heading(column));
-        drawing.push_str(&self.grid(left, top, high, &[0.0, most / 2.0, most], most, column));
+        let mut drawing = self.grid(left, top, high, &[0.0, most / 2.0, most], most, column);
         let ticks = points.len().div_ceil(6);
         for (place, (when, number, told)) in points.iter().enumerate() {
             #[expect(clippy::cast_precision_loss)]
@@ -341,7 +363,13 @@ impl Drawing {
                 escaped(told)
             );
             if place % ticks == 0 {
-                drawing.push_str(&label(x + gap / 2.0, top + high + 18.0, "start", FAINT, when));
+                drawing.push_str(&label(
+                    x + gap / 2.0,
+                    top + high + 18.0,
+                    "start",
+                    FAINT,
+                    when,
+                ));
             }
         }
         let words: Vec<String> = points
@@ -375,9 +403,8 @@ impl Drawing {
         if curves.is_empty() {
             return None;
         }
-        let (left, top, wide, high) = (56.0, 22.0, WIDTH - 56.0 - 150.0, 200.0);
-        let mut drawing = label(0.0, 10.0, "start", FAINT, &self.heading(column));
-        drawing.push_str(&self.grid(left, top, high, &[0.0, 50.0, 100.0], 100.0, column));
+        let (left, top, wide, high) = (56.0, 8.0, WIDTH - 56.0 - 150.0, 200.0);
+        let mut drawing = self.grid(left, top, high, &[0.0, 50.0, 100.0], 100.0, column);
         let mut words = Vec::new();
         for (place, (name, points)) in curves.iter().enumerate() {
             let dash = ["none", "7 3", "2 3", "9 3 2 3", "4 4", "12 4"][place % 6];
@@ -398,7 +425,10 @@ impl Drawing {
             );
             for point in points {
                 let (x, y) = at(point);
-                let _ = write!(drawing, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{ACCENT}\"/>");
+                let _ = write!(
+                    drawing,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{ACCENT}\"/>"
+                );
             }
             #[expect(clippy::cast_precision_loss)]
             let y = top + 14.0 + 22.0 * place as f64;
@@ -419,7 +449,13 @@ impl Drawing {
         let mut place = 0.0;
         while place <= farthest {
             let x = left + wide * place / farthest;
-            drawing.push_str(&label(x, top + high + 18.0, "middle", FAINT, &format!("{place}")));
+            drawing.push_str(&label(
+                x,
+                top + high + 18.0,
+                "middle",
+                FAINT,
+                &format!("{place}"),
+            ));
             place += (farthest / 12.0).ceil().max(1.0);
         }
         drawing.push_str(&label(
@@ -433,7 +469,15 @@ impl Drawing {
         Some((words, top + high + 46.0, drawing))
     }
 
-    fn grid(&self, left: f64, top: f64, high: f64, marks: &[f64], most: f64, column: &Column) -> String {
+    fn grid(
+        &self,
+        left: f64,
+        top: f64,
+        high: f64,
+        marks: &[f64],
+        most: f64,
+        column: &Column,
+    ) -> String {
         let mut drawing = String::new();
         let right = if matches!(self.report.chart, Chart::Curves(..)) {
             WIDTH - 150.0
@@ -520,6 +564,11 @@ fn bar_chart(bars: &[Bar], longest: f64) -> (String, f64, String) {
         .collect();
     #[expect(clippy::cast_precision_loss)]
     let height = row * bars.len() as f64;
+    // Where bars begin, so that none is seen to be none.
+    let _ = write!(
+        drawing,
+        "<line x1=\"{left}\" x2=\"{left}\" y1=\"0\" y2=\"{height}\" stroke=\"{FAINT}\"/>"
+    );
     (words.join("; "), height, drawing)
 }
 
@@ -592,7 +641,13 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        for (most, nice_one) in [(1.0, 1.0), (3.0, 4.0), (17.0, 20.0), (100.0, 100.0), (730.0, 800.0)] {
+        for (most, nice_one) in [
+            (1.0, 1.0),
+            (3.0, 4.0),
+            (17.0, 20.0),
+            (100.0, 100.0),
+            (730.0, 800.0),
+        ] {
             assert!((nice(most) - nice_one).abs() < 1e-9, "{most}");
         }
     }
@@ -602,10 +657,16 @@ mod tests {
         match kind {
             Kind::Count | Kind::Seconds => (0_i64..100_000).prop_map(Value::from).boxed(),
             Kind::Percent | Kind::Number => (0.0_f64..100.0).prop_map(Value::from).boxed(),
-            Kind::Day => (1_u32..28).prop_map(|day| json!(format!("2026-02-{day:02}"))).boxed(),
+            Kind::Day => (1_u32..28)
+                .prop_map(|day| json!(format!("2026-02-{day:02}")))
+                .boxed(),
             Kind::Moment => Just(json!("2026-02-01T10:00:00+00:00")).boxed(),
-            Kind::Word => prop::sample::select(vec!["done", "due", "odd<b>"]).prop_map(Value::from).boxed(),
-            _ => "\\PC{0,40}|<script>alert\\(1\\)</script>|[\"'&<>\\x00-\\x1f]{1,9}".prop_map(Value::from).boxed(),
+            Kind::Word => prop::sample::select(vec!["done", "due", "odd<b>"])
+                .prop_map(Value::from)
+                .boxed(),
+            _ => "\\PC{0,40}|<script>alert\\(1\\)</script>|[\"'&<>\\x00-\\x1f]{1,9}"
+                .prop_map(Value::from)
+                .boxed(),
         }
     }
 

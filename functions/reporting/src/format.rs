@@ -121,7 +121,8 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
 /// Whether the client has this already: `If-None-Match`, compared weakly.
 pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    entries(headers, &IF_NONE_MATCH).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
+    entries(headers, &IF_NONE_MATCH)
+        .any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
 }
 
 #[cfg(test)]
@@ -159,7 +160,11 @@ mod tests {
             ("br", false),
             ("identity", false),
         ] {
-            assert_eq!(takes_gzip(&with(ACCEPT_ENCODING, accept)), takes, "{accept}");
+            assert_eq!(
+                takes_gzip(&with(ACCEPT_ENCODING, accept)),
+                takes,
+                "{accept}"
+            );
         }
         assert!(!takes_gzip(&HeaderMap::new()));
     }
@@ -173,7 +178,11 @@ mod tests {
             ("*", true),
             ("\"b\"", false),
         ] {
-            assert_eq!(is_known(&with(IF_NONE_MATCH, known), "W/\"a\""), is, "{known}");
+            assert_eq!(
+                is_known(&with(IF_NONE_MATCH, known), "W/\"a\""),
+                is,
+                "{known}"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    catalogue::{Chart, Column, Kind, Layout},
+    catalogue::{Column, Kind, Layout},
     cell::Look,
     chart::{Drawing, STATES},
     request::Asked,
@@ -200,7 +200,12 @@ impl<'a> Page<'a> {
             escaped(&organization),
         );
         for (name, value) in facts {
-            let _ = writeln!(page, "<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value));
+            let _ = writeln!(
+                page,
+                "<div><dt>{}</dt><dd>{}</dd></div>",
+                escaped(name),
+                escaped(value)
+            );
         }
         let _ = write!(
             page,
@@ -212,13 +217,11 @@ impl<'a> Page<'a> {
             page.push_str(&self.body);
         }
         if let Some(svg) = self.drawing.inline() {
-            let caption = match report.chart {
-                Chart::Bars(_, column) | Chart::Time(_, column) | Chart::Curves(_, _, column) => report
-                    .place(column)
-                    .map_or("", |place| self.word(report.columns[place].heading)),
-                _ => "",
+            let caption = match self.drawing.measure() {
+                "" => String::new(),
+                caption => format!("<figcaption>{caption}</figcaption>"),
             };
-            let _ = writeln!(page, "<figure>{svg}<figcaption>{caption}</figcaption></figure>");
+            let _ = writeln!(page, "<figure>{caption}{svg}</figure>");
         }
         if self.rows == 0 {
             let _ = writeln!(page, "<p class=\"empty\">{}</p>", self.word(words::EMPTY));
@@ -312,7 +315,10 @@ impl Matrix {
             _ if !field("expires_at").is_empty() => told("expires_at"),
             _ => told("completed_at"),
         };
-        let date = date.split_once(',').map_or(date.as_str(), |day| day.0).to_owned();
+        let date = date
+            .split_once(',')
+            .map_or(date.as_str(), |day| day.0)
+            .to_owned();
         if let Some(person) = self.people.last_mut() {
             person.cells.push((course, state.to_owned(), date));
         }
@@ -329,9 +335,17 @@ impl Matrix {
         people.sort_by_key(|person| person.name.to_lowercase());
         let _ = writeln!(page, "<ul class=\"legend\">");
         for (state, _) in STATES {
-            let _ = writeln!(page, "<li>{}</li>", mark(state, &words::told(state, look.locale)));
+            let _ = writeln!(
+                page,
+                "<li>{}</li>",
+                mark(state, &words::told(state, look.locale))
+            );
         }
-        let _ = writeln!(page, "<li><span class=\"none\">·</span> {}</li></ul>", word(words::NOTHING_ASKED));
+        let _ = writeln!(
+            page,
+            "<li><span class=\"none\">·</span> {}</li></ul>",
+            word(words::NOTHING_ASKED)
+        );
         for across in courses.chunks(MOST_ACROSS) {
             let _ = write!(
                 page,
@@ -339,12 +353,20 @@ impl Matrix {
                 word(words::PERSON)
             );
             for (title, _) in across {
-                let title = if title.is_empty() { word(words::UNNAMED) } else { title };
+                let title = if title.is_empty() {
+                    word(words::UNNAMED)
+                } else {
+                    title
+                };
                 let _ = write!(page, "<th scope=\"col\">{}</th>", escaped(title));
             }
             page.push_str("</tr></thead>\n<tbody>\n");
             for person in &people {
-                let name = if person.name.is_empty() { word(words::UNNAMED) } else { &person.name };
+                let name = if person.name.is_empty() {
+                    word(words::UNNAMED)
+                } else {
+                    &person.name
+                };
                 let _ = write!(
                     page,
                     "<tr><th scope=\"row\">{}<small>{}</small></th>",

@@ -43,9 +43,7 @@ pub(crate) async fn list(exchange: &Exchange<'_>) -> Result<Response, Error> {
 }
 
 fn entry(report: &Report, locale: Locale) -> Value {
-    let parameter = |name: &str, kind: &str, required: bool, meaning: &str| {
-        value!({ "name": name, "type": kind, "required": required, "meaning": meaning })
-    };
+    let parameter = |name: &str, kind: &str, required: bool, meaning: &str| value!({ "name": name, "type": kind, "required": required, "meaning": meaning });
     let mut parameters: Vec<Value> = report
         .parameters
         .iter()
@@ -63,7 +61,12 @@ fn entry(report: &Report, locale: Locale) -> Value {
         parameters.push(parameter("last_days", "integer", false, &meaning));
     }
     if report.page.is_some() {
-        parameters.push(parameter("limit", "integer", false, of(words::MOST_ROWS, locale)));
+        parameters.push(parameter(
+            "limit",
+            "integer",
+            false,
+            of(words::MOST_ROWS, locale),
+        ));
     }
     let formats: &[&str] = if report.chart == Chart::None {
         &["json", "csv", "xlsx", "html"]

@@ -26,7 +26,9 @@ const MONTHS: [[&str; 12]; 3] = [
     [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sept", "Oct", "Nov", "Dec",
     ],
-    ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12"],
+    [
+        "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12",
+    ],
     [
         "ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sept", "oct", "nov", "dic",
     ],
@@ -95,7 +97,11 @@ impl Locale {
         let text = format!("{:.decimals$}", number.abs());
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
         let zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
-        let sign = if number < 0.0 && !zero { "\u{2212}" } else { "" };
+        let sign = if number < 0.0 && !zero {
+            "\u{2212}"
+        } else {
+            ""
+        };
         let whole = whole.parse().map_or(whole.to_owned(), |n| self.count(n));
         if fraction.is_empty() {
             format!("{sign}{whole}")
@@ -143,7 +149,10 @@ impl Locale {
         if hours == 0 {
             format!("{minutes}{NBSP}{minute}")
         } else {
-            format!("{}{NBSP}{hour} {minutes:02}{NBSP}{minute}", self.count(hours))
+            format!(
+                "{}{NBSP}{hour} {minutes:02}{NBSP}{minute}",
+                self.count(hours)
+            )
         }
     }
 

@@ -170,9 +170,7 @@ impl Query {
             .then(|| fields.optional::<DaysBack>("last_days"))
             .flatten()
             .map(|days| days.0);
-        let limit = report
-            .page
-            .and_then(|_| fields.optional::<Whole>("limit"));
+        let limit = report.page.and_then(|_| fields.optional::<Whole>("limit"));
         let locale = fields.optional("locale");
         let format = fields
             .optional("format")
@@ -268,7 +266,9 @@ fn read(parameter: Parameter, fields: &mut Fields) -> Option<Value> {
             fields.optional::<Day>(name).map(|day| json!(day.0))
         }
         Parameter::MinAttempts => fields.optional::<Whole>(name).map(|whole| json!(whole.0)),
-        Parameter::States => fields.optional::<States>(name).map(|states| json!(states.0)),
+        Parameter::States => fields
+            .optional::<States>(name)
+            .map(|states| json!(states.0)),
         Parameter::Step => fields.optional::<Step>(name).map(|step| json!(step.0)),
         _ if parameter.is_required() => fields.required::<Uuid>(name).map(|id| json!(id)),
         _ => fields.optional::<Uuid>(name).map(|id| json!(id)),
@@ -311,10 +311,22 @@ mod tests {
         assert_eq!(
             faults("completion-rate", query),
             [
-                "color", "color", "format", "from", "last_days", "limit", "locale", "states", "tenant_id", "unit_id",
+                "color",
+                "color",
+                "format",
+                "from",
+                "last_days",
+                "limit",
+                "locale",
+                "states",
+                "tenant_id",
+                "unit_id",
             ]
         );
-        assert_eq!(faults("lesson-drop-off", &format!("tenant_id={ID}")), ["course_id"]);
+        assert_eq!(
+            faults("lesson-drop-off", &format!("tenant_id={ID}")),
+            ["course_id"]
+        );
     }
 
     #[test]
@@ -323,10 +335,26 @@ mod tests {
         assert_eq!(with("from=2026-02-01&until=2026-01-31"), ["until"]);
         assert_eq!(with("last_days=7&from=2026-01-01"), ["last_days"]);
         assert!(with("from=2026-02-01&until=2026-02-01").is_empty());
-        assert_eq!(faults("learner-timeline", &format!("tenant_id={ID}&format=svg")), ["format"]);
-        assert_eq!(faults("due-training", &format!("tenant_id={ID}&states=due,,done")), ["states"]);
-        assert_eq!(faults("engagement", &format!("tenant_id={ID}&step=year")), ["step"]);
-        for day in ["2026-2-1", "2026-02-30", "+2026-02-0", "20260201", "infinity", ""] {
+        assert_eq!(
+            faults("learner-timeline", &format!("tenant_id={ID}&format=svg")),
+            ["format"]
+        );
+        assert_eq!(
+            faults("due-training", &format!("tenant_id={ID}&states=due,,done")),
+            ["states"]
+        );
+        assert_eq!(
+            faults("engagement", &format!("tenant_id={ID}&step=year")),
+            ["step"]
+        );
+        for day in [
+            "2026-2-1",
+            "2026-02-30",
+            "+2026-02-0",
+            "20260201",
+            "infinity",
+            "",
+        ] {
             assert_eq!(with(&format!("from={day}")), ["from"], "{day}");
         }
     }

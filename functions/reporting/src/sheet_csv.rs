@@ -146,7 +146,11 @@ mod tests {
     #[test]
     fn numbers_and_times_are_for_programs() {
         let text = written(&[
-            vec![json!("=1+1"), json!(-66.67), json!("2026-07-01T22:30:00+00:00")],
+            vec![
+                json!("=1+1"),
+                json!(-66.67),
+                json!("2026-07-01T22:30:00+00:00"),
+            ],
             vec![Value::Null, Value::Null, Value::Null],
         ]);
         assert_eq!(
@@ -158,7 +162,18 @@ mod tests {
     #[test]
     fn formulas_are_text() {
         for text in [
-            "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\u{feff}=1", "\u{a0}=1", "＝1", "'=1", "\n",
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            " =1",
+            "\u{feff}=1",
+            "\u{a0}=1",
+            "＝1",
+            "'=1",
+            "\n",
         ] {
             assert_eq!(safe(text), format!("'{text}"));
         }

@@ -45,7 +45,9 @@ impl Xlsx {
         if let Some(today) = asked.heading.today {
             // The day rather than the moment: what says the same is the same file.
             let at = today.and_hms_opt(0, 0, 0).unwrap_or_default().and_utc();
-            properties = properties.set_creation_datetime(&ExcelDateTime::from_timestamp(at.timestamp()).map_err(failed)?);
+            properties = properties.set_creation_datetime(
+                &ExcelDateTime::from_timestamp(at.timestamp()).map_err(failed)?,
+            );
         }
         workbook.set_properties(&properties);
 
@@ -57,12 +59,17 @@ impl Xlsx {
             .filter(|(_, column)| column.kind.is_shown())
             .map(|(place, column)| (place, column, format(column.kind, asked)))
             .collect();
-        let sheet = workbook.add_worksheet_with_constant_memory().map_err(failed)?;
+        let sheet = workbook
+            .add_worksheet_with_constant_memory()
+            .map_err(failed)?;
         sheet
             .set_name(sheet_name(title))
             .and_then(|sheet| sheet.set_freeze_panes(1, 0))
             .map_err(failed)?;
-        sheet.set_landscape().set_repeat_rows(0, 0).map_err(failed)?;
+        sheet
+            .set_landscape()
+            .set_repeat_rows(0, 0)
+            .map_err(failed)?;
         sheet.set_print_fit_to_pages(1, 0);
         let heading = Format::new()
             .set_bold()
@@ -107,7 +114,10 @@ impl Xlsx {
         sheet
             .autofilter(0, 0, self.next - 1, last)
             .map_err(failed)?;
-        let about = self.workbook.add_worksheet_with_constant_memory().map_err(failed)?;
+        let about = self
+            .workbook
+            .add_worksheet_with_constant_memory()
+            .map_err(failed)?;
         let name = words::of(words::WHAT_COUNTS, self.look.locale);
         let (bold, wrap) = (
             Format::new().set_bold().set_align(FormatAlign::Top),

@@ -5,7 +5,8 @@ use chrono::Utc;
 use http::{
     HeaderValue, StatusCode,
     header::{
-        CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, ETAG, VARY,
+        CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+        CONTENT_SECURITY_POLICY, ETAG, VARY,
     },
 };
 use lambda_http::Body;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    catalogue::Report,
+    catalogue::{Parameter, Report},
     chart::Drawing,
     format::{Format, is_known, takes_gzip},
     html::{self, Page},
@@ -90,7 +91,11 @@ pub(crate) async fn show(exchange: &Exchange<'_>) -> Result<Response, Error> {
     }
     let tag = tag.finish();
     if is_known(exchange.headers(), &tag) {
-        let mut response = answer(StatusCode::NOT_MODIFIED, asked.format.media_type(), Body::Empty);
+        let mut response = answer(
+            StatusCode::NOT_MODIFIED,
+            asked.format.media_type(),
+            Body::Empty,
+        );
         response.headers_mut().remove(http::header::CONTENT_TYPE);
         return headed(response, &asked, &tag, false);
     }
@@ -152,7 +157,10 @@ impl<'a> Rows<'a> {
     }
 
     /// The next page, each row in the order of the report's columns.
-    async fn next(&mut self, database: &CallerDatabase<'_>) -> Result<Option<Vec<Vec<Value>>>, Error> {
+    async fn next(
+        &mut self,
+        database: &CallerDatabase<'_>,
+    ) -> Result<Option<Vec<Vec<Value>>>, Error> {
         if self.is_over {
             return Ok(None);
         }
@@ -204,8 +212,17 @@ impl Tag {
     fn new(asked: &Asked) -> Result<Self, Error> {
         let heading = &asked.heading;
         let said = json!([
-            env!("CARGO_PKG_VERSION"), asked.report.name, asked.format.name(), asked.look.locale.tag(), asked.look.zone.name(),
-            asked.arguments, heading.organization, heading.person, heading.unit, heading.course, heading.cohort,
+            env!("CARGO_PKG_VERSION"),
+            asked.report.name,
+            asked.format.name(),
+            asked.look.locale.tag(),
+            asked.look.zone.name(),
+            asked.arguments,
+            heading.organization,
+            heading.person,
+            heading.unit,
+            heading.course,
+            heading.cohort,
             asked.limit,
         ]);
         let mut hash = Sha256::new();
@@ -329,22 +346,23 @@ fn facts(asked: &Asked) -> Vec<(String, String)> {
         }
     }
     if given("user_id").is_none()
-        && asked.report.parameters.contains(&crate::catalogue::Parameter::Person)
+        && asked.report.parameters.contains(&Parameter::Person)
         && let Some(person) = &heading.person
     {
         fact(words::PERSON, person.clone());
     }
-    let day = |name: &str| given(name).and_then(crate::cell::day).map(|day| locale.day(day));
-    if asked
-        .report
-        .parameters
-        .contains(&crate::catalogue::Parameter::From)
-    {
+    let day = |name: &str| {
+        given(name)
+            .and_then(crate::cell::day)
+            .map(|day| locale.day(day))
+    };
+    if asked.report.parameters.contains(&Parameter::From) {
         let period = match (day("from"), day("until")) {
             (Some(from), Some(until)) => format!("{from} – {until}"),
             (Some(from), None) => format!("{from} –"),
             (None, Some(until)) => format!("– {until}"),
-            (None, None) if given("step").is_some() || asked.report.page.is_none() && asked.report.place("period_start").is_some() => String::new(),
+            // Twelve steps until today: the rows tell.
+            (None, None) if asked.report.parameters.contains(&Parameter::Step) => String::new(),
             (None, None) => of(words::SINCE_EVER, locale).to_owned(),
         };
         if !period.is_empty() {
@@ -375,10 +393,7 @@ fn headed(mut response: Response, asked: &Asked, tag: &str, gzip: bool) -> Resul
     let headers = response.headers_mut();
     let value = |text: &str| HeaderValue::from_str(text).map_err(Error::internal);
     // Kept by the caller's own cache only, and shown again only after asking: rights may have been taken away meanwhile.
-    headers.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(ETAG, value(tag)?);
     headers.insert(
         VARY,

@@ -109,7 +109,9 @@ pub fn too_large() -> Error {
         status: http::StatusCode::UNPROCESSABLE_ENTITY,
         code: "report_too_large".to_owned(),
         message: "The report is too large in this form.".to_owned(),
-        hint: Some("Ask for one unit, course or shorter period; CSV takes the least room.".to_owned()),
+        hint: Some(
+            "Ask for one unit, course or shorter period; CSV takes the least room.".to_owned(),
+        ),
         details: None,
         details_member: "details",
         retry_after: None,
@@ -143,7 +145,9 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         for length in [0, 10, IN_MEMORY + 10] {
-            let content: Vec<u8> = (0..length).map(|place| (place * place % 253) as u8).collect();
+            let content: Vec<u8> = (0..length)
+                .map(|place| (place * place % 253) as u8)
+                .collect();
             assert_eq!(through(false, length), content);
             let mut unpacked = Vec::new();
             GzDecoder::new(through(true, length).as_slice())

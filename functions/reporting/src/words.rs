@@ -125,7 +125,14 @@ const KNOWN: &[(&str, Words)] = &[
     ("enrolled", ["Enrolled", "Eingeschrieben", "Inscrito"]),
     ("expired", ["Expired", "Abgelaufen", "Caducado"]),
     ("expiring", ["Expiring", "Läuft ab", "Por caducar"]),
-    ("lesson_completed", ["Lesson completed", "Lektion abgeschlossen", "Lección completada"]),
+    (
+        "lesson_completed",
+        [
+            "Lesson completed",
+            "Lektion abgeschlossen",
+            "Lección completada",
+        ],
+    ),
     ("month", ["Month", "Monat", "Mes"]),
     ("overdue", ["Overdue", "Überfällig", "Vencido"]),
     ("paused", ["Paused", "Pausiert", "En pausa"]),

@@ -100,7 +100,10 @@ fn every_report_is_what_its_function_takes_and_returns() {
         if arguments != signature.arguments {
             deviations.push(format!("{name} takes {:?}", signature.arguments));
         }
-        let has_cursor = signature.columns.last().is_some_and(|last| last.0 == "cursor");
+        let has_cursor = signature
+            .columns
+            .last()
+            .is_some_and(|last| last.0 == "cursor");
         if has_cursor != report.page.is_some() {
             deviations.push(format!("{name} has pages: {has_cursor}"));
         }
@@ -113,7 +116,9 @@ fn every_report_is_what_its_function_takes_and_returns() {
             && returned
                 .iter()
                 .zip(report.columns)
-                .all(|((name, kind), column)| name == column.name && column.kind.types().contains(&kind.as_str()));
+                .all(|((name, kind), column)| {
+                    name == column.name && column.kind.types().contains(&kind.as_str())
+                });
         if !same {
             deviations.push(format!("{name} returns {returned:?}"));
         }
@@ -130,7 +135,8 @@ fn every_function_that_reports_is_in_the_catalogue() {
     let missing: Vec<_> = functions()
         .into_keys()
         .filter(|name| {
-            (name.starts_with("analytics.get_") || name == "lms.get_training_records") && !known.contains(name)
+            (name.starts_with("analytics.get_") || name == "lms.get_training_records")
+                && !known.contains(name)
         })
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -139,7 +145,10 @@ fn every_function_that_reports_is_in_the_catalogue() {
 #[test]
 fn names_follow_from_functions() {
     for report in REPORTS {
-        assert_eq!(report.function, format!("get_{}", report.name.replace('-', "_")));
+        assert_eq!(
+            report.function,
+            format!("get_{}", report.name.replace('-', "_"))
+        );
         assert!(report.page.is_none_or(|page| (1..=1000).contains(&page)));
     }
 }
@@ -188,7 +197,16 @@ fn everything_is_said_in_every_language() {
         for parameter in report.parameters {
             check(parameter.meaning());
         }
-        let headings: BTreeSet<_> = report.columns.iter().map(|column| column.heading[0]).collect();
-        assert_eq!(headings.len(), report.columns.len(), "{}: two columns of one heading", report.name);
+        let headings: BTreeSet<_> = report
+            .columns
+            .iter()
+            .map(|column| column.heading[0])
+            .collect();
+        assert_eq!(
+            headings.len(),
+            report.columns.len(),
+            "{}: two columns of one heading",
+            report.name
+        );
     }
 }

@@ -10,10 +10,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use http::HeaderMap;
 use lambda_http::Body;
-use lyceum_core::{
-    http::Outgoing,
-    respond,
-};
+use lyceum_core::{http::Outgoing, respond};
 use lyceum_reporting::Reporting;
 use serde_json::{Value, json};
 use support::*;
@@ -56,7 +53,9 @@ impl Answer {
     }
 
     fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -72,7 +71,8 @@ async fn ask(project: &Project, method: &str, target: &str, headers: &[(&str, &s
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = respond::<Reporting>(&project.services, request.body(Body::Empty).unwrap()).await;
+    let response =
+        respond::<Reporting>(&project.services, request.body(Body::Empty).unwrap()).await;
     let (head, body) = Outgoing::of(response).into_parts();
     let body = match body {
         Outgoing::Whole(bytes) => bytes.unwrap_or_default().to_vec(),
@@ -105,9 +105,9 @@ async fn with_rows(count: usize) -> Project {
         .respond_with(move |request: &Request| {
             let asked: Value = serde_json::from_slice(&request.body).unwrap();
             let limit = usize::try_from(asked["p_limit"].as_u64().unwrap()).unwrap();
-            let after = asked["p_after"]
-                .as_str()
-                .map_or(0, |after| after["after-".len()..].parse::<usize>().unwrap() + 1);
+            let after = asked["p_after"].as_str().map_or(0, |after| {
+                after["after-".len()..].parse::<usize>().unwrap() + 1
+            });
             let rows: Vec<Value> = (after..count.min(after + limit)).map(row).collect();
             ResponseTemplate::new(200).set_body_json(rows)
         })
@@ -157,11 +157,21 @@ async fn pages_follow_each_other_until_there_are_no_more() {
         let answer = get(&project, &summary(""), &[]).await;
         let said = answer.json();
         assert_eq!(said["row_count"], count);
-        let slugs: std::collections::BTreeSet<_> =
-            said["rows"].as_array().unwrap().iter().map(|row| row["slug"].as_str().unwrap().to_owned()).collect();
+        let slugs: std::collections::BTreeSet<_> = said["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["slug"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(slugs.len(), count);
         assert_eq!(project.hits(SUMMARY).await, calls, "{count}");
-        assert!(said["rows"].as_array().unwrap().iter().all(|row| row.get("cursor").is_none()));
+        assert!(
+            said["rows"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|row| row.get("cursor").is_none())
+        );
     }
     let project = with_rows(2500).await;
     let answer = get(&project, &summary("&limit=1200"), &[]).await;
@@ -192,7 +202,9 @@ async fn a_refusal_on_a_later_page_is_a_problem_and_no_half_report() {
         .mount(&project.server)
         .await;
     Mock::given(path(SUMMARY))
-        .respond_with(ResponseTemplate::new(200).set_body_json((0..1000).map(row).collect::<Vec<_>>()))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json((0..1000).map(row).collect::<Vec<_>>()),
+        )
         .mount(&project.server)
         .await;
     for format in ["json", "csv", "xlsx", "html", "svg"] {
@@ -209,15 +221,27 @@ async fn a_report_larger_than_memory_is_sent_from_a_file() {
     let plain = get(&project, &summary("&format=csv&locale=en"), &[]).await;
     assert!(plain.body.len() > 1024 * 1024 / 2);
     assert_eq!(plain.text().lines().count(), 12_001);
-    let packed = get(&project, &summary("&format=csv&locale=en"), &[("accept-encoding", "gzip")]).await;
+    let packed = get(
+        &project,
+        &summary("&format=csv&locale=en"),
+        &[("accept-encoding", "gzip")],
+    )
+    .await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     let mut unpacked = String::new();
-    GzDecoder::new(packed.body.as_slice()).read_to_string(&mut unpacked).unwrap();
+    GzDecoder::new(packed.body.as_slice())
+        .read_to_string(&mut unpacked)
+        .unwrap();
     assert_eq!(unpacked, plain.text());
     assert!(packed.body.len() * 4 < plain.body.len());
     // The same under either encoding, and nothing when it is known.
     assert_eq!(packed.header("etag"), plain.header("etag"));
-    let known = get(&project, &summary("&format=csv&locale=en"), &[("if-none-match", plain.header("etag"))]).await;
+    let known = get(
+        &project,
+        &summary("&format=csv&locale=en"),
+        &[("if-none-match", plain.header("etag"))],
+    )
+    .await;
     assert_eq!((known.status, known.body.len()), (304, 0));
     let head = ask(&project, "HEAD", &summary("&format=csv&locale=en"), &[]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
@@ -228,8 +252,20 @@ async fn a_report_larger_than_memory_is_sent_from_a_file() {
 async fn tags_differ_where_answers_do() {
     let project = with_rows(3).await;
     let mut tags = std::collections::BTreeSet::new();
-    for rest in ["", "&locale=en", "&format=csv", "&format=html", "&limit=2", "&from=2026-01-01"] {
-        tags.insert(get(&project, &summary(rest), &[]).await.header("etag").to_owned());
+    for rest in [
+        "",
+        "&locale=en",
+        "&format=csv",
+        "&format=html",
+        "&limit=2",
+        "&from=2026-01-01",
+    ] {
+        tags.insert(
+            get(&project, &summary(rest), &[])
+                .await
+                .header("etag")
+                .to_owned(),
+        );
     }
     assert_eq!(tags.len(), 6);
     let again = get(&project, &summary(""), &[]).await;
@@ -249,14 +285,25 @@ async fn a_page_holds_text_and_nothing_else() {
         .await;
     let answer = get(&project, &summary("&format=html"), &[]).await;
     let page = answer.text();
-    assert!(page.contains("<p class=\"organization\">Works &amp; &lt;b&gt;Sons&lt;/b&gt;</p>"), "{page}");
-    assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script") && !page.contains('\u{202e}'));
+    assert!(
+        page.contains("<p class=\"organization\">Works &amp; &lt;b&gt;Sons&lt;/b&gt;</p>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("&lt;script&gt;alert(1)")
+            && !page.contains("<script")
+            && !page.contains('\u{202e}')
+    );
     assert!(page.contains("33,3\u{a0}%"), "{page}");
     assert!(!page.contains(" style=") && !page.contains("http://") && !page.contains("https://"));
     let policy = answer.header("content-security-policy");
-    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"));
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe")
+    );
     // The page says it itself, for when it is opened from a file.
-    assert!(page.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-"));
+    assert!(page.contains(
+        "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-"
+    ));
 }
 
 #[tokio::test]
@@ -277,13 +324,20 @@ async fn what_is_wrong_is_told_before_anything_is_asked() {
         .uri(format!("/reporting{}", summary("")))
         .body(Body::Empty)
         .unwrap();
-    assert_eq!(respond::<Reporting>(&project.services, request).await.status(), 401);
+    assert_eq!(
+        respond::<Reporting>(&project.services, request)
+            .await
+            .status(),
+        401
+    );
 }
 
 #[tokio::test]
 async fn many_rows_make_a_page_of_some_and_a_note() {
     let project = with_rows(5_003).await;
-    let page = get(&project, &summary("&format=html&locale=en"), &[]).await.text();
+    let page = get(&project, &summary("&format=html&locale=en"), &[])
+        .await
+        .text();
     assert_eq!(page.matches("<tr><th scope=\"row\">").count(), 5_000);
     assert!(page.contains("The first 5,000 of 5,003 rows."));
 }
@@ -295,7 +349,10 @@ async fn the_list_is_told_in_the_readers_language() {
     let said = answer.json();
     assert_eq!(said["locale"], "es");
     assert_eq!(said["reports"][0]["title"], "Tasa de finalización");
-    assert_eq!(said["reports"][0]["function"], "analytics.get_completion_rate");
+    assert_eq!(
+        said["reports"][0]["function"],
+        "analytics.get_completion_rate"
+    );
     let document = get(&project, "/openapi.json", &[]).await.json();
     assert_eq!(document["paths"].as_object().unwrap().len(), 2);
 }

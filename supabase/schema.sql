@@ -757,6 +757,65 @@ ALTER TYPE lms.deleted_item OWNER TO postgres;
 COMMENT ON TYPE lms.deleted_item IS 'kind: course, module, lesson, block, assessment, section or question; what was deleted with it is not listed apart.';
 
 --
+-- Name: delivery; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.delivery AS (
+	id uuid,
+	lease uuid,
+	channel text,
+	kind text,
+	attempt integer,
+	created_at timestamp with time zone,
+	tenant_id uuid,
+	webhook_id uuid,
+	recipient text,
+	organization text,
+	language text,
+	subject text,
+	body text,
+	params jsonb,
+	url text,
+	secrets text[],
+	payload jsonb
+);
+
+ALTER TYPE lms.delivery OWNER TO postgres;
+
+--
+-- Name: TYPE delivery; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.delivery IS 'A delivery that the caller holds until its lease ends. Mails: recipient, language, subject and body with their placeholders, params. Webhooks: url, secrets, payload.';
+
+--
+-- Name: delivery_failure; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.delivery_failure AS (
+	id uuid,
+	channel text,
+	kind text,
+	status text,
+	user_id uuid,
+	webhook_id uuid,
+	course_id uuid,
+	attempts integer,
+	last_error text,
+	created_at timestamp with time zone,
+	next_attempt_at timestamp with time zone,
+	dead_at timestamp with time zone
+);
+
+ALTER TYPE lms.delivery_failure OWNER TO postgres;
+
+--
+-- Name: TYPE delivery_failure; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.delivery_failure IS 'status: dead, until it is replayed; pending, tried in vain and to be tried again at next_attempt_at.';
+
+--
 -- Name: enrollment_eligibility; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1465,18 +1524,6 @@ ALTER TYPE lms.version_change OWNER TO postgres;
 COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson, block, assessment or question. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks and questions the hashes of their revisions.';
 
 --
--- Name: activity_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.activity_numbers AS (
-	period_start date,
-	people bigint,
-	events bigint
-);
-
-ALTER TYPE private.activity_numbers OWNER TO postgres;
-
---
 -- Name: block_match; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -1803,43 +1850,6 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
--- Name: engagement_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.engagement_numbers AS (
-	period_start date,
-	people bigint,
-	events bigint,
-	seconds bigint,
-	completions bigint
-);
-
-ALTER TYPE private.engagement_numbers OWNER TO postgres;
-
---
--- Name: enrollment_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.enrollment_numbers AS (
-	group_id uuid,
-	enrolled bigint,
-	dropped bigint,
-	completed bigint,
-	not_started bigint,
-	started bigint,
-	half bigint,
-	progress bigint
-);
-
-ALTER TYPE private.enrollment_numbers OWNER TO postgres;
-
---
--- Name: TYPE enrollment_numbers; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
-
---
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2139,18 +2149,6 @@ CREATE TYPE private.imported_person AS (
 ALTER TYPE private.imported_person OWNER TO postgres;
 
 --
--- Name: lesson_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.lesson_numbers AS (
-	lesson_id uuid,
-	reached bigint,
-	completed bigint
-);
-
-ALTER TYPE private.lesson_numbers OWNER TO postgres;
-
---
 -- Name: mail_body; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2315,33 +2313,6 @@ CREATE TYPE private.notice AS (
 ALTER TYPE private.notice OWNER TO postgres;
 
 --
--- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.outcome_numbers AS (
-	period_start date,
-	completions bigint,
-	seconds bigint
-);
-
-ALTER TYPE private.outcome_numbers OWNER TO postgres;
-
---
--- Name: overview_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.overview_numbers AS (
-	unit_id uuid,
-	people bigint,
-	enrolled bigint,
-	dropped bigint,
-	completed bigint,
-	progress bigint
-);
-
-ALTER TYPE private.overview_numbers OWNER TO postgres;
-
---
 -- Name: parsed_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2351,17 +2322,6 @@ CREATE TYPE private.parsed_person AS (
 );
 
 ALTER TYPE private.parsed_person OWNER TO postgres;
-
---
--- Name: people_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.people_numbers AS (
-	unit_id uuid,
-	people bigint
-);
-
-ALTER TYPE private.people_numbers OWNER TO postgres;
 
 --
 -- Name: placed_question; Type: TYPE; Schema: private; Owner: postgres
@@ -2380,20 +2340,6 @@ CREATE TYPE private.placed_question AS (
 ALTER TYPE private.placed_question OWNER TO postgres;
 
 --
--- Name: question_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.question_numbers AS (
-	course_id uuid,
-	section_key text,
-	question_key text,
-	attempts bigint,
-	correct bigint
-);
-
-ALTER TYPE private.question_numbers OWNER TO postgres;
-
---
 -- Name: ratio; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2403,32 +2349,6 @@ CREATE TYPE private.ratio AS (
 );
 
 ALTER TYPE private.ratio OWNER TO postgres;
-
---
--- Name: report_scope; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.report_scope AS (
-	tenant_id uuid,
-	time_zone text,
-	is_whole boolean,
-	units uuid[],
-	courses uuid[],
-	of_units uuid[],
-	of_course uuid,
-	of_people uuid[],
-	from_day date,
-	until_day date,
-	deleted_courses uuid[]
-);
-
-ALTER TYPE private.report_scope OWNER TO postgres;
-
---
--- Name: TYPE report_scope; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TYPE private.report_scope IS 'What a report is about. A row counts that is in the caller''s scope (is_whole, or its unit in units, or its course in courses) and asked for (of_units, of_course, of_people, from_day to until_day; null: not limited), and whose course is not deleted. Days are those of the tenant''s time zone.';
 
 --
 -- Name: required_course; Type: TYPE; Schema: private; Owner: postgres
@@ -2451,32 +2371,6 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
-
---
--- Name: retention_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.retention_numbers AS (
-	started date,
-	period integer,
-	size bigint,
-	active bigint
-);
-
-ALTER TYPE private.retention_numbers OWNER TO postgres;
-
---
--- Name: rollup_keys; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.rollup_keys AS (
-	units uuid[],
-	apart uuid[],
-	course_units uuid[],
-	courses uuid[]
-);
-
-ALTER TYPE private.rollup_keys OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2589,555 +2483,6 @@ CREATE DOMAIN private.webhook_address AS text
 	CONSTRAINT webhook_address_is_https_without_a_password CHECK (((VALUE ~ '^(https://[^\s<>"@\\/?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s<>"@\\#]*)?$'::text) AND (length(VALUE) <= 2000)));
 
 ALTER DOMAIN private.webhook_address OWNER TO postgres;
-
---
--- Name: describe_report(uuid, uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_with_courses boolean DEFAULT false) RETURNS TABLE(organization text, time_zone text, locale text, today date, person text, unit text, course text, cohort text, courses jsonb)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  -- All of it as the caller reads it: what is hidden has no name here either.
-  select
-    t.name::text, t.time_zone::text, t.locale::text, (now() at time zone t.time_zone)::date,
-    (select n.display_name::text from lms.people n where n.id = coalesce(p_user_id, (select auth.uid())) limit 1),
-    (select u.name::text from lms.org_units u where u.id = p_unit_id and u.tenant_id = p_tenant_id),
-    (select c.title::text from lms.courses c where c.id = p_course_id and c.tenant_id = p_tenant_id),
-    (select k.name::text from lms.cohorts k where k.id = p_cohort_id and k.tenant_id = p_tenant_id),
-    case when p_with_courses then (
-      select jsonb_object_agg(c.id, c.title)
-      from (
-        select k.id, k.title from lms.courses k where k.tenant_id = p_tenant_id order by k.created_at desc limit 2000
-      ) c
-    ) end
-  from lms.tenants t
-  where t.id = p_tenant_id;
-end
-$$;
-
-ALTER FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) OWNER TO postgres;
-
---
--- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) IS 'What heads a report: names of what its parameters stand for, as the caller sees them, and the organisation''s time zone, language and day; with p_with_courses the titles of its courses by their ids. Nothing where the caller does not see the organisation.';
-
---
--- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'month'::text) RETURNS TABLE(started date, size bigint, period integer, active bigint, retention_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_step(p_step);
-  return query
-  select n.started, n.size, n.period, n.active, round(100.0 * n.active / nullif(n.size, 0), 2)
-  from private.report_retention(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
-  order by n.started, n.period;
-end
-$$;
-
-ALTER FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step (period 0) and in each of the eleven after it, as far as they have begun.';
-
---
--- Name: get_completion_rate(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(total_enrolled bigint, completed bigint, in_progress bigint, not_started bigint, completion_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    n.total, n.done, n.total - n.done - n.waiting, n.waiting,
-    coalesce(round(100.0 * n.done / nullif(n.total, 0), 2), 0)
-  from (
-    select
-      coalesce(sum(e.enrolled - e.dropped), 0)::bigint as total, coalesce(sum(e.completed), 0)::bigint as done,
-      coalesce(sum(e.not_started), 0)::bigint as waiting
-    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
-  ) n;
-end
-$$;
-
-ALTER FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of the cycles enrolled in the period and not dropped, how many are completed, begun and not begun; completion_rate = 100 * completed / total_enrolled, 0 when there are none. p_unit_id: with all units below it, by the unit of the enrolment; p_from, p_until: days of the organisation, both included. For reports.read with enrollments.read, or staff of the course; 403 report_not_allowed for others; 422 invalid_period.';
-
---
--- Name: get_due_training(uuid, uuid, uuid, uuid, text[], integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_states text[] DEFAULT ARRAY['due'::text, 'overdue'::text, 'expiring'::text, 'expired'::text], p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, unit_id uuid, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-begin
-  perform private.require_page(p_limit);
-  if not coalesce(p_states, '{}') <@ array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'] then
-    perform private.fail(
-      'invalid_state', 'There is no such state.', 422,
-      jsonb_build_object('field', 'p_states', 'known', array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'])
-    );
-  end if;
-  return query
-  -- Names, units and titles as the caller reads them.
-  select
-    s.user_id, n.display_name::text, m.unit_id, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
-    private.make_cursor(s.user_id::text, s.course_id::text)
-  from private.report_training(
-    p_tenant_id, p_unit_id, p_course_id, p_cohort_id, private.training_clock(), p_states, p_limit, v_after[1]::uuid, v_after[2]::uuid
-  ) s
-  left join lms.people n on n.id = s.user_id
-  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
-  left join lms.org_units u on u.id = m.unit_id
-  left join lms.courses c on c.id = s.course_id
-  order by s.user_id, s.course_id;
-end
-$$;
-
-ALTER FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) IS 'Who has to do what, of the training that rules ask for: due, overdue, expiring (it runs out soon) or expired; p_states chooses others: done, waived. By the home unit of today; by person and course.';
-
---
--- Name: get_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'day'::text) RETURNS TABLE(period_start date, active_learners bigint, events bigint, learning_seconds bigint, completions bigint)
-    LANGUAGE plpgsql STABLE ROWS 30
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_step(p_step);
-  return query
-  select n.period_start, n.people, n.events, n.seconds, n.completions
-  from private.report_engagement(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
-  order by n.period_start;
-end
-$$;
-
-ALTER FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Per day, week (from Monday) or month: people with at least one question or activity event, each once; events; seconds of learning sessions that began then and have ended; cycles completed then. Whole steps from that of p_from to that of p_until; twelve of them until today where nothing is said. 422 invalid_step, invalid_period.';
-
---
--- Name: get_enrollment_funnel(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(enrolled bigint, started bigint, half bigint, completed bigint, started_rate numeric, half_rate numeric, completed_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    n.enrolled, n.started, n.half, n.completed, round(100.0 * n.started / nullif(n.enrolled, 0), 2),
-    round(100.0 * n.half / nullif(n.enrolled, 0), 2), round(100.0 * n.completed / nullif(n.enrolled, 0), 2)
-  from (
-    select
-      coalesce(sum(e.enrolled), 0)::bigint as enrolled, coalesce(sum(e.started), 0)::bigint as started,
-      coalesce(sum(e.half), 0)::bigint as half, coalesce(sum(e.completed), 0)::bigint as completed
-    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
-  ) n;
-end
-$$;
-
-ALTER FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of all cycles enrolled in the period, dropped ones too, how many were begun, reached half of the items, and were completed; each stage includes those after it. Rates are of enrolled; null when there are none.';
-
---
--- Name: get_learner_summary(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, status text, cycle integer, enrolled_at timestamp with time zone, completed_at timestamp with time zone, due_at timestamp with time zone, progress_percent numeric, current_section text, last_active_at timestamp with time zone, seconds_spent bigint, final_grade numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 20
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 2);
-begin
-  perform private.require_page(p_limit);
-  return query
-  -- Read as the caller: learners themselves, others as they see enrolments. INV-C3: a course that is no longer shown keeps
-  -- the title by which it was taken.
-  select
-    e.course_id, coalesce(c.title, v.title)::text, e.status, e.cycle, e.enrolled_at, e.completed_at, e.due_at, e.progress_percentage,
-    l.title::text, e.last_accessed_at, e.time_spent_seconds, e.final_grade::numeric,
-    private.make_cursor(to_char(e.enrolled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.id::text)
-  from lms.enrollments e
-  left join lms.courses c on c.id = e.course_id
-  left join lms.course_versions v on v.id = e.version_id
-  left join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = e.current_lesson_id
-  where e.user_id = v_user_id and e.tenant_id = p_tenant_id
-    and (p_after is null or (e.enrolled_at, e.id) < (v_after[1]::timestamptz, v_after[2]::uuid))
-  order by e.enrolled_at desc, e.id desc
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) IS 'All cycles of the caller, or of somebody whose enrolments the caller sees, latest first, dropped ones too; current_section is the lesson last worked on. Nothing where there is nobody to be seen.';
-
---
--- Name: get_learner_timeline(uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(occurred_at timestamp with time zone, kind text, course_id uuid, course_title text, subject text, detail jsonb, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 3);
-  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-  v_since timestamptz;
-  v_until timestamptz;
-begin
-  perform private.require_page(p_limit);
-  perform private.require_period(p_from, p_until);
-  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
-  if p_after is not null then
-    -- What happened at the same moment as the last row received is sorted out below.
-    v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
-  end if;
-  return query
-  -- INV-A1: read as the caller, so that answers in assessments appear when they are shown.
-  with things as (
-    select k.at, k.kind, k.id, e.course_id, null::text as subject, k.detail
-    from lms.enrollments e
-    cross join lateral (values
-      (e.enrolled_at, 'enrolled', jsonb_build_object('cycle', e.cycle, 'source', e.source)),
-      (e.started_at, 'started', jsonb_build_object('cycle', e.cycle)),
-      (e.completed_at, 'completed', jsonb_build_object('cycle', e.cycle, 'final_grade', e.final_grade)),
-      (e.dropped_at, 'dropped', jsonb_build_object('cycle', e.cycle)),
-      (e.expired_at, 'expired', jsonb_build_object('cycle', e.cycle)),
-      (e.paused_at, 'paused', jsonb_build_object('cycle', e.cycle))
-    ) as d (at, kind, detail)
-    cross join lateral (select d.at, d.kind, d.kind || ' ' || e.id as id, d.detail) k
-    where e.user_id = v_user_id and e.tenant_id = p_tenant_id and k.at >= v_since and k.at < v_until
-      and (p_course_id is null or e.course_id = p_course_id)
-    union all
-    (
-      select p.completed_at, 'lesson_completed', p.enrollment_id || ' ' || p.lesson_id, p.course_id, l.title::text, null::jsonb
-      from lms.lesson_progress p
-      left join lms.lessons l on l.id = p.lesson_id
-      where p.user_id = v_user_id and p.tenant_id = p_tenant_id and p.completed_at >= v_since and p.completed_at < v_until
-        and (p_course_id is null or p.course_id = p_course_id)
-        and (p_after is null or (p.completed_at, 'lesson_completed' collate "C", (p.enrollment_id || ' ' || p.lesson_id) collate "C")
-          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
-      order by p.completed_at desc, (p.enrollment_id || ' ' || p.lesson_id) collate "C" desc
-      limit p_limit
-    )
-    union all
-    (
-      select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
-        jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
-      from analytics.question_events q
-      where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
-        and (p_course_id is null or q.course_id = p_course_id)
-        and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
-          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
-      order by q.received_at desc, q.id desc
-      limit p_limit
-    )
-    union all
-    (
-      select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
-      from analytics.activity_events a
-      where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
-        and (p_course_id is null or a.course_id = p_course_id)
-        and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
-          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
-      order by a.received_at desc, a.event_type collate "C" desc, a.id desc
-      limit p_limit
-    )
-  )
-  select
-    t.at, t.kind, t.course_id, c.title::text, t.subject, t.detail,
-    private.make_cursor(to_char(t.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), t.kind, t.id)
-  from things t
-  left join lms.courses c on c.id = t.course_id
-  where p_after is null or (t.at, t.kind collate "C", t.id collate "C")
-    < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C")
-  order by t.at desc, t.kind collate "C" desc, t.id collate "C" desc
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'What the caller, or somebody whom the caller may follow, did and reached, latest first: enrolled, started, completed, dropped, expired, paused, lesson_completed, answered (by when it was received; one''s own answers in assessments once they are shown) and the types of activity events.';
-
---
--- Name: get_lesson_drop_off(uuid, uuid, uuid); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid) RETURNS TABLE(lesson_id uuid, "position" integer, title text, reached bigint, completed bigint, dropped_off bigint, drop_off_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 30
-    SET search_path TO ''
-    AS $$
-begin
-  if p_course_id is null then
-    perform private.fail('course_required', 'Drop-off is counted within one course.', 422, jsonb_build_object('field', 'p_course_id'));
-  end if;
-  return query
-  select
-    n.lesson_id, l.lesson_index, l.title::text, n.reached, n.completed, n.reached - n.completed,
-    round(100.0 * (n.reached - n.completed) / nullif(n.reached, 0), 2)
-  from private.report_lessons(p_tenant_id, p_unit_id, p_course_id) n
-  left join lateral (
-    -- As the latest version that the caller sees has it.
-    select v.lesson_index, v.title
-    from lms.version_lessons v
-    join lms.course_versions k on k.id = v.version_id
-    where v.course_id = p_course_id and v.lesson_id = n.lesson_id
-    order by k.number desc
-    limit 1
-  ) l on true
-  order by l.lesson_index, n.lesson_id;
-end
-$$;
-
-ALTER FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) IS 'Per lesson of a course that anybody has reached: cycles that began it, completed it, and did not (yet): dropped_off = reached - completed. All cycles, dropped ones too. 422 course_required.';
-
---
--- Name: get_most_missed_questions(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 10, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, incorrect_attempts bigint, miss_rate numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 10
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 4);
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    s.course_id, s.question_key, s.section_key, s.attempts, s.attempts - s.correct, s.rate,
-    private.make_cursor(s.rate::text, s.course_id::text, s.question_key, s.section_key)
-  from (
-    select n.*, round(100.0 * (n.attempts - n.correct) / n.attempts, 2) as rate
-    from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) n
-    where n.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
-  ) s
-  where p_after is null
-    or (-s.rate, s.course_id, s.question_key collate "C", s.section_key collate "C")
-      > (-v_after[1]::numeric, v_after[2]::uuid, v_after[3] collate "C", v_after[4] collate "C")
-  order by s.rate desc, s.course_id, s.question_key collate "C", s.section_key collate "C"
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'Questions with at least p_min_attempts judged answers received in the period, those first of which most answers are wrong: miss_rate = 100 * incorrect_attempts / total_attempts. Every answer counts, of all cycles; claims about questions that the server judges, and answers that nobody has judged, do not. For reports.read with progress.read, or staff of the course.';
-
---
--- Name: get_organization_overview(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(unit_id uuid, name text, total_users bigint, total_enrollments bigint, completed_enrollments bigint, average_progress numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-  v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    nullif(s.id, v_last), nullif(s.label, ''), s.people, s.total, s.done, round(s.progress / 100.0 / nullif(s.total, 0), 2),
-    private.make_cursor(s.label, s.id::text)
-  from (
-    select
-      coalesce(o.unit_id, v_last) as id, coalesce(u.name, '')::text as label, o.people, o.enrolled - o.dropped as total, o.completed as done,
-      o.progress
-    from private.report_overview(p_tenant_id, p_unit_id) o
-    left join lms.org_units u on u.id = o.unit_id
-  ) s
-  where p_after is null or (s.id = v_last, s.label collate "C", s.id) > (v_after[2]::uuid = v_last, v_after[1] collate "C", v_after[2]::uuid)
-  order by s.id = v_last, s.label collate "C", s.id
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) IS 'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null when there are none.';
-
---
--- Name: get_progress_summary(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, slug text, total_enrolled bigint, average_progress numeric, completed bigint, completion_rate numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    s.id, nullif(s.name, ''), s.short, s.total, round(s.progress / 100.0 / s.total, 2), s.done, round(100.0 * s.done / s.total, 2),
-    private.make_cursor(s.name, s.id::text)
-  from (
-    -- Titles as the caller reads courses.
-    select
-      e.group_id as id, coalesce(c.title, '')::text as name, c.slug::text as short, e.enrolled - e.dropped as total, e.completed as done,
-      e.progress
-    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'course') e
-    left join lms.courses c on c.id = e.group_id
-    where e.enrolled > e.dropped
-  ) s
-  where p_after is null or (s.name collate "C", s.id) > (v_after[1] collate "C", v_after[2]::uuid)
-  order by s.name collate "C", s.id
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'get_completion_rate for each course with such cycles, and the mean of their progress_percentage. By title; the title is null where the caller does not see the course. Next page: p_after = cursor of the last row. 422 invalid_limit, invalid_cursor.';
-
---
--- Name: get_question_difficulty(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, correct_attempts bigint, incorrect_attempts bigint, success_rate numeric, discrimination numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 3);
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    s.course_id, s.question_key, s.section_key, s.attempts, s.correct, s.attempts - s.correct, round(100.0 * s.correct / s.attempts, 2),
-    null::numeric, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
-  from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) s
-  where s.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
-    and (
-      p_after is null
-      or (s.course_id, s.question_key collate "C", s.section_key collate "C")
-        > (v_after[1]::uuid, v_after[2] collate "C", v_after[3] collate "C")
-    )
-  order by s.course_id, s.question_key collate "C", s.section_key collate "C"
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as get_most_missed_questions; discrimination from -1 to 1: how much more often those who do well answer it rightly.';
-
---
--- Name: get_training_matrix(uuid, uuid, uuid, uuid, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_at date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, job_title text, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-begin
-  perform private.require_page(p_limit);
-  perform private.require_period(p_at, p_at);
-  return query
-  select
-    s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
-    private.make_cursor(s.user_id::text, s.course_id::text)
-  from private.report_training(
-    p_tenant_id, p_unit_id, p_course_id, p_cohort_id,
-    least(private.training_clock(), (p_at + 1)::timestamp at time zone v_time_zone - interval '1 microsecond'),
-    null, p_limit, v_after[1]::uuid, v_after[2]::uuid
-  ) s
-  left join lms.people n on n.id = s.user_id
-  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
-  left join lms.org_units u on u.id = m.unit_id
-  left join lms.courses c on c.id = s.course_id
-  order by s.user_id, s.course_id;
-end
-$$;
-
-ALTER FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) IS 'Every person in scope with every course that rules ask of them, and where it stands: now, or at the end of the day p_at of the past.';
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3452,151 +2797,6 @@ end
 $$;
 
 ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
-
---
--- Name: record_analytics_saved_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_analytics_saved_reports() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if (old.id, old.tenant_id, old.owner_id, old.name, old.report, old.parameters, old.unit_id, old.format, old.locale, old.is_shared, old.schedule, old.hour, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.owner_id, new.name, new.report, new.parameters, new.unit_id, new.format, new.locale, new.is_shared, new.schedule, new.hour, new.created_at)
-  then
-    return null;
-  end if;
-
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.owner_id is distinct from new.owner_id then
-    v_changes := v_changes || jsonb_build_object('owner_id', jsonb_build_object(
-      'old', old.owner_id,
-      'new', new.owner_id
-    ));
-  end if;
-  if old.name is distinct from new.name then
-    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
-      'old', audit.hash_personal('analytics.saved_reports.name', to_jsonb(old.name)),
-      'new', audit.hash_personal('analytics.saved_reports.name', to_jsonb(new.name))
-    ));
-  end if;
-  if old.report is distinct from new.report then
-    v_changes := v_changes || jsonb_build_object('report', jsonb_build_object(
-      'old', case when octet_length(old.report) > 8000 then audit.shorten(to_jsonb(old.report)) else to_jsonb(old.report) end,
-      'new', case when octet_length(new.report) > 8000 then audit.shorten(to_jsonb(new.report)) else to_jsonb(new.report) end
-    ));
-  end if;
-  if old.parameters is distinct from new.parameters then
-    v_changes := v_changes || jsonb_build_object('parameters', jsonb_build_object(
-      'old', audit.shorten(to_jsonb(old.parameters)),
-      'new', audit.shorten(to_jsonb(new.parameters))
-    ));
-  end if;
-  if old.unit_id is distinct from new.unit_id then
-    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
-      'old', old.unit_id,
-      'new', new.unit_id
-    ));
-  end if;
-  if old.format is distinct from new.format then
-    v_changes := v_changes || jsonb_build_object('format', jsonb_build_object(
-      'old', case when octet_length(old.format) > 8000 then audit.shorten(to_jsonb(old.format)) else to_jsonb(old.format) end,
-      'new', case when octet_length(new.format) > 8000 then audit.shorten(to_jsonb(new.format)) else to_jsonb(new.format) end
-    ));
-  end if;
-  if old.locale is distinct from new.locale then
-    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
-      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
-      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
-    ));
-  end if;
-  if old.is_shared is distinct from new.is_shared then
-    v_changes := v_changes || jsonb_build_object('is_shared', jsonb_build_object(
-      'old', old.is_shared,
-      'new', new.is_shared
-    ));
-  end if;
-  if old.schedule is distinct from new.schedule then
-    v_changes := v_changes || jsonb_build_object('schedule', jsonb_build_object(
-      'old', case when octet_length(old.schedule) > 8000 then audit.shorten(to_jsonb(old.schedule)) else to_jsonb(old.schedule) end,
-      'new', case when octet_length(new.schedule) > 8000 then audit.shorten(to_jsonb(new.schedule)) else to_jsonb(new.schedule) end
-    ));
-  end if;
-  if old.hour is distinct from new.hour then
-    v_changes := v_changes || jsonb_build_object('hour', jsonb_build_object(
-      'old', old.hour,
-      'new', new.hour
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'analytics.saved_reports', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_analytics_saved_reports() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -9104,6 +8304,109 @@ $$;
 ALTER FUNCTION audit.record_lms_memberships() OWNER TO postgres;
 
 --
+-- Name: record_lms_message_templates(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_message_templates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.kind is distinct from new.kind then
+    v_changes := v_changes || jsonb_build_object('kind', jsonb_build_object(
+      'old', case when octet_length(old.kind) > 8000 then audit.shorten(to_jsonb(old.kind)) else to_jsonb(old.kind) end,
+      'new', case when octet_length(new.kind) > 8000 then audit.shorten(to_jsonb(new.kind)) else to_jsonb(new.kind) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.subject is distinct from new.subject then
+    v_changes := v_changes || jsonb_build_object('subject', jsonb_build_object(
+      'old', case when octet_length(old.subject) > 8000 then audit.shorten(to_jsonb(old.subject)) else to_jsonb(old.subject) end,
+      'new', case when octet_length(new.subject) > 8000 then audit.shorten(to_jsonb(new.subject)) else to_jsonb(new.subject) end
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', case when octet_length(old.body) > 8000 then audit.shorten(to_jsonb(old.body)) else to_jsonb(old.body) end,
+      'new', case when octet_length(new.body) > 8000 then audit.shorten(to_jsonb(new.body)) else to_jsonb(new.body) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.message_templates', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_message_templates() OWNER TO postgres;
+
+--
 -- Name: record_lms_modules(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -11639,6 +10942,115 @@ $$;
 ALTER FUNCTION audit.record_lms_version_questions() OWNER TO postgres;
 
 --
+-- Name: record_lms_webhooks(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_webhooks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.url is distinct from new.url then
+    v_changes := v_changes || jsonb_build_object('url', jsonb_build_object(
+      'old', case when octet_length(old.url) > 8000 then audit.shorten(to_jsonb(old.url)) else to_jsonb(old.url) end,
+      'new', case when octet_length(new.url) > 8000 then audit.shorten(to_jsonb(new.url)) else to_jsonb(new.url) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.kinds is distinct from new.kinds then
+    v_changes := v_changes || jsonb_build_object('kinds', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.kinds)),
+      'new', audit.shorten(to_jsonb(new.kinds))
+    ));
+  end if;
+  if old.is_active is distinct from new.is_active then
+    v_changes := v_changes || jsonb_build_object('is_active', jsonb_build_object(
+      'old', old.is_active,
+      'new', new.is_active
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.webhooks', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_webhooks() OWNER TO postgres;
+
+--
 -- Name: record_private_answer_keys(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -13198,6 +12610,30 @@ ALTER FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid
 COMMENT ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) IS 'May this person be enrolled? All reasons against at once: {eligible, reasons: [{code, message, details}]}. Without p_user_id: may the caller enrol? 404 course_not_found; 403 for people one may not enrol.';
 
 --
+-- Name: claim_deliveries(text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.claim_deliveries(p_channel text, p_limit integer DEFAULT 50, p_lease_seconds integer DEFAULT 60) RETURNS SETOF lms.delivery
+    LANGUAGE plpgsql ROWS 50
+    SET search_path TO ''
+    AS $$
+begin
+  if not coalesce(p_channel in ('email', 'webhook') and p_limit between 1 and 500 and p_lease_seconds between 5 and 900, false) then
+    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
+  end if;
+  return query select * from private.take_deliveries(p_channel, p_limit, p_lease_seconds);
+end
+$$;
+
+ALTER FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) IS 'Hands out deliveries that are due, each for p_lease_seconds, and counts the attempt. For the service role.';
+
+--
 -- Name: complete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -14504,6 +13940,32 @@ ALTER FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_
 --
 
 COMMENT ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) IS 'What the caller can restore in a tenant, last deleted first: courses that they are staff of, or all with catalog.write. Next page: p_after_id = the last one received. 422 invalid_limit.';
+
+--
+-- Name: get_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer DEFAULT 100, p_after uuid DEFAULT NULL::uuid) RETURNS SETOF lms.delivery_failure
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  elsif not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  return query select * from private.read_delivery_failures(p_tenant_id, p_limit, p_after);
+end
+$$;
+
+ALTER FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) IS 'Mails and webhooks of a tenant that could not be delivered, newest first: dead ones, and those that are still tried. Next page: p_after = the last id received. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 422 invalid_limit.';
 
 --
 -- Name: get_gradebook(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16284,6 +15746,30 @@ ALTER FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) OWNER TO postgres;
 COMMENT ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) IS 'Puts the modules of a course, the lessons of a module, the blocks of a lesson, the questions of an assessment, the courses of a learning path, the categories below a category, or those at the top of a tenant (p_parent_id) into the order of p_ids, which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds catalog.write; 409 order_out_of_date {missing, unknown}.';
 
 --
+-- Name: replay_deliveries(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.replay_deliveries(p_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if p_ids is null or cardinality(p_ids) > 1000 then
+    perform private.fail('invalid_ids', 'Name up to 1000 deliveries.', 422, jsonb_build_object('field', 'p_ids'));
+  end if;
+  return private.replay_deliveries_of_caller(p_ids);
+end
+$$;
+
+ALTER FUNCTION lms.replay_deliveries(p_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.replay_deliveries(p_ids uuid[]) IS 'Sends dead deliveries again, with the ids that they had; returns how many are tried anew. Others than dead ones, those of organisations in which the caller lacks tenant.settings, and mails of invitations (invite again) are passed over. 422 invalid_ids.';
+
+--
 -- Name: reply_to_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17412,6 +16898,32 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
 
 --
+-- Name: settle_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text DEFAULT NULL::text, p_retry_seconds integer DEFAULT 60) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not coalesce(
+    p_outcome in ('delivered', 'failed', 'rejected', 'deferred') and p_retry_seconds between 0 and 604800, false
+  ) then
+    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
+  end if;
+  return private.note_delivery(p_id, p_lease, p_outcome, p_error, p_retry_seconds);
+end
+$$;
+
+ALTER FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) IS 'Says what came of a delivery: delivered, failed, rejected or deferred. After 12 failures it is dead. For the service role.';
+
+--
 -- Name: sha256_of(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17838,41 +17350,6 @@ ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
 COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
 
 --
--- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.check_rollups(p_tenants integer DEFAULT 3) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_tenant_id uuid;
-  v_differences text[];
-  v_checked bigint := 0;
-begin
-  for v_tenant_id in select t.id from lms.tenants t order by random() limit p_tenants loop
-    v_differences := array(select d from private.rollup_differences(v_tenant_id) d);
-    if cardinality(v_differences) > 0 then
-      -- The run fails, which shows in the health of jobs, and nothing is put right unseen: the reason has to be found.
-      raise data_corrupted using
-        message = format('Sums of reports of organisation %s differ from the facts: %s.', v_tenant_id, array_to_string(v_differences, ', ')),
-        hint = format('select ops.rebuild_rollups(%L) makes them anew.', v_tenant_id);
-    end if;
-    v_checked := v_checked + 1;
-  end loop;
-  return v_checked;
-end
-$$;
-
-ALTER FUNCTION ops.check_rollups(p_tenants integer) OWNER TO postgres;
-
---
--- Name: FUNCTION check_rollups(p_tenants integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.check_rollups(p_tenants integer) IS 'Compares the sums of some organisations, chosen at random, with the facts; returns how many. Fails, and says where, when they differ: then ops.rebuild_rollups makes them anew.';
-
---
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18098,70 +17575,59 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
--- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: forget_deliveries(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.fold_reports(p_batch integer DEFAULT 200000) RETURNS bigint
+CREATE FUNCTION ops.forget_deliveries(p_batch integer DEFAULT 10000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    AS $_$
+    AS $$
 declare
-  v_state private.report_state;
-  v_horizon xid8;
-  v_full xid8;
-  v_table regclass;
-  v_rows bigint := 0;
-  v_some bigint;
-  v_tenant_id uuid;
+  v_given_up integer;
+  v_forgotten integer;
+  v_notices integer;
 begin
-  -- One at a time. Whoever reads, and whoever records, waits for nobody here.
-  select * into v_state from private.report_state for update;
-  if v_state.system_identifier <> (select c.system_identifier from pg_control_system() as c) then
-    return ops.rebuild_rollups();
-  end if;
-
-  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
-  foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
-  loop
-    -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
-    execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
-    into v_full using v_state.horizon, v_horizon, p_batch;
-    if v_full is not null then
-      v_horizon := (v_full::text::numeric + 1)::text::xid8;
-    end if;
-  end loop;
-  foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
-  loop
-    execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
-    v_rows := v_rows + v_some;
-  end loop;
-
-  perform private.fold_changes(v_state.horizon, v_horizon);
-  perform private.fold_lessons(v_state.horizon, v_horizon);
-  perform private.fold_questions(v_state.horizon, v_horizon);
-  perform private.fold_activity(v_state.horizon, v_horizon);
-  delete from private.report_changes h where h.xid < v_horizon;
-  delete from private.lesson_changes h where h.xid < v_horizon;
-  update private.report_state s set horizon = v_horizon, folded_at = clock_timestamp();
-
-  -- One organisation a time: its sums are needed, but not at once, since reports do without.
-  select s.tenant_id into v_tenant_id from private.stale_reports s order by s.noted_at limit 1;
-  if found then
-    perform private.make_rollups(v_horizon, v_tenant_id);
-  end if;
-  return v_rows;
+  -- Nobody has asked for it for a month: the webhook is switched off, or the organisation is.
+  update private.outbox o
+  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null, last_error = coalesce(o.last_error, 'never sent')
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
+    order by d.id
+    limit p_batch
+    for no key update skip locked
+  );
+  get diagnostics v_given_up = row_count;
+  delete from private.outbox o
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
+      and d.status <> 'pending'
+    order by d.created_at
+    limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_forgotten = row_count;
+  -- Longer than anything is reminded of: what was told once is not told again.
+  delete from lms.notifications n
+  where n.id in (
+    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_notices = row_count;
+  return v_given_up + v_forgotten + v_notices;
 end
-$_$;
+$$;
 
-ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
+ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION fold_reports(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
+COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18463,54 +17929,6 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
 
 --
--- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.rebuild_rollups(p_tenant_id uuid DEFAULT NULL::uuid) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_state private.report_state;
-  v_cluster constant bigint := (select c.system_identifier from pg_control_system() as c);
-  v_table regclass;
-begin
-  select * into v_state from private.report_state for update;
-  if v_state.system_identifier <> v_cluster then
-    -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
-    -- for ones beyond the horizon. They are below it from now on.
-    p_tenant_id := null;
-    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
-      execute format('alter table %s disable trigger _100_append_only', v_table);
-      execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
-      execute format('alter table %s enable trigger _100_append_only', v_table);
-    end loop;
-    delete from private.report_changes;
-    delete from private.lesson_changes;
-  end if;
-  if p_tenant_id is null then
-    v_state.horizon := pg_snapshot_xmin(pg_current_snapshot());
-  end if;
-  perform private.make_rollups(v_state.horizon, p_tenant_id);
-  if p_tenant_id is null then
-    delete from private.report_changes h where h.xid < v_state.horizon;
-    delete from private.lesson_changes h where h.xid < v_state.horizon;
-    update private.report_state s
-    set horizon = v_state.horizon, system_identifier = v_cluster, folded_at = clock_timestamp();
-  end if;
-  return (select count(*) from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id);
-end
-$$;
-
-ALTER FUNCTION ops.rebuild_rollups(p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) IS 'Makes the sums of reports anew from the facts, of one organisation or of all; returns how many rows of report_cells there are. Reports are right meanwhile. For operators: after data was loaded past the triggers, or when check-rollups has found a difference.';
-
---
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18640,6 +18058,71 @@ ALTER FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name te
 COMMENT ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) IS 'Adds a job to the registry, or changes it, and schedules it where there is a scheduler. Elsewhere have `select ops.run_job(name)` called at the times that ops.jobs lists.';
 
 --
+-- Name: remind(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.remind(p_batch integer DEFAULT 5000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET jit TO 'off'
+    AS $$
+declare
+  v_now constant timestamptz := private.training_clock();
+  v_tenant record;
+  v_notices private.notice[];
+  v_done bigint := 0;
+begin
+  for v_tenant in
+    select t.id, (v_now at time zone t.time_zone)::date as day
+    from lms.tenants t
+    left join private.reminded_days r on r.tenant_id = t.id
+    where t.is_active and extract(hour from v_now at time zone t.time_zone) >= 6
+      and r.day is distinct from (v_now at time zone t.time_zone)::date
+    order by r.day nulls first, t.id
+  loop
+    exit when v_done >= p_batch;
+    begin
+      v_notices := array(
+        select n
+        from private.reminders_at(v_tenant.id, v_now) n
+        where not exists (
+            select
+            from lms.notifications o
+            where o.tenant_id = n.tenant_id and o.user_id = n.user_id and o.dedupe_key = n.dedupe_key
+          )
+          and not exists (
+            select from lms.memberships m
+            where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
+          )
+        order by n.user_id, n.dedupe_key
+        limit p_batch
+      );
+      v_done := v_done + private.notify_all(v_notices);
+      -- INV-O1: the rest of a large organisation comes with the next runs.
+      if cardinality(v_notices) < p_batch then
+        insert into private.reminded_days (tenant_id, day)
+        values (v_tenant.id, v_tenant.day)
+        on conflict (tenant_id) do update set day = excluded.day;
+      end if;
+    exception
+      -- One organisation that fails holds up no other.
+      when others then
+        raise warning 'Nobody of organisation % was reminded: %: %', v_tenant.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.remind(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION remind(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.remind(p_batch integer) IS 'Reminds people of dates that come near or have passed, once a day from six in the morning of each organisation; returns how many were told.';
+
+--
 -- Name: repair_search(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18744,46 +18227,6 @@ ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
-
---
--- Name: schedule_report_digests(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.schedule_report_digests(p_batch integer DEFAULT 500) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_due record;
-  v_done bigint := 0;
-begin
-  -- One for the latest time that has passed, however many the job has missed.
-  for v_due in
-    select s as saved, d.slot
-    from analytics.saved_reports s
-    join lms.tenants t on t.id = s.tenant_id and t.is_active
-    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.owner_id and m.status = 'active'
-    cross join lateral private.latest_digest(s.schedule, s.hour, t.time_zone, now()) as d (slot)
-    where s.schedule is not null and d.slot > s.digested_at
-    order by s.digested_at, s.id
-    limit p_batch
-    for no key update of s skip locked
-  loop
-    perform private.digest_report(v_due.saved, v_due.slot);
-    update analytics.saved_reports r set digested_at = v_due.slot where r.id = (v_due.saved).id;
-    v_done := v_done + 1;
-  end loop;
-  return v_done;
-end
-$$;
-
-ALTER FUNCTION ops.schedule_report_digests(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION schedule_report_digests(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.schedule_report_digests(p_batch integer) IS 'Tells the owners of scheduled reports whose time has come; returns how many reports that were, told of or not.';
 
 --
 -- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -19086,191 +18529,6 @@ end
 $$;
 
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
-
---
--- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
-  from (
-    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
-    union all
-    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
-  ) a
-  where a.tenant_id = p_scope.tenant_id
-    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (a.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (a.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and a.course_id <> all (p_scope.deleted_courses)
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.activity_facts(p_scope, p_step);
-  else
-    return query select * from private.activity_sums(p_scope, p_step, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: activity_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.activity_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-  v_unit_key uuid;
-  v_course_key uuid := coalesce(p_scope.of_course, v_all);
-begin
-  if p_scope.of_course = any (p_scope.deleted_courses) then
-    return;
-  elsif p_scope.of_course = any (v_keys.courses) then
-    v_unit_key := case when cardinality(v_keys.course_units) = 1 then v_keys.course_units[1] end;
-  elsif cardinality(v_keys.units) = 1 and (p_scope.of_course is not null or cardinality(v_keys.courses) = 0) then
-    v_unit_key := v_keys.units[1];
-  end if;
-  if p_scope.of_course is null and exists (
-    select
-    from unnest(p_scope.deleted_courses) as c (id)
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
-      and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-  ) then
-    v_unit_key := null;
-  end if;
-
-  return query
-  with tail as materialized (
-    select
-      date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as period_start, a.user_id, a.course_id,
-      coalesce(a.unit_id, v_none) as unit_key, count(*) as events
-    from (
-      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id
-      from analytics.question_events q
-      where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id
-      union all
-      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id
-      from analytics.activity_events v
-      where v.xid >= p_horizon and v.tenant_id = p_scope.tenant_id
-    ) a
-    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-      and a.course_id <> all (p_scope.deleted_courses)
-    group by 1, 2, 3, 4
-  ),
-  kept as (
-    select r.period_start, r.people, r.events
-    from private.activity_cells r
-    where v_unit_key is not null and r.tenant_id = p_scope.tenant_id and r.unit_key = v_unit_key and r.course_key = v_course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-    union all
-    select t.period_start, count(*), 0
-    from (select distinct n.period_start, n.user_id from tail n) t
-    where v_unit_key is not null and not exists (
-      select
-      from private.active_days d
-      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id
-        and d.day >= t.period_start and d.day < t.period_start + ('1 ' || p_step)::interval
-        and (v_course_key = v_all or d.course_id = v_course_key)
-        and (v_unit_key = v_all or d.unit_key = v_unit_key)
-    )
-    group by 1
-  ),
-  chosen as (
-    select u.id as unit_key from unnest(v_keys.units) as u (id) where u.id <> v_all
-    union
-    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.units = array[v_all]
-    union
-    select v_none where v_keys.units = array[v_all]
-  ),
-  course_chosen as (
-    select u.id as unit_key from unnest(v_keys.course_units) as u (id) where u.id <> v_all
-    union
-    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.course_units = array[v_all]
-    union
-    select v_none where v_keys.course_units = array[v_all]
-  ),
-  counted as (
-    select p.period_start, count(distinct p.user_id) as people, 0::bigint as events
-    from (
-      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id
-      from chosen c
-      join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-        and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-      where v_unit_key is null and d.course_id <> all (v_keys.apart) and (p_scope.of_course is null or d.course_id = p_scope.of_course)
-      union all
-      select date_trunc(p_step, d.day::timestamp)::date, d.user_id
-      from course_chosen c
-      join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-        and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-      where v_unit_key is null and d.course_id = any (v_keys.courses) and (p_scope.of_course is null or d.course_id = p_scope.of_course)
-      union all
-      select n.period_start, n.user_id from tail n where v_unit_key is null
-    ) p
-    group by 1
-    union all
-    -- Events are added up.
-    select r.period_start, 0, k.sign * r.events
-    from (
-      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-      where p_scope.of_course is null or c.id = p_scope.of_course
-      union all
-      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-    ) k
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-    where v_unit_key is null
-  )
-  select a.period_start, sum(a.people)::bigint, sum(a.events)::bigint
-  from (
-    select k.* from kept k
-    union all
-    select c.* from counted c
-    union all
-    select n.period_start, 0, n.events from tail n
-  ) a
-  where a.period_start >= p_scope.from_day and a.period_start <= p_scope.until_day
-  group by 1
-  having sum(a.events) > 0;
-end
-$$;
-
-ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21319,66 +20577,6 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
--- Name: check_saved_report(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_saved_report() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_known constant text[] := private.report_parameters(new.report);
-  v_faults text[];
-begin
-  if v_known is null then
-    perform private.fail(
-      'report_not_found', 'There is no such report.', 422, jsonb_build_object('field', 'report'), 'GET /reporting lists them.'
-    );
-  end if;
-  if jsonb_typeof(new.parameters) = 'object' then
-    v_faults := array(
-      select p.key
-      from jsonb_each(new.parameters) as p
-      where p.key <> all (v_known) or not private.is_report_parameter(p.key, p.value)
-      order by p.key
-    );
-    if new.parameters ? 'last_days' and new.parameters ?| '{from,until}' then
-      v_faults := v_faults || 'last_days'::text;
-    end if;
-    if new.parameters ->> 'from' > new.parameters ->> 'until' then
-      v_faults := v_faults || 'until'::text;
-    end if;
-    if new.report = 'lesson-drop-off' and not new.parameters ? 'course_id' then
-      v_faults := v_faults || 'course_id'::text;
-    end if;
-    if v_faults <> '{}' then
-      perform private.fail(
-        'invalid_report_parameters', 'Some parameters are not known to this report, or their values are not.', 422,
-        jsonb_build_object('parameters', v_faults, 'known', v_known)
-      );
-    end if;
-    new.unit_id := (new.parameters ->> 'unit_id')::uuid;
-  end if;
-  if private.is_api_call() then
-    if tg_op = 'INSERT' then
-      -- Nobody's list is filled up, and nobody's inbox: each may be told of daily.
-      perform pg_advisory_xact_lock(hashtextextended('lyceum saved reports ' || new.owner_id, 0));
-      if (select count(*) from analytics.saved_reports s where s.tenant_id = new.tenant_id and s.owner_id = new.owner_id) >= 100 then
-        perform private.fail('too_many_saved_reports', 'One person saves at most 100 reports in an organisation.', 409);
-      end if;
-      new.digested_at := now();
-    elsif (new.schedule, new.hour) is distinct from (old.schedule, old.hour) then
-      -- From now on: what lies before was on another schedule.
-      new.digested_at := now();
-    end if;
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_saved_report() OWNER TO postgres;
-
---
 -- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22352,12 +21550,6 @@ begin
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
   where e.id = new.enrollment_id and e.status <> 'completed';
-
-  -- For the report on each lesson. Here, because a trigger of its own would cost as much again.
-  if tg_op = 'INSERT' or v_completions <> 0 then
-    insert into private.lesson_changes (tenant_id, course_id, lesson_id, reached, completed)
-    values (new.tenant_id, new.course_id, new.lesson_id, (tg_op = 'INSERT')::integer, v_completions);
-  end if;
   return null;
 end
 $$;
@@ -23244,120 +22436,6 @@ $$;
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
 
 --
--- Name: saved_reports; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.saved_reports (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    owner_id uuid DEFAULT auth.uid() NOT NULL,
-    name private.title NOT NULL,
-    report text NOT NULL,
-    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
-    unit_id uuid,
-    format text DEFAULT 'html'::text NOT NULL,
-    locale private.locale,
-    is_shared boolean DEFAULT false NOT NULL,
-    schedule text,
-    hour smallint DEFAULT 7 NOT NULL,
-    digested_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT hour_is_one_of_the_day CHECK (((hour >= 0) AND (hour <= 23))),
-    CONSTRAINT saved_format_is_known CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'xlsx'::text, 'html'::text, 'svg'::text]))),
-    CONSTRAINT saved_parameters_are_a_small_object CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (length((parameters)::text) <= 2000))),
-    CONSTRAINT saved_report_names_a_report CHECK (((report ~ '^[a-z]+(-[a-z]+)*$'::text) AND (length(report) <= 60))),
-    CONSTRAINT schedule_is_daily_weekly_or_monthly CHECK ((schedule = ANY (ARRAY['daily'::text, 'weekly'::text, 'monthly'::text])))
-);
-
-ALTER TABLE analytics.saved_reports OWNER TO postgres;
-
---
--- Name: TABLE saved_reports; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.saved_reports IS 'Reports that somebody wants to see again: GET /reporting/{report} with tenant_id and the parameters, format and locale of the row. One''s own; shared ones also for holders of progress.read in the whole organisation, or in the unit that they are about. With a schedule their owner is told the headline figures: report_ready in lms.notifications, by mail where they want it.';
-
---
--- Name: COLUMN saved_reports.parameters; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.parameters IS 'As the report takes them: GET /reporting lists them; states as a list, last_days and limit as numbers. tenant_id is a column. Else 422 invalid_report_parameters.';
-
---
--- Name: COLUMN saved_reports.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.unit_id IS 'parameters.unit_id.';
-
---
--- Name: COLUMN saved_reports.locale; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.locale IS 'Null: the reader''s.';
-
---
--- Name: COLUMN saved_reports.is_shared; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.is_shared IS 'Shows the definition, not its rows, to holders of progress.read. Takes reports.read in the organisation or in the unit.';
-
---
--- Name: COLUMN saved_reports.schedule; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.schedule IS 'daily; weekly, on Mondays; monthly, on the first: at hour on the clock of the organisation. Null: never.';
-
---
--- Name: COLUMN saved_reports.digested_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.digested_at IS 'When the owner was last told, or began to wait.';
-
---
--- Name: digest_report(analytics.saved_reports, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
-  v_language constant text := coalesce(
-    p_saved.locale, (select p.locale from public.profile_private p where p.profile_id = p_saved.owner_id),
-    (select t.locale from lms.tenants t where t.id = p_saved.tenant_id)
-  );
-  v_figures text;
-  v_may boolean := true;
-begin
-  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_saved.owner_id, 'role', 'authenticated')::text, true);
-  perform set_config('lyceum.on_behalf', 'on', true);
-  begin
-    v_figures := private.report_figures(p_saved, v_language);
-  exception
-    when others then
-      v_may := false;
-      if sqlstate <> 'PGRST' then
-        raise warning 'The digest of saved report % was not made: %: %', p_saved.id, sqlstate, sqlerrm;
-      end if;
-  end;
-  perform set_config('lyceum.on_behalf', '', true);
-  perform set_config('request.jwt.claims', v_claims, true);
-  if v_may then
-    perform private.notify(
-      p_saved.tenant_id, p_saved.owner_id, 'report_ready', null, null,
-      jsonb_strip_nulls(jsonb_build_object('report', p_saved.name, 'figures', v_figures, 'saved_report_id', p_saved.id)),
-      'report_ready ' || p_saved.id || ' ' || to_char(p_slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"')
-    );
-  end if;
-  return v_may;
-end
-$$;
-
-ALTER FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) OWNER TO postgres;
-
---
 -- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24064,6 +23142,41 @@ $_$;
 ALTER FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) OWNER TO postgres;
 
 --
+-- Name: enqueue_invitation(lms.invitations, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  begin
+    update private.outbox o
+    set status = 'discarded', token = null
+    where o.tenant_id = p_invitation.tenant_id and o.invitation_id = p_invitation.id and o.status = 'pending';
+    insert into private.outbox (tenant_id, channel, kind, invitation_id, event_id, params, token)
+    select
+      t.id, 'email', 'invitation', p_invitation.id, p_invitation.id,
+      jsonb_build_object('invited_until', (p_invitation.expires_at at time zone t.time_zone)::date), p_token
+    from lms.tenants t
+    where t.id = p_invitation.tenant_id and t.settings #>> '{notifications,app_url}' is not null
+      and coalesce((t.settings #>> '{notifications,defaults,invitation,email}')::boolean, true)
+      and (
+        select count(*)
+        from private.outbox o
+        join lms.invitations i on i.id = o.invitation_id
+        where o.tenant_id = t.id and i.email = p_invitation.email and o.created_at > now() - interval '1 day'
+      ) < 3;
+  exception
+    when others then
+      raise warning 'The mail of invitation % was not made: %: %', p_invitation.id, sqlstate, sqlerrm;
+  end;
+end
+$$;
+
+ALTER FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) OWNER TO postgres;
+
+--
 -- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24335,55 +23448,6 @@ ALTER FUNCTION private.enrolled_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.enrolled_courses() IS 'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left keeps the record, not the content.';
 
 --
--- Name: enrollment_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    case p_group when 'course' then e.course_id when 'unit' then e.unit_id end,
-    count(*), sum(e.dropped), sum(e.completed), sum(e.not_started), sum(e.started), sum(e.half), sum(e.progress)
-  from private.enrollment_counts e
-  where e.tenant_id = p_scope.tenant_id
-    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or e.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and e.course_id <> all (p_scope.deleted_courses)
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) OWNER TO postgres;
-
---
--- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.enrollment_facts(p_scope, p_group);
-  else
-    return query select * from private.enrollment_sums(p_scope, p_group, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) OWNER TO postgres;
-
---
 -- Name: enrollment_obstacles(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24498,100 +23562,6 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-  v_keys private.rollup_keys := private.rollup_keys(p_scope);
-  v_first date := '-infinity';
-  v_last date := '-infinity';
-begin
-  if p_scope.from_day is not null or p_scope.until_day is not null then
-    v_first := coalesce(p_scope.from_day, date '0001-01-01');
-    v_last := coalesce(p_scope.until_day, date '99999-01-01');
-  end if;
-  if p_group = 'unit' and v_keys.units = array[v_all] then
-    v_keys.units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
-  end if;
-  if p_group = 'unit' and v_keys.course_units = array[v_all] then
-    v_keys.course_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
-  end if;
-
-  return query
-  select
-    s.group_id, sum(s.enrolled)::bigint, sum(s.dropped)::bigint, sum(s.completed)::bigint, sum(s.not_started)::bigint,
-    sum(s.started)::bigint, sum(s.half)::bigint, sum(s.progress)::bigint
-  from (
-    -- All courses at once, and less those that are apart.
-    select
-      case when p_group = 'unit' then nullif(k.unit_key, v_none) end as group_id,
-      k.sign * r.enrolled as enrolled, k.sign * r.dropped as dropped, k.sign * r.completed as completed,
-      k.sign * r.not_started as not_started, k.sign * r.started as started, k.sign * r.half as half, k.sign * r.progress as progress
-    from (
-      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id)
-      union all
-      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id)
-      union all
-      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-    ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= v_first and r.day <= v_last
-    where p_group <> 'course' and p_scope.of_course is null
-    union all
-    -- One course.
-    select
-      case p_group when 'unit' then nullif(u.id, v_none) when 'course' then r.course_key end,
-      r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
-    from (
-      select u.id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-      union all
-      select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
-    ) u
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
-      and r.day >= v_first and r.day <= v_last
-    where p_scope.of_course is not null
-    union all
-    -- Each course.
-    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
-    from unnest(v_keys.units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
-      and r.day >= v_first and r.day <= v_last
-    where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
-    union all
-    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
-    from unnest(v_keys.course_units) as u (id)
-    cross join unnest(v_keys.courses) as c (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
-      and r.day >= v_first and r.day <= v_last
-    where p_group = 'course' and p_scope.of_course is null
-    union all
-    -- What lies beyond the horizon.
-    select
-      case p_group when 'course' then h.course_id when 'unit' then h.unit_id end,
-      h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress
-    from private.report_changes h
-    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.course_id is not null
-      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
-      and (p_scope.from_day is null or (h.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-      and (p_scope.until_day is null or (h.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-      and h.course_id <> all (p_scope.deleted_courses)
-  ) s
-  group by s.group_id
-  having sum(s.enrolled) > 0;
-end
-$$;
-
-ALTER FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25643,208 +24613,28 @@ $$;
 ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
 
 --
--- Name: fold_activity(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: first_language(text[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION private.first_language(p_languages text[]) RETURNS SETOF text
+    LANGUAGE plpgsql IMMUTABLE ROWS 5
     SET search_path TO ''
     AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
-  with events as (
-    select a.tenant_id, a.user_id, (a.received_at at time zone t.time_zone)::date as day, a.course_id, coalesce(a.unit_id, v_none) as unit_key,
-      sum(a.events) as events
-    from (
-      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
-      from analytics.question_events q
-      where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
-      union all
-      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
-      from analytics.activity_events v
-      where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
-    ) a
-    join lms.tenants t on t.id = a.tenant_id
-    group by 1, 2, 3, 4, 5
-  ),
-  added as (
-    insert into private.active_days (tenant_id, user_id, day, course_id, unit_key)
-    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key from events e
-    on conflict do nothing
-    returning *
-  ),
-  -- `active_days` is read as it was before this statement.
-  people as (
-    select k.tenant_id, k.unit_key, k.course_key, s.step, k.period_start, count(*) as people
-    from unnest(array['day', 'week', 'month']) as s (step)
-    cross join lateral (
-      select distinct n.tenant_id, u.unit_key, c.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
-      from added n
-      cross join lateral (values (v_all), (n.unit_key)) as u (unit_key)
-      cross join lateral (values (v_all), (n.course_id)) as c (course_key)
-    ) k
-    where not exists (
-      select
-      from private.active_days d
-      where d.tenant_id = k.tenant_id and d.user_id = k.user_id
-        and d.day >= k.period_start and d.day < k.period_start + ('1 ' || s.step)::interval
-        and (k.course_key = v_all or d.course_id = k.course_key)
-        and (k.unit_key = v_all or d.unit_key = k.unit_key)
-    )
-    group by 1, 2, 3, 4, 5
-  ),
-  counted as (
-    select e.tenant_id, u.unit_key, c.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
-    from events e
-    cross join unnest(array['day', 'week', 'month']) as s (step)
-    cross join lateral (values (v_all), (e.unit_key)) as u (unit_key)
-    cross join lateral (values (v_all), (e.course_id)) as c (course_key)
-    group by 1, 2, 3, 4, 5
-  )
-  insert into private.activity_cells as r (tenant_id, unit_key, course_key, step, period_start, people, events)
-  select n.tenant_id, n.unit_key, n.course_key, n.step, n.period_start, coalesce(p.people, 0), n.events
-  from counted n
-  left join people p using (tenant_id, unit_key, course_key, step, period_start)
-  on conflict (tenant_id, unit_key, course_key, step, period_start) do update
-  set people = r.people + excluded.people, events = r.events + excluded.events;
-end
-$$;
-
-ALTER FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: fold_changes(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  insert into private.report_cells as r (
-    tenant_id, unit_key, course_key, day, enrolled, dropped, completed, not_started, started, half, progress, completions, seconds, people
-  )
-  select
-    a.tenant_id, u.unit_key, c.course_key, d.day, sum(a.enrolled), sum(a.dropped), sum(a.completed), sum(a.not_started), sum(a.started),
-    sum(a.half), sum(a.progress), sum(a.completions), sum(a.seconds), sum(a.people)
+  return query
+  select f.language
   from (
-    select
-      l.tenant_id, coalesce(l.unit_id, v_none) as unit_key, coalesce(l.course_id, v_none) as course_key,
-      (l.at at time zone t.time_zone)::date as day,
-      sum(l.enrolled) as enrolled, sum(l.dropped) as dropped, sum(l.completed) as completed, sum(l.not_started) as not_started,
-      sum(l.started) as started, sum(l.half) as half, sum(l.progress) as progress, sum(l.completions) as completions,
-      sum(l.seconds) as seconds, sum(l.people) as people
-    from (
-      select
-        h.tenant_id, h.unit_id, h.course_id, h.at, h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress,
-        h.completions, h.seconds, h.people
-      from private.report_changes h
-      where not p_anew and h.xid >= p_from and h.xid < p_until
-      union all
-      select f.* from private.report_facts f where p_anew and (p_tenant_id is null or f.tenant_id = p_tenant_id)
-      union all
-      select
-        h.tenant_id, h.unit_id, h.course_id, h.at, -h.enrolled, -h.dropped, -h.completed, -h.not_started, -h.started, -h.half, -h.progress,
-        -h.completions, -h.seconds, -h.people
-      from private.report_changes h
-      where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
-    ) l
-    join lms.tenants t on t.id = l.tenant_id
-    group by 1, 2, 3, 4
-  ) a
-  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
-  cross join lateral (values (v_all), (a.course_key)) as c (course_key)
-  cross join lateral (values (date '-infinity'), (a.day)) as d (day)
-  where c.course_key <> v_none and d.day is not null
-  group by 1, 2, 3, 4
-  on conflict (tenant_id, unit_key, course_key, day) do update
-  set enrolled = r.enrolled + excluded.enrolled,
-      dropped = r.dropped + excluded.dropped,
-      completed = r.completed + excluded.completed,
-      not_started = r.not_started + excluded.not_started,
-      started = r.started + excluded.started,
-      half = r.half + excluded.half,
-      progress = r.progress + excluded.progress,
-      completions = r.completions + excluded.completions,
-      seconds = r.seconds + excluded.seconds,
-      people = r.people + excluded.people;
-end
-$$;
-
-ALTER FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: fold_lessons(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.lesson_cells as r (tenant_id, course_id, lesson_id, reached, completed)
-  select a.tenant_id, a.course_id, a.lesson_id, sum(a.reached), sum(a.completed)
-  from (
-    select h.tenant_id, h.course_id, h.lesson_id, h.reached::bigint as reached, h.completed::bigint as completed
-    from private.lesson_changes h
-    where not p_anew and h.xid >= p_from and h.xid < p_until
+    select l.language, l.place * 2 as place from unnest(p_languages) with ordinality as l (language, place)
     union all
-    select p.tenant_id, p.course_id, p.lesson_id, count(*), count(p.completed_at)
-    from lms.lesson_progress p
-    where p_anew and (p_tenant_id is null or p.tenant_id = p_tenant_id)
-    group by 1, 2, 3
-    union all
-    select h.tenant_id, h.course_id, h.lesson_id, -h.reached, -h.completed
-    from private.lesson_changes h
-    where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
-  ) a
-  group by 1, 2, 3
-  on conflict (tenant_id, course_id, lesson_id) do update
-  set reached = r.reached + excluded.reached, completed = r.completed + excluded.completed;
+    select split_part(l.language, '-', 1), l.place * 2 + 1 from unnest(p_languages) with ordinality as l (language, place)
+  ) f
+  where f.language is not null
+  group by f.language
+  order by min(f.place);
 end
 $$;
 
-ALTER FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: fold_questions(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  insert into private.question_cells as r (tenant_id, unit_key, month, course_id, question_key, section_key, attempts, correct)
-  select a.tenant_id, u.unit_key, m.month, a.course_id, a.question_key, a.section_key, sum(a.attempts), sum(a.correct)
-  from (
-    select
-      q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
-      q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
-      count(*) as attempts, count(*) filter (where q.is_correct) as correct
-    from analytics.question_events q
-    join lms.tenants t on t.id = q.tenant_id
-    where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
-      and (p_tenant_id is null or q.tenant_id = p_tenant_id)
-    group by 1, 2, 3, 4, 5, 6
-  ) a
-  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
-  cross join lateral (values (date '-infinity'), (a.month)) as m (month)
-  group by 1, 2, 3, 4, 5, 6
-  on conflict (tenant_id, unit_key, month, course_id, question_key, section_key) do update
-  set attempts = r.attempts + excluded.attempts, correct = r.correct + excluded.correct;
-end
-$$;
-
-ALTER FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
+ALTER FUNCTION private.first_language(p_languages text[]) OWNER TO postgres;
 
 --
 -- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27963,9 +26753,7 @@ CREATE FUNCTION private.is_api_call() RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
-    -- Jobs that read with somebody's rights say so: nobody gains by it, for it only takes rights away.
-    or coalesce(current_setting('lyceum.on_behalf', true), '') <> '';
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
 end
 $$;
 
@@ -28309,41 +27097,6 @@ $$;
 ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
 
 --
--- Name: is_report_parameter(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_report_parameter(p_name text, p_value jsonb) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  v_text constant text := p_value #>> '{}';
-begin
-  return case
-    when p_name ~ '_id$' then
-      jsonb_typeof(p_value) = 'string' and v_text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-    when p_name in ('from', 'until', 'at') then
-      jsonb_typeof(p_value) = 'string' and v_text ~ '^\d{4}-\d\d-\d\d$' and v_text::date between date '1900-01-01' and date '9999-01-01'
-    when p_name in ('limit', 'min_attempts') then
-      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
-    when p_name = 'last_days' then
-      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
-    when p_name = 'step' then v_text in ('day', 'week', 'month')
-    when p_name = 'states' then
-      jsonb_typeof(p_value) = 'array' and p_value <> '[]'
-      and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
-    else jsonb_typeof(p_value) = 'string' and length(v_text) <= 200
-  end;
-exception
-  when data_exception then
-    -- The thirtieth of February.
-    return false;
-end
-$_$;
-
-ALTER FUNCTION private.is_report_parameter(p_name text, p_value jsonb) OWNER TO postgres;
-
---
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28520,6 +27273,7 @@ begin
   insert into private.invitation_tokens as t (invitation_id, token_hash)
   values (v_invitation.id, sha256(convert_to(v_token, 'UTF8')))
   on conflict (invitation_id) do update set token_hash = excluded.token_hash;
+  perform private.enqueue_invitation(v_invitation, v_token);
 
   return (
     v_invitation.id, v_invitation.tenant_id, v_invitation.email, v_invitation.role_id, v_invitation.unit_id,
@@ -29403,32 +28157,19 @@ $$;
 ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
 
 --
--- Name: latest_digest(text, integer, text, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: last_day(timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) RETURNS date
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-declare
-  v_unit constant text := case p_schedule when 'daily' then 'day' when 'weekly' then 'week' else 'month' end;
-  v_local constant timestamp := p_now at time zone p_time_zone;
-  v_slot timestamp := date_trunc(v_unit, v_local) + make_interval(hours => p_hour);
 begin
-  if v_slot at time zone p_time_zone > p_now then
-    v_slot := date_trunc(v_unit, date_trunc(v_unit, v_local) - interval '1 hour') + make_interval(hours => p_hour);
-  end if;
-  return v_slot at time zone p_time_zone;
+  return ((p_at - interval '1 microsecond') at time zone p_time_zone)::date;
 end
 $$;
 
-ALTER FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) OWNER TO postgres;
-
---
--- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) IS 'When a schedule last came round: at the hour of the day, of Monday, or of the first, on the clock of the time zone.';
+ALTER FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
 
 --
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29506,66 +28247,6 @@ end
 $$;
 
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
-
---
--- Name: lesson_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.lesson_facts(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select p.lesson_id, count(*), count(p.completed_at)
-  from lms.lesson_progress p
-  join lms.enrollments e on e.id = p.enrollment_id
-  where p.tenant_id = p_scope.tenant_id and p.course_id = p_scope.of_course
-    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or p.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
-    and p.course_id <> all (p_scope.deleted_courses)
-  group by p.lesson_id;
-end
-$$;
-
-ALTER FUNCTION private.lesson_facts(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  -- Sums are kept of whole courses; of a unit, its enrolments in the course are few.
-  if v_horizon is null or p_scope.of_units is not null
-    or not (p_scope.is_whole or p_scope.of_course = any (p_scope.courses))
-    or p_scope.of_course = any (p_scope.deleted_courses)
-  then
-    return query select * from private.lesson_facts(p_scope);
-    return;
-  end if;
-  return query
-  select s.lesson_id, sum(s.reached)::bigint, sum(s.completed)::bigint
-  from (
-    select r.lesson_id, r.reached, r.completed
-    from private.lesson_cells r
-    where r.tenant_id = p_scope.tenant_id and r.course_id = p_scope.of_course
-    union all
-    select h.lesson_id, h.reached, h.completed
-    from private.lesson_changes h
-    where h.xid >= v_horizon and h.tenant_id = p_scope.tenant_id and h.course_id = p_scope.of_course
-  ) s
-  group by s.lesson_id
-  having sum(s.reached) > 0;
-end
-$$;
-
-ALTER FUNCTION private.lesson_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: list_deleted_items(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29662,6 +28343,34 @@ $$;
 ALTER FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: local_params(jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.local_params(p_params jsonb, p_time_zone text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  return coalesce(
+    (
+      select jsonb_object_agg(
+        p.key,
+        case
+          when p.key ~ '_at$' and p.value #>> '{}' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d'
+            then to_jsonb(to_char((p.value #>> '{}')::timestamptz at time zone p_time_zone, 'YYYY-MM-DD HH24:MI'))
+          else p.value
+        end
+      )
+      from jsonb_each(p_params) as p
+    ),
+    '{}'
+  );
+end
+$_$;
+
+ALTER FUNCTION private.local_params(p_params jsonb, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: lock_attempt_to_grade(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29733,52 +28442,6 @@ end
 $$;
 
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
-
---
--- Name: make_cursor(text[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.make_cursor(VARIADIC p_key text[]) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'\n+/=', '-_');
-end
-$$;
-
-ALTER FUNCTION private.make_cursor(VARIADIC p_key text[]) OWNER TO postgres;
-
---
--- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.make_cursor(VARIADIC p_key text[]) IS 'The key of a row as text that clients hand back to continue after it.';
-
---
--- Name: make_rollups(xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  -- First, so that what is noted from now on is left to the next time.
-  delete from private.stale_reports s where p_tenant_id is null or s.tenant_id = p_tenant_id;
-  delete from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.question_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.lesson_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.activity_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.active_days d where p_tenant_id is null or d.tenant_id = p_tenant_id;
-  perform private.fold_changes('0', p_horizon, true, p_tenant_id);
-  perform private.fold_lessons('0', p_horizon, true, p_tenant_id);
-  perform private.fold_questions('0', p_horizon, p_tenant_id);
-  perform private.fold_activity('0', p_horizon, p_tenant_id);
-end
-$$;
-
-ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30053,6 +28716,95 @@ end
 $$;
 
 ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: outbox; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.outbox (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    channel text NOT NULL,
+    kind text NOT NULL,
+    user_id uuid,
+    invitation_id uuid,
+    webhook_id uuid,
+    event_id uuid NOT NULL,
+    course_id uuid,
+    enrollment_id uuid,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    token text,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease uuid,
+    leased_until timestamp with time zone,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    delivered_at timestamp with time zone,
+    dead_at timestamp with time zone,
+    CONSTRAINT delivery_channel_is_known CHECK ((channel = ANY (ARRAY['email'::text, 'webhook'::text]))),
+    CONSTRAINT delivery_error_is_short CHECK ((length(last_error) <= 500)),
+    CONSTRAINT delivery_has_one_receiver CHECK (
+CASE channel
+    WHEN 'email'::text THEN ((webhook_id IS NULL) AND ((user_id IS NULL) <> (invitation_id IS NULL)))
+    ELSE (webhook_id IS NOT NULL)
+END),
+    CONSTRAINT delivery_has_the_dates_of_its_status CHECK ((((status = 'delivered'::text) = (delivered_at IS NOT NULL)) AND ((status = 'dead'::text) = (dead_at IS NOT NULL)))),
+    CONSTRAINT delivery_keeps_no_token_once_it_is_settled CHECK (((status = 'pending'::text) OR (token IS NULL))),
+    CONSTRAINT delivery_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
+);
+
+ALTER TABLE private.outbox OWNER TO postgres;
+
+--
+-- Name: TABLE outbox; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.outbox IS 'What is to be delivered, and what came of it. Addresses are looked up when it is sent: nothing goes to one that somebody has given up, and none is kept here.';
+
+--
+-- Name: COLUMN outbox.event_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.outbox.event_id IS 'The notification: the same for all who are told of the same event.';
+
+--
+-- Name: COLUMN outbox.token; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.outbox.token IS 'What opens an invitation, in the clear, from when it is sent until it is delivered or given up: the mail cannot be written without.';
+
+--
+-- Name: may_be_mailed(private.outbox); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_be_mailed(p_delivery private.outbox) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_delivery.invitation_id is not null then
+    return exists (
+      select
+      from lms.invitations i
+      where i.id = p_delivery.invitation_id and i.accepted_at is null and i.revoked_at is null and i.expires_at > now()
+    );
+  end if;
+  return exists (
+    select
+    from public.profiles p
+    join public.profile_private q on q.profile_id = p.id and q.email is not null
+    where p.id = p_delivery.user_id and p.is_active
+  ) and not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_delivery.tenant_id and m.user_id = p_delivery.user_id and m.status <> 'active'
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_be_mailed(p_delivery private.outbox) OWNER TO postgres;
 
 --
 -- Name: may_enroll_in_scope(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30433,159 +29185,6 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
-
---
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
-    unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    section_key private.event_key NOT NULL,
-    question_key private.event_key NOT NULL,
-    is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
-    response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
-    attempt_id uuid,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-)
-PARTITION BY RANGE (received_at);
-
-ALTER TABLE analytics.question_events OWNER TO postgres;
-
---
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
-
---
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
-
---
--- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
-    LANGUAGE plpgsql STABLE ROWS 10
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() then
-    return query
-    select q.*
-    from analytics.question_events q
-    where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
-      and q.is_counted and q.is_correct is not null
-      and q.course_id <> all (p_scope.courses)
-      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.my_hidden_answers(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: my_open_assessments(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31007,139 +29606,49 @@ $$;
 ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
 
 --
--- Name: note_changed_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: note_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.note_changed_enrollment() RETURNS trigger
+CREATE FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  c_most_attempts constant integer := 12;
+  c_most_failures constant integer := 5;
+  v_delivery private.outbox;
+  v_outcome text := p_outcome;
 begin
-  if old.unit_id is distinct from new.unit_id or old.enrolled_at <> new.enrolled_at
-    or old.completed_at is distinct from new.completed_at
-  then
-    perform private.note_enrollments(array[old], -1);
-    perform private.note_enrollments(array[new], 1);
-    return null;
+  select * into v_delivery from private.outbox o where o.id = p_id and o.lease = p_lease and o.status = 'pending' for no key update;
+  if not found then
+    return false;
   end if;
-  insert into private.report_changes (tenant_id, unit_id, course_id, at, dropped, completed, not_started, started, half, progress)
-  values (
-    new.tenant_id, new.unit_id, new.course_id, new.enrolled_at,
-    (new.status = 'dropped')::integer - (old.status = 'dropped')::integer,
-    (new.status = 'completed')::integer - (old.status = 'completed')::integer,
-    (new.status in ('enrolled', 'paused', 'expired') and new.started_at is null)::integer
-      - (old.status in ('enrolled', 'paused', 'expired') and old.started_at is null)::integer,
-    (new.status = 'completed' or new.started_at is not null or new.items_done > 0)::integer
-      - (old.status = 'completed' or old.started_at is not null or old.items_done > 0)::integer,
-    (new.status = 'completed' or (new.items_total > 0 and 2 * new.items_done >= new.items_total))::integer
-      - (old.status = 'completed' or (old.items_total > 0 and 2 * old.items_done >= old.items_total))::integer,
-    case when new.status = 'dropped' then 0 else (100 * new.progress_percentage)::integer end
-      - case when old.status = 'dropped' then 0 else (100 * old.progress_percentage)::integer end
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_changed_enrollment() OWNER TO postgres;
-
---
--- Name: note_changed_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_changed_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.stale_reports (tenant_id) select distinct o.tenant_id from old_rows o;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
-
---
--- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.report_changes (
-    tenant_id, unit_id, course_id, at, enrolled, dropped, completed, not_started, started, half, progress
-  )
-  select
-    e.tenant_id, e.unit_id, e.course_id, e.enrolled_at, p_sign,
-    p_sign * (e.status = 'dropped')::integer,
-    p_sign * (e.status = 'completed')::integer,
-    p_sign * (e.status in ('enrolled', 'paused', 'expired') and e.started_at is null)::integer,
-    p_sign * (e.status = 'completed' or e.started_at is not null or e.items_done > 0)::integer,
-    p_sign * (e.status = 'completed' or (e.items_total > 0 and 2 * e.items_done >= e.items_total))::integer,
-    p_sign * case when e.status = 'dropped' then 0 else (100 * e.progress_percentage)::integer end
-  from unnest(p_rows) e;
-  insert into private.report_changes (tenant_id, unit_id, course_id, at, completions)
-  select e.tenant_id, e.unit_id, e.course_id, e.completed_at, p_sign
-  from unnest(p_rows) e
-  where e.completed_at is not null;
-end
-$$;
-
-ALTER FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) OWNER TO postgres;
-
---
--- Name: note_membership(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_membership() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if tg_op <> 'INSERT' and old.status <> 'ended' and not old.is_guest then
-    insert into private.report_changes (tenant_id, unit_id, people) values (old.tenant_id, old.unit_id, -1);
+  if v_outcome = 'failed' and v_delivery.attempts >= c_most_attempts then
+    v_outcome := 'rejected';
   end if;
-  if tg_op <> 'DELETE' and new.status <> 'ended' and not new.is_guest then
-    insert into private.report_changes (tenant_id, unit_id, people) values (new.tenant_id, new.unit_id, 1);
+  update private.outbox o
+  set status = case v_outcome when 'delivered' then 'delivered' when 'rejected' then 'dead' else 'pending' end,
+      delivered_at = case v_outcome when 'delivered' then now() end,
+      dead_at = case v_outcome when 'rejected' then now() end,
+      token = case when v_outcome in ('failed', 'deferred') then o.token end,
+      attempts = case v_outcome when 'deferred' then greatest(o.attempts - 1, 0) else o.attempts end,
+      next_attempt_at = now() + make_interval(secs => p_retry_seconds),
+      last_error = case when v_outcome = 'delivered' then null else coalesce(left(p_error, 500), o.last_error) end,
+      lease = null, leased_until = null
+  where o.id = p_id;
+  if v_delivery.webhook_id is not null and p_outcome <> 'deferred' then
+    update private.webhook_states s
+    set failures = case p_outcome when 'failed' then least(s.failures + 1, 1000) else 0 end,
+        paused_until = case when p_outcome = 'failed' and s.failures + 1 >= c_most_failures
+          then now() + make_interval(secs => least(30 * power(2, least(s.failures + 1 - c_most_failures, 7)), 3600))
+        end
+    where s.webhook_id = v_delivery.webhook_id;
   end if;
-  return null;
+  return true;
 end
 $$;
 
-ALTER FUNCTION private.note_membership() OWNER TO postgres;
-
---
--- Name: note_new_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_new_enrollments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.note_enrollments(array(select row(n.*)::lms.enrollments from new_rows n), 1);
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_new_enrollments() OWNER TO postgres;
-
---
--- Name: note_removed_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_removed_enrollments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.note_enrollments(array(select row(o.*)::lms.enrollments from old_rows o), -1);
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_removed_enrollments() OWNER TO postgres;
+ALTER FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
 
 --
 -- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31156,45 +29665,6 @@ end
 $$;
 
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
-
---
--- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_session() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if tg_op <> 'INSERT' and old.ended_at is not null then
-    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
-    values (old.tenant_id, old.unit_id, old.course_id, old.started_at, -old.duration_seconds);
-  end if;
-  if tg_op <> 'DELETE' and new.ended_at is not null then
-    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
-    values (new.tenant_id, new.unit_id, new.course_id, new.started_at, new.duration_seconds);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_session() OWNER TO postgres;
-
---
--- Name: note_time_zone(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_time_zone() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.stale_reports (tenant_id) values (new.id);
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
 
 --
 -- Name: notify(uuid, uuid, text, uuid, uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31462,106 +29932,6 @@ CREATE FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order te
 $$;
 
 ALTER FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) OWNER TO postgres;
-
---
--- Name: outcome_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select date_trunc(p_step, a.at at time zone p_scope.time_zone)::date, sum(a.completions)::bigint, sum(a.seconds)::bigint
-  from (
-    select e.tenant_id, e.unit_id, e.course_id, e.user_id, e.completed_at as at, 1 as completions, 0 as seconds
-    from private.enrollment_counts e
-    where e.completed_at is not null
-    union all
-    select s.tenant_id, s.unit_id, s.course_id, s.user_id, s.started_at, 0, s.duration_seconds
-    from analytics.learning_sessions s
-    where s.ended_at is not null
-  ) a
-  where a.tenant_id = p_scope.tenant_id
-    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (a.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (a.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and a.course_id <> all (p_scope.deleted_courses)
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.outcome_facts(p_scope, p_step);
-  else
-    return query select * from private.outcome_sums(p_scope, p_step, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: outcome_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.outcome_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-begin
-  return query
-  select date_trunc(p_step, s.day::timestamp)::date, sum(s.completions)::bigint, sum(s.seconds)::bigint
-  from (
-    select r.day, k.sign * r.completions as completions, k.sign * r.seconds as seconds
-    from (
-      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-      where p_scope.of_course is null or c.id = p_scope.of_course
-      union all
-      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-    ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
-    union all
-    select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
-    from private.report_changes h
-    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and (h.completions <> 0 or h.seconds <> 0)
-      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
-      and (h.at at time zone p_scope.time_zone)::date between p_scope.from_day and p_scope.until_day
-      and h.course_id <> all (p_scope.deleted_courses)
-  ) s
-  group by 1
-  having sum(s.completions) <> 0 or sum(s.seconds) <> 0;
-end
-$$;
-
-ALTER FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: outdated_attempts(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31832,48 +30202,6 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
--- Name: people_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.people_facts(p_scope private.report_scope) RETURNS SETOF private.people_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select m.unit_id, count(*)
-  from lms.memberships m
-  where m.tenant_id = p_scope.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_scope.is_whole or m.unit_id = any (p_scope.units))
-    and (p_scope.of_units is null or m.unit_id = any (p_scope.of_units))
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.people_facts(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.people_facts(p_scope);
-  else
-    return query select * from private.people_sums(p_scope, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
-
---
 -- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31901,42 +30229,6 @@ end
 $$;
 
 ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
-
---
--- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.people_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-  v_units uuid[] := (private.rollup_keys(p_scope)).units;
-begin
-  if v_units = array[v_all] then
-    v_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
-  end if;
-  return query
-  select nullif(s.unit_key, v_none), sum(s.people)::bigint
-  from (
-    select r.unit_key, r.people
-    from unnest(v_units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
-    union all
-    select coalesce(h.unit_id, v_none), h.people
-    from private.report_changes h
-    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.people <> 0
-      and (p_scope.is_whole or h.unit_id = any (p_scope.units))
-      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
-  ) s
-  group by s.unit_key
-  having sum(s.people) > 0;
-end
-$$;
-
-ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33093,38 +31385,6 @@ $$;
 ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
--- Name: question_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
-  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and q.course_id <> all (p_scope.deleted_courses)
-    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
-    and not (
-      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
-      and q.course_id <> all (p_scope.courses)
-      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false)
-    )
-  group by 1, 2, 3;
-end
-$$;
-
-ALTER FUNCTION private.question_facts(p_scope private.report_scope) OWNER TO postgres;
-
---
 -- Name: question_faults(text, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33171,119 +31431,6 @@ end
 $$;
 
 ALTER FUNCTION private.question_hash(p_question jsonb) OWNER TO postgres;
-
---
--- Name: question_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_numbers(p_scope private.report_scope) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.question_facts(p_scope);
-  else
-    return query select * from private.question_sums(p_scope, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.question_numbers(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: question_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-  v_first date := '-infinity';
-  v_last date := '-infinity';
-  v_from date := p_scope.from_day;
-  v_until date := p_scope.until_day;
-  v_edges daterange[] := '{}';
-begin
-  -- Whole months from the sums, the days before and after them from the facts.
-  if v_from is not null or v_until is not null then
-    v_first := coalesce(date_trunc('month', v_from::timestamp + interval '1 month' - interval '1 day')::date, date '0001-01-01');
-    -- The first day that is not in a whole month.
-    v_last := coalesce(date_trunc('month', v_until::timestamp + interval '1 day')::date, date '99999-01-01');
-    if v_first >= v_last then
-      v_edges := array[daterange(v_from, v_until + 1)];
-      v_last := v_first;
-    else
-      v_edges := array(
-        select e.edge
-        from unnest(array[daterange(v_from, v_first), daterange(v_last, v_until + 1)]) as e (edge)
-        where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
-      );
-    end if;
-    v_last := v_last - 1;
-  end if;
-
-  return query
-  select s.course_id, s.section_key, s.question_key, sum(s.attempts)::bigint, sum(s.correct)::bigint
-  from (
-    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
-    from unnest(v_keys.units) as u (id)
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
-    where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
-    union all
-    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
-    from (
-      select u.id as unit_key, p_scope.of_course as course_id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-      union all
-      select u.id, c.id
-      from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-      where p_scope.of_course is null or c.id = p_scope.of_course
-    ) k
-    -- Nothing at all where neither end is open and no month is whole.
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
-      and r.month >= v_first and r.month <= v_last
-    union all
-    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from analytics.question_events q
-    where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
-      and (
-        v_first = '-infinity'
-        or date_trunc('month', q.received_at at time zone p_scope.time_zone)::date between v_first and v_last
-      )
-    union all
-    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from unnest(v_edges) as e (edge)
-    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
-      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
-    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
-    union all
-    select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
-    from private.my_hidden_answers(p_scope) q
-    where (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
-      and (v_from is null or (q.received_at at time zone p_scope.time_zone)::date >= v_from)
-      and (v_until is null or (q.received_at at time zone p_scope.time_zone)::date <= v_until)
-  ) s
-  group by 1, 2, 3
-  having sum(s.attempts) > 0;
-end
-$$;
-
-ALTER FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33502,43 +31649,6 @@ $$;
 ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
 
 --
--- Name: read_cursor(text, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.read_cursor(p_cursor text, p_length integer) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_text text;
-  v_key text[];
-begin
-  if p_cursor is null then
-    return null;
-  end if;
-  v_text := translate(p_cursor, '-_', '+/');
-  v_text := v_text || repeat('=', (4 - length(v_text) % 4) % 4);
-  v_key := array(
-    select e.value from json_array_elements_text(convert_from(decode(v_text, 'base64'), 'UTF8')::json) with ordinality as e (value, place)
-    order by e.place
-  );
-  if cardinality(v_key) <> p_length then
-    raise invalid_text_representation;
-  end if;
-  return v_key;
-exception
-  when data_exception then
-    perform private.fail(
-      'invalid_cursor', 'This is no cursor of this report.', 422, jsonb_build_object('field', 'p_after'),
-      'Send the cursor of the last row that was received.'
-    );
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.read_cursor(p_cursor text, p_length integer) OWNER TO postgres;
-
---
 -- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33558,6 +31668,30 @@ end
 $_$;
 
 ALTER FUNCTION private.read_decimal(p_text text) OWNER TO postgres;
+
+--
+-- Name: read_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) RETURNS SETOF lms.delivery_failure
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_webhook_right(p_tenant_id);
+  return query
+  select
+    o.id, o.channel, o.kind, o.status, o.user_id, o.webhook_id, o.course_id, o.attempts, o.last_error, o.created_at,
+    case o.status when 'pending' then o.next_attempt_at end, o.dead_at
+  from private.outbox o
+  where o.tenant_id = p_tenant_id and (o.status = 'dead' or (o.status = 'pending' and o.last_error is not null))
+    and (p_after is null or o.id < p_after)
+  order by o.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
 
 --
 -- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34789,6 +32923,132 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
+-- Name: reminder_days(jsonb, text, integer[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) RETURNS integer[]
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_days constant jsonb := p_settings #> array['notifications', 'reminders', p_which];
+begin
+  if v_days is null then
+    return p_usual;
+  end if;
+  return array(select d::integer from jsonb_array_elements_text(v_days) as d);
+end
+$$;
+
+ALTER FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) OWNER TO postgres;
+
+--
+-- Name: reminders_at(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.notice
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant lms.tenants;
+  v_today date;
+  v_before_due integer[];
+  v_overdue integer[];
+  v_before_expiry integer[];
+begin
+  select * into v_tenant from lms.tenants t where t.id = p_tenant_id;
+  v_today := (p_at at time zone v_tenant.time_zone)::date;
+  v_before_due := private.reminder_days(v_tenant.settings, 'days_before_due', '{14, 3}');
+  v_overdue := private.reminder_days(v_tenant.settings, 'days_overdue', '{1, 7, 30}');
+  v_before_expiry := private.reminder_days(v_tenant.settings, 'days_before_expiry', '{60, 14}');
+
+  return query
+  with required as materialized (
+    select s.* from private.training_status_at(p_tenant_id, null, null, p_at) s
+  ), due as (
+    select s.user_id, s.course_id, s.due_at, s.state in ('expiring', 'expired') as is_renewal, (
+      select min(q.since) from lms.training_requirements q
+      where q.user_id = s.user_id and q.course_id = s.course_id and q.tenant_id = p_tenant_id and q.ended_at is null
+    ) as since
+    from required s
+    where s.state in ('due', 'overdue', 'expiring', 'expired') and s.due_at is not null
+    union all
+    select e.user_id, e.course_id, e.due_at, false, e.enrolled_at
+    from lms.enrollments e
+    where e.tenant_id = p_tenant_id and e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
+      and (e.expires_at is null or e.expires_at > p_at)
+      and not exists (select from required r where r.user_id = e.user_id and r.course_id = e.course_id)
+  ), dated as (
+    select
+      d.user_id, d.course_id, private.last_day(d.due_at, v_tenant.time_zone) as due_on,
+      (d.since at time zone v_tenant.time_zone)::date as since_on, e.id as enrollment_id
+    from due d
+    join lms.courses c on c.id = d.course_id and c.deleted_at is null
+    left join lateral (
+      select o.id from lms.enrollments o
+      where o.user_id = d.user_id and o.course_id = d.course_id and o.status in ('enrolled', 'in_progress', 'paused')
+      limit 1
+    ) e on true
+  )
+  select
+    p_tenant_id, d.user_id, r.kind, d.course_id, d.enrollment_id,
+    jsonb_build_object('due_on', d.due_on, 'days', abs(d.due_on - v_today)),
+    format('%s %s %s %s', r.kind, d.course_id, d.due_on, r.threshold)
+  from dated d
+  cross join lateral (
+    select
+      case when d.due_on >= v_today then 'training_due' else 'training_overdue' end as kind,
+      case when d.due_on >= v_today
+        then (select min(t) from unnest(v_before_due) as t where t >= d.due_on - v_today and d.due_on - t > d.since_on)
+        else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
+      end as threshold
+  ) r
+  where r.threshold is not null
+  union all
+  select
+    p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
+    jsonb_build_object(
+      'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id, 'expires_on', x.expires_on,
+      'days', x.expires_on - v_today
+    ),
+    format('certificate_expiring %s %s', c.id, x.threshold)
+  from lms.certificates c
+  cross join lateral (select private.last_day(c.expires_at, v_tenant.time_zone) as expires_on) y
+  cross join lateral (
+    select y.expires_on, (
+      select min(t) from unnest(v_before_expiry) as t
+      where t >= y.expires_on - v_today and y.expires_on - t > (c.valid_from at time zone v_tenant.time_zone)::date
+    ) as threshold
+  ) x
+  where c.tenant_id = p_tenant_id and c.revoked_at is null and c.renewed_by is null
+    and c.expires_at > p_at and c.expires_at <= p_at + interval '1001 days'
+    and x.threshold is not null
+    -- Whom a rule asks to renew is told when that is due, and whom none asks any more, or who is excused, of neither.
+    and not exists (
+      select from required r
+      where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
+    )
+  union all
+  -- Work that waits for a grader: once, until more has come.
+  select
+    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
+    jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
+    format('grading_waits %s %s', w.assessment_id, w.newest)
+  from (
+    select t.course_id, t.assessment_id, max(t.id::text) as newest
+    from lms.assessment_attempts t
+    where t.tenant_id = p_tenant_id and t.status = 'submitted'
+    group by t.course_id, t.assessment_id
+  ) w
+  join lms.assessments a on a.id = w.assessment_id
+  join lms.course_staff s on s.course_id = w.course_id;
+end
+$$;
+
+ALTER FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: renew_keys(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34869,405 +33129,40 @@ $$;
 ALTER FUNCTION private.replace_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
 
 --
--- Name: report_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: replay_deliveries_of_caller(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.engagement_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+CREATE FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_step constant interval := ('1 ' || p_step)::interval;
-  -- Completions are enrolments, the rest is progress: whoever reads reports here reads both, or nothing is shown.
-  v_scope private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  v_outcomes private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  v_replayed integer;
 begin
-  -- Whole steps: people are not counted by adding up days.
-  v_scope.until_day := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
-  v_scope.from_day := date_trunc(p_step, coalesce(p_from::timestamp, v_scope.until_day - 11 * v_step));
-  if v_scope.until_day - v_scope.from_day > 3660 then
-    perform private.fail('invalid_period', 'The period is at most ten years.', 422, jsonb_build_object('field', 'p_from'));
-  end if;
-  v_outcomes.from_day := v_scope.from_day;
-  v_outcomes.until_day := v_scope.until_day;
-  return query
-  select
-    p.day::date, coalesce(a.people, 0), coalesce(a.events, 0), coalesce(o.seconds, 0), coalesce(o.completions, 0)
-  from generate_series(v_scope.from_day::timestamp, v_scope.until_day::timestamp, v_step) as p (day)
-  left join private.activity_numbers(v_scope, p_step) a on a.period_start = p.day::date
-  left join private.outcome_numbers(v_outcomes, p_step) o on o.period_start = p.day::date
-  where v_scope.time_zone is not null;
-end
-$$;
-
-ALTER FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: report_enrollments(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  return query select * from private.enrollment_numbers(v_scope, p_group);
-end
-$$;
-
-ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
-
---
--- Name: report_figures(analytics.saved_reports, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) RETURNS text
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_parameters constant jsonb := p_saved.parameters;
-  v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
-  v_unit_id constant uuid := v_parameters ->> 'unit_id';
-  v_course_id constant uuid := v_parameters ->> 'course_id';
-  v_cohort_id constant uuid := v_parameters ->> 'cohort_id';
-  v_from date := v_parameters ->> 'from';
-  v_until date := v_parameters ->> 'until';
-  v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
-  v_figures text;
-begin
-  if v_parameters ? 'last_days' then
-    v_until := (now() at time zone v_zone)::date;
-    v_from := v_until - (v_parameters ->> 'last_days')::integer + 1;
-  end if;
-  if p_saved.report in ('completion-rate', 'progress-summary', 'enrollment-funnel') then
-    select
-      (array['Completed', 'Abgeschlossen', 'Completados'])[v_place] || ': ' || r.completed || ' / ' || r.total_enrolled || ' ('
-        || case v_place when 1 then r.completion_rate || '%' else replace(r.completion_rate::text, '.', ',') || U&'\00A0%' end || ')'
-    into v_figures
-    from analytics.get_completion_rate(p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until) r;
-  elsif p_saved.report in ('due-training', 'training-matrix') then
-    select string_agg(w.words[v_place] || ': ' || n.number, ', ' order by w.place) into v_figures
-    from (
-      select s.state, count(*) as number
-      from private.report_training(
-        p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, private.training_clock(),
-        coalesce(
-          array(select e.value from jsonb_array_elements_text(v_parameters -> 'states') as e (value)),
-          case p_saved.report when 'due-training' then array['due', 'overdue', 'expiring', 'expired'] end
-        ),
-        100000, null, null
-      ) s
-      group by s.state
-    ) n
-    join (
-      values
-        ('overdue', array['Overdue', 'Überfällig', 'Vencidas'], 1), ('expired', array['Expired', 'Abgelaufen', 'Caducadas'], 2),
-        ('due', array['Due', 'Fällig', 'Pendientes'], 3), ('expiring', array['Expiring', 'Laufen ab', 'Por caducar'], 4),
-        ('done', array['Done', 'Erledigt', 'Hechas'], 5), ('waived', array['Waived', 'Befreit', 'Exentas'], 6)
-    ) as w (state, words, place) on w.state = n.state;
-  elsif p_saved.report = 'engagement' then
-    select (array['Events', 'Ereignisse', 'Eventos'])[v_place] || ': ' || coalesce(sum(r.events), 0) || ', '
-      || (array['completions', 'Abschlüsse', 'finalizaciones'])[v_place] || ': ' || coalesce(sum(r.completions), 0)
-    into v_figures
-    from analytics.get_engagement(
-      p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until, coalesce(v_parameters ->> 'step', 'day')
-    ) r;
-  end if;
-  return v_figures;
-end
-$$;
-
-ALTER FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) OWNER TO postgres;
-
---
--- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) IS 'The headline figures of a saved report, for whom request.jwt.claims names; null where the report has none. 403 as the report.';
-
---
--- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) RETURNS SETOF private.lesson_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope := private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, null, null, null);
-begin
-  return query select * from private.lesson_numbers(v_scope);
-end
-$$;
-
-ALTER FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
-
---
--- Name: report_overview(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) RETURNS SETOF private.overview_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, null, null, null, null);
-begin
-  return query
-  select
-    u.unit_id, coalesce(p.people, 0), coalesce(e.enrolled, 0), coalesce(e.dropped, 0), coalesce(e.completed, 0), coalesce(e.progress, 0)
-  from (
-    select o.id as unit_id
-    from lms.org_units o
-    where o.tenant_id = p_tenant_id and o.archived_at is null
-      and (v_scope.is_whole or o.id = any (v_scope.units))
-      and (p_unit_id is null or o.id = any (v_scope.of_units))
-    union
-    select n.group_id from private.enrollment_numbers(v_scope, 'unit') n
-    union
-    select n.unit_id from private.people_numbers(v_scope) n
-  ) u
-  left join private.enrollment_numbers(v_scope, 'unit') e on e.group_id is not distinct from u.unit_id
-  left join private.people_numbers(v_scope) p on p.unit_id is not distinct from u.unit_id;
-end
-$$;
-
-ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
-
---
--- Name: report_parameters(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_parameters(p_report text) RETURNS text[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-declare
-  v_parameters text[];
-begin
-  select array_agg(substr(a.name, 3)) into v_parameters
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  cross join lateral unnest(p.proargnames[1:p.pronargs]) as a (name)
-  where p_report ~ '^[a-z]+(-[a-z]+)*$' and p.proname = 'get_' || replace(p_report, '-', '_')
-    and (n.nspname = 'analytics' or (n.nspname = 'lms' and p_report = 'training-records'))
-    and a.name not in ('p_tenant_id', 'p_after');
-  if 'until' = any (v_parameters) then
-    v_parameters := v_parameters || 'last_days'::text;
-  end if;
-  return v_parameters;
-end
-$_$;
-
-ALTER FUNCTION private.report_parameters(p_report text) OWNER TO postgres;
-
---
--- Name: FUNCTION report_parameters(p_report text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_parameters(p_report text) IS 'What can be asked of a report, under the names that GET /reporting/{report} takes, but for tenant_id. training-records is the one report that is not in analytics.';
-
---
--- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  return query select * from private.question_numbers(v_scope);
-end
-$$;
-
-ALTER FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: report_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.retention_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  -- Who began when is told by enrolments, which take a permission of their own.
-  perform private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  return query select * from private.retention_numbers(v_scope, p_step);
-end
-$$;
-
-ALTER FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: report_scope(text, uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS private.report_scope
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope private.report_scope;
-begin
-  v_scope.tenant_id := p_tenant_id;
-  if not private.is_api_call() then
-    v_scope.is_whole := true;
-    v_scope.units := '{}';
-    v_scope.courses := '{}';
-  else
-    -- Reports ask for their own permission and for that of the rows: neither is a way around the other.
-    v_scope.is_whole := p_tenant_id = any (array(select private.tenants_where('reports.read')))
-      and p_tenant_id = any (array(select private.tenants_where(p_permission)));
-    v_scope.units := array(
-      select u.id
-      from lms.org_units u
-      where u.tenant_id = p_tenant_id
-        and (
-          u.id = any (array(select private.units_where('reports.read')))
-          or p_tenant_id = any (array(select private.tenants_where('reports.read')))
-        )
-        and (
-          u.id = any (array(select private.units_where(p_permission)))
-          or p_tenant_id = any (array(select private.tenants_where(p_permission)))
-        )
-        and not v_scope.is_whole
-    );
-    v_scope.courses := array(
-      select c.id
-      from lms.courses c
-      where c.tenant_id = p_tenant_id and c.id = any (array(select private.staffed_courses())) and c.deleted_at is null
-    );
-    if not (v_scope.is_whole or cardinality(v_scope.units) > 0 or cardinality(v_scope.courses) > 0) then
-      -- Also where there is no such tenant.
-      perform private.fail(
-        'report_not_allowed', 'You read no reports in this organisation.', 403, null,
-        'It takes reports.read in it or in one of its units, or being on the staff of one of its courses.'
-      );
-    end if;
-  end if;
-  perform private.require_period(p_from, p_until);
-
-  select t.time_zone into v_scope.time_zone from lms.tenants t where t.id = p_tenant_id;
-  if p_unit_id is not null then
-    v_scope.of_units := array(
-      select c.descendant_id
-      from private.org_unit_closure c
-      join lms.org_units u on u.id = c.descendant_id
-      where c.ancestor_id = p_unit_id and u.tenant_id = p_tenant_id
-    );
-  end if;
-  v_scope.of_course := p_course_id;
-  if p_cohort_id is not null then
-    v_scope.of_people := array(
-      select k.user_id
-      from lms.cohort_members k
-      where k.cohort_id = p_cohort_id and k.tenant_id = p_tenant_id and (
-        not private.is_api_call()
-        or k.cohort_id = any (array(select private.my_cohorts()))
-        or k.cohort_id = any (array(select private.cohorts_where('members.read')))
-      )
-    );
-  end if;
-  v_scope.from_day := p_from;
-  v_scope.until_day := p_until;
-  v_scope.deleted_courses := array(
-    select c.id from lms.courses c where c.tenant_id = p_tenant_id and c.deleted_at is not null
+  -- Others' are passed over, as if there were none. An invitation's mail is written no more: its token is gone.
+  update private.outbox o
+  set status = 'pending', dead_at = null, attempts = 0, next_attempt_at = now()
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.id = any (p_ids) and d.status = 'dead' and d.kind <> 'invitation' and (
+      not private.is_api_call() or d.tenant_id = any (array(select private.tenants_where('tenant.settings')))
+    )
+    order by d.id
+    for no key update
   );
-  return v_scope;
+  get diagnostics v_replayed = row_count;
+  update private.webhook_states s
+  set failures = 0, paused_until = null
+  where s.paused_until is not null and s.webhook_id in (
+    select o.webhook_id from private.outbox o where o.id = any (p_ids) and o.status = 'pending' and o.webhook_id is not null
+      and (not private.is_api_call() or o.tenant_id = any (array(select private.tenants_where('tenant.settings'))))
+  );
+  return v_replayed;
 end
 $$;
 
-ALTER FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'What the caller may read of what is asked for, with reports.read and the permission of the rows, or as staff of a course. 403 report_not_allowed where that can be nothing; 422 invalid_period.';
-
---
--- Name: report_training(uuid, uuid, uuid, uuid, timestamp with time zone, text[], integer, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) RETURNS SETOF lms.training_status
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, null, null);
-  v_people uuid[];
-  v_next uuid := p_after_user_id;
-  v_includes_next boolean := true;
-  v_found integer;
-  v_left integer := p_limit;
-begin
-  loop
-    v_people := array(
-      select distinct q.user_id
-      from lms.training_requirements q
-      where q.tenant_id = p_tenant_id and q.course_id <> all (v_scope.deleted_courses)
-        and (v_next is null or q.user_id > v_next or (v_includes_next and q.user_id = v_next))
-        and (p_course_id is null or q.course_id = p_course_id)
-        and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
-        and (
-          v_scope.is_whole or q.course_id = any (v_scope.courses)
-          or exists (
-            select
-            from lms.memberships m
-            where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.units)
-          )
-        )
-        and (v_scope.of_units is null or exists (
-          select
-          from lms.memberships m
-          where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.of_units)
-        ))
-      order by q.user_id
-      limit 100
-    );
-    exit when cardinality(v_people) = 0;
-    return query
-    select s.*
-    from private.training_status_at(p_tenant_id, v_people, p_course_id, p_at) s
-    where (p_states is null or s.state = any (p_states))
-      and (p_after_user_id is null or (s.user_id, s.course_id) > (p_after_user_id, coalesce(p_after_course_id, p_after_user_id)))
-      and s.course_id <> all (v_scope.deleted_courses)
-      -- What somebody in the list has to take elsewhere is not part of a course's report, nor is what the caller has to.
-      and (
-        v_scope.is_whole or s.course_id = any (v_scope.courses)
-        or exists (
-          select
-          from lms.memberships m
-          where m.tenant_id = p_tenant_id and m.user_id = s.user_id and m.unit_id = any (v_scope.units)
-        )
-      )
-    order by s.user_id, s.course_id
-    limit v_left;
-    get diagnostics v_found = row_count;
-    v_left := v_left - v_found;
-    exit when v_left <= 0;
-    v_next := v_people[cardinality(v_people)];
-    v_includes_next := false;
-  end loop;
-end
-$$;
-
-ALTER FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) OWNER TO postgres;
+ALTER FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35648,23 +33543,6 @@ $$;
 ALTER FUNCTION private.require_key_corrector(p_question_id uuid) OWNER TO postgres;
 
 --
--- Name: require_page(integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_page(p_limit integer) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_limit is null or p_limit not between 1 and 1000 then
-    perform private.fail('invalid_limit', 'A page has 1 to 1000 rows.', 422, jsonb_build_object('field', 'p_limit'));
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_page(p_limit integer) OWNER TO postgres;
-
---
 -- Name: require_path_right(lms.learning_paths, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35680,26 +33558,6 @@ end
 $$;
 
 ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: require_period(date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_period(p_from date, p_until date) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  -- Beyond these there are no days before and after, nor months around them.
-  if p_from > p_until or p_from < date '1900-01-01' or p_until < date '1900-01-01' or p_from > date '9999-01-01' or p_until > date '9999-01-01' then
-    perform private.fail(
-      'invalid_period', 'A period begins before it ends, between 1900 and 9999.', 422, jsonb_build_object('field', 'p_until')
-    );
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_period(p_from date, p_until date) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35794,25 +33652,6 @@ end
 $$;
 
 ALTER FUNCTION private.require_statement_right(p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: require_step(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_step(p_step text) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_step is null or p_step not in ('day', 'week', 'month') then
-    perform private.fail(
-      'invalid_step', 'The step is day, week or month.', 422, jsonb_build_object('field', 'p_step')
-    );
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
 
 --
 -- Name: require_webhook_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36203,78 +34042,6 @@ $$;
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
--- Name: retention_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.retention_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_months constant boolean := p_step = 'month';
-  v_days constant integer := case p_step when 'week' then 7 else 1 end;
-begin
-  return query
-  with begun as (
-    select e.user_id, date_trunc(p_step, min(e.enrolled_at at time zone p_scope.time_zone))::date as started
-    from private.enrollment_counts e
-    where e.tenant_id = p_scope.tenant_id
-      and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or e.course_id = p_scope.of_course)
-      and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
-      and e.course_id <> all (p_scope.deleted_courses)
-    group by e.user_id
-  ),
-  cohorts as (
-    select b.user_id, b.started
-    from begun b
-    where (p_scope.from_day is null or b.started >= p_scope.from_day) and (p_scope.until_day is null or b.started <= p_scope.until_day)
-  ),
-  active as (
-    select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
-    from cohorts c
-    join (
-      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
-      union all
-      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
-    ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
-    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-      and a.course_id <> all (p_scope.deleted_courses)
-    group by 1, 2, 3
-  ),
-  counted as (
-    select
-      a.started,
-      case
-        when v_months then
-          (12 * (extract(year from a.at) - extract(year from a.started)) + extract(month from a.at) - extract(month from a.started))::integer
-        else (a.at - a.started) / v_days
-      end as period,
-      count(*) as active
-    from active a
-    where a.at >= a.started
-    group by 1, 2
-  ),
-  sizes as (
-    select c.started, count(*) as size from cohorts c group by 1
-  )
-  select s.started, n.period, s.size, coalesce(k.active, 0)
-  from sizes s
-  cross join generate_series(0, 11) as n (period)
-  left join counted k on k.started = s.started and k.period = n.period
-  where case
-    when v_months then (s.started + make_interval(months => n.period))::date
-    else s.started + n.period * v_days
-  end <= (now() at time zone p_scope.time_zone)::date;
-end
-$$;
-
-ALTER FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
 -- Name: retire_statement(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36515,117 +34282,6 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
-
---
--- Name: rollup_differences(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rollup_differences(p_tenant_id uuid) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope private.report_scope := private.whole_report(p_tenant_id);
-  v_horizon constant xid8 := private.rollup_horizon(v_scope);
-begin
-  if v_horizon is null then
-    return;
-  end if;
-  return query
-  select 'enrolments by course' where exists (
-    (select private.enrollment_sums(v_scope, 'course', v_horizon)::text except all select private.enrollment_facts(v_scope, 'course')::text)
-    union all
-    (select private.enrollment_facts(v_scope, 'course')::text except all select private.enrollment_sums(v_scope, 'course', v_horizon)::text)
-  );
-  return query
-  select 'enrolments by unit' where exists (
-    (select private.enrollment_sums(v_scope, 'unit', v_horizon)::text except all select private.enrollment_facts(v_scope, 'unit')::text)
-    union all
-    (select private.enrollment_facts(v_scope, 'unit')::text except all select private.enrollment_sums(v_scope, 'unit', v_horizon)::text)
-  );
-  return query
-  select 'people' where exists (
-    (select private.people_sums(v_scope, v_horizon)::text except all select private.people_facts(v_scope)::text)
-    union all
-    (select private.people_facts(v_scope)::text except all select private.people_sums(v_scope, v_horizon)::text)
-  );
-  return query
-  select 'answers' where exists (
-    (select private.question_sums(v_scope, v_horizon)::text except all select private.question_facts(v_scope)::text)
-    union all
-    (select private.question_facts(v_scope)::text except all select private.question_sums(v_scope, v_horizon)::text)
-  );
-  v_scope.from_day := date_trunc('month', now() - interval '13 months');
-  v_scope.until_day := date_trunc('month', now() + interval '2 months') - interval '1 day';
-  return query
-  select 'activity' where exists (
-    (select private.activity_sums(v_scope, 'month', v_horizon)::text except all select private.activity_facts(v_scope, 'month')::text)
-    union all
-    (select private.activity_facts(v_scope, 'month')::text except all select private.activity_sums(v_scope, 'month', v_horizon)::text)
-  );
-  return query
-  select 'completions and time' where exists (
-    (select private.outcome_sums(v_scope, 'month', v_horizon)::text except all select private.outcome_facts(v_scope, 'month')::text)
-    union all
-    (select private.outcome_facts(v_scope, 'month')::text except all select private.outcome_sums(v_scope, 'month', v_horizon)::text)
-  );
-end
-$$;
-
-ALTER FUNCTION private.rollup_differences(p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: rollup_horizon(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rollup_horizon(p_scope private.report_scope) RETURNS xid8
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_scope.of_people is not null or exists (select from private.stale_reports s where s.tenant_id = p_scope.tenant_id) then
-    return null;
-  end if;
-  return (
-    select s.horizon
-    from private.report_state s
-    where s.system_identifier = (select c.system_identifier from pg_control_system() as c)
-  );
-end
-$$;
-
-ALTER FUNCTION private.rollup_horizon(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: rollup_keys(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rollup_keys(p_scope private.report_scope) RETURNS private.rollup_keys
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_keys private.rollup_keys;
-begin
-  if p_scope.is_whole then
-    v_keys.units := coalesce(p_scope.of_units, array[v_all]);
-    v_keys.apart := p_scope.deleted_courses;
-    v_keys.course_units := '{}';
-    v_keys.courses := '{}';
-  else
-    v_keys.units := array(
-      select u.id from unnest(p_scope.units) as u (id) where p_scope.of_units is null or u.id = any (p_scope.of_units)
-    );
-    v_keys.apart := p_scope.deleted_courses || p_scope.courses;
-    v_keys.course_units := coalesce(p_scope.of_units, array[v_all]);
-    v_keys.courses := p_scope.courses;
-  end if;
-  return v_keys;
-end
-$$;
-
-ALTER FUNCTION private.rollup_keys(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: round_half_up(numeric, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37944,6 +35600,135 @@ $$;
 ALTER FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) OWNER TO postgres;
 
 --
+-- Name: take_deliveries(text, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) RETURNS SETOF lms.delivery
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 50
+    SET search_path TO ''
+    AS $$
+declare
+  c_most_attempts constant integer := 12;
+  v_ids uuid[];
+begin
+  if p_channel = 'email' then
+    select array_agg(c.id order by c.turn, c.next_attempt_at) into v_ids
+    from (
+      select o.id, o.turn, o.next_attempt_at
+      from lms.tenants t
+      cross join lateral (
+        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
+        from private.outbox k
+        where k.tenant_id = t.id and k.status = 'pending' and k.channel = 'email' and k.next_attempt_at <= now()
+          and (k.leased_until is null or k.leased_until <= now())
+        order by k.next_attempt_at, k.id
+        limit p_limit
+      ) o
+      where t.is_active
+      order by o.turn, o.next_attempt_at
+      limit p_limit
+    ) c;
+  else
+    -- Whoever holds the state holds the webhook's queue.
+    select array_agg(c.id) into v_ids
+    from (
+      select o.id
+      from lms.webhooks w
+      join lms.tenants t on t.id = w.tenant_id and t.is_active
+      join lateral (
+        select s.failures
+        from private.webhook_states s
+        where s.webhook_id = w.id and (s.paused_until is null or s.paused_until <= now())
+        for update skip locked
+      ) s on true
+      cross join lateral (
+        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
+        from private.outbox k
+        where k.webhook_id = w.id and k.status = 'pending' and k.next_attempt_at <= now()
+        order by k.next_attempt_at, k.id
+        limit case when s.failures >= 5 then 1 else 20 end
+      ) o
+      where w.is_active and not exists (
+        select from private.outbox l where l.webhook_id = w.id and l.status = 'pending' and l.leased_until > now()
+      )
+      order by o.turn, o.next_attempt_at
+      limit p_limit
+    ) c;
+  end if;
+
+  v_ids := array(
+    select o.id
+    from private.outbox o
+    where o.id = any (v_ids) and o.status = 'pending' and (o.leased_until is null or o.leased_until <= now())
+    for no key update skip locked
+  );
+  update private.outbox o
+  set status = 'discarded', token = null, lease = null, leased_until = null
+  where o.id = any (v_ids) and o.channel = 'email' and not private.may_be_mailed(o);
+  -- Runs that died with it, again and again.
+  update private.outbox o
+  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null,
+      last_error = coalesce(o.last_error, 'no run came back')
+  where o.id = any (v_ids) and o.status = 'pending' and o.attempts >= c_most_attempts;
+
+  return query
+  with taken as (
+    update private.outbox o
+    set lease = gen_random_uuid(), leased_until = now() + make_interval(secs => p_lease_seconds), attempts = o.attempts + 1
+    where o.id = any (v_ids) and o.status = 'pending'
+    returning o.*
+  )
+  select
+    o.id, o.lease, o.channel, o.kind, o.attempts, o.created_at, o.tenant_id, o.webhook_id,
+    coalesce(q.email, i.email::text), t.name::text, text.language, text.subject, text.body,
+    case o.channel when 'email' then
+      jsonb_strip_nulls(private.local_params(o.params, t.time_zone) || jsonb_build_object(
+        'person', coalesce(nullif(p.first_name, ''), p.display_name, nullif(i.first_name, '')),
+        'organization', t.name,
+        'link', rtrim(t.settings #>> '{notifications,app_url}', '/') || case when o.token is not null then '?invitation=' || o.token else '' end
+      ))
+    end,
+    w.url::text,
+    case when s.webhook_id is not null then
+      array_remove(array[s.secret, case when s.previous_until > now() then s.previous_secret end], null)
+    end,
+    case o.channel when 'webhook' then jsonb_build_object(
+      'type', o.kind,
+      'timestamp', o.created_at,
+      'data', jsonb_build_object(
+        'event_id', o.event_id, 'tenant_id', o.tenant_id, 'user_id', o.user_id, 'course_id', o.course_id,
+        'enrollment_id', o.enrollment_id
+      ) || o.params
+    ) end
+  from taken o
+  join lms.tenants t on t.id = o.tenant_id
+  left join public.profiles p on p.id = o.user_id and o.channel = 'email'
+  left join public.profile_private q on q.profile_id = p.id
+  left join lms.invitations i on i.id = o.invitation_id
+  left join lms.webhooks w on w.id = o.webhook_id
+  left join private.webhook_states s on s.webhook_id = w.id
+  left join lateral (
+    select m.language, m.subject, m.body
+    from private.first_language(array[q.locale::text, t.locale::text, 'en']) with ordinality as l (language, place)
+    join (
+      select a.language::text, a.subject::text, a.body::text, 1 as source
+      from lms.message_templates a
+      where a.tenant_id = o.tenant_id and a.kind = o.kind
+      union all
+      select b.language::text, b.subject::text, b.body::text, 2
+      from lms.standard_templates b
+      where b.kind = o.kind
+    ) m on m.language = l.language
+    order by l.place, m.source
+    limit 1
+  ) as text on o.channel = 'email'
+  order by o.created_at, o.id;
+end
+$$;
+
+ALTER FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
+
+--
 -- Name: take_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -38038,6 +35823,159 @@ end
 $$;
 
 ALTER FUNCTION private.takes_lesson(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: tell_of_assignments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_assignments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      e.tenant_id, e.user_id, 'training_assigned', e.course_id, e.id,
+      jsonb_build_object('due_on', private.last_day(e.due_at, t.time_zone)), 'assigned ' || e.id
+    )::private.notice
+  ))
+  from added e
+  join lms.tenants t on t.id = e.tenant_id
+  where e.source in ('rule', 'assigned', 'bulk') and e.status = 'enrolled' and e.user_id is distinct from (select auth.uid())
+    and not exists (
+      select
+      from lms.enrollment_requests r
+      where r.course_id = e.course_id and r.user_id = e.user_id and r.status = 'enrolled' and r.decided_at = now()
+    )
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of an assignment: %: %', sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_assignments() OWNER TO postgres;
+
+--
+-- Name: tell_of_certificates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_certificates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      c.tenant_id, c.user_id, 'certificate_issued', c.course_id, c.enrollment_id,
+      jsonb_build_object(
+        'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id,
+        'expires_on', private.last_day(c.expires_at, t.time_zone)
+      ),
+      'certificate ' || c.id
+    )::private.notice
+  ))
+  from added c
+  join lms.tenants t on t.id = c.tenant_id
+  where c.edition = 1 and c.valid_from > private.training_clock() - interval '7 days'
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of a certificate: %: %', sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_certificates() OWNER TO postgres;
+
+--
+-- Name: tell_of_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify(
+    new.tenant_id, new.user_id, 'course_completed', new.course_id, new.id,
+    jsonb_build_object('completed_at', new.completed_at), 'completed ' || new.id
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_completion() OWNER TO postgres;
+
+--
+-- Name: tell_of_request(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_request() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    perform private.notify_all(array_agg(
+      (
+        new.tenant_id, s.user_id, 'enrollment_requested', new.course_id, null,
+        jsonb_build_object('request_id', new.id), 'request ' || new.id
+      )::private.notice
+    ))
+    from (
+      select s.user_id from lms.course_staff s
+      where s.course_id = new.course_id and s.user_id <> new.user_id
+      order by s.created_at, s.id
+      limit 20
+    ) s
+    having count(*) > 0;
+  else
+    perform private.notify(
+      new.tenant_id, new.user_id, 'enrollment_decided', new.course_id, null,
+      jsonb_build_object('request_id', new.id, 'status', new.status, 'reason', left(new.decision_reason, 1000)),
+      format('request %s %s', new.id, new.status)
+    );
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of request %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_request() OWNER TO postgres;
+
+--
+-- Name: tell_of_result(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_result() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify(
+    new.tenant_id, new.user_id, 'result_released', new.course_id, new.enrollment_id,
+    jsonb_build_object(
+      'assessment', (select a.title from lms.assessments a where a.id = new.assessment_id),
+      'assessment_id', new.assessment_id, 'attempt_id', new.attempt_id
+    ),
+    'result ' || new.attempt_id
+  );
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of the result of attempt %: %: %', new.attempt_id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_result() OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -38584,21 +36522,6 @@ $$;
 ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.whole_report(p_tenant_id uuid) RETURNS private.report_scope
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return private.report_scope('reports.read', p_tenant_id, null, null, null, null, null);
-end
-$$;
-
-ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
-
---
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39042,6 +36965,136 @@ ALTER TABLE analytics.people OWNER TO postgres;
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
 
 --
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -39058,7 +37111,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -39384,25 +37437,6 @@ ALTER TABLE lms.block_revisions OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.block_revisions IS 'What a block held when it was published. Outlives the block itself.';
-
---
--- Name: builtin_templates; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.builtin_templates (
-    kind text NOT NULL,
-    language private.locale NOT NULL,
-    subject private.mail_subject NOT NULL,
-    body private.mail_body NOT NULL
-);
-
-ALTER TABLE lms.builtin_templates OWNER TO postgres;
-
---
--- Name: TABLE builtin_templates; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.builtin_templates IS 'What mails say where the organisation says nothing else. See lms.message_templates.';
 
 --
 -- Name: categories; Type: TABLE; Schema: lms; Owner: postgres
@@ -39809,7 +37843,7 @@ ALTER TABLE lms.message_templates OWNER TO postgres;
 -- Name: TABLE message_templates; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TABLE lms.message_templates IS 'What mails of an organisation say, by kind and language; elsewhere lms.builtin_templates counts. Plain text: {{name}} is replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
+COMMENT ON TABLE lms.message_templates IS 'What mails of an organisation say, by kind and language; elsewhere lms.standard_templates counts. Plain text: {{name}} is replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
 
 --
 -- Name: notification_kinds; Type: TABLE; Schema: lms; Owner: postgres
@@ -40152,6 +38186,25 @@ COMMENT ON TABLE lms.skills IS 'Something that can be learned. One list for the 
 COMMENT ON COLUMN lms.skills.key IS 'What imports and exports know it by, unique in the tenant.';
 
 --
+-- Name: standard_templates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.standard_templates (
+    kind text NOT NULL,
+    language private.locale NOT NULL,
+    subject private.mail_subject NOT NULL,
+    body private.mail_body NOT NULL
+);
+
+ALTER TABLE lms.standard_templates OWNER TO postgres;
+
+--
+-- Name: TABLE standard_templates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.standard_templates IS 'What mails say where the organisation says nothing else. See lms.message_templates.';
+
+--
 -- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -40372,48 +38425,6 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
--- Name: active_days; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.active_days (
-    tenant_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    day date NOT NULL,
-    course_id uuid NOT NULL,
-    unit_key uuid NOT NULL
-);
-
-ALTER TABLE private.active_days OWNER TO postgres;
-
---
--- Name: TABLE active_days; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.active_days IS 'Who had an event on which day, in which course and unit: people are counted once, which no sum can do.';
-
---
--- Name: activity_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.activity_cells (
-    tenant_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    course_key uuid NOT NULL,
-    step text NOT NULL,
-    period_start date NOT NULL,
-    people bigint NOT NULL,
-    events bigint NOT NULL
-);
-
-ALTER TABLE private.activity_cells OWNER TO postgres;
-
---
--- Name: TABLE activity_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.activity_cells IS 'How many people and events, of each unit and all, each course and all, each day, week and month.';
-
---
 -- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -40616,30 +38627,6 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
 
 --
--- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
---
-
-CREATE VIEW private.enrollment_counts WITH (security_invoker='true') AS
- SELECT e.tenant_id,
-    e.unit_id,
-    e.course_id,
-    e.user_id,
-    e.enrolled_at,
-    e.completed_at,
-    ((e.status = 'dropped'::text))::integer AS dropped,
-    ((e.status = 'completed'::text))::integer AS completed,
-    (((e.status = ANY (ARRAY['enrolled'::text, 'paused'::text, 'expired'::text])) AND (e.started_at IS NULL)))::integer AS not_started,
-    (((e.status = 'completed'::text) OR (e.started_at IS NOT NULL) OR (e.items_done > 0)))::integer AS started,
-    (((e.status = 'completed'::text) OR ((e.items_total > 0) AND ((2 * e.items_done) >= e.items_total))))::integer AS half,
-        CASE
-            WHEN (e.status = 'dropped'::text) THEN 0
-            ELSE (((100)::numeric * e.progress_percentage))::integer
-        END AS progress
-   FROM lms.enrollments e;
-
-ALTER TABLE private.enrollment_counts OWNER TO postgres;
-
---
 -- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -40774,61 +38761,6 @@ ALTER TABLE private.learner_scopes OWNER TO postgres;
 COMMENT ON VIEW private.learner_scopes IS 'Where a person learns, or asks to, for the policies of profiles.';
 
 --
--- Name: lesson_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.lesson_cells (
-    tenant_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    reached bigint NOT NULL,
-    completed bigint NOT NULL
-);
-
-ALTER TABLE private.lesson_cells OWNER TO postgres;
-
---
--- Name: TABLE lesson_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.lesson_cells IS 'Sums of lesson_changes.';
-
---
--- Name: lesson_changes; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.lesson_changes (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    reached integer NOT NULL,
-    completed integer NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-);
-
-ALTER TABLE private.lesson_changes OWNER TO postgres;
-
---
--- Name: TABLE lesson_changes; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.lesson_changes IS 'As report_changes, of lesson_progress; written by private.count_progress. Not when rows are removed: moving old detail out changes no report.';
-
---
--- Name: lesson_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.lesson_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME private.lesson_changes_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -40863,64 +38795,6 @@ ALTER TABLE private.org_unit_closure OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.org_unit_closure IS 'Every unit with each unit at or below it, kept by trigger: policies ask for subtrees by equality.';
-
---
--- Name: outbox; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.outbox (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid NOT NULL,
-    channel text NOT NULL,
-    kind text NOT NULL,
-    user_id uuid,
-    invitation_id uuid,
-    webhook_id uuid,
-    event_id uuid NOT NULL,
-    course_id uuid,
-    enrollment_id uuid,
-    params jsonb DEFAULT '{}'::jsonb NOT NULL,
-    token text,
-    status text DEFAULT 'pending'::text NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
-    lease uuid,
-    leased_until timestamp with time zone,
-    last_error text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    delivered_at timestamp with time zone,
-    dead_at timestamp with time zone,
-    CONSTRAINT delivery_channel_is_known CHECK ((channel = ANY (ARRAY['email'::text, 'webhook'::text]))),
-    CONSTRAINT delivery_error_is_short CHECK ((length(last_error) <= 500)),
-    CONSTRAINT delivery_has_one_receiver CHECK (
-CASE channel
-    WHEN 'email'::text THEN ((webhook_id IS NULL) AND ((user_id IS NULL) <> (invitation_id IS NULL)))
-    ELSE (webhook_id IS NOT NULL)
-END),
-    CONSTRAINT delivery_has_the_dates_of_its_status CHECK ((((status = 'delivered'::text) = (delivered_at IS NOT NULL)) AND ((status = 'dead'::text) = (dead_at IS NOT NULL)))),
-    CONSTRAINT delivery_keeps_no_token_once_it_is_settled CHECK (((status = 'pending'::text) OR (token IS NULL))),
-    CONSTRAINT delivery_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
-);
-
-ALTER TABLE private.outbox OWNER TO postgres;
-
---
--- Name: TABLE outbox; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.outbox IS 'What is to be delivered, and what came of it. Addresses are looked up when it is sent: nothing goes to one that somebody has given up, and none is kept here.';
-
---
--- Name: COLUMN outbox.event_id; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.outbox.event_id IS 'The notification: the same for all who are told of the same event.';
-
---
--- Name: COLUMN outbox.token; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.outbox.token IS 'What opens an invitation, in the clear, from when it is sent until it is delivered or given up: the mail cannot be written without.';
 
 --
 -- Name: platform_admins; Type: TABLE; Schema: private; Owner: postgres
@@ -40960,29 +38834,6 @@ ALTER TABLE private.question_attempts OWNER TO postgres;
 COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
 
 --
--- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.question_cells (
-    tenant_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    month date NOT NULL,
-    course_id uuid NOT NULL,
-    question_key text NOT NULL COLLATE pg_catalog."C",
-    section_key text NOT NULL COLLATE pg_catalog."C",
-    attempts bigint NOT NULL,
-    correct bigint NOT NULL
-);
-
-ALTER TABLE private.question_cells OWNER TO postgres;
-
---
--- Name: TABLE question_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each unit and all, each month and all.';
-
---
 -- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -41010,172 +38861,21 @@ CREATE TABLE private.question_events_default (
 ALTER TABLE private.question_events_default OWNER TO postgres;
 
 --
--- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
+-- Name: reminded_days; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE private.report_cells (
+CREATE TABLE private.reminded_days (
     tenant_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    course_key uuid NOT NULL,
-    day date NOT NULL,
-    enrolled bigint NOT NULL,
-    dropped bigint NOT NULL,
-    completed bigint NOT NULL,
-    not_started bigint NOT NULL,
-    started bigint NOT NULL,
-    half bigint NOT NULL,
-    progress bigint NOT NULL,
-    completions bigint NOT NULL,
-    seconds bigint NOT NULL,
-    people bigint NOT NULL
+    day date NOT NULL
 );
 
-ALTER TABLE private.report_cells OWNER TO postgres;
+ALTER TABLE private.reminded_days OWNER TO postgres;
 
 --
--- Name: TABLE report_cells; Type: COMMENT; Schema: private; Owner: postgres
+-- Name: TABLE reminded_days; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON TABLE private.report_cells IS 'Sums of report_changes, of each unit and all, each course and all, each day and all.';
-
---
--- Name: report_changes; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.report_changes (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    unit_id uuid,
-    course_id uuid,
-    at timestamp with time zone,
-    enrolled integer DEFAULT 0 NOT NULL,
-    dropped integer DEFAULT 0 NOT NULL,
-    completed integer DEFAULT 0 NOT NULL,
-    not_started integer DEFAULT 0 NOT NULL,
-    started integer DEFAULT 0 NOT NULL,
-    half integer DEFAULT 0 NOT NULL,
-    progress integer DEFAULT 0 NOT NULL,
-    completions integer DEFAULT 0 NOT NULL,
-    seconds integer DEFAULT 0 NOT NULL,
-    people integer DEFAULT 0 NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-);
-
-ALTER TABLE private.report_changes OWNER TO postgres;
-
---
--- Name: TABLE report_changes; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.report_changes IS 'By how much changes of enrolments, sessions and memberships change sums; removed when they have been added up. `at` places them in a day: of an enrolment its beginning, of a completion its end, of a session its beginning; people are placed in none.';
-
---
--- Name: report_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME private.report_changes_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---
--- Name: report_facts; Type: VIEW; Schema: private; Owner: postgres
---
-
-CREATE VIEW private.report_facts WITH (security_invoker='true') AS
- SELECT e.tenant_id,
-    e.unit_id,
-    e.course_id,
-    e.enrolled_at AS at,
-    1 AS enrolled,
-    e.dropped,
-    e.completed,
-    e.not_started,
-    e.started,
-    e.half,
-    e.progress,
-    0 AS completions,
-    0 AS seconds,
-    0 AS people
-   FROM private.enrollment_counts e
-UNION ALL
- SELECT e.tenant_id,
-    e.unit_id,
-    e.course_id,
-    e.completed_at AS at,
-    0 AS enrolled,
-    0 AS dropped,
-    0 AS completed,
-    0 AS not_started,
-    0 AS started,
-    0 AS half,
-    0 AS progress,
-    1 AS completions,
-    0 AS seconds,
-    0 AS people
-   FROM private.enrollment_counts e
-  WHERE (e.completed_at IS NOT NULL)
-UNION ALL
- SELECT s.tenant_id,
-    s.unit_id,
-    s.course_id,
-    s.started_at AS at,
-    0 AS enrolled,
-    0 AS dropped,
-    0 AS completed,
-    0 AS not_started,
-    0 AS started,
-    0 AS half,
-    0 AS progress,
-    0 AS completions,
-    s.duration_seconds AS seconds,
-    0 AS people
-   FROM analytics.learning_sessions s
-  WHERE (s.ended_at IS NOT NULL)
-UNION ALL
- SELECT m.tenant_id,
-    m.unit_id,
-    NULL::uuid AS course_id,
-    NULL::timestamp with time zone AS at,
-    0 AS enrolled,
-    0 AS dropped,
-    0 AS completed,
-    0 AS not_started,
-    0 AS started,
-    0 AS half,
-    0 AS progress,
-    0 AS completions,
-    0 AS seconds,
-    1 AS people
-   FROM lms.memberships m
-  WHERE ((m.status <> 'ended'::text) AND (NOT m.is_guest));
-
-ALTER TABLE private.report_facts OWNER TO postgres;
-
---
--- Name: report_state; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.report_state (
-    is_only_row boolean DEFAULT true NOT NULL,
-    horizon xid8 DEFAULT '0'::xid8 NOT NULL,
-    system_identifier bigint NOT NULL,
-    folded_at timestamp with time zone,
-    checked_at timestamp with time zone,
-    CONSTRAINT report_state_is_one_row CHECK (is_only_row)
-);
-
-ALTER TABLE private.report_state OWNER TO postgres;
-
---
--- Name: TABLE report_state; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
+COMMENT ON TABLE private.reminded_days IS 'The last day of each organisation on which all of it was looked through. Spares looking again on the same day; what is sent follows from the data and from what was sent.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -41294,37 +38994,6 @@ ALTER TABLE private.staff_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.staff_scopes IS 'Where a person teaches, for the policies of profiles.';
-
---
--- Name: stale_reports; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.stale_reports (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    noted_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-ALTER TABLE private.stale_reports OWNER TO postgres;
-
---
--- Name: TABLE stale_reports; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.stale_reports IS 'Organisations whose sums do not hold, because a fact was changed or removed that nobody changes or removes, or because their days begin at other hours now. Their reports are made of the facts until a job has made the sums anew.';
-
---
--- Name: stale_reports_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME private.stale_reports_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
 
 --
 -- Name: webhook_states; Type: TABLE; Schema: private; Owner: postgres
@@ -41460,20 +39129,6 @@ ALTER TABLE ONLY analytics.learning_sessions
 
 ALTER TABLE ONLY analytics.question_events
     ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
-
---
--- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_of_its_tenant UNIQUE (tenant_id, id);
-
---
--- Name: saved_reports saved_reports_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -41698,13 +39353,6 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_revisions
     ADD CONSTRAINT block_revisions_pkey PRIMARY KEY (id);
-
---
--- Name: builtin_templates builtin_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.builtin_templates
-    ADD CONSTRAINT builtin_templates_pkey PRIMARY KEY (kind, language);
 
 --
 -- Name: categories categories_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -42358,6 +40006,13 @@ ALTER TABLE ONLY lms.skills
     ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
 
 --
+-- Name: standard_templates standard_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.standard_templates
+    ADD CONSTRAINT standard_templates_pkey PRIMARY KEY (kind, language);
+
+--
 -- Name: attestation_statements statement_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -42519,20 +40174,6 @@ ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
 
 --
--- Name: active_days active_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.active_days
-    ADD CONSTRAINT active_days_pkey PRIMARY KEY (tenant_id, user_id, day, course_id, unit_key);
-
---
--- Name: activity_cells activity_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.activity_cells
-    ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
-
---
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -42652,20 +40293,6 @@ ALTER TABLE ONLY private.key_revisions
     ADD CONSTRAINT key_revisions_pkey PRIMARY KEY (id);
 
 --
--- Name: lesson_cells lesson_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.lesson_cells
-    ADD CONSTRAINT lesson_cells_pkey PRIMARY KEY (tenant_id, course_id, lesson_id);
-
---
--- Name: lesson_changes lesson_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.lesson_changes
-    ADD CONSTRAINT lesson_changes_pkey PRIMARY KEY (xid, id);
-
---
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -42694,13 +40321,6 @@ ALTER TABLE ONLY private.question_attempts
     ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
 
 --
--- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.question_cells
-    ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
-
---
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -42708,25 +40328,11 @@ ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
 
 --
--- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+-- Name: reminded_days reminded_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY private.report_cells
-    ADD CONSTRAINT report_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, day);
-
---
--- Name: report_changes report_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.report_changes
-    ADD CONSTRAINT report_changes_pkey PRIMARY KEY (xid, id);
-
---
--- Name: report_state report_state_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.report_state
-    ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
+ALTER TABLE ONLY private.reminded_days
+    ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -42741,13 +40347,6 @@ ALTER TABLE ONLY private.search_documents
 
 ALTER TABLE ONLY private.sign_up_notes
     ADD CONSTRAINT sign_up_notes_pkey PRIMARY KEY (id);
-
---
--- Name: stale_reports stale_reports_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.stale_reports
-    ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: webhook_states webhook_states_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -42884,36 +40483,6 @@ CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btr
 --
 
 CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
-
---
--- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_by_owner ON analytics.saved_reports USING btree (tenant_id, owner_id);
-
---
--- Name: saved_reports_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_by_unit ON analytics.saved_reports USING btree (tenant_id, unit_id);
-
---
--- Name: saved_reports_of_person; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_of_person ON analytics.saved_reports USING btree (owner_id);
-
---
--- Name: saved_reports_of_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_of_unit ON analytics.saved_reports USING btree (unit_id) WHERE is_shared;
-
---
--- Name: saved_reports_scheduled; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_scheduled ON analytics.saved_reports USING btree (digested_at, id) WHERE (schedule IS NOT NULL);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -44176,12 +41745,6 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
 
 --
--- Name: active_days_by_unit; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id, user_id);
-
---
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -44354,12 +41917,6 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
-
---
--- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX report_cells_by_day ON private.report_cells USING btree (tenant_id, unit_key, day, course_key) WHERE (course_key <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -44554,22 +42111,10 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events F
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: saved_reports _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
-
---
 -- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
-
---
--- Name: saved_reports _200_parameters; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
 -- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -44608,66 +42153,10 @@ CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCI
 CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
 
 --
--- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
--- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
--- Name: saved_reports _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
 
 --
 -- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -44676,34 +42165,16 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFEREN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
--- Name: saved_reports _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
-
---
 -- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
--- Name: saved_reports _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.saved_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
-
---
 -- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
-
---
--- Name: saved_reports _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_saved_reports();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -45270,16 +42741,16 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FU
 CREATE TRIGGER _200_place_moved BEFORE UPDATE OF lesson_id ON lms.assessments FOR EACH ROW WHEN ((new.lesson_id IS DISTINCT FROM old.lesson_id)) EXECUTE FUNCTION private.place_assessment();
 
 --
--- Name: builtin_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.builtin_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
-
---
 -- Name: message_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
+
+--
+-- Name: standard_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.standard_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
 
 --
 -- Name: notifications _200_read; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45672,42 +43143,6 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW 
 CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
 
 --
--- Name: enrollments _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_new_enrollments();
-
---
--- Name: memberships _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER INSERT OR DELETE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.note_membership();
-
---
--- Name: tenants _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER UPDATE OF time_zone ON lms.tenants FOR EACH ROW WHEN (((old.time_zone)::text <> (new.time_zone)::text)) EXECUTE FUNCTION private.note_time_zone();
-
---
--- Name: enrollments _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((old.items_done <> new.items_done) OR (old.status <> new.status) OR (old.items_total <> new.items_total) OR (old.unit_id IS DISTINCT FROM new.unit_id) OR (old.started_at IS DISTINCT FROM new.started_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.enrolled_at <> new.enrolled_at))) EXECUTE FUNCTION private.note_changed_enrollment();
-
---
--- Name: memberships _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN ((((old.unit_id IS DISTINCT FROM new.unit_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.note_membership();
-
---
--- Name: enrollments _700_reports_removed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON lms.enrollments REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_removed_enrollments();
-
---
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45736,6 +43171,48 @@ CREATE TRIGGER _700_search AFTER UPDATE OF name ON lms.tags FOR EACH ROW WHEN ((
 --
 
 CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN ((new.status = 'published'::text)) EXECUTE FUNCTION private.index_changed_course();
+
+--
+-- Name: attempt_scores _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (new.source = ANY (ARRAY['grader'::text, 'override'::text])))) EXECUTE FUNCTION private.tell_of_result();
+
+--
+-- Name: certificates _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.certificates REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_certificates();
+
+--
+-- Name: enrollment_requests _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollment_requests FOR EACH ROW WHEN ((new.status = 'pending'::text)) EXECUTE FUNCTION private.tell_of_request();
+
+--
+-- Name: enrollments _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_assignments();
+
+--
+-- Name: enrollments _800_notify_completion; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_completion AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.tell_of_completion();
+
+--
+-- Name: enrollment_requests _800_notify_decision; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['enrolled'::text, 'waiting'::text, 'declined'::text])) AND (new.decided_by IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.tell_of_request();
+
+--
+-- Name: attempt_scores _800_notify_release; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_release AFTER UPDATE ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (old.released_at IS NULL))) EXECUTE FUNCTION private.tell_of_result();
 
 --
 -- Name: accommodations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45984,6 +43461,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lessons REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.memberships REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: message_templates _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.message_templates REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: modules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46108,6 +43591,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_questions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
+
+--
+-- Name: webhooks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.webhooks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46302,6 +43791,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lessons REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.memberships REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: message_templates _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.message_templates REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: modules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46396,6 +43891,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_requirements REFER
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_waivers REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
+-- Name: webhooks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.webhooks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46644,6 +44145,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lessons FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.memberships FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: message_templates _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.message_templates FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: modules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46768,6 +44275,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_questions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
+
+--
+-- Name: webhooks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.webhooks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47016,6 +44529,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lessons FOR EACH ROW EXECUT
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION audit.record_lms_memberships();
 
 --
+-- Name: message_templates _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION audit.record_lms_message_templates();
+
+--
 -- Name: modules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47140,6 +44659,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH RO
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_questions();
+
+--
+-- Name: webhooks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_webhooks();
 
 --
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
@@ -47327,27 +44852,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EX
 
 ALTER TABLE ONLY analytics.event_types
     ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: saved_reports owner_is_a_member; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT owner_is_a_member FOREIGN KEY (tenant_id, owner_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
-
---
--- Name: saved_reports saved_report_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: saved_reports saved_report_is_about_a_unit_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_is_about_a_unit_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
@@ -47642,13 +45146,6 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
-
---
--- Name: builtin_templates builtin_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.builtin_templates
-    ADD CONSTRAINT builtin_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
 
 --
 -- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -48302,6 +45799,13 @@ ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT skill_of_question_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
 
 --
+-- Name: standard_templates standard_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.standard_templates
+    ADD CONSTRAINT standard_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
+
+--
 -- Name: attestation_statements statement_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -48596,6 +46100,13 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
+-- Name: reminded_days reminded_day_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.reminded_days
+    ADD CONSTRAINT reminded_day_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id) ON DELETE CASCADE;
+
+--
 -- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -48665,30 +46176,6 @@ CREATE POLICY "Learners record their own activity" ON analytics.activity_events 
 CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
--- Name: saved_reports Members save reports, and share those of where they read report; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Members save reports, and share those of where they read report" ON analytics.saved_reports FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
-
---
--- Name: saved_reports Owners change their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners change their saved reports" ON analytics.saved_reports FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
-
---
--- Name: saved_reports Owners remove their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners remove their saved reports" ON analytics.saved_reports FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))));
-
---
--- Name: saved_reports Saved reports are seen by their owners and, shared, by those wh; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Saved reports are seen by their owners and, shared, by those wh" ON analytics.saved_reports FOR SELECT TO authenticated USING ((((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (is_shared AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))));
-
---
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
@@ -48717,12 +46204,6 @@ ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
-
---
--- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.saved_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -48884,6 +46365,12 @@ CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO a
 CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.lessons l
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: standard_templates Built-in texts are open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Built-in texts are open to people signed in" ON lms.standard_templates FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: categories Categories are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
@@ -49782,6 +47269,30 @@ CREATE POLICY "Tags are taken off courses by staff" ON lms.course_tags FOR DELET
   WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: message_templates Texts of mails are added by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are added by those who keep settings" ON lms.message_templates FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: message_templates Texts of mails are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are changed by those who keep settings" ON lms.message_templates FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: message_templates Texts of mails are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are removed by those who keep settings" ON lms.message_templates FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: message_templates Texts of mails are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are seen by those who keep settings" ON lms.message_templates FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
 -- Name: course_categories The categories of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -49950,6 +47461,24 @@ CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.cour
 CREATE POLICY "Waivers are seen by whom they are about, and in scope" ON lms.training_waivers FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
    FROM private.membership_scopes m
   WHERE ((m.user_id = training_waivers.user_id) AND (m.tenant_id = training_waivers.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
+-- Name: webhooks Webhooks are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Webhooks are changed by those who keep settings" ON lms.webhooks FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: webhooks Webhooks are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Webhooks are removed by those who keep settings" ON lms.webhooks FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: webhooks Webhooks are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Webhooks are seen by those who keep settings" ON lms.webhooks FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
 
 --
 -- Name: version_questions What a published assessment consists of is seen by authors; Type: POLICY; Schema: lms; Owner: postgres
@@ -50228,6 +47757,12 @@ ALTER TABLE lms.lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.memberships ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: message_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.message_templates ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: modules; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -50324,6 +47859,12 @@ ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.skills ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: standard_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.standard_templates ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -50372,6 +47913,12 @@ ALTER TABLE lms.version_lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.version_questions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: webhooks; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.webhooks ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
 --
 
@@ -50382,18 +47929,6 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
-
---
--- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.active_days ENABLE ROW LEVEL SECURITY;
-
---
--- Name: activity_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -50480,18 +48015,6 @@ ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.key_revisions ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: lesson_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.lesson_cells ENABLE ROW LEVEL SECURITY;
-
---
--- Name: lesson_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -50516,34 +48039,16 @@ ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+-- Name: reminded_days; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
-ALTER TABLE private.report_cells ENABLE ROW LEVEL SECURITY;
-
---
--- Name: report_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
-
---
--- Name: report_state; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
+ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -50556,12 +48061,6 @@ ALTER TABLE private.search_documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
-
---
--- Name: stale_reports; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: webhook_states; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -50982,118 +48481,6 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
--- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO authenticated;
-GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO service_role;
-
---
--- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
-
---
--- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO service_role;
-
---
 -- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -51116,12 +48503,6 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
-
---
--- Name: FUNCTION record_analytics_saved_reports(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_analytics_saved_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -51382,6 +48763,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_lessons() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_memberships() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_message_templates(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_message_templates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_modules(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -51506,6 +48893,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_version_lessons() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_version_questions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_webhooks(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_webhooks() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_private_answer_keys(); Type: ACL; Schema: audit; Owner: postgres
@@ -51757,6 +49150,13 @@ GRANT ALL ON FUNCTION lms.check_course(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
 
 --
 -- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -52019,6 +49419,14 @@ GRANT ALL ON FUNCTION lms.get_dashboard() TO service_role;
 REVOKE ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
 
 --
 -- Name: FUNCTION get_gradebook(p_course_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -52426,6 +49834,14 @@ GRANT ALL ON FUNCTION lms.release_grades(p_assessment_id uuid, p_attempt_ids uui
 REVOKE ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO authenticated;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO service_role;
+
+--
+-- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: ACL; Schema: lms; Owner: postgres
@@ -53078,6 +50494,13 @@ GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
+-- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
+
+--
 -- Name: FUNCTION sha256_of(p_text text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53169,13 +50592,6 @@ REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
 
 --
--- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.check_rollups(p_tenants integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.check_rollups(p_tenants integer) TO service_role;
-
---
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -53203,11 +50619,11 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
 
 --
--- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION forget_deliveries(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
+REVOKE ALL ON FUNCTION ops.forget_deliveries(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_deliveries(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -53258,13 +50674,6 @@ REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) TO service_role;
-
---
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -53285,6 +50694,13 @@ GRANT ALL ON FUNCTION ops.recount_progress(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION remind(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.remind(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.remind(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION repair_search(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -53303,12 +50719,6 @@ GRANT SELECT ON TABLE ops.job_runs TO service_role;
 
 REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
-
---
--- Name: FUNCTION schedule_report_digests(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -53338,24 +50748,6 @@ GRANT ALL ON FUNCTION private.accept_invitation_of_caller(p_token text) TO servi
 REVOKE ALL ON FUNCTION private.access_of_caller() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
-
---
--- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION activity_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -53691,12 +51083,6 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
-
---
--- Name: FUNCTION check_saved_report(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_saved_report() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
@@ -54046,73 +51432,6 @@ GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
 
 --
--- Name: TABLE saved_reports; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT ALL ON TABLE analytics.saved_reports TO service_role;
-GRANT SELECT,DELETE ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.name; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(name),UPDATE(name) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.report; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(report),UPDATE(report) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.parameters; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(parameters),UPDATE(parameters) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.format; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(format),UPDATE(format) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.locale; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(locale),UPDATE(locale) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.is_shared; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_shared),UPDATE(is_shared) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.schedule; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(schedule),UPDATE(schedule) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.hour; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(hour),UPDATE(hour) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: FUNCTION digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54249,6 +51568,12 @@ GRANT UPDATE(read_at) ON TABLE lms.notifications TO authenticated;
 REVOKE ALL ON FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION enqueue_invitation(p_invitation lms.invitations, p_token text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54272,18 +51597,6 @@ GRANT ALL ON FUNCTION private.enrolled_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO service_role;
 
 --
--- Name: FUNCTION enrollment_facts(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) FROM PUBLIC;
-
---
--- Name: FUNCTION enrollment_numbers(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) FROM PUBLIC;
-
---
 -- Name: FUNCTION enrollment_obstacles(p_course_id uuid, p_user_id uuid, p_self boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54296,12 +51609,6 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
-
---
--- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -54433,28 +51740,10 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
--- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION first_language(p_languages text[]); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.first_language(p_languages text[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -54921,12 +52210,6 @@ GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
 
 --
--- Name: FUNCTION is_report_parameter(p_name text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) FROM PUBLIC;
-
---
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55186,10 +52469,10 @@ GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
 REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
 
 --
--- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION last_day(p_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55202,18 +52485,6 @@ REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
-
---
--- Name: FUNCTION lesson_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.lesson_facts(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION lesson_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.lesson_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55230,6 +52501,12 @@ GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integ
 REVOKE ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION local_params(p_params jsonb, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.local_params(p_params jsonb, p_time_zone text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lock_attempt_to_grade(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55255,20 +52532,6 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
-
---
--- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO authenticated;
-GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role;
-
---
--- Name: FUNCTION make_rollups(p_horizon xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -55331,6 +52594,12 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO se
 --
 
 REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_be_mailed(p_delivery private.outbox); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_be_mailed(p_delivery private.outbox) FROM PUBLIC;
 
 --
 -- Name: FUNCTION may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55428,73 +52697,6 @@ GRANT ALL ON FUNCTION private.my_courses() TO service_role;
 REVOKE ALL ON FUNCTION private.my_fellows() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
-
---
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.my_hidden_answers(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION my_open_assessments(); Type: ACL; Schema: private; Owner: postgres
@@ -55604,58 +52806,17 @@ REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
 
 --
--- Name: FUNCTION note_changed_enrollment(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
-
---
--- Name: FUNCTION note_changed_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
-
---
--- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) FROM PUBLIC;
-
---
--- Name: FUNCTION note_membership(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_membership() FROM PUBLIC;
-
---
--- Name: FUNCTION note_new_enrollments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_new_enrollments() FROM PUBLIC;
-
---
--- Name: FUNCTION note_removed_enrollments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
 
 --
 -- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
-
---
--- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
-
---
--- Name: FUNCTION note_time_zone(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
 
 --
 -- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: ACL; Schema: private; Owner: postgres
@@ -55694,24 +52855,6 @@ REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid)
 REVOKE ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO authenticated;
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO service_role;
-
---
--- Name: FUNCTION outcome_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION outcome_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION outdated_attempts(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55758,28 +52901,10 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
--- Name: FUNCTION people_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION people_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
-
---
 -- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
-
---
--- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
@@ -55977,12 +53102,6 @@ GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_stateme
 REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION question_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_facts(p_scope private.report_scope) FROM PUBLIC;
-
---
 -- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55993,18 +53112,6 @@ REVOKE ALL ON FUNCTION private.question_faults(p_type text, p_content jsonb, p_s
 --
 
 REVOKE ALL ON FUNCTION private.question_hash(p_question jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION question_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_numbers(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION question_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
@@ -56052,18 +53159,18 @@ GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
 
 --
--- Name: FUNCTION read_cursor(p_cursor text, p_length integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO authenticated;
-GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO service_role;
-
---
 -- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.read_decimal(p_text text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
 
 --
 -- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56330,6 +53437,18 @@ GRANT ALL ON FUNCTION private.release_grades_of(p_assessment_id uuid, p_attempt_
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION reminder_days(p_settings jsonb, p_which text, p_usual integer[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION reminders_at(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION renew_keys(p_draft jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56352,78 +53471,12 @@ GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO authe
 GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO service_role;
 
 --
--- Name: FUNCTION report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION replay_deliveries_of_caller(p_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO authenticated;
-GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
-
---
--- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) FROM PUBLIC;
-
---
--- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
-
---
--- Name: FUNCTION report_overview(p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
-
---
--- Name: FUNCTION report_parameters(p_report text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_parameters(p_report text) FROM PUBLIC;
-
---
--- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-
---
--- Name: FUNCTION report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
@@ -56527,26 +53580,10 @@ REVOKE ALL ON FUNCTION private.require_key_author(p_question_id uuid) FROM PUBLI
 REVOKE ALL ON FUNCTION private.require_key_corrector(p_question_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION require_page(p_limit integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_page(p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO authenticated;
-GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO service_role;
-
---
 -- Name: FUNCTION require_path_right(p_path lms.learning_paths, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION require_period(p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_period(p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO service_role;
 
 --
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
@@ -56583,14 +53620,6 @@ REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION require_step(p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
-GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
 
 --
 -- Name: FUNCTION require_webhook_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56641,12 +53670,6 @@ GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authentica
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
 
 --
--- Name: FUNCTION retention_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
 -- Name: FUNCTION retire_statement(p_statement_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56693,24 +53716,6 @@ GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_rea
 REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
-
---
--- Name: FUNCTION rollup_differences(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rollup_differences(p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION rollup_horizon(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rollup_horizon(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION rollup_keys(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rollup_keys(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: ACL; Schema: private; Owner: postgres
@@ -56972,6 +53977,13 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
+-- Name: FUNCTION take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
+
+--
 -- Name: FUNCTION take_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57005,6 +54017,36 @@ REVOKE ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO anon;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION tell_of_assignments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_assignments() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_certificates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_certificates() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_completion() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_request(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_request() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_result(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_result() FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres
@@ -57142,12 +54184,6 @@ REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id
 REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
-
---
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57182,6 +54218,37 @@ REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM 
 REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
+
+--
+-- Name: TABLE webhooks; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.webhooks TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(url) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(description) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.kinds; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(kinds) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.is_active; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(is_active) ON TABLE lms.webhooks TO authenticated;
 
 --
 -- Name: FUNCTION write_webhook(p_wanted lms.webhooks); Type: ACL; Schema: private; Owner: postgres
@@ -57320,6 +54387,67 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
@@ -57728,6 +54856,43 @@ GRANT INSERT(part),UPDATE(part) ON TABLE lms.lesson_skills TO authenticated;
 GRANT INSERT(mastery_threshold),UPDATE(mastery_threshold) ON TABLE lms.lesson_skills TO authenticated;
 
 --
+-- Name: TABLE message_templates; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.message_templates TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.kind; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(kind) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.language; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(language) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.subject; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(subject),UPDATE(subject) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.body; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(body),UPDATE(body) ON TABLE lms.message_templates TO authenticated;
+
+--
 -- Name: TABLE notification_kinds; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -57949,6 +55114,13 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.skills TO authenticated;
 --
 
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.skills TO authenticated;
+
+--
+-- Name: TABLE standard_templates; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.standard_templates TO authenticated;
+GRANT SELECT ON TABLE lms.standard_templates TO service_role;
 
 --
 -- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres

@@ -1425,6 +1425,32 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"message_templates": {
+                  Row: {
+                    "body": string,"created_at": string,"id": string,"kind": string,"language": string,"subject": string,"tenant_id": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "body": string,"created_at"?: string,"id"?: string,"kind": string,"language": string,"subject": string,"tenant_id": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "body"?: string,"created_at"?: string,"id"?: string,"kind"?: string,"language"?: string,"subject"?: string,"tenant_id"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "message_template_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "message_template_kind_is_known"
+      columns: ["kind"]
+isOneToOne: false
+      referencedRelation: "notification_kinds"
+      referencedColumns: ["kind"]
+    }
+                  ]
                 },"modules": {
                   Row: {
                     "course_id": string,"created_at": string,"deleted_at": string | null,"description": string,"id": string,"key": string,"order_index": number,"published_at": string | null,"tenant_id": string,"title": string,"updated_at": string
@@ -1443,6 +1469,64 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "courses"
       referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"notification_kinds": {
+                  Row: {
+                    "description": string,"email": boolean,"in_app": boolean,"kind": string,"placeholders": (string)[]
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "description": string,"email": boolean,"in_app": boolean,"kind": string,"placeholders"?: (string)[]
+                  }
+                  Update: {
+                    "description"?: string,"email"?: boolean,"in_app"?: boolean,"kind"?: string,"placeholders"?: (string)[]
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"notifications": {
+                  Row: {
+                    "course_id": string | null,"created_at": string,"dedupe_key": string,"enrollment_id": string | null,"id": string,"is_shown": boolean,"kind": string,"params": NonNullable<Json>,"read_at": string | null,"tenant_id": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id"?: string | null,"created_at"?: string,"dedupe_key": string,"enrollment_id"?: string | null,"id"?: string,"is_shown"?: boolean,"kind": string,"params"?: NonNullable<Json>,"read_at"?: string | null,"tenant_id": string,"user_id": string
+                  }
+                  Update: {
+                    "course_id"?: string | null,"created_at"?: string,"dedupe_key"?: string,"enrollment_id"?: string | null,"id"?: string,"is_shown"?: boolean,"kind"?: string,"params"?: NonNullable<Json>,"read_at"?: string | null,"tenant_id"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "notification_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "notification_is_about_the_persons_own_cycle"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "notification_is_for_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "notification_is_of_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "notification_kind_is_known"
+      columns: ["kind"]
+isOneToOne: false
+      referencedRelation: "notification_kinds"
+      referencedColumns: ["kind"]
     }
                   ]
                 },"org_units": {
@@ -1771,6 +1855,26 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
+                },"standard_templates": {
+                  Row: {
+                    "body": string,"kind": string,"language": string,"subject": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "body": string,"kind": string,"language": string,"subject": string
+                  }
+                  Update: {
+                    "body"?: string,"kind"?: string,"language"?: string,"subject"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "standard_template_kind_is_known"
+      columns: ["kind"]
+isOneToOne: false
+      referencedRelation: "notification_kinds"
+      referencedColumns: ["kind"]
+    }
+                  ]
                 },"tags": {
                   Row: {
                     "color": string | null,"created_at": string,"id": string,"name": string,"slug": string,"tenant_id": string,"updated_at": string
@@ -1985,6 +2089,26 @@ isOneToOne: false
       referencedColumns: ["tenant_id","course_id","version_id","assessment_id"]
     }
                   ]
+                },"webhooks": {
+                  Row: {
+                    "created_at": string,"created_by": string | null,"description": string,"id": string,"is_active": boolean,"kinds": (string)[],"tenant_id": string,"updated_at": string,"url": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"created_by"?: string | null,"description"?: string,"id"?: string,"is_active"?: boolean,"kinds"?: (string)[],"tenant_id": string,"updated_at"?: string,"url": string
+                  }
+                  Update: {
+                    "created_at"?: string,"created_by"?: string | null,"description"?: string,"id"?: string,"is_active"?: boolean,"kinds"?: (string)[],"tenant_id"?: string,"updated_at"?: string,"url"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "webhook_belongs_to_a_tenant"
+      columns: ["tenant_id"]
+isOneToOne: false
+      referencedRelation: "tenants"
+      referencedColumns: ["id"]
+    }
+                  ]
                 }
           }
           Views: {
@@ -2179,6 +2303,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"claim_deliveries":
+{ Args: { "p_channel": string,"p_lease_seconds"?: number,"p_limit"?: number }; Returns: Database["lms"]['CompositeTypes']["delivery"][]
+                          SetofOptions: {
+        from: "*"
+        to: "delivery"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "complete_lesson":
 { Args: { "p_lesson_id": string }; Returns: Database["lms"]['CompositeTypes']["progress_receipt"]
                           SetofOptions: {
@@ -2216,6 +2348,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "issued_invitation"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"create_webhook":
+{ Args: { "p_description"?: string,"p_kinds"?: (string)[],"p_tenant_id": string,"p_url": string }; Returns: Database["lms"]['CompositeTypes']["issued_webhook"]
+                          SetofOptions: {
+        from: "*"
+        to: "issued_webhook"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2465,6 +2605,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "deleted_item"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_delivery_failures":
+{ Args: { "p_after"?: string,"p_limit"?: number,"p_tenant_id": string }; Returns: Database["lms"]['CompositeTypes']["delivery_failure"][]
+                          SetofOptions: {
+        from: "*"
+        to: "delivery_failure"
         isOneToOne: false
         isSetofReturn: true
       } },
@@ -2735,6 +2883,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"mark_notifications_read":
+{ Args: { "p_ids"?: (string)[] }; Returns: number
+                           },
 "migrate_enrollments":
 { Args: { "p_course_id": string,"p_limit"?: number,"p_policy": string,"p_version"?: number }; Returns: Database["lms"]['CompositeTypes']["migration_result"]
                           SetofOptions: {
@@ -2968,6 +3119,9 @@ isOneToOne: false
       } },
 "reorder":
 { Args: { "p_ids": (string)[],"p_parent_id": string }; Returns: undefined
+                           },
+"replay_deliveries":
+{ Args: { "p_ids": (string)[] }; Returns: number
                            },
 "reply_to_review":
 { Args: { "p_reply": string,"p_review_id": string }; Returns: {
@@ -3377,6 +3531,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"rotate_webhook_secret":
+{ Args: { "p_webhook_id": string }; Returns: Database["lms"]['CompositeTypes']["issued_webhook"]
+                          SetofOptions: {
+        from: "*"
+        to: "issued_webhook"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "save_answers":
 { Args: { "p_answers": Json,"p_attempt_id": string }; Returns: Database["lms"]['CompositeTypes']["answers_receipt"]
                           SetofOptions: {
@@ -3473,6 +3635,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"settle_delivery":
+{ Args: { "p_error"?: string,"p_id": string,"p_lease": string,"p_outcome": string,"p_retry_seconds"?: number }; Returns: boolean
+                           },
 "sign_attestation":
 { Args: { "p_enrollment_id": string,"p_statement_id": string }; Returns: {
               "course_id": string,
@@ -3644,6 +3809,10 @@ isOneToOne: false
                         "active_courses": number | null,"completed_courses": number | null,"completed_lessons": number | null,"time_spent_seconds": number | null,"average_percentage": number | null,"overdue_courses": number | null
                       },"deleted_item": {
                         "kind": string | null,"id": string | null,"course_id": string | null,"title": string | null,"deleted_at": string | null
+                      },"delivery": {
+                        "id": string | null,"lease": string | null,"channel": string | null,"kind": string | null,"attempt": number | null,"created_at": string | null,"tenant_id": string | null,"webhook_id": string | null,"recipient": string | null,"organization": string | null,"language": string | null,"subject": string | null,"body": string | null,"params": Json | null,"url": string | null,"secrets": (string)[] | null,"payload": Json | null
+                      },"delivery_failure": {
+                        "id": string | null,"channel": string | null,"kind": string | null,"status": string | null,"user_id": string | null,"webhook_id": string | null,"course_id": string | null,"attempts": number | null,"last_error": string | null,"created_at": string | null,"next_attempt_at": string | null,"dead_at": string | null
                       },"eligibility_reason": {
                         "code": string | null,"message": string | null,"details": Json | null
                       },"enrollment_eligibility": {
@@ -3662,6 +3831,8 @@ isOneToOne: false
                         "tenant_id": string | null,"tenant_name": string | null,"email": string | null,"role_name": string | null,"unit_name": string | null,"expires_at": string | null,"is_open": boolean | null
                       },"issued_invitation": {
                         "invitation_id": string | null,"tenant_id": string | null,"email": string | null,"role_id": string | null,"unit_id": string | null,"expires_at": string | null,"token": string | null
+                      },"issued_webhook": {
+                        "webhook_id": string | null,"url": string | null,"kinds": (string)[] | null,"secret": string | null
                       },"job_health": {
                         "job": string | null,"description": string | null,"schedule": string | null,"longest_gap": string | null,"is_overdue": boolean | null,"last_started_at": string | null,"last_status": string | null,"last_rows_done": number | null,"last_succeeded_at": string | null,"last_failed_at": string | null,"last_error": string | null
                       },"key_correction": {

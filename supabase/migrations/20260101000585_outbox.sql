@@ -2,7 +2,7 @@
 -- `outbox` claims them, delivers, and says what came of it: at least once, with the same id each time.
 -- Undo: drop functions lms.claim_deliveries, settle_delivery, get_delivery_failures, replay_deliveries, create_webhook,
 -- rotate_webhook_secret, ops.forget_deliveries; delete from ops.jobs where name = 'forget-deliveries', with its cron job; drop
--- tables private.outbox, private.webhook_states, lms.webhooks, lms.message_templates, lms.builtin_templates; then the types
+-- tables private.outbox, private.webhook_states, lms.webhooks, lms.message_templates, lms.standard_templates; then the types
 -- and functions below.
 
 set lock_timeout = '5s';
@@ -20,15 +20,15 @@ create domain private.mail_body as text
   constraint body_is_1_to_10000_characters
   check (value ~ '\S' and length(value) <= 10000 and value !~ '[\x01-\x08\x0b-\x1f\x7f]');
 
-create table lms.builtin_templates (
-  kind text not null constraint builtin_template_kind_is_known references lms.notification_kinds (kind),
+create table lms.standard_templates (
+  kind text not null constraint standard_template_kind_is_known references lms.notification_kinds (kind),
   language private.locale not null,
   subject private.mail_subject not null,
   body private.mail_body not null,
   primary key (kind, language)
 );
 
-comment on table lms.builtin_templates is 'What mails say where the organisation says nothing else. See lms.message_templates.';
+comment on table lms.standard_templates is 'What mails say where the organisation says nothing else. See lms.message_templates.';
 
 create table lms.message_templates (
   id uuid primary key default gen_random_uuid(),
@@ -44,7 +44,7 @@ create table lms.message_templates (
 create index message_templates_by_kind on lms.message_templates (kind);
 
 comment on table lms.message_templates is
-  'What mails of an organisation say, by kind and language; elsewhere lms.builtin_templates counts. Plain text: {{name}} is '
+  'What mails of an organisation say, by kind and language; elsewhere lms.standard_templates counts. Plain text: {{name}} is '
   'replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left '
   'out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
 
@@ -81,10 +81,10 @@ $$;
 
 create trigger _200_placeholders before insert or update on lms.message_templates
   for each row execute function private.check_placeholders();
-create trigger _200_placeholders before insert or update on lms.builtin_templates
+create trigger _200_placeholders before insert or update on lms.standard_templates
   for each row execute function private.check_placeholders();
 
-insert into lms.builtin_templates (kind, language, subject, body) values
+insert into lms.standard_templates (kind, language, subject, body) values
   ('training_assigned', 'en', 'New training: {{course}}', E'Hello {{person}},\n\n{{organization}} asks you to take "{{course}}".\nIt is due on {{due_on}}.\n\n{{link}}'),
   ('training_assigned', 'de', 'Neue Schulung: {{course}}', E'Guten Tag {{person}},\n\n{{organization}} bittet Sie, „{{course}}“ zu absolvieren.\nFällig am {{due_on}}.\n\n{{link}}'),
   ('training_assigned', 'es', 'Nueva formación: {{course}}', E'Hola, {{person}}:\n\n{{organization}} le pide que realice «{{course}}».\nVence el {{due_on}}.\n\n{{link}}'),
@@ -653,7 +653,7 @@ begin
       where a.tenant_id = o.tenant_id and a.kind = o.kind
       union all
       select b.language::text, b.subject::text, b.body::text, 2
-      from lms.builtin_templates b
+      from lms.standard_templates b
       where b.kind = o.kind
     ) m on m.language = l.language
     order by l.place, m.source
@@ -912,13 +912,13 @@ grant execute on function ops.forget_deliveries to service_role;
 -- Policies and grants
 -- =====================================================================================================
 
-alter table lms.builtin_templates enable row level security;
+alter table lms.standard_templates enable row level security;
 alter table lms.message_templates enable row level security;
 alter table lms.webhooks enable row level security;
 
-grant select on lms.builtin_templates to authenticated, service_role;
+grant select on lms.standard_templates to authenticated, service_role;
 
-create policy "Built-in texts are open to people signed in" on lms.builtin_templates
+create policy "Built-in texts are open to people signed in" on lms.standard_templates
   for select to authenticated
   using (true);
 

@@ -81,7 +81,7 @@ select set_eq(
     'anon lms.categories SELECT', 'anon lms.tags SELECT', 'anon lms.course_categories SELECT', 'anon lms.course_tags SELECT', 'anon private.category_scopes SELECT',
     'authenticated lms.categories SELECT', 'authenticated lms.tags SELECT', 'authenticated lms.course_categories SELECT', 'authenticated lms.course_tags SELECT', 'authenticated private.category_scopes SELECT',
     'authenticated lms.categories DELETE', 'authenticated lms.tags DELETE', 'authenticated lms.course_categories DELETE', 'authenticated lms.course_tags DELETE',
-    'authenticated lms.notification_kinds SELECT', 'authenticated lms.notifications SELECT', 'authenticated lms.builtin_templates SELECT',
+    'authenticated lms.notification_kinds SELECT', 'authenticated lms.notifications SELECT', 'authenticated lms.standard_templates SELECT',
     'authenticated lms.message_templates SELECT', 'authenticated lms.message_templates DELETE', 'authenticated lms.webhooks SELECT', 'authenticated lms.webhooks DELETE',
     'authenticated lms.assignment_rules SELECT', 'authenticated lms.assignment_rules DELETE', 'authenticated lms.assignment_rule_courses SELECT', 'authenticated lms.assignment_rule_courses DELETE',
     'authenticated lms.training_requirements SELECT', 'authenticated lms.training_waivers SELECT',
@@ -375,7 +375,7 @@ select is_empty($$ select polrelid::regclass, polname from tests.policies where 
 select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = 'w' and (polqual is null or polwithcheck is null) $$, 'every policy for changes has USING and WITH CHECK');
 select is_empty($$ select polrelid::regclass, polname from tests.policies where polcmd = 'a' and polwithcheck is null $$, 'every policy for new rows has WITH CHECK');
 select is_empty(
-  $$ select polrelid::regclass, polname from tests.policies where polrelid not in ('lms.permissions'::regclass, 'lms.notification_kinds'::regclass, 'lms.builtin_templates'::regclass) and 'true' in (using_text, check_text) $$,
+  $$ select polrelid::regclass, polname from tests.policies where polrelid not in ('lms.permissions'::regclass, 'lms.notification_kinds'::regclass, 'lms.standard_templates'::regclass) and 'true' in (using_text, check_text) $$,
   'no policy says simply yes, but for the vocabularies, and the texts that come with the product'
 );
 select is_empty(

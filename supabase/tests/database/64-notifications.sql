@@ -71,6 +71,7 @@ select tests.prefers('dora', wish::jsonb), tests.notifies('dora', 'training_due'
   ('{"email": false}'), ('{"in_app": false}'), ('{"email": false, "training_due": {"email": true}}'), ('{"training_due": {"in_app": false, "email": false}}')
 ) as w (wish);
 select is(tests.told('dora'), '{training_due,training_due hidden mailed,training_due mailed}', 'what somebody wants: for a kind, else for all kinds');
+select is(tests.sees_as('dora', 'lms.notifications'), '2', 'what is only mailed, or not wanted at all, is not shown');
 select tests.prefers('dora', '{}'), tests.untell();
 update lms.tenants set settings = '{"notifications": {"defaults": {"email": false, "training_overdue": {"email": true}}}}' where id = tests.id('works');
 select tests.notifies('dora', 'training_due', '1'), tests.notifies('dora', 'training_overdue', '2');

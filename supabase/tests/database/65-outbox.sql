@@ -208,7 +208,7 @@ select is((select count(*) from private.outbox o where o.channel = 'webhook'), 0
 
 select is_empty(
   $$ select k.kind, l.language from lms.notification_kinds k cross join (values ('en'), ('de'), ('es')) as l (language)
-     where not exists (select from lms.builtin_templates b where b.kind = k.kind and b.language = l.language) $$,
+     where not exists (select from lms.standard_templates b where b.kind = k.kind and b.language = l.language) $$,
   'every kind has a text in three languages'
 );
 create function tests.writes(who text, body text, subject text default 'Subject', tenant text default 'works', kind text default 'training_due') returns text language sql as $$

@@ -61,7 +61,7 @@ set phone = '+999' || lpad(n.place::text, 6, '0'),
     learning_preferences = '{"preferred_pace": "slow"}',
     knowledge_profile = jsonb_build_object('note', world.canary('knowledge.' || n.name)),
     learning_interests = jsonb_build_array(world.canary('interest.' || n.name)),
-    notification_preferences = jsonb_build_object('note', world.canary('notification.' || n.name)),
+    notification_preferences = '{"training_due": {"email": false}}',
     locale = 'en', time_zone = 'UTC'
 from (select name, row_number() over (order by name) as place from world.people) n
 where p.profile_id = world.id('people.' || n.name);

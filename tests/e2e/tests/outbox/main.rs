@@ -1,5 +1,7 @@
 //! The outbox against receivers that go down, answer slowly, answer twice: nothing is lost, duplicates are recognisable.
 
+#![allow(clippy::unwrap_used)]
+
 mod receivers;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -160,7 +160,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'\n+/=', '-_');
+  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'+/=\n', '-_');
 end
 $$;
 
@@ -593,6 +593,8 @@ create table private.question_cells (
   primary key (tenant_id, unit_key, month, course_id, question_key, section_key)
 );
 
+create index question_cells_by_course on private.question_cells (tenant_id, course_id, unit_key, month);
+
 create table private.lesson_cells (
   tenant_id uuid not null,
   course_id uuid not null,
@@ -875,8 +877,8 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   with events as (
     select a.tenant_id, a.user_id, (a.received_at at time zone t.time_zone)::date as day, a.course_id, coalesce(a.unit_id, v_none) as unit_key,
@@ -952,7 +954,15 @@ begin
       ) e
       join lms.tenants t on t.id = e.tenant_id
       union
-      select d.tenant_id, d.user_id, d.day from private.active_days d where p_anew and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+      select d.tenant_id, d.user_id, d.day
+      from private.active_days d
+      where p_anew and (d.tenant_id, d.user_id) in (
+        select o.tenant_id, o.user_id
+        from private.active_days o
+        where p_tenant_id is null or o.tenant_id = p_tenant_id
+        group by 1, 2
+        having count(distinct o.unit_key) > 1
+      )
     ) a
     cross join unnest(array['day', 'week', 'month']) as s (step)
     group by 1, 2, 3, 4
@@ -976,8 +986,8 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   insert into private.question_cells as r (tenant_id, unit_key, month, course_id, question_key, section_key, attempts, correct)
   select a.tenant_id, u.unit_key, m.month, a.course_id, a.question_key, a.section_key, sum(a.attempts), sum(a.correct)
@@ -1028,8 +1038,8 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   insert into private.report_cells as r (
     tenant_id, unit_key, course_key, day, enrolled, dropped, completed, not_started, started, half, progress, completions, seconds, people
@@ -1269,7 +1279,7 @@ immutable
 set search_path = ''
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
   v_keys private.rollup_keys;
 begin
   if p_scope.is_whole then
@@ -1295,13 +1305,18 @@ language plpgsql
 stable
 rows 100
 set search_path = ''
+-- Sums are looked up by their keys, a few of them; plans are made without knowing how few.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
   v_keys private.rollup_keys := private.rollup_keys(p_scope);
-  v_first date := '-infinity';
-  v_last date := '-infinity';
+  v_first date := date '-infinity';
+  v_last date := date '-infinity';
 begin
   if p_scope.from_day is not null or p_scope.until_day is not null then
     v_first := coalesce(p_scope.from_day, date '0001-01-01');
@@ -1403,9 +1418,14 @@ language plpgsql
 stable
 rows 100
 set search_path = ''
+-- Sums are looked up by their keys, a few of them; plans are made without knowing how few.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
 begin
   return query
@@ -1464,10 +1484,15 @@ language plpgsql
 stable
 rows 100
 set search_path = ''
+-- Sums are looked up by their keys, a few of them; plans are made without knowing how few.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
   v_units uuid[] := (private.rollup_keys(p_scope)).units;
 begin
   if v_units = array[v_all] then
@@ -1570,14 +1595,19 @@ language plpgsql
 stable
 rows 1000
 set search_path = ''
+-- Sums are looked up by their keys, a few of them; plans are made without knowing how few.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-  v_first date := '-infinity';
-  v_last date := '-infinity';
+  v_first date := date '-infinity';
+  v_last date := date '-infinity';
   v_from date := p_scope.from_day;
   v_until date := p_scope.until_day;
-  v_edges daterange[] := '{}';
+  v_edges daterange[] := array[]::daterange[];
   v_since timestamptz;
   v_before timestamptz;
 begin
@@ -1683,10 +1713,15 @@ language plpgsql
 stable
 rows 100
 set search_path = ''
+-- Sums are looked up by their keys, a few of them; plans are made without knowing how few.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
-  v_all constant uuid := '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
   v_step constant interval := ('1 ' || p_step)::interval;
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
   v_units constant uuid[] := case when p_scope.of_course = any (v_keys.courses) then v_keys.course_units else v_keys.units end;
@@ -1969,6 +2004,54 @@ begin
 end
 $$;
 
+create type private.question_discrimination as (section_key text, question_key text, discrimination numeric);
+
+-- Over the learners of one course: how well they answer a question, against how well they answer the others.
+create function private.report_discrimination(
+  p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date
+)
+returns setof private.question_discrimination
+language plpgsql
+stable security definer
+rows 100
+set search_path = ''
+as $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  if p_course_id is null then
+    return;
+  end if;
+  return query
+  with answers as (
+    select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
+    from analytics.question_events q
+    where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
+      and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
+      and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
+      and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
+      and q.received_at >= v_scope.since and q.received_at < v_scope.before
+      and q.course_id <> all (v_scope.deleted_courses)
+      -- INV-A1
+      and not (
+        q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+        and q.course_id <> all (v_scope.courses)
+      )
+    group by 1, 2, 3
+  ),
+  shares as (
+    select a.section_key, a.question_key, a.c::numeric / a.n as own, (t.c - a.c)::numeric / nullif(t.n - a.n, 0) as others
+    from answers a
+    join (select k.user_id, sum(k.n) as n, sum(k.c) as c from answers k group by 1) t on t.user_id = a.user_id
+  )
+  select s.section_key, s.question_key, round(corr(s.own, s.others)::numeric, 2)
+  from shares s
+  where s.others is not null
+  group by 1, 2;
+end
+$$;
+
 create type private.engagement_numbers as (period_start date, people bigint, events bigint, seconds bigint, completions bigint);
 
 create function private.report_engagement(
@@ -2149,7 +2232,7 @@ end
 $$;
 
 grant execute on function
-  private.report_enrollments, private.report_questions, private.report_engagement, private.report_overview,
+  private.report_enrollments, private.report_questions, private.report_discrimination, private.report_engagement, private.report_overview,
   private.report_lessons, private.report_retention, private.report_training
 to authenticated, service_role;
 

@@ -242,8 +242,10 @@ begin
   return query
   select
     s.course_id, s.question_key, s.section_key, s.attempts, s.correct, s.attempts - s.correct, round(100.0 * s.correct / s.attempts, 2),
-    null::numeric, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
+    d.discrimination, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
   from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) s
+  left join private.report_discrimination(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) d
+    on d.section_key = s.section_key and d.question_key = s.question_key
   where s.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
     and (
       p_after is null
@@ -257,7 +259,9 @@ $$;
 
 comment on function analytics.get_question_difficulty is
   'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as '
-  'get_most_missed_questions; discrimination from -1 to 1: how much more often those who do well answer it rightly.';
+  'get_most_missed_questions; discrimination, where p_course_id names a course: from -1 to 1, the '
+  'correlation of learners'' share of right answers to it with their share of right answers to the course''s other questions; null '
+  'where either does not vary. Asking for one course costs what its answers do.';
 
 -- =====================================================================================================
 -- One learner

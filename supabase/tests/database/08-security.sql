@@ -301,7 +301,7 @@ select set_eq(
     'private.change_rule_status(uuid,text)', 'private.explain_rule(lms.assignment_rules,uuid)', 'private.preview_rule(uuid,integer,uuid)', 'private.training_clock()', 'private.write_waiver(lms.training_waivers)',
     -- Reports.
     'private.require_page(integer)', 'private.require_step(text)', 'private.require_period(date,date)', 'private.make_cursor(text[])', 'private.read_cursor(text,integer)',
-    'private.report_enrollments(uuid,uuid,uuid,uuid,date,date,text)', 'private.report_questions(uuid,uuid,uuid,uuid,date,date)',
+    'private.report_enrollments(uuid,uuid,uuid,uuid,date,date,text)', 'private.report_questions(uuid,uuid,uuid,uuid,date,date)', 'private.report_discrimination(uuid,uuid,uuid,uuid,date,date)',
     'private.report_engagement(uuid,uuid,uuid,uuid,date,date,text)', 'private.report_overview(uuid,uuid)', 'private.report_lessons(uuid,uuid,uuid)',
     'private.report_retention(uuid,uuid,uuid,uuid,date,date,text)',
     'private.report_training(uuid,uuid,uuid,uuid,timestamp with time zone,text[],integer,uuid,uuid)',
@@ -337,7 +337,7 @@ select is_empty(
      -- for courses that one may restore; for own enrolments; for authors of a key; and the titles of a version, asked by get_course_outline once it has seen the course.
      and p.proname not in (
        -- Reports find out by themselves, in private.report_scope, what their caller may read of what is asked for.
-       'report_enrollments', 'report_questions', 'report_engagement', 'report_overview', 'report_lessons', 'report_retention', 'report_training',
+       'report_enrollments', 'report_questions', 'report_discrimination', 'report_engagement', 'report_overview', 'report_lessons', 'report_retention', 'report_training',
        'enrollment_obstacles_for_caller', 'explain_rule', 'preview_rule', 'course_ids_of_rule', 'training_status_at', 'units_below', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline',
        'preview_regrade_of',
        -- With tenant.settings in the tenant that it names.

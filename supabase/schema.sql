@@ -1524,6 +1524,18 @@ ALTER TYPE lms.version_change OWNER TO postgres;
 COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson, block, assessment or question. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks and questions the hashes of their revisions.';
 
 --
+-- Name: activity_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.activity_numbers AS (
+	period_start date,
+	people bigint,
+	events bigint
+);
+
+ALTER TYPE private.activity_numbers OWNER TO postgres;
+
+--
 -- Name: block_match; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -1850,6 +1862,43 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
+-- Name: engagement_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.engagement_numbers AS (
+	period_start date,
+	people bigint,
+	events bigint,
+	seconds bigint,
+	completions bigint
+);
+
+ALTER TYPE private.engagement_numbers OWNER TO postgres;
+
+--
+-- Name: enrollment_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.enrollment_numbers AS (
+	group_id uuid,
+	enrolled bigint,
+	dropped bigint,
+	completed bigint,
+	not_started bigint,
+	started bigint,
+	half bigint,
+	progress bigint
+);
+
+ALTER TYPE private.enrollment_numbers OWNER TO postgres;
+
+--
+-- Name: TYPE enrollment_numbers; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
+
+--
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2149,6 +2198,18 @@ CREATE TYPE private.imported_person AS (
 ALTER TYPE private.imported_person OWNER TO postgres;
 
 --
+-- Name: lesson_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.lesson_numbers AS (
+	lesson_id uuid,
+	reached bigint,
+	completed bigint
+);
+
+ALTER TYPE private.lesson_numbers OWNER TO postgres;
+
+--
 -- Name: mail_body; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2313,6 +2374,33 @@ CREATE TYPE private.notice AS (
 ALTER TYPE private.notice OWNER TO postgres;
 
 --
+-- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.outcome_numbers AS (
+	period_start date,
+	completions bigint,
+	seconds bigint
+);
+
+ALTER TYPE private.outcome_numbers OWNER TO postgres;
+
+--
+-- Name: overview_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.overview_numbers AS (
+	unit_id uuid,
+	people bigint,
+	enrolled bigint,
+	dropped bigint,
+	completed bigint,
+	progress bigint
+);
+
+ALTER TYPE private.overview_numbers OWNER TO postgres;
+
+--
 -- Name: parsed_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2322,6 +2410,17 @@ CREATE TYPE private.parsed_person AS (
 );
 
 ALTER TYPE private.parsed_person OWNER TO postgres;
+
+--
+-- Name: people_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.people_numbers AS (
+	unit_id uuid,
+	people bigint
+);
+
+ALTER TYPE private.people_numbers OWNER TO postgres;
 
 --
 -- Name: placed_question; Type: TYPE; Schema: private; Owner: postgres
@@ -2340,6 +2439,32 @@ CREATE TYPE private.placed_question AS (
 ALTER TYPE private.placed_question OWNER TO postgres;
 
 --
+-- Name: question_discrimination; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.question_discrimination AS (
+	section_key text,
+	question_key text,
+	discrimination numeric
+);
+
+ALTER TYPE private.question_discrimination OWNER TO postgres;
+
+--
+-- Name: question_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.question_numbers AS (
+	course_id uuid,
+	section_key text,
+	question_key text,
+	attempts bigint,
+	correct bigint
+);
+
+ALTER TYPE private.question_numbers OWNER TO postgres;
+
+--
 -- Name: ratio; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2349,6 +2474,34 @@ CREATE TYPE private.ratio AS (
 );
 
 ALTER TYPE private.ratio OWNER TO postgres;
+
+--
+-- Name: report_scope; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.report_scope AS (
+	tenant_id uuid,
+	time_zone text,
+	is_whole boolean,
+	units uuid[],
+	courses uuid[],
+	of_units uuid[],
+	of_course uuid,
+	of_people uuid[],
+	from_day date,
+	until_day date,
+	since timestamp with time zone,
+	before timestamp with time zone,
+	deleted_courses uuid[]
+);
+
+ALTER TYPE private.report_scope OWNER TO postgres;
+
+--
+-- Name: TYPE report_scope; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TYPE private.report_scope IS 'What a report is about. A row counts that is in the caller''s scope (is_whole, or its unit in units, or its course in courses) and asked for (of_units, of_course, of_people, from_day to until_day; null: not limited), and whose course is not deleted. Days are those of the tenant''s time zone.';
 
 --
 -- Name: required_course; Type: TYPE; Schema: private; Owner: postgres
@@ -2371,6 +2524,32 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
+
+--
+-- Name: retention_numbers; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.retention_numbers AS (
+	started date,
+	period integer,
+	size bigint,
+	active bigint
+);
+
+ALTER TYPE private.retention_numbers OWNER TO postgres;
+
+--
+-- Name: rollup_keys; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rollup_keys AS (
+	units uuid[],
+	apart uuid[],
+	course_units uuid[],
+	courses uuid[]
+);
+
+ALTER TYPE private.rollup_keys OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2483,6 +2662,557 @@ CREATE DOMAIN private.webhook_address AS text
 	CONSTRAINT webhook_address_is_https_without_a_password CHECK (((VALUE ~ '^(https://[^\s<>"@\\/?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s<>"@\\#]*)?$'::text) AND (length(VALUE) <= 2000)));
 
 ALTER DOMAIN private.webhook_address OWNER TO postgres;
+
+--
+-- Name: describe_report(uuid, uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_with_courses boolean DEFAULT false) RETURNS TABLE(organization text, time_zone text, locale text, today date, person text, unit text, course text, cohort text, courses jsonb)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  -- All of it as the caller reads it: what is hidden has no name here either.
+  select
+    t.name::text, t.time_zone::text, t.locale::text, (now() at time zone t.time_zone)::date,
+    (select n.display_name::text from lms.people n where n.id = coalesce(p_user_id, (select auth.uid())) limit 1),
+    (select u.name::text from lms.org_units u where u.id = p_unit_id and u.tenant_id = p_tenant_id),
+    (select c.title::text from lms.courses c where c.id = p_course_id and c.tenant_id = p_tenant_id),
+    (select k.name::text from lms.cohorts k where k.id = p_cohort_id and k.tenant_id = p_tenant_id),
+    case when p_with_courses then (
+      select jsonb_object_agg(c.id, c.title)
+      from (
+        select k.id, k.title from lms.courses k where k.tenant_id = p_tenant_id order by k.created_at desc limit 2000
+      ) c
+    ) end
+  from lms.tenants t
+  where t.id = p_tenant_id;
+end
+$$;
+
+ALTER FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) IS 'What heads a report: names of what its parameters stand for, as the caller sees them, and the organisation''s time zone, language and day; with p_with_courses the titles of its courses by their ids. Nothing where the caller does not see the organisation.';
+
+--
+-- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'month'::text) RETURNS TABLE(started date, size bigint, period integer, active bigint, retention_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_step(p_step);
+  return query
+  select n.started, n.size, n.period, n.active, round(100.0 * n.active / nullif(n.size, 0), 2)
+  from private.report_retention(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
+  order by n.started, n.period;
+end
+$$;
+
+ALTER FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step (period 0) and in each of the eleven after it, as far as they have begun.';
+
+--
+-- Name: get_completion_rate(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(total_enrolled bigint, completed bigint, in_progress bigint, not_started bigint, completion_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    n.total, n.done, n.total - n.done - n.waiting, n.waiting,
+    coalesce(round(100.0 * n.done / nullif(n.total, 0), 2), 0)
+  from (
+    select
+      coalesce(sum(e.enrolled - e.dropped), 0)::bigint as total, coalesce(sum(e.completed), 0)::bigint as done,
+      coalesce(sum(e.not_started), 0)::bigint as waiting
+    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
+  ) n;
+end
+$$;
+
+ALTER FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of the cycles enrolled in the period and not dropped, how many are completed, begun and not begun; completion_rate = 100 * completed / total_enrolled, 0 when there are none. p_unit_id: with all units below it, by the unit of the enrolment; p_from, p_until: days of the organisation, both included. For reports.read with enrollments.read, or staff of the course; 403 report_not_allowed for others; 422 invalid_period.';
+
+--
+-- Name: get_due_training(uuid, uuid, uuid, uuid, text[], integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_states text[] DEFAULT ARRAY['due'::text, 'overdue'::text, 'expiring'::text, 'expired'::text], p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, unit_id uuid, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+begin
+  perform private.require_page(p_limit);
+  if not coalesce(p_states, '{}') <@ array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'] then
+    perform private.fail(
+      'invalid_state', 'There is no such state.', 422,
+      jsonb_build_object('field', 'p_states', 'known', array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'])
+    );
+  end if;
+  return query
+  -- Names, units and titles as the caller reads them.
+  select
+    s.user_id, n.display_name::text, m.unit_id, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
+    private.make_cursor(s.user_id::text, s.course_id::text)
+  from private.report_training(
+    p_tenant_id, p_unit_id, p_course_id, p_cohort_id, private.training_clock(), p_states, p_limit, v_after[1]::uuid, v_after[2]::uuid
+  ) s
+  left join lms.people n on n.id = s.user_id
+  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
+  left join lms.org_units u on u.id = m.unit_id
+  left join lms.courses c on c.id = s.course_id
+  order by s.user_id, s.course_id;
+end
+$$;
+
+ALTER FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) IS 'Who has to do what, of the training that rules ask for: due, overdue, expiring (it runs out soon) or expired; p_states chooses others: done, waived. By the home unit of today; by person and course.';
+
+--
+-- Name: get_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'day'::text) RETURNS TABLE(period_start date, active_learners bigint, events bigint, learning_seconds bigint, completions bigint)
+    LANGUAGE plpgsql STABLE ROWS 30
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_step(p_step);
+  return query
+  select n.period_start, n.people, n.events, n.seconds, n.completions
+  from private.report_engagement(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
+  order by n.period_start;
+end
+$$;
+
+ALTER FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Per day, week (from Monday) or month: people with at least one question or activity event, each once; events; seconds of learning sessions that began then and have ended; cycles completed then. Whole steps from that of p_from to that of p_until; twelve of them until today where nothing is said. 422 invalid_step, invalid_period.';
+
+--
+-- Name: get_enrollment_funnel(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(enrolled bigint, started bigint, half bigint, completed bigint, started_rate numeric, half_rate numeric, completed_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    n.enrolled, n.started, n.half, n.completed, round(100.0 * n.started / nullif(n.enrolled, 0), 2),
+    round(100.0 * n.half / nullif(n.enrolled, 0), 2), round(100.0 * n.completed / nullif(n.enrolled, 0), 2)
+  from (
+    select
+      coalesce(sum(e.enrolled), 0)::bigint as enrolled, coalesce(sum(e.started), 0)::bigint as started,
+      coalesce(sum(e.half), 0)::bigint as half, coalesce(sum(e.completed), 0)::bigint as completed
+    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
+  ) n;
+end
+$$;
+
+ALTER FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of all cycles enrolled in the period, dropped ones too, how many were begun, reached half of the items, and were completed; each stage includes those after it. Rates are of enrolled; null when there are none.';
+
+--
+-- Name: get_learner_summary(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, status text, cycle integer, enrolled_at timestamp with time zone, completed_at timestamp with time zone, due_at timestamp with time zone, progress_percent numeric, current_section text, last_active_at timestamp with time zone, seconds_spent bigint, final_grade numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+  v_after constant text[] := private.read_cursor(p_after, 2);
+begin
+  perform private.require_page(p_limit);
+  return query
+  -- Read as the caller: learners themselves, others as they see enrolments. INV-C3: a course that is no longer shown keeps
+  -- the title by which it was taken.
+  select
+    e.course_id, coalesce(c.title, v.title)::text, e.status, e.cycle, e.enrolled_at, e.completed_at, e.due_at, e.progress_percentage,
+    l.title::text, e.last_accessed_at, e.time_spent_seconds, e.final_grade::numeric,
+    private.make_cursor(to_char(e.enrolled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.id::text)
+  from lms.enrollments e
+  left join lms.courses c on c.id = e.course_id
+  left join lms.course_versions v on v.id = e.version_id
+  left join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = e.current_lesson_id
+  where e.user_id = v_user_id and e.tenant_id = p_tenant_id
+    and (p_after is null or (e.enrolled_at, e.id) < (v_after[1]::timestamptz, v_after[2]::uuid))
+  order by e.enrolled_at desc, e.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) IS 'All cycles of the caller, or of somebody whose enrolments the caller sees, latest first, dropped ones too; current_section is the lesson last worked on. Nothing where there is nobody to be seen.';
+
+--
+-- Name: get_learner_timeline(uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(occurred_at timestamp with time zone, kind text, course_id uuid, course_title text, subject text, detail jsonb, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
+  v_after constant text[] := private.read_cursor(p_after, 3);
+  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
+  v_since timestamptz;
+  v_until timestamptz;
+begin
+  perform private.require_page(p_limit);
+  perform private.require_period(p_from, p_until);
+  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
+  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+  if p_after is not null then
+    -- What happened at the same moment as the last row received is sorted out below.
+    v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
+  end if;
+  return query
+  -- INV-A1: read as the caller, so that answers in assessments appear when they are shown.
+  with things as (
+    select k.at, k.kind, k.id, e.course_id, null::text as subject, k.detail
+    from lms.enrollments e
+    cross join lateral (values
+      (e.enrolled_at, 'enrolled', jsonb_build_object('cycle', e.cycle, 'source', e.source)),
+      (e.started_at, 'started', jsonb_build_object('cycle', e.cycle)),
+      (e.completed_at, 'completed', jsonb_build_object('cycle', e.cycle, 'final_grade', e.final_grade)),
+      (e.dropped_at, 'dropped', jsonb_build_object('cycle', e.cycle)),
+      (e.expired_at, 'expired', jsonb_build_object('cycle', e.cycle)),
+      (e.paused_at, 'paused', jsonb_build_object('cycle', e.cycle))
+    ) as d (at, kind, detail)
+    cross join lateral (select d.at, d.kind, d.kind || ' ' || e.id as id, d.detail) k
+    where e.user_id = v_user_id and e.tenant_id = p_tenant_id and k.at >= v_since and k.at < v_until
+      and (p_course_id is null or e.course_id = p_course_id)
+    union all
+    (
+      select p.completed_at, 'lesson_completed', p.enrollment_id || ' ' || p.lesson_id, p.course_id, l.title::text, null::jsonb
+      from lms.lesson_progress p
+      left join lms.lessons l on l.id = p.lesson_id
+      where p.user_id = v_user_id and p.tenant_id = p_tenant_id and p.completed_at >= v_since and p.completed_at < v_until
+        and (p_course_id is null or p.course_id = p_course_id)
+        and (p_after is null or (p.completed_at, 'lesson_completed' collate "C", (p.enrollment_id || ' ' || p.lesson_id) collate "C")
+          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
+      order by p.completed_at desc, (p.enrollment_id || ' ' || p.lesson_id) collate "C" desc
+      limit p_limit
+    )
+    union all
+    (
+      select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
+        jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
+      from analytics.question_events q
+      where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
+        and (p_course_id is null or q.course_id = p_course_id)
+        and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
+          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
+      order by q.received_at desc, q.id desc
+      limit p_limit
+    )
+    union all
+    (
+      select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
+      from analytics.activity_events a
+      where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
+        and (p_course_id is null or a.course_id = p_course_id)
+        and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
+          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
+      order by a.received_at desc, a.event_type collate "C" desc, a.id desc
+      limit p_limit
+    )
+  )
+  select
+    t.at, t.kind, t.course_id, c.title::text, t.subject, t.detail,
+    private.make_cursor(to_char(t.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), t.kind, t.id)
+  from things t
+  left join lms.courses c on c.id = t.course_id
+  where p_after is null or (t.at, t.kind collate "C", t.id collate "C")
+    < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C")
+  order by t.at desc, t.kind collate "C" desc, t.id collate "C" desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'What the caller, or somebody whom the caller may follow, did and reached, latest first: enrolled, started, completed, dropped, expired, paused, lesson_completed, answered (by when it was received; one''s own answers in assessments once they are shown) and the types of activity events.';
+
+--
+-- Name: get_lesson_drop_off(uuid, uuid, uuid); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid) RETURNS TABLE(lesson_id uuid, "position" integer, title text, reached bigint, completed bigint, dropped_off bigint, drop_off_rate numeric)
+    LANGUAGE plpgsql STABLE ROWS 30
+    SET search_path TO ''
+    AS $$
+begin
+  if p_course_id is null then
+    perform private.fail('course_required', 'Drop-off is counted within one course.', 422, jsonb_build_object('field', 'p_course_id'));
+  end if;
+  return query
+  select
+    n.lesson_id, l.lesson_index, l.title::text, n.reached, n.completed, n.reached - n.completed,
+    round(100.0 * (n.reached - n.completed) / nullif(n.reached, 0), 2)
+  from private.report_lessons(p_tenant_id, p_unit_id, p_course_id) n
+  left join lateral (
+    -- As the latest version that the caller sees has it.
+    select v.lesson_index, v.title
+    from lms.version_lessons v
+    join lms.course_versions k on k.id = v.version_id
+    where v.course_id = p_course_id and v.lesson_id = n.lesson_id
+    order by k.number desc
+    limit 1
+  ) l on true
+  order by l.lesson_index, n.lesson_id;
+end
+$$;
+
+ALTER FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) IS 'Per lesson of a course that anybody has reached: cycles that began it, completed it, and did not (yet): dropped_off = reached - completed. All cycles, dropped ones too. 422 course_required.';
+
+--
+-- Name: get_most_missed_questions(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 10, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, incorrect_attempts bigint, miss_rate numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 4);
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.course_id, s.question_key, s.section_key, s.attempts, s.attempts - s.correct, s.rate,
+    private.make_cursor(s.rate::text, s.course_id::text, s.question_key, s.section_key)
+  from (
+    select n.*, round(100.0 * (n.attempts - n.correct) / n.attempts, 2) as rate
+    from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) n
+    where n.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
+  ) s
+  where p_after is null
+    or (-s.rate, s.course_id, s.question_key collate "C", s.section_key collate "C")
+      > (-v_after[1]::numeric, v_after[2]::uuid, v_after[3] collate "C", v_after[4] collate "C")
+  order by s.rate desc, s.course_id, s.question_key collate "C", s.section_key collate "C"
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'Questions with at least p_min_attempts judged answers received in the period, those first of which most answers are wrong: miss_rate = 100 * incorrect_attempts / total_attempts. Every answer counts, of all cycles; claims about questions that the server judges, and answers that nobody has judged, do not. For reports.read with progress.read, or staff of the course.';
+
+--
+-- Name: get_organization_overview(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(unit_id uuid, name text, total_users bigint, total_enrollments bigint, completed_enrollments bigint, average_progress numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    nullif(s.id, v_last), nullif(s.label, ''), s.people, s.total, s.done, round(s.progress / 100.0 / nullif(s.total, 0), 2),
+    private.make_cursor(s.label, s.id::text)
+  from (
+    select
+      coalesce(o.unit_id, v_last) as id, coalesce(u.name, '')::text as label, o.people, o.enrolled - o.dropped as total, o.completed as done,
+      o.progress
+    from private.report_overview(p_tenant_id, p_unit_id) o
+    left join lms.org_units u on u.id = o.unit_id
+  ) s
+  where p_after is null or (s.id = v_last, s.label collate "C", s.id) > (v_after[2]::uuid = v_last, v_after[1] collate "C", v_after[2]::uuid)
+  order by s.id = v_last, s.label collate "C", s.id
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) IS 'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null when there are none.';
+
+--
+-- Name: get_progress_summary(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, slug text, total_enrolled bigint, average_progress numeric, completed bigint, completion_rate numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.id, nullif(s.name, ''), s.short, s.total, round(s.progress / 100.0 / s.total, 2), s.done, round(100.0 * s.done / s.total, 2),
+    private.make_cursor(s.name, s.id::text)
+  from (
+    -- Titles as the caller reads courses.
+    select
+      e.group_id as id, coalesce(c.title, '')::text as name, c.slug::text as short, e.enrolled - e.dropped as total, e.completed as done,
+      e.progress
+    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'course') e
+    left join lms.courses c on c.id = e.group_id
+    where e.enrolled > e.dropped
+  ) s
+  where p_after is null or (s.name collate "C", s.id) > (v_after[1] collate "C", v_after[2]::uuid)
+  order by s.name collate "C", s.id
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'get_completion_rate for each course with such cycles, and the mean of their progress_percentage. By title; the title is null where the caller does not see the course. Next page: p_after = cursor of the last row. 422 invalid_limit, invalid_cursor.';
+
+--
+-- Name: get_question_difficulty(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, correct_attempts bigint, incorrect_attempts bigint, success_rate numeric, discrimination numeric, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 3);
+begin
+  perform private.require_page(p_limit);
+  return query
+  select
+    s.course_id, s.question_key, s.section_key, s.attempts, s.correct, s.attempts - s.correct, round(100.0 * s.correct / s.attempts, 2),
+    d.discrimination, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
+  from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) s
+  left join private.report_discrimination(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) d
+    on d.section_key = s.section_key and d.question_key = s.question_key
+  where s.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
+    and (
+      p_after is null
+      or (s.course_id, s.question_key collate "C", s.section_key collate "C")
+        > (v_after[1]::uuid, v_after[2] collate "C", v_after[3] collate "C")
+    )
+  order by s.course_id, s.question_key collate "C", s.section_key collate "C"
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as get_most_missed_questions; discrimination, where p_course_id names a course: from -1 to 1, the correlation of learners'' share of right answers to it with their share of right answers to the course''s other questions; null where either does not vary. Asking for one course costs what its answers do.';
+
+--
+-- Name: get_training_matrix(uuid, uuid, uuid, uuid, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_at date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, job_title text, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
+begin
+  perform private.require_page(p_limit);
+  perform private.require_period(p_at, p_at);
+  return query
+  select
+    s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
+    private.make_cursor(s.user_id::text, s.course_id::text)
+  from private.report_training(
+    p_tenant_id, p_unit_id, p_course_id, p_cohort_id,
+    least(private.training_clock(), (p_at + 1)::timestamp at time zone v_time_zone - interval '1 microsecond'),
+    null, p_limit, v_after[1]::uuid, v_after[2]::uuid
+  ) s
+  left join lms.people n on n.id = s.user_id
+  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
+  left join lms.org_units u on u.id = m.unit_id
+  left join lms.courses c on c.id = s.course_id
+  order by s.user_id, s.course_id;
+end
+$$;
+
+ALTER FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) IS 'Every person in scope with every course that rules ask of them, and where it stands: now, or at the end of the day p_at of the past.';
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -2797,6 +3527,151 @@ end
 $$;
 
 ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
+
+--
+-- Name: record_analytics_saved_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_analytics_saved_reports() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.tenant_id, old.owner_id, old.name, old.report, old.parameters, old.unit_id, old.format, old.locale, old.is_shared, old.schedule, old.hour, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.owner_id, new.name, new.report, new.parameters, new.unit_id, new.format, new.locale, new.is_shared, new.schedule, new.hour, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.owner_id is distinct from new.owner_id then
+    v_changes := v_changes || jsonb_build_object('owner_id', jsonb_build_object(
+      'old', old.owner_id,
+      'new', new.owner_id
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', audit.hash_personal('analytics.saved_reports.name', to_jsonb(old.name)),
+      'new', audit.hash_personal('analytics.saved_reports.name', to_jsonb(new.name))
+    ));
+  end if;
+  if old.report is distinct from new.report then
+    v_changes := v_changes || jsonb_build_object('report', jsonb_build_object(
+      'old', case when octet_length(old.report) > 8000 then audit.shorten(to_jsonb(old.report)) else to_jsonb(old.report) end,
+      'new', case when octet_length(new.report) > 8000 then audit.shorten(to_jsonb(new.report)) else to_jsonb(new.report) end
+    ));
+  end if;
+  if old.parameters is distinct from new.parameters then
+    v_changes := v_changes || jsonb_build_object('parameters', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.parameters)),
+      'new', audit.shorten(to_jsonb(new.parameters))
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.format is distinct from new.format then
+    v_changes := v_changes || jsonb_build_object('format', jsonb_build_object(
+      'old', case when octet_length(old.format) > 8000 then audit.shorten(to_jsonb(old.format)) else to_jsonb(old.format) end,
+      'new', case when octet_length(new.format) > 8000 then audit.shorten(to_jsonb(new.format)) else to_jsonb(new.format) end
+    ));
+  end if;
+  if old.locale is distinct from new.locale then
+    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
+      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
+      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
+    ));
+  end if;
+  if old.is_shared is distinct from new.is_shared then
+    v_changes := v_changes || jsonb_build_object('is_shared', jsonb_build_object(
+      'old', old.is_shared,
+      'new', new.is_shared
+    ));
+  end if;
+  if old.schedule is distinct from new.schedule then
+    v_changes := v_changes || jsonb_build_object('schedule', jsonb_build_object(
+      'old', case when octet_length(old.schedule) > 8000 then audit.shorten(to_jsonb(old.schedule)) else to_jsonb(old.schedule) end,
+      'new', case when octet_length(new.schedule) > 8000 then audit.shorten(to_jsonb(new.schedule)) else to_jsonb(new.schedule) end
+    ));
+  end if;
+  if old.hour is distinct from new.hour then
+    v_changes := v_changes || jsonb_build_object('hour', jsonb_build_object(
+      'old', old.hour,
+      'new', new.hour
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'analytics.saved_reports', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_analytics_saved_reports() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -17350,6 +18225,41 @@ ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
 COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
 
 --
+-- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.check_rollups(p_tenants integer DEFAULT 3) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant_id uuid;
+  v_differences text[];
+  v_checked bigint := 0;
+begin
+  for v_tenant_id in select t.id from lms.tenants t order by random() limit p_tenants loop
+    v_differences := array(select d from private.rollup_differences(v_tenant_id) d);
+    if cardinality(v_differences) > 0 then
+      -- The run fails, which shows in the health of jobs, and nothing is put right unseen: the reason has to be found.
+      raise data_corrupted using
+        message = format('Sums of reports of organisation %s differ from the facts: %s.', v_tenant_id, array_to_string(v_differences, ', ')),
+        hint = format('select ops.rebuild_rollups(%L) makes them anew.', v_tenant_id);
+    end if;
+    v_checked := v_checked + 1;
+  end loop;
+  return v_checked;
+end
+$$;
+
+ALTER FUNCTION ops.check_rollups(p_tenants integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION check_rollups(p_tenants integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.check_rollups(p_tenants integer) IS 'Compares the sums of some organisations, chosen at random, with the facts; returns how many. Fails, and says where, when they differ: then ops.rebuild_rollups makes them anew.';
+
+--
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -17573,6 +18483,72 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
+
+--
+-- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fold_reports(p_batch integer DEFAULT 200000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_state private.report_state;
+  v_horizon xid8;
+  v_full xid8;
+  v_table regclass;
+  v_rows bigint := 0;
+  v_some bigint;
+  v_tenant_id uuid;
+begin
+  -- One at a time. Whoever reads, and whoever records, waits for nobody here.
+  select * into v_state from private.report_state for update;
+  if v_state.system_identifier <> (select c.system_identifier from pg_control_system() as c) then
+    return ops.rebuild_rollups();
+  end if;
+
+  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
+  foreach v_table in array
+    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+  loop
+    -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
+    execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
+    into v_full using v_state.horizon, v_horizon, p_batch;
+    if v_full is not null then
+      v_horizon := (v_full::text::numeric + 1)::text::xid8;
+    end if;
+  end loop;
+  foreach v_table in array
+    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+  loop
+    execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
+    v_rows := v_rows + v_some;
+  end loop;
+
+  perform private.fold_changes(v_state.horizon, v_horizon);
+  perform private.fold_lessons(v_state.horizon, v_horizon);
+  perform private.fold_questions(v_state.horizon, v_horizon);
+  perform private.fold_activity(v_state.horizon, v_horizon);
+  delete from private.report_changes h where h.xid < v_horizon;
+  delete from private.lesson_changes h where h.xid < v_horizon;
+  update private.report_state s set horizon = v_horizon, folded_at = clock_timestamp();
+
+  -- One organisation a time: its sums are needed, but not at once, since reports do without.
+  select s.tenant_id into v_tenant_id from private.stale_reports s order by s.noted_at limit 1;
+  if found then
+    perform private.make_rollups(v_horizon, v_tenant_id);
+  end if;
+  return v_rows;
+end
+$_$;
+
+ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION fold_reports(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
 
 --
 -- Name: forget_deliveries(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -17929,6 +18905,54 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
 
 --
+-- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.rebuild_rollups(p_tenant_id uuid DEFAULT NULL::uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_state private.report_state;
+  v_cluster constant bigint := (select c.system_identifier from pg_control_system() as c);
+  v_table regclass;
+begin
+  select * into v_state from private.report_state for update;
+  if v_state.system_identifier <> v_cluster then
+    -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
+    -- for ones beyond the horizon. They are below it from now on.
+    p_tenant_id := null;
+    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
+      execute format('alter table %s disable trigger _100_append_only', v_table);
+      execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
+      execute format('alter table %s enable trigger _100_append_only', v_table);
+    end loop;
+    delete from private.report_changes;
+    delete from private.lesson_changes;
+  end if;
+  if p_tenant_id is null then
+    v_state.horizon := pg_snapshot_xmin(pg_current_snapshot());
+  end if;
+  perform private.make_rollups(v_state.horizon, p_tenant_id);
+  if p_tenant_id is null then
+    delete from private.report_changes h where h.xid < v_state.horizon;
+    delete from private.lesson_changes h where h.xid < v_state.horizon;
+    update private.report_state s
+    set horizon = v_state.horizon, system_identifier = v_cluster, folded_at = clock_timestamp();
+  end if;
+  return (select count(*) from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION ops.rebuild_rollups(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) IS 'Makes the sums of reports anew from the facts, of one organisation or of all; returns how many rows of report_cells there are. Reports are right meanwhile. For operators: after data was loaded past the triggers, or when check-rollups has found a difference.';
+
+--
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18227,6 +19251,46 @@ ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
+
+--
+-- Name: schedule_report_digests(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.schedule_report_digests(p_batch integer DEFAULT 500) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due record;
+  v_done bigint := 0;
+begin
+  -- One for the latest time that has passed, however many the job has missed.
+  for v_due in
+    select s as saved, d.slot
+    from analytics.saved_reports s
+    join lms.tenants t on t.id = s.tenant_id and t.is_active
+    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.owner_id and m.status = 'active'
+    cross join lateral private.latest_digest(s.schedule, s.hour, t.time_zone, now()) as d (slot)
+    where s.schedule is not null and d.slot > s.digested_at
+    order by s.digested_at, s.id
+    limit p_batch
+    for no key update of s skip locked
+  loop
+    perform private.digest_report(v_due.saved, v_due.slot);
+    update analytics.saved_reports r set digested_at = v_due.slot where r.id = (v_due.saved).id;
+    v_done := v_done + 1;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.schedule_report_digests(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION schedule_report_digests(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.schedule_report_digests(p_batch integer) IS 'Tells the owners of scheduled reports whose time has come; returns how many reports that were, told of or not.';
 
 --
 -- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18529,6 +19593,194 @@ end
 $$;
 
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
+
+--
+-- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
+  from (
+    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+    union all
+    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+  ) a
+  where a.tenant_id = p_scope.tenant_id
+    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (a.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (a.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and a.course_id <> all (p_scope.deleted_courses)
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.activity_facts(p_scope, p_step);
+  else
+    return query select * from private.activity_sums(p_scope, p_step, v_horizon);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: activity_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.activity_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_step constant interval := ('1 ' || p_step)::interval;
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+  v_units constant uuid[] := case when p_scope.of_course = any (v_keys.courses) then v_keys.course_units else v_keys.units end;
+  v_course_key constant uuid := coalesce(p_scope.of_course, v_all);
+  v_is_kept boolean;
+begin
+  if p_scope.of_course = any (p_scope.deleted_courses) then
+    return;
+  end if;
+  v_is_kept := case
+    when p_scope.of_course is not null then v_units = array[v_all]
+    else v_keys.courses = '{}' and not exists (
+      select
+      from unnest(p_scope.deleted_courses) as c (id)
+      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
+        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    )
+  end;
+
+  return query
+  with periods as materialized (
+    select
+      d.day::date as period_start, (d.day + v_step)::date as next_start,
+      d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
+    from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
+  ),
+  tail as materialized (
+    select p.period_start, p.next_start, a.user_id, a.events
+    from (
+      select q.user_id, q.received_at, 1 as events
+      from analytics.question_events q
+      where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
+        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+        and q.course_id <> all (p_scope.deleted_courses)
+      union all
+      select v.user_id, v.received_at, 1
+      from analytics.activity_events v
+      where v.xid >= p_horizon and v.tenant_id = p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
+        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
+        and v.course_id <> all (p_scope.deleted_courses)
+    ) a
+    join periods p on a.received_at >= p.since and a.received_at < p.before
+  ),
+  kept as (
+    select r.period_start, r.people, r.events
+    from unnest(v_units) as u (id)
+    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
+      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    where v_is_kept
+    union all
+    select m.period_start, 1 - count(*), 0
+    from private.active_elsewhere m
+    where v_is_kept and v_units <> array[v_all] and m.tenant_id = p_scope.tenant_id and m.step = p_step
+      and m.period_start >= p_scope.from_day and m.period_start <= p_scope.until_day and m.unit_key = any (v_units)
+    group by m.period_start, m.user_id
+    union all
+    select t.period_start, count(*), 0
+    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
+    where v_is_kept and not exists (
+      select
+      from private.active_days d
+      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id and d.day >= t.period_start and d.day < t.next_start
+        and (v_course_key = v_all or d.course_id = v_course_key)
+        and (v_units = array[v_all] or d.unit_key = any (v_units))
+    )
+    group by 1
+  ),
+  chosen as (
+    select u.id as unit_key from unnest(v_keys.units) as u (id) where v_keys.units <> array[v_all]
+    union all
+    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.units = array[v_all]
+    union all
+    select v_none where v_keys.units = array[v_all]
+  ),
+  days as (
+    select d.day, d.user_id, d.events
+    from chosen c
+    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
+    union all
+    select d.day, d.user_id, d.events
+    from private.active_days d
+    where not v_is_kept and d.tenant_id = p_scope.tenant_id and d.course_id = p_scope.of_course and p_scope.of_course <> all (v_keys.apart)
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+      and (v_keys.units = array[v_all] or d.unit_key = any (v_keys.units))
+    union all
+    select d.day, d.user_id, d.events
+    from unnest(v_keys.courses) as c (id)
+    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
+      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
+      and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
+  ),
+  counted as (
+    select p.period_start, count(distinct p.user_id) as people, sum(p.events)::bigint as events
+    from (
+      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id, d.events from days d
+      union all
+      select n.period_start, n.user_id, 0 from tail n where not v_is_kept
+    ) p
+    group by 1
+  )
+  select a.period_start, sum(a.people)::bigint, sum(a.events)::bigint
+  from (
+    select k.* from kept k
+    union all
+    select c.* from counted c
+    union all
+    select n.period_start, 0, n.events from tail n
+  ) a
+  group by 1
+  having sum(a.events) > 0;
+end
+$$;
+
+ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20577,6 +21829,66 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
+-- Name: check_saved_report(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_saved_report() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_known constant text[] := private.report_parameters(new.report);
+  v_faults text[];
+begin
+  if v_known is null then
+    perform private.fail(
+      'report_not_found', 'There is no such report.', 422, jsonb_build_object('field', 'report'), 'GET /reporting lists them.'
+    );
+  end if;
+  if jsonb_typeof(new.parameters) = 'object' then
+    v_faults := array(
+      select p.key
+      from jsonb_each(new.parameters) as p
+      where p.key <> all (v_known) or not private.is_report_parameter(p.key, p.value)
+      order by p.key
+    );
+    if new.parameters ? 'last_days' and new.parameters ?| '{from,until}' then
+      v_faults := v_faults || 'last_days'::text;
+    end if;
+    if new.parameters ->> 'from' > new.parameters ->> 'until' then
+      v_faults := v_faults || 'until'::text;
+    end if;
+    if new.report = 'lesson-drop-off' and not new.parameters ? 'course_id' then
+      v_faults := v_faults || 'course_id'::text;
+    end if;
+    if v_faults <> '{}' then
+      perform private.fail(
+        'invalid_report_parameters', 'Some parameters are not known to this report, or their values are not.', 422,
+        jsonb_build_object('parameters', v_faults, 'known', v_known)
+      );
+    end if;
+    new.unit_id := (new.parameters ->> 'unit_id')::uuid;
+  end if;
+  if private.is_api_call() then
+    if tg_op = 'INSERT' then
+      -- Nobody's list is filled up, and nobody's inbox: each may be told of daily.
+      perform pg_advisory_xact_lock(hashtextextended('lyceum saved reports ' || new.owner_id, 0));
+      if (select count(*) from analytics.saved_reports s where s.tenant_id = new.tenant_id and s.owner_id = new.owner_id) >= 100 then
+        perform private.fail('too_many_saved_reports', 'One person saves at most 100 reports in an organisation.', 409);
+      end if;
+      new.digested_at := now();
+    elsif (new.schedule, new.hour) is distinct from (old.schedule, old.hour) then
+      -- From now on: what lies before was on another schedule.
+      new.digested_at := now();
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_saved_report() OWNER TO postgres;
+
+--
 -- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21550,6 +22862,12 @@ begin
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
   where e.id = new.enrollment_id and e.status <> 'completed';
+
+  -- For the report on each lesson. Here, because a trigger of its own would cost as much again.
+  if tg_op = 'INSERT' or v_completions <> 0 then
+    insert into private.lesson_changes (tenant_id, course_id, lesson_id, reached, completed)
+    values (new.tenant_id, new.course_id, new.lesson_id, (tg_op = 'INSERT')::integer, v_completions);
+  end if;
   return null;
 end
 $$;
@@ -22434,6 +23752,120 @@ end
 $$;
 
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
+
+--
+-- Name: saved_reports; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.saved_reports (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    owner_id uuid DEFAULT auth.uid() NOT NULL,
+    name private.title NOT NULL,
+    report text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    unit_id uuid,
+    format text DEFAULT 'html'::text NOT NULL,
+    locale private.locale,
+    is_shared boolean DEFAULT false NOT NULL,
+    schedule text,
+    hour smallint DEFAULT 7 NOT NULL,
+    digested_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hour_is_one_of_the_day CHECK (((hour >= 0) AND (hour <= 23))),
+    CONSTRAINT saved_format_is_known CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'xlsx'::text, 'html'::text, 'svg'::text]))),
+    CONSTRAINT saved_parameters_are_a_small_object CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (length((parameters)::text) <= 2000))),
+    CONSTRAINT saved_report_names_a_report CHECK (((report ~ '^[a-z]+(-[a-z]+)*$'::text) AND (length(report) <= 60))),
+    CONSTRAINT schedule_is_daily_weekly_or_monthly CHECK ((schedule = ANY (ARRAY['daily'::text, 'weekly'::text, 'monthly'::text])))
+);
+
+ALTER TABLE analytics.saved_reports OWNER TO postgres;
+
+--
+-- Name: TABLE saved_reports; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.saved_reports IS 'Reports that somebody wants to see again: GET /reporting/{report} with tenant_id and the parameters, format and locale of the row. One''s own; shared ones also for holders of progress.read in the whole organisation, or in the unit that they are about. With a schedule their owner is told the headline figures: report_ready in lms.notifications, by mail where they want it.';
+
+--
+-- Name: COLUMN saved_reports.parameters; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.parameters IS 'As the report takes them: GET /reporting lists them; states as a list, last_days and limit as numbers. tenant_id is a column. Else 422 invalid_report_parameters.';
+
+--
+-- Name: COLUMN saved_reports.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.unit_id IS 'parameters.unit_id.';
+
+--
+-- Name: COLUMN saved_reports.locale; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.locale IS 'Null: the reader''s.';
+
+--
+-- Name: COLUMN saved_reports.is_shared; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.is_shared IS 'Shows the definition, not its rows, to holders of progress.read. Takes reports.read in the organisation or in the unit.';
+
+--
+-- Name: COLUMN saved_reports.schedule; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.schedule IS 'daily; weekly, on Mondays; monthly, on the first: at hour on the clock of the organisation. Null: never.';
+
+--
+-- Name: COLUMN saved_reports.digested_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.digested_at IS 'When the owner was last told, or began to wait.';
+
+--
+-- Name: digest_report(analytics.saved_reports, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
+  v_language constant text := coalesce(
+    p_saved.locale, (select p.locale from public.profile_private p where p.profile_id = p_saved.owner_id),
+    (select t.locale from lms.tenants t where t.id = p_saved.tenant_id)
+  );
+  v_figures text;
+  v_may boolean := true;
+begin
+  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_saved.owner_id, 'role', 'authenticated')::text, true);
+  perform set_config('lyceum.on_behalf', 'on', true);
+  begin
+    v_figures := private.report_figures(p_saved, v_language);
+  exception
+    when others then
+      v_may := false;
+      if sqlstate <> 'PGRST' then
+        raise warning 'The digest of saved report % was not made: %: %', p_saved.id, sqlstate, sqlerrm;
+      end if;
+  end;
+  perform set_config('lyceum.on_behalf', '', true);
+  perform set_config('request.jwt.claims', v_claims, true);
+  if v_may then
+    perform private.notify(
+      p_saved.tenant_id, p_saved.owner_id, 'report_ready', null, null,
+      jsonb_strip_nulls(jsonb_build_object('report', p_saved.name, 'figures', v_figures, 'saved_report_id', p_saved.id)),
+      'report_ready ' || p_saved.id || ' ' || to_char(p_slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"')
+    );
+  end if;
+  return v_may;
+end
+$$;
+
+ALTER FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23448,6 +24880,55 @@ ALTER FUNCTION private.enrolled_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.enrolled_courses() IS 'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left keeps the record, not the content.';
 
 --
+-- Name: enrollment_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select
+    case p_group when 'course' then e.course_id when 'unit' then e.unit_id end,
+    count(*), sum(e.dropped), sum(e.completed), sum(e.not_started), sum(e.started), sum(e.half), sum(e.progress)
+  from private.enrollment_counts e
+  where e.tenant_id = p_scope.tenant_id
+    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or e.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and e.course_id <> all (p_scope.deleted_courses)
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) OWNER TO postgres;
+
+--
+-- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.enrollment_facts(p_scope, p_group);
+  else
+    return query select * from private.enrollment_sums(p_scope, p_group, v_horizon);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) OWNER TO postgres;
+
+--
 -- Name: enrollment_obstacles(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23562,6 +25043,103 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_keys private.rollup_keys := private.rollup_keys(p_scope);
+  v_first date := date '-infinity';
+  v_last date := date '-infinity';
+begin
+  if p_scope.from_day is not null or p_scope.until_day is not null then
+    v_first := coalesce(p_scope.from_day, date '0001-01-01');
+    v_last := coalesce(p_scope.until_day, date '99999-01-01');
+  end if;
+  if p_group = 'unit' and v_keys.units = array[v_all] then
+    v_keys.units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+  if p_group = 'unit' and v_keys.course_units = array[v_all] then
+    v_keys.course_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+
+  return query
+  select
+    s.group_id, sum(s.enrolled)::bigint, sum(s.dropped)::bigint, sum(s.completed)::bigint, sum(s.not_started)::bigint,
+    sum(s.started)::bigint, sum(s.half)::bigint, sum(s.progress)::bigint
+  from (
+    -- All courses at once, and less those that are apart.
+    select
+      case when p_group = 'unit' then nullif(k.unit_key, v_none) end as group_id,
+      k.sign * r.enrolled as enrolled, k.sign * r.dropped as dropped, k.sign * r.completed as completed,
+      k.sign * r.not_started as not_started, k.sign * r.started as started, k.sign * r.half as half, k.sign * r.progress as progress
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id)
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id)
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+    ) k
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.day >= v_first and r.day <= v_last
+    where p_group <> 'course' and p_scope.of_course is null
+    union all
+    -- One course.
+    select
+      case p_group when 'unit' then nullif(u.id, v_none) when 'course' then r.course_key end,
+      r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from (
+      select u.id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+      union all
+      select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
+    ) u
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
+      and r.day >= v_first and r.day <= v_last
+    where p_scope.of_course is not null
+    union all
+    -- Each course.
+    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from unnest(v_keys.units) as u (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
+      and r.day >= v_first and r.day <= v_last
+    where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
+    union all
+    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
+    from unnest(v_keys.course_units) as u (id)
+    cross join unnest(v_keys.courses) as c (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
+      and r.day >= v_first and r.day <= v_last
+    where p_group = 'course' and p_scope.of_course is null
+    union all
+    -- What lies beyond the horizon.
+    select
+      case p_group when 'course' then h.course_id when 'unit' then h.unit_id end,
+      h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.course_id is not null
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
+      and h.at >= p_scope.since and h.at < p_scope.before
+      and h.course_id <> all (p_scope.deleted_courses)
+  ) s
+  group by s.group_id
+  having sum(s.enrolled) > 0;
+end
+$$;
+
+ALTER FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24635,6 +26213,252 @@ end
 $$;
 
 ALTER FUNCTION private.first_language(p_languages text[]) OWNER TO postgres;
+
+--
+-- Name: fold_activity(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  with events as (
+    select a.tenant_id, a.user_id, (a.received_at at time zone t.time_zone)::date as day, a.course_id, coalesce(a.unit_id, v_none) as unit_key,
+      sum(a.events) as events
+    from (
+      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
+      from analytics.question_events q
+      where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+      union all
+      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
+      from analytics.activity_events v
+      where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
+    ) a
+    join lms.tenants t on t.id = a.tenant_id
+    group by 1, 2, 3, 4, 5
+  ),
+  added as (
+    insert into private.active_days as d (tenant_id, user_id, day, course_id, unit_key, events)
+    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key, e.events from events e
+    on conflict (tenant_id, user_id, day, course_id, unit_key) do update set events = d.events + excluded.events
+    -- Rows that were there already have a past.
+    returning d.*, d.xmax = 0 as is_new
+  ),
+  -- `active_days` is read as it was before this statement.
+  people as (
+    select k.tenant_id, k.unit_key, k.course_key, s.step, k.period_start, count(*) as people
+    from unnest(array['day', 'week', 'month']) as s (step)
+    cross join lateral (
+      select distinct n.tenant_id, u.unit_key, u.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
+      from added n
+      cross join lateral (values (v_all, v_all), (n.unit_key, v_all), (v_all, n.course_id)) as u (unit_key, course_key)
+      where n.is_new
+    ) k
+    where p_anew or not exists (
+      select
+      from private.active_days d
+      where d.tenant_id = k.tenant_id and d.user_id = k.user_id
+        and d.day >= k.period_start and d.day < k.period_start + ('1 ' || s.step)::interval
+        and (k.course_key = v_all or d.course_id = k.course_key)
+        and (k.unit_key = v_all or d.unit_key = k.unit_key)
+    )
+    group by 1, 2, 3, 4, 5
+  ),
+  counted as (
+    select e.tenant_id, u.unit_key, u.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
+    from events e
+    cross join unnest(array['day', 'week', 'month']) as s (step)
+    cross join lateral (values (v_all, v_all), (e.unit_key, v_all), (v_all, e.course_id)) as u (unit_key, course_key)
+    group by 1, 2, 3, 4, 5
+  )
+  insert into private.activity_cells as r (tenant_id, unit_key, course_key, step, period_start, people, events)
+  select n.tenant_id, n.unit_key, n.course_key, n.step, n.period_start, coalesce(p.people, 0), n.events
+  from counted n
+  left join people p using (tenant_id, unit_key, course_key, step, period_start)
+  on conflict (tenant_id, unit_key, course_key, step, period_start) do update
+  set people = r.people + excluded.people, events = r.events + excluded.events;
+
+  -- Those of them who were in several units.
+  insert into private.active_elsewhere (tenant_id, step, period_start, user_id, unit_key)
+  select distinct m.tenant_id, m.step, m.period_start, m.user_id, d.unit_key
+  from (
+    select a.tenant_id, a.user_id, s.step, date_trunc(s.step, a.day::timestamp)::date as period_start
+    from (
+      select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
+      from (
+        select q.tenant_id, q.user_id, q.received_at
+        from analytics.question_events q
+        where q.xid >= p_from and q.xid < p_until and not p_anew
+        union all
+        select v.tenant_id, v.user_id, v.received_at
+        from analytics.activity_events v
+        where v.xid >= p_from and v.xid < p_until and not p_anew
+      ) e
+      join lms.tenants t on t.id = e.tenant_id
+      union
+      select d.tenant_id, d.user_id, d.day
+      from private.active_days d
+      where p_anew and (d.tenant_id, d.user_id) in (
+        select o.tenant_id, o.user_id
+        from private.active_days o
+        where p_tenant_id is null or o.tenant_id = p_tenant_id
+        group by 1, 2
+        having count(distinct o.unit_key) > 1
+      )
+    ) a
+    cross join unnest(array['day', 'week', 'month']) as s (step)
+    group by 1, 2, 3, 4
+  ) m
+  join private.active_days d on d.tenant_id = m.tenant_id and d.user_id = m.user_id
+    and d.day >= m.period_start and d.day < m.period_start + ('1 ' || m.step)::interval
+  where exists (
+    select
+    from private.active_days o
+    where o.tenant_id = m.tenant_id and o.user_id = m.user_id
+      and o.day >= m.period_start and o.day < m.period_start + ('1 ' || m.step)::interval and o.unit_key <> d.unit_key
+  )
+  on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_changes(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  insert into private.report_cells as r (
+    tenant_id, unit_key, course_key, day, enrolled, dropped, completed, not_started, started, half, progress, completions, seconds, people
+  )
+  select
+    a.tenant_id, u.unit_key, c.course_key, d.day, sum(a.enrolled), sum(a.dropped), sum(a.completed), sum(a.not_started), sum(a.started),
+    sum(a.half), sum(a.progress), sum(a.completions), sum(a.seconds), sum(a.people)
+  from (
+    select
+      l.tenant_id, coalesce(l.unit_id, v_none) as unit_key, coalesce(l.course_id, v_none) as course_key,
+      (l.at at time zone t.time_zone)::date as day,
+      sum(l.enrolled) as enrolled, sum(l.dropped) as dropped, sum(l.completed) as completed, sum(l.not_started) as not_started,
+      sum(l.started) as started, sum(l.half) as half, sum(l.progress) as progress, sum(l.completions) as completions,
+      sum(l.seconds) as seconds, sum(l.people) as people
+    from (
+      select
+        h.tenant_id, h.unit_id, h.course_id, h.at, h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress,
+        h.completions, h.seconds, h.people
+      from private.report_changes h
+      where not p_anew and h.xid >= p_from and h.xid < p_until
+      union all
+      select f.* from private.report_facts f where p_anew and (p_tenant_id is null or f.tenant_id = p_tenant_id)
+      union all
+      select
+        h.tenant_id, h.unit_id, h.course_id, h.at, -h.enrolled, -h.dropped, -h.completed, -h.not_started, -h.started, -h.half, -h.progress,
+        -h.completions, -h.seconds, -h.people
+      from private.report_changes h
+      where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
+    ) l
+    join lms.tenants t on t.id = l.tenant_id
+    group by 1, 2, 3, 4
+  ) a
+  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
+  cross join lateral (values (v_all), (a.course_key)) as c (course_key)
+  cross join lateral (values (date '-infinity'), (a.day)) as d (day)
+  where c.course_key <> v_none and d.day is not null
+  group by 1, 2, 3, 4
+  on conflict (tenant_id, unit_key, course_key, day) do update
+  set enrolled = r.enrolled + excluded.enrolled,
+      dropped = r.dropped + excluded.dropped,
+      completed = r.completed + excluded.completed,
+      not_started = r.not_started + excluded.not_started,
+      started = r.started + excluded.started,
+      half = r.half + excluded.half,
+      progress = r.progress + excluded.progress,
+      completions = r.completions + excluded.completions,
+      seconds = r.seconds + excluded.seconds,
+      people = r.people + excluded.people;
+end
+$$;
+
+ALTER FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_lessons(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.lesson_cells as r (tenant_id, course_id, lesson_id, reached, completed)
+  select a.tenant_id, a.course_id, a.lesson_id, sum(a.reached), sum(a.completed)
+  from (
+    select h.tenant_id, h.course_id, h.lesson_id, h.reached::bigint as reached, h.completed::bigint as completed
+    from private.lesson_changes h
+    where not p_anew and h.xid >= p_from and h.xid < p_until
+    union all
+    select p.tenant_id, p.course_id, p.lesson_id, count(*), count(p.completed_at)
+    from lms.lesson_progress p
+    where p_anew and (p_tenant_id is null or p.tenant_id = p_tenant_id)
+    group by 1, 2, 3
+    union all
+    select h.tenant_id, h.course_id, h.lesson_id, -h.reached, -h.completed
+    from private.lesson_changes h
+    where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
+  ) a
+  group by 1, 2, 3
+  on conflict (tenant_id, course_id, lesson_id) do update
+  set reached = r.reached + excluded.reached, completed = r.completed + excluded.completed;
+end
+$$;
+
+ALTER FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: fold_questions(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+begin
+  insert into private.question_cells as r (tenant_id, unit_key, month, course_id, question_key, section_key, attempts, correct)
+  select a.tenant_id, u.unit_key, m.month, a.course_id, a.question_key, a.section_key, sum(a.attempts), sum(a.correct)
+  from (
+    select
+      q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
+      q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
+      count(*) as attempts, count(*) filter (where q.is_correct) as correct
+    from analytics.question_events q
+    join lms.tenants t on t.id = q.tenant_id
+    where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
+      and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+    group by 1, 2, 3, 4, 5, 6
+  ) a
+  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
+  cross join lateral (values (date '-infinity'), (a.month)) as m (month)
+  group by 1, 2, 3, 4, 5, 6
+  on conflict (tenant_id, unit_key, month, course_id, question_key, section_key) do update
+  set attempts = r.attempts + excluded.attempts, correct = r.correct + excluded.correct;
+end
+$$;
+
+ALTER FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26753,7 +28577,9 @@ CREATE FUNCTION private.is_api_call() RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
+    -- Jobs that read with somebody's rights say so: nobody gains by it, for it only takes rights away.
+    or coalesce(current_setting('lyceum.on_behalf', true), '') <> '';
 end
 $$;
 
@@ -27095,6 +28921,41 @@ end
 $$;
 
 ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
+
+--
+-- Name: is_report_parameter(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_report_parameter(p_name text, p_value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  v_text constant text := p_value #>> '{}';
+begin
+  return case
+    when p_name ~ '_id$' then
+      jsonb_typeof(p_value) = 'string' and v_text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+    when p_name in ('from', 'until', 'at') then
+      jsonb_typeof(p_value) = 'string' and v_text ~ '^\d{4}-\d\d-\d\d$' and v_text::date between date '1900-01-01' and date '9999-01-01'
+    when p_name in ('limit', 'min_attempts') then
+      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
+    when p_name = 'last_days' then
+      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
+    when p_name = 'step' then v_text in ('day', 'week', 'month')
+    when p_name = 'states' then
+      jsonb_typeof(p_value) = 'array' and p_value <> '[]'
+      and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
+    else jsonb_typeof(p_value) = 'string' and length(v_text) <= 200
+  end;
+exception
+  when data_exception then
+    -- The thirtieth of February.
+    return false;
+end
+$_$;
+
+ALTER FUNCTION private.is_report_parameter(p_name text, p_value jsonb) OWNER TO postgres;
 
 --
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28172,6 +30033,34 @@ $$;
 ALTER FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
 
 --
+-- Name: latest_digest(text, integer, text, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_unit constant text := case p_schedule when 'daily' then 'day' when 'weekly' then 'week' else 'month' end;
+  v_local constant timestamp := p_now at time zone p_time_zone;
+  v_slot timestamp := date_trunc(v_unit, v_local) + make_interval(hours => p_hour);
+begin
+  if v_slot at time zone p_time_zone > p_now then
+    v_slot := date_trunc(v_unit, date_trunc(v_unit, v_local) - interval '1 hour') + make_interval(hours => p_hour);
+  end if;
+  return v_slot at time zone p_time_zone;
+end
+$$;
+
+ALTER FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) IS 'When a schedule last came round: at the hour of the day, of Monday, or of the first, on the clock of the time zone.';
+
+--
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28247,6 +30136,66 @@ end
 $$;
 
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
+
+--
+-- Name: lesson_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lesson_facts(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select p.lesson_id, count(*), count(p.completed_at)
+  from lms.lesson_progress p
+  join lms.enrollments e on e.id = p.enrollment_id
+  where p.tenant_id = p_scope.tenant_id and p.course_id = p_scope.of_course
+    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or p.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
+    and p.course_id <> all (p_scope.deleted_courses)
+  group by p.lesson_id;
+end
+$$;
+
+ALTER FUNCTION private.lesson_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  -- Sums are kept of whole courses; of a unit, its enrolments in the course are few.
+  if v_horizon is null or p_scope.of_units is not null
+    or not (p_scope.is_whole or p_scope.of_course = any (p_scope.courses))
+    or p_scope.of_course = any (p_scope.deleted_courses)
+  then
+    return query select * from private.lesson_facts(p_scope);
+    return;
+  end if;
+  return query
+  select s.lesson_id, sum(s.reached)::bigint, sum(s.completed)::bigint
+  from (
+    select r.lesson_id, r.reached, r.completed
+    from private.lesson_cells r
+    where r.tenant_id = p_scope.tenant_id and r.course_id = p_scope.of_course
+    union all
+    select h.lesson_id, h.reached, h.completed
+    from private.lesson_changes h
+    where h.xid >= v_horizon and h.tenant_id = p_scope.tenant_id and h.course_id = p_scope.of_course
+  ) s
+  group by s.lesson_id
+  having sum(s.reached) > 0;
+end
+$$;
+
+ALTER FUNCTION private.lesson_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: list_deleted_items(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28442,6 +30391,53 @@ end
 $$;
 
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
+
+--
+-- Name: make_cursor(text[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.make_cursor(VARIADIC p_key text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'+/=\n', '-_');
+end
+$$;
+
+ALTER FUNCTION private.make_cursor(VARIADIC p_key text[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.make_cursor(VARIADIC p_key text[]) IS 'The key of a row as text that clients hand back to continue after it.';
+
+--
+-- Name: make_rollups(xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- First, so that what is noted from now on is left to the next time.
+  delete from private.stale_reports s where p_tenant_id is null or s.tenant_id = p_tenant_id;
+  delete from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.question_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.lesson_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.activity_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
+  delete from private.active_days d where p_tenant_id is null or d.tenant_id = p_tenant_id;
+  delete from private.active_elsewhere d where p_tenant_id is null or d.tenant_id = p_tenant_id;
+  perform private.fold_changes('0', p_horizon, true, p_tenant_id);
+  perform private.fold_lessons('0', p_horizon, true, p_tenant_id);
+  perform private.fold_questions('0', p_horizon, p_tenant_id);
+  perform private.fold_activity('0', p_horizon, true, p_tenant_id);
+end
+$$;
+
+ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29187,6 +31183,159 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    return query
+    select q.*
+    from analytics.question_events q
+    where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
+      and q.is_counted and q.is_correct is not null
+      and q.course_id <> all (p_scope.courses)
+      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.my_hidden_answers(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: my_open_assessments(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29606,6 +31755,58 @@ $$;
 ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
 
 --
+-- Name: note_changed_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_changed_enrollment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if old.unit_id is distinct from new.unit_id or old.enrolled_at <> new.enrolled_at
+    or old.completed_at is distinct from new.completed_at
+  then
+    perform private.note_enrollments(array[old], -1);
+    perform private.note_enrollments(array[new], 1);
+    return null;
+  end if;
+  insert into private.report_changes (tenant_id, unit_id, course_id, at, dropped, completed, not_started, started, half, progress)
+  values (
+    new.tenant_id, new.unit_id, new.course_id, new.enrolled_at,
+    (new.status = 'dropped')::integer - (old.status = 'dropped')::integer,
+    (new.status = 'completed')::integer - (old.status = 'completed')::integer,
+    (new.status in ('enrolled', 'paused', 'expired') and new.started_at is null)::integer
+      - (old.status in ('enrolled', 'paused', 'expired') and old.started_at is null)::integer,
+    (new.status = 'completed' or new.started_at is not null or new.items_done > 0)::integer
+      - (old.status = 'completed' or old.started_at is not null or old.items_done > 0)::integer,
+    (new.status = 'completed' or (new.items_total > 0 and 2 * new.items_done >= new.items_total))::integer
+      - (old.status = 'completed' or (old.items_total > 0 and 2 * old.items_done >= old.items_total))::integer,
+    case when new.status = 'dropped' then 0 else (100 * new.progress_percentage)::integer end
+      - case when old.status = 'dropped' then 0 else (100 * old.progress_percentage)::integer end
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_changed_enrollment() OWNER TO postgres;
+
+--
+-- Name: note_changed_events(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_changed_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.stale_reports (tenant_id) select distinct o.tenant_id from old_rows o;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
+
+--
 -- Name: note_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29651,6 +31852,89 @@ $$;
 ALTER FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
 
 --
+-- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.report_changes (
+    tenant_id, unit_id, course_id, at, enrolled, dropped, completed, not_started, started, half, progress
+  )
+  select
+    e.tenant_id, e.unit_id, e.course_id, e.enrolled_at, p_sign,
+    p_sign * (e.status = 'dropped')::integer,
+    p_sign * (e.status = 'completed')::integer,
+    p_sign * (e.status in ('enrolled', 'paused', 'expired') and e.started_at is null)::integer,
+    p_sign * (e.status = 'completed' or e.started_at is not null or e.items_done > 0)::integer,
+    p_sign * (e.status = 'completed' or (e.items_total > 0 and 2 * e.items_done >= e.items_total))::integer,
+    p_sign * case when e.status = 'dropped' then 0 else (100 * e.progress_percentage)::integer end
+  from unnest(p_rows) e;
+  insert into private.report_changes (tenant_id, unit_id, course_id, at, completions)
+  select e.tenant_id, e.unit_id, e.course_id, e.completed_at, p_sign
+  from unnest(p_rows) e
+  where e.completed_at is not null;
+end
+$$;
+
+ALTER FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) OWNER TO postgres;
+
+--
+-- Name: note_membership(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_membership() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'INSERT' and old.status <> 'ended' and not old.is_guest then
+    insert into private.report_changes (tenant_id, unit_id, people) values (old.tenant_id, old.unit_id, -1);
+  end if;
+  if tg_op <> 'DELETE' and new.status <> 'ended' and not new.is_guest then
+    insert into private.report_changes (tenant_id, unit_id, people) values (new.tenant_id, new.unit_id, 1);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_membership() OWNER TO postgres;
+
+--
+-- Name: note_new_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_new_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.note_enrollments(array(select row(n.*)::lms.enrollments from new_rows n), 1);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_new_enrollments() OWNER TO postgres;
+
+--
+-- Name: note_removed_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_removed_enrollments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.note_enrollments(array(select row(o.*)::lms.enrollments from old_rows o), -1);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_removed_enrollments() OWNER TO postgres;
+
+--
 -- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29665,6 +31949,45 @@ end
 $$;
 
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
+
+--
+-- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op <> 'INSERT' and old.ended_at is not null then
+    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
+    values (old.tenant_id, old.unit_id, old.course_id, old.started_at, -old.duration_seconds);
+  end if;
+  if tg_op <> 'DELETE' and new.ended_at is not null then
+    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
+    values (new.tenant_id, new.unit_id, new.course_id, new.started_at, new.duration_seconds);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_session() OWNER TO postgres;
+
+--
+-- Name: note_time_zone(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_time_zone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.stale_reports (tenant_id) values (new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
 
 --
 -- Name: notify(uuid, uuid, text, uuid, uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29932,6 +32255,110 @@ CREATE FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order te
 $$;
 
 ALTER FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) OWNER TO postgres;
+
+--
+-- Name: outcome_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select date_trunc(p_step, a.at at time zone p_scope.time_zone)::date, sum(a.completions)::bigint, sum(a.seconds)::bigint
+  from (
+    select e.tenant_id, e.unit_id, e.course_id, e.user_id, e.completed_at as at, 1 as completions, 0 as seconds
+    from private.enrollment_counts e
+    where e.completed_at is not null
+    union all
+    select s.tenant_id, s.unit_id, s.course_id, s.user_id, s.started_at, 0, s.duration_seconds
+    from analytics.learning_sessions s
+    where s.ended_at is not null
+  ) a
+  where a.tenant_id = p_scope.tenant_id
+    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (a.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (a.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and a.course_id <> all (p_scope.deleted_courses)
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.outcome_facts(p_scope, p_step);
+  else
+    return query select * from private.outcome_sums(p_scope, p_step, v_horizon);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
+-- Name: outcome_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.outcome_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+begin
+  return query
+  select date_trunc(p_step, s.day::timestamp)::date, sum(s.completions)::bigint, sum(s.seconds)::bigint
+  from (
+    select r.day, k.sign * r.completions as completions, k.sign * r.seconds as seconds
+    from (
+      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
+      union all
+      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+      union all
+      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+    ) k
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
+      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
+    union all
+    select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and (h.completions <> 0 or h.seconds <> 0)
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
+      and h.at >= p_scope.since and h.at < p_scope.before
+      and h.course_id <> all (p_scope.deleted_courses)
+  ) s
+  group by 1
+  having sum(s.completions) <> 0 or sum(s.seconds) <> 0;
+end
+$$;
+
+ALTER FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: outdated_attempts(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30202,6 +32629,48 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
+-- Name: people_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_facts(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select m.unit_id, count(*)
+  from lms.memberships m
+  where m.tenant_id = p_scope.tenant_id and m.status <> 'ended' and not m.is_guest
+    and (p_scope.is_whole or m.unit_id = any (p_scope.units))
+    and (p_scope.of_units is null or m.unit_id = any (p_scope.of_units))
+  group by 1;
+end
+$$;
+
+ALTER FUNCTION private.people_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.people_facts(p_scope);
+  else
+    return query select * from private.people_sums(p_scope, v_horizon);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30229,6 +32698,46 @@ end
 $$;
 
 ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.people_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_units uuid[] := (private.rollup_keys(p_scope)).units;
+begin
+  if v_units = array[v_all] then
+    v_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
+  end if;
+  return query
+  select nullif(s.unit_key, v_none), sum(s.people)::bigint
+  from (
+    select r.unit_key, r.people
+    from unnest(v_units) as u (id)
+    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
+    union all
+    select coalesce(h.unit_id, v_none), h.people
+    from private.report_changes h
+    where h.xid >= p_horizon and h.tenant_id = p_scope.tenant_id and h.people <> 0
+      and (p_scope.is_whole or h.unit_id = any (p_scope.units))
+      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
+  ) s
+  group by s.unit_key
+  having sum(s.people) > 0;
+end
+$$;
+
+ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31385,6 +33894,38 @@ $$;
 ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
+-- Name: question_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
+  from analytics.question_events q
+  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
+    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
+    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
+    and q.course_id <> all (p_scope.deleted_courses)
+    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
+    and not (
+      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+      and q.course_id <> all (p_scope.courses)
+      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false)
+    )
+  group by 1, 2, 3;
+end
+$$;
+
+ALTER FUNCTION private.question_facts(p_scope private.report_scope) OWNER TO postgres;
+
+--
 -- Name: question_faults(text, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31431,6 +33972,127 @@ end
 $$;
 
 ALTER FUNCTION private.question_hash(p_question jsonb) OWNER TO postgres;
+
+--
+-- Name: question_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_numbers(p_scope private.report_scope) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+begin
+  if v_horizon is null then
+    return query select * from private.question_facts(p_scope);
+  else
+    return query select * from private.question_sums(p_scope, v_horizon);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.question_numbers(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: question_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
+  v_first date := date '-infinity';
+  v_last date := date '-infinity';
+  v_from date := p_scope.from_day;
+  v_until date := p_scope.until_day;
+  v_edges daterange[] := array[]::daterange[];
+  v_since timestamptz;
+  v_before timestamptz;
+begin
+  -- Whole months from the sums, the days before and after them from the facts.
+  if v_from is not null or v_until is not null then
+    v_first := coalesce(date_trunc('month', v_from::timestamp + interval '1 month' - interval '1 day')::date, date '0001-01-01');
+    -- The first day that is not in a whole month.
+    v_last := coalesce(date_trunc('month', v_until::timestamp + interval '1 day')::date, date '99999-01-01');
+    if v_first >= v_last then
+      v_edges := array[daterange(v_from, v_until + 1)];
+      v_last := v_first;
+    else
+      v_edges := array(
+        select e.edge
+        from unnest(array[daterange(v_from, v_first), daterange(v_last, v_until + 1)]) as e (edge)
+        where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
+      );
+    end if;
+    v_since := v_first::timestamp at time zone p_scope.time_zone;
+    v_before := v_last::timestamp at time zone p_scope.time_zone;
+    v_last := v_last - 1;
+  end if;
+
+  return query
+  select s.course_id, s.section_key, s.question_key, sum(s.attempts)::bigint, sum(s.correct)::bigint
+  from (
+    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
+    from unnest(v_keys.units) as u (id)
+    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
+    where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
+    union all
+    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
+    from (
+      select u.id as unit_key, p_scope.of_course as course_id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
+      union all
+      select u.id, c.id
+      from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
+      where p_scope.of_course is null or c.id = p_scope.of_course
+    ) k
+    -- Nothing at all where neither end is open and no month is whole.
+    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
+      and r.month >= v_first and r.month <= v_last
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
+    from analytics.question_events q
+    where q.xid >= p_horizon and q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+      and (
+        v_first = '-infinity'
+        or (q.received_at >= v_since and q.received_at < v_before)
+      )
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
+    from unnest(v_edges) as e (edge)
+    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
+    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+    union all
+    select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
+    from private.my_hidden_answers(p_scope) q
+    where (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+      and (v_from is null or (q.received_at at time zone p_scope.time_zone)::date >= v_from)
+      and (v_until is null or (q.received_at at time zone p_scope.time_zone)::date <= v_until)
+  ) s
+  group by 1, 2, 3
+  having sum(s.attempts) > 0;
+end
+$$;
+
+ALTER FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31647,6 +34309,43 @@ end
 $$;
 
 ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
+
+--
+-- Name: read_cursor(text, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_cursor(p_cursor text, p_length integer) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_text text;
+  v_key text[];
+begin
+  if p_cursor is null then
+    return null;
+  end if;
+  v_text := translate(p_cursor, '-_', '+/');
+  v_text := v_text || repeat('=', (4 - length(v_text) % 4) % 4);
+  v_key := array(
+    select e.value from json_array_elements_text(convert_from(decode(v_text, 'base64'), 'UTF8')::json) with ordinality as e (value, place)
+    order by e.place
+  );
+  if cardinality(v_key) <> p_length then
+    raise invalid_text_representation;
+  end if;
+  return v_key;
+exception
+  when data_exception then
+    perform private.fail(
+      'invalid_cursor', 'This is no cursor of this report.', 422, jsonb_build_object('field', 'p_after'),
+      'Send the cursor of the last row that was received.'
+    );
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.read_cursor(p_cursor text, p_length integer) OWNER TO postgres;
 
 --
 -- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33165,6 +35864,454 @@ $$;
 ALTER FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) OWNER TO postgres;
 
 --
+-- Name: report_discrimination(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_discrimination
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  if p_course_id is null then
+    return;
+  end if;
+  return query
+  with answers as (
+    select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
+    from analytics.question_events q
+    where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
+      and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
+      and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
+      and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
+      and q.received_at >= v_scope.since and q.received_at < v_scope.before
+      and q.course_id <> all (v_scope.deleted_courses)
+      -- INV-A1
+      and not (
+        q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
+        and q.course_id <> all (v_scope.courses)
+      )
+    group by 1, 2, 3
+  ),
+  shares as (
+    select a.section_key, a.question_key, a.c::numeric / a.n as own, (t.c - a.c)::numeric / nullif(t.n - a.n, 0) as others
+    from answers a
+    join (select k.user_id, sum(k.n) as n, sum(k.c) as c from answers k group by 1) t on t.user_id = a.user_id
+  )
+  select s.section_key, s.question_key, round(corr(s.own, s.others)::numeric, 2)
+  from shares s
+  where s.others is not null
+  group by 1, 2;
+end
+$$;
+
+ALTER FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: report_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.engagement_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_step constant interval := ('1 ' || p_step)::interval;
+  -- Completions are enrolments, the rest is progress: whoever reads reports here reads both, or nothing is shown.
+  v_scope private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  v_outcomes private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  v_from date;
+  v_until date;
+begin
+  -- Whole steps: people are not counted by adding up days.
+  v_until := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
+  v_from := date_trunc(p_step, coalesce(p_from::timestamp, v_until - 11 * v_step));
+  if v_until - v_from > 3660 then
+    perform private.fail('invalid_period', 'The period is at most ten years.', 422, jsonb_build_object('field', 'p_from'));
+  end if;
+  v_scope := private.set_period(v_scope, v_from, v_until);
+  v_outcomes := private.set_period(v_outcomes, v_from, v_until);
+  return query
+  select
+    p.day::date, coalesce(a.people, 0), coalesce(a.events, 0), coalesce(o.seconds, 0), coalesce(o.completions, 0)
+  from generate_series(v_scope.from_day::timestamp, v_scope.until_day::timestamp, v_step) as p (day)
+  left join private.activity_numbers(v_scope, p_step) a on a.period_start = p.day::date
+  left join private.outcome_numbers(v_outcomes, p_step) o on o.period_start = p.day::date
+  where v_scope.time_zone is not null;
+end
+$$;
+
+ALTER FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: report_enrollments(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) RETURNS SETOF private.enrollment_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  return query select * from private.enrollment_numbers(v_scope, p_group);
+end
+$$;
+
+ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
+
+--
+-- Name: report_figures(analytics.saved_reports, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_parameters constant jsonb := p_saved.parameters;
+  v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
+  v_unit_id constant uuid := v_parameters ->> 'unit_id';
+  v_course_id constant uuid := v_parameters ->> 'course_id';
+  v_cohort_id constant uuid := v_parameters ->> 'cohort_id';
+  v_from date := v_parameters ->> 'from';
+  v_until date := v_parameters ->> 'until';
+  v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
+  v_figures text;
+begin
+  if v_parameters ? 'last_days' then
+    v_until := (now() at time zone v_zone)::date;
+    v_from := v_until - (v_parameters ->> 'last_days')::integer + 1;
+  end if;
+  if p_saved.report in ('completion-rate', 'progress-summary', 'enrollment-funnel') then
+    select
+      (array['Completed', 'Abgeschlossen', 'Completados'])[v_place] || ': ' || r.completed || ' / ' || r.total_enrolled || ' ('
+        || case v_place when 1 then r.completion_rate || '%' else replace(r.completion_rate::text, '.', ',') || U&'\00A0%' end || ')'
+    into v_figures
+    from analytics.get_completion_rate(p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until) r;
+  elsif p_saved.report in ('due-training', 'training-matrix') then
+    select string_agg(w.words[v_place] || ': ' || n.number, ', ' order by w.place) into v_figures
+    from (
+      select s.state, count(*) as number
+      from private.report_training(
+        p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, private.training_clock(),
+        coalesce(
+          array(select e.value from jsonb_array_elements_text(v_parameters -> 'states') as e (value)),
+          case p_saved.report when 'due-training' then array['due', 'overdue', 'expiring', 'expired'] end
+        ),
+        100000, null, null
+      ) s
+      group by s.state
+    ) n
+    join (
+      values
+        ('overdue', array['Overdue', 'Überfällig', 'Vencidas'], 1), ('expired', array['Expired', 'Abgelaufen', 'Caducadas'], 2),
+        ('due', array['Due', 'Fällig', 'Pendientes'], 3), ('expiring', array['Expiring', 'Laufen ab', 'Por caducar'], 4),
+        ('done', array['Done', 'Erledigt', 'Hechas'], 5), ('waived', array['Waived', 'Befreit', 'Exentas'], 6)
+    ) as w (state, words, place) on w.state = n.state;
+  elsif p_saved.report = 'engagement' then
+    select (array['Events', 'Ereignisse', 'Eventos'])[v_place] || ': ' || coalesce(sum(r.events), 0) || ', '
+      || (array['completions', 'Abschlüsse', 'finalizaciones'])[v_place] || ': ' || coalesce(sum(r.completions), 0)
+    into v_figures
+    from analytics.get_engagement(
+      p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until, coalesce(v_parameters ->> 'step', 'day')
+    ) r;
+  end if;
+  return v_figures;
+end
+$$;
+
+ALTER FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) IS 'The headline figures of a saved report, for whom request.jwt.claims names; null where the report has none. 403 as the report.';
+
+--
+-- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) RETURNS SETOF private.lesson_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope := private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, null, null, null);
+begin
+  return query select * from private.lesson_numbers(v_scope);
+end
+$$;
+
+ALTER FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: report_overview(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) RETURNS SETOF private.overview_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, null, null, null, null);
+begin
+  return query
+  select
+    u.unit_id, coalesce(p.people, 0), coalesce(e.enrolled, 0), coalesce(e.dropped, 0), coalesce(e.completed, 0), coalesce(e.progress, 0)
+  from (
+    select o.id as unit_id
+    from lms.org_units o
+    where o.tenant_id = p_tenant_id and o.archived_at is null
+      and (v_scope.is_whole or o.id = any (v_scope.units))
+      and (p_unit_id is null or o.id = any (v_scope.of_units))
+    union
+    select n.group_id from private.enrollment_numbers(v_scope, 'unit') n
+    union
+    select n.unit_id from private.people_numbers(v_scope) n
+  ) u
+  left join private.enrollment_numbers(v_scope, 'unit') e on e.group_id is not distinct from u.unit_id
+  left join private.people_numbers(v_scope) p on p.unit_id is not distinct from u.unit_id;
+end
+$$;
+
+ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: report_parameters(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_parameters(p_report text) RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_parameters text[];
+begin
+  select array_agg(substr(a.name, 3)) into v_parameters
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  cross join lateral unnest(p.proargnames[1:p.pronargs]) as a (name)
+  where p_report ~ '^[a-z]+(-[a-z]+)*$' and p.proname = 'get_' || replace(p_report, '-', '_')
+    and (n.nspname = 'analytics' or (n.nspname = 'lms' and p_report = 'training-records'))
+    and a.name not in ('p_tenant_id', 'p_after');
+  if 'until' = any (v_parameters) then
+    v_parameters := v_parameters || 'last_days'::text;
+  end if;
+  return v_parameters;
+end
+$_$;
+
+ALTER FUNCTION private.report_parameters(p_report text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_parameters(p_report text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_parameters(p_report text) IS 'What can be asked of a report, under the names that GET /reporting/{report} takes, but for tenant_id. training-records is the one report that is not in analytics.';
+
+--
+-- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  return query select * from private.question_numbers(v_scope);
+end
+$$;
+
+ALTER FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: report_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.retention_numbers
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+begin
+  -- Who began when is told by enrolments, which take a permission of their own.
+  perform private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
+  return query select * from private.retention_numbers(v_scope, p_step);
+end
+$$;
+
+ALTER FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
+
+--
+-- Name: report_scope(text, uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope private.report_scope;
+begin
+  v_scope.tenant_id := p_tenant_id;
+  if not private.is_api_call() then
+    v_scope.is_whole := true;
+    v_scope.units := '{}';
+    v_scope.courses := '{}';
+  else
+    -- Reports ask for their own permission and for that of the rows: neither is a way around the other.
+    v_scope.is_whole := p_tenant_id = any (array(select private.tenants_where('reports.read')))
+      and p_tenant_id = any (array(select private.tenants_where(p_permission)));
+    v_scope.units := array(
+      select u.id
+      from lms.org_units u
+      where u.tenant_id = p_tenant_id
+        and (
+          u.id = any (array(select private.units_where('reports.read')))
+          or p_tenant_id = any (array(select private.tenants_where('reports.read')))
+        )
+        and (
+          u.id = any (array(select private.units_where(p_permission)))
+          or p_tenant_id = any (array(select private.tenants_where(p_permission)))
+        )
+        and not v_scope.is_whole
+    );
+    v_scope.courses := array(
+      select c.id
+      from lms.courses c
+      where c.tenant_id = p_tenant_id and c.id = any (array(select private.staffed_courses())) and c.deleted_at is null
+    );
+    if not (v_scope.is_whole or cardinality(v_scope.units) > 0 or cardinality(v_scope.courses) > 0) then
+      -- Also where there is no such tenant.
+      perform private.fail(
+        'report_not_allowed', 'You read no reports in this organisation.', 403, null,
+        'It takes reports.read in it or in one of its units, or being on the staff of one of its courses.'
+      );
+    end if;
+  end if;
+  perform private.require_period(p_from, p_until);
+
+  select t.time_zone into v_scope.time_zone from lms.tenants t where t.id = p_tenant_id;
+  if p_unit_id is not null then
+    v_scope.of_units := array(
+      select c.descendant_id
+      from private.org_unit_closure c
+      join lms.org_units u on u.id = c.descendant_id
+      where c.ancestor_id = p_unit_id and u.tenant_id = p_tenant_id
+    );
+  end if;
+  v_scope.of_course := p_course_id;
+  if p_cohort_id is not null then
+    v_scope.of_people := array(
+      select k.user_id
+      from lms.cohort_members k
+      where k.cohort_id = p_cohort_id and k.tenant_id = p_tenant_id and (
+        not private.is_api_call()
+        or k.cohort_id = any (array(select private.my_cohorts()))
+        or k.cohort_id = any (array(select private.cohorts_where('members.read')))
+      )
+    );
+  end if;
+  v_scope := private.set_period(v_scope, p_from, p_until);
+  v_scope.deleted_courses := array(
+    select c.id from lms.courses c where c.tenant_id = p_tenant_id and c.deleted_at is not null
+  );
+  return v_scope;
+end
+$$;
+
+ALTER FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'What the caller may read of what is asked for, with reports.read and the permission of the rows, or as staff of a course. 403 report_not_allowed where that can be nothing; 422 invalid_period.';
+
+--
+-- Name: report_training(uuid, uuid, uuid, uuid, timestamp with time zone, text[], integer, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) RETURNS SETOF lms.training_status
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope constant private.report_scope :=
+    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, null, null);
+  v_people uuid[];
+  v_next uuid := p_after_user_id;
+  v_includes_next boolean := true;
+  v_found integer;
+  v_left integer := p_limit;
+begin
+  loop
+    v_people := array(
+      select distinct q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.course_id <> all (v_scope.deleted_courses)
+        and (v_next is null or q.user_id > v_next or (v_includes_next and q.user_id = v_next))
+        and (p_course_id is null or q.course_id = p_course_id)
+        and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
+        and (
+          v_scope.is_whole or q.course_id = any (v_scope.courses)
+          or exists (
+            select
+            from lms.memberships m
+            where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.units)
+          )
+        )
+        and (v_scope.of_units is null or exists (
+          select
+          from lms.memberships m
+          where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.of_units)
+        ))
+      order by q.user_id
+      limit 100
+    );
+    exit when cardinality(v_people) = 0;
+    return query
+    select s.*
+    from private.training_status_at(p_tenant_id, v_people, p_course_id, p_at) s
+    where (p_states is null or s.state = any (p_states))
+      and (p_after_user_id is null or (s.user_id, s.course_id) > (p_after_user_id, coalesce(p_after_course_id, p_after_user_id)))
+      and s.course_id <> all (v_scope.deleted_courses)
+      -- What somebody in the list has to take elsewhere is not part of a course's report, nor is what the caller has to.
+      and (
+        v_scope.is_whole or s.course_id = any (v_scope.courses)
+        or exists (
+          select
+          from lms.memberships m
+          where m.tenant_id = p_tenant_id and m.user_id = s.user_id and m.unit_id = any (v_scope.units)
+        )
+      )
+    order by s.user_id, s.course_id
+    limit v_left;
+    get diagnostics v_found = row_count;
+    v_left := v_left - v_found;
+    exit when v_left <= 0;
+    v_next := v_people[cardinality(v_people)];
+    v_includes_next := false;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33543,6 +36690,23 @@ $$;
 ALTER FUNCTION private.require_key_corrector(p_question_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_page(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_page(p_limit integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'A page has 1 to 1000 rows.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_page(p_limit integer) OWNER TO postgres;
+
+--
 -- Name: require_path_right(lms.learning_paths, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33558,6 +36722,26 @@ end
 $$;
 
 ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_period(date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_period(p_from date, p_until date) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- Beyond these there are no days before and after, nor months around them.
+  if p_from > p_until or p_from < date '1900-01-01' or p_until < date '1900-01-01' or p_from > date '9999-01-01' or p_until > date '9999-01-01' then
+    perform private.fail(
+      'invalid_period', 'A period begins before it ends, between 1900 and 9999.', 422, jsonb_build_object('field', 'p_until')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_period(p_from date, p_until date) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33652,6 +36836,25 @@ end
 $$;
 
 ALTER FUNCTION private.require_statement_right(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_step(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_step(p_step text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_step is null or p_step not in ('day', 'week', 'month') then
+    perform private.fail(
+      'invalid_step', 'The step is day, week or month.', 422, jsonb_build_object('field', 'p_step')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
 
 --
 -- Name: require_webhook_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34042,6 +37245,78 @@ $$;
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
+-- Name: retention_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.retention_numbers
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_months constant boolean := p_step = 'month';
+  v_days constant integer := case p_step when 'week' then 7 else 1 end;
+begin
+  return query
+  with begun as (
+    select e.user_id, date_trunc(p_step, min(e.enrolled_at at time zone p_scope.time_zone))::date as started
+    from private.enrollment_counts e
+    where e.tenant_id = p_scope.tenant_id
+      and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or e.course_id = p_scope.of_course)
+      and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
+      and e.course_id <> all (p_scope.deleted_courses)
+    group by e.user_id
+  ),
+  cohorts as (
+    select b.user_id, b.started
+    from begun b
+    where (p_scope.from_day is null or b.started >= p_scope.from_day) and (p_scope.until_day is null or b.started <= p_scope.until_day)
+  ),
+  active as (
+    select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
+    from cohorts c
+    join (
+      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+      union all
+      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+    ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
+    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
+      and a.course_id <> all (p_scope.deleted_courses)
+    group by 1, 2, 3
+  ),
+  counted as (
+    select
+      a.started,
+      case
+        when v_months then
+          (12 * (extract(year from a.at) - extract(year from a.started)) + extract(month from a.at) - extract(month from a.started))::integer
+        else (a.at - a.started) / v_days
+      end as period,
+      count(*) as active
+    from active a
+    where a.at >= a.started
+    group by 1, 2
+  ),
+  sizes as (
+    select c.started, count(*) as size from cohorts c group by 1
+  )
+  select s.started, n.period, s.size, coalesce(k.active, 0)
+  from sizes s
+  cross join generate_series(0, 11) as n (period)
+  left join counted k on k.started = s.started and k.period = n.period
+  where case
+    when v_months then (s.started + make_interval(months => n.period))::date
+    else s.started + n.period * v_days
+  end <= (now() at time zone p_scope.time_zone)::date;
+end
+$$;
+
+ALTER FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+
+--
 -- Name: retire_statement(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34282,6 +37557,118 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
+
+--
+-- Name: rollup_differences(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_differences(p_tenant_id uuid) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+declare
+  v_scope private.report_scope := private.whole_report(p_tenant_id);
+  v_horizon constant xid8 := private.rollup_horizon(v_scope);
+begin
+  if v_horizon is null then
+    return;
+  end if;
+  return query
+  select 'enrolments by course' where exists (
+    (select private.enrollment_sums(v_scope, 'course', v_horizon)::text except all select private.enrollment_facts(v_scope, 'course')::text)
+    union all
+    (select private.enrollment_facts(v_scope, 'course')::text except all select private.enrollment_sums(v_scope, 'course', v_horizon)::text)
+  );
+  return query
+  select 'enrolments by unit' where exists (
+    (select private.enrollment_sums(v_scope, 'unit', v_horizon)::text except all select private.enrollment_facts(v_scope, 'unit')::text)
+    union all
+    (select private.enrollment_facts(v_scope, 'unit')::text except all select private.enrollment_sums(v_scope, 'unit', v_horizon)::text)
+  );
+  return query
+  select 'people' where exists (
+    (select private.people_sums(v_scope, v_horizon)::text except all select private.people_facts(v_scope)::text)
+    union all
+    (select private.people_facts(v_scope)::text except all select private.people_sums(v_scope, v_horizon)::text)
+  );
+  return query
+  select 'answers' where exists (
+    (select private.question_sums(v_scope, v_horizon)::text except all select private.question_facts(v_scope)::text)
+    union all
+    (select private.question_facts(v_scope)::text except all select private.question_sums(v_scope, v_horizon)::text)
+  );
+  v_scope := private.set_period(
+    v_scope, date_trunc('month', now() - interval '13 months')::date, (date_trunc('month', now() + interval '2 months') - interval '1 day')::date
+  );
+  return query
+  select 'activity' where exists (
+    (select private.activity_sums(v_scope, 'month', v_horizon)::text except all select private.activity_facts(v_scope, 'month')::text)
+    union all
+    (select private.activity_facts(v_scope, 'month')::text except all select private.activity_sums(v_scope, 'month', v_horizon)::text)
+  );
+  return query
+  select 'completions and time' where exists (
+    (select private.outcome_sums(v_scope, 'month', v_horizon)::text except all select private.outcome_facts(v_scope, 'month')::text)
+    union all
+    (select private.outcome_facts(v_scope, 'month')::text except all select private.outcome_sums(v_scope, 'month', v_horizon)::text)
+  );
+end
+$$;
+
+ALTER FUNCTION private.rollup_differences(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: rollup_horizon(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_horizon(p_scope private.report_scope) RETURNS xid8
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_scope.of_people is not null or exists (select from private.stale_reports s where s.tenant_id = p_scope.tenant_id) then
+    return null;
+  end if;
+  return (
+    select s.horizon
+    from private.report_state s
+    where s.system_identifier = (select c.system_identifier from pg_control_system() as c)
+  );
+end
+$$;
+
+ALTER FUNCTION private.rollup_horizon(p_scope private.report_scope) OWNER TO postgres;
+
+--
+-- Name: rollup_keys(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rollup_keys(p_scope private.report_scope) RETURNS private.rollup_keys
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  v_keys private.rollup_keys;
+begin
+  if p_scope.is_whole then
+    v_keys.units := coalesce(p_scope.of_units, array[v_all]);
+    v_keys.apart := p_scope.deleted_courses;
+    v_keys.course_units := '{}';
+    v_keys.courses := '{}';
+  else
+    v_keys.units := array(
+      select u.id from unnest(p_scope.units) as u (id) where p_scope.of_units is null or u.id = any (p_scope.of_units)
+    );
+    v_keys.apart := p_scope.deleted_courses || p_scope.courses;
+    v_keys.course_units := coalesce(p_scope.of_units, array[v_all]);
+    v_keys.courses := p_scope.courses;
+  end if;
+  return v_keys;
+end
+$$;
+
+ALTER FUNCTION private.rollup_keys(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: round_half_up(numeric, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34830,6 +38217,25 @@ end
 $$;
 
 ALTER FUNCTION private.set_path_status(p_path_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: set_period(private.report_scope, date, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  p_scope.from_day := p_from;
+  p_scope.until_day := p_until;
+  p_scope.since := coalesce(p_from::timestamp at time zone p_scope.time_zone, '-infinity');
+  p_scope.before := coalesce((p_until + 1)::timestamp at time zone p_scope.time_zone, 'infinity');
+  return p_scope;
+end
+$$;
+
+ALTER FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) OWNER TO postgres;
 
 --
 -- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36522,6 +39928,21 @@ $$;
 ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
+-- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.whole_report(p_tenant_id uuid) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return private.report_scope('reports.read', p_tenant_id, null, null, null, null, null);
+end
+$$;
+
+ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
+
+--
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36963,136 +40384,6 @@ ALTER TABLE analytics.people OWNER TO postgres;
 --
 
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
-
---
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
-    unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    section_key private.event_key NOT NULL,
-    question_key private.event_key NOT NULL,
-    is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
-    response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
-    attempt_id uuid,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-)
-PARTITION BY RANGE (received_at);
-
-ALTER TABLE analytics.question_events OWNER TO postgres;
-
---
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
-
---
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
@@ -38425,6 +41716,69 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: active_days; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.active_days (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    day date NOT NULL,
+    course_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    events bigint NOT NULL
+);
+
+ALTER TABLE private.active_days OWNER TO postgres;
+
+--
+-- Name: TABLE active_days; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.active_days IS 'Who had how many events on which day, in which course and unit: people are counted once, which no sum can do.';
+
+--
+-- Name: active_elsewhere; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.active_elsewhere (
+    tenant_id uuid NOT NULL,
+    step text NOT NULL,
+    period_start date NOT NULL,
+    user_id uuid NOT NULL,
+    unit_key uuid NOT NULL
+);
+
+ALTER TABLE private.active_elsewhere OWNER TO postgres;
+
+--
+-- Name: TABLE active_elsewhere; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.active_elsewhere IS 'The units of those who were active in more than one of them in a day, week or month.';
+
+--
+-- Name: activity_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.activity_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    course_key uuid NOT NULL,
+    step text NOT NULL,
+    period_start date NOT NULL,
+    people bigint NOT NULL,
+    events bigint NOT NULL
+);
+
+ALTER TABLE private.activity_cells OWNER TO postgres;
+
+--
+-- Name: TABLE activity_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_cells IS 'How many people and events, of all, of each unit and of each course, each day, week and month.';
+
+--
 -- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -38627,6 +41981,30 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
 
 --
+-- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.enrollment_counts WITH (security_invoker='true') AS
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.user_id,
+    e.enrolled_at,
+    e.completed_at,
+    ((e.status = 'dropped'::text))::integer AS dropped,
+    ((e.status = 'completed'::text))::integer AS completed,
+    (((e.status = ANY (ARRAY['enrolled'::text, 'paused'::text, 'expired'::text])) AND (e.started_at IS NULL)))::integer AS not_started,
+    (((e.status = 'completed'::text) OR (e.started_at IS NOT NULL) OR (e.items_done > 0)))::integer AS started,
+    (((e.status = 'completed'::text) OR ((e.items_total > 0) AND ((2 * e.items_done) >= e.items_total))))::integer AS half,
+        CASE
+            WHEN (e.status = 'dropped'::text) THEN 0
+            ELSE (((100)::numeric * e.progress_percentage))::integer
+        END AS progress
+   FROM lms.enrollments e;
+
+ALTER TABLE private.enrollment_counts OWNER TO postgres;
+
+--
 -- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -38761,6 +42139,61 @@ ALTER TABLE private.learner_scopes OWNER TO postgres;
 COMMENT ON VIEW private.learner_scopes IS 'Where a person learns, or asks to, for the policies of profiles.';
 
 --
+-- Name: lesson_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.lesson_cells (
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    reached bigint NOT NULL,
+    completed bigint NOT NULL
+);
+
+ALTER TABLE private.lesson_cells OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.lesson_cells IS 'Sums of lesson_changes.';
+
+--
+-- Name: lesson_changes; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.lesson_changes (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid NOT NULL,
+    reached integer NOT NULL,
+    completed integer NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.lesson_changes OWNER TO postgres;
+
+--
+-- Name: TABLE lesson_changes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.lesson_changes IS 'As report_changes, of lesson_progress; written by private.count_progress. Not when rows are removed: moving old detail out changes no report.';
+
+--
+-- Name: lesson_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.lesson_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -38834,6 +42267,29 @@ ALTER TABLE private.question_attempts OWNER TO postgres;
 COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
 
 --
+-- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.question_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    month date NOT NULL,
+    course_id uuid NOT NULL,
+    question_key text NOT NULL COLLATE pg_catalog."C",
+    section_key text NOT NULL COLLATE pg_catalog."C",
+    attempts bigint NOT NULL,
+    correct bigint NOT NULL
+);
+
+ALTER TABLE private.question_cells OWNER TO postgres;
+
+--
+-- Name: TABLE question_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each unit and all, each month and all.';
+
+--
 -- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -38876,6 +42332,174 @@ ALTER TABLE private.reminded_days OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.reminded_days IS 'The last day of each organisation on which all of it was looked through. Spares looking again on the same day; what is sent follows from the data and from what was sent.';
+
+--
+-- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_cells (
+    tenant_id uuid NOT NULL,
+    unit_key uuid NOT NULL,
+    course_key uuid NOT NULL,
+    day date NOT NULL,
+    enrolled bigint NOT NULL,
+    dropped bigint NOT NULL,
+    completed bigint NOT NULL,
+    not_started bigint NOT NULL,
+    started bigint NOT NULL,
+    half bigint NOT NULL,
+    progress bigint NOT NULL,
+    completions bigint NOT NULL,
+    seconds bigint NOT NULL,
+    people bigint NOT NULL
+);
+
+ALTER TABLE private.report_cells OWNER TO postgres;
+
+--
+-- Name: TABLE report_cells; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_cells IS 'Sums of report_changes, of each unit and all, each course and all, each day and all.';
+
+--
+-- Name: report_changes; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_changes (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    unit_id uuid,
+    course_id uuid,
+    at timestamp with time zone,
+    enrolled integer DEFAULT 0 NOT NULL,
+    dropped integer DEFAULT 0 NOT NULL,
+    completed integer DEFAULT 0 NOT NULL,
+    not_started integer DEFAULT 0 NOT NULL,
+    started integer DEFAULT 0 NOT NULL,
+    half integer DEFAULT 0 NOT NULL,
+    progress integer DEFAULT 0 NOT NULL,
+    completions integer DEFAULT 0 NOT NULL,
+    seconds integer DEFAULT 0 NOT NULL,
+    people integer DEFAULT 0 NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE private.report_changes OWNER TO postgres;
+
+--
+-- Name: TABLE report_changes; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_changes IS 'By how much changes of enrolments, sessions and memberships change sums; removed when they have been added up. `at` places them in a day: of an enrolment its beginning, of a completion its end, of a session its beginning; people are placed in none.';
+
+--
+-- Name: report_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.report_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: report_facts; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.report_facts WITH (security_invoker='true') AS
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.enrolled_at AS at,
+    1 AS enrolled,
+    e.dropped,
+    e.completed,
+    e.not_started,
+    e.started,
+    e.half,
+    e.progress,
+    0 AS completions,
+    0 AS seconds,
+    0 AS people
+   FROM private.enrollment_counts e
+UNION ALL
+ SELECT e.tenant_id,
+    e.unit_id,
+    e.course_id,
+    e.completed_at AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    1 AS completions,
+    0 AS seconds,
+    0 AS people
+   FROM private.enrollment_counts e
+  WHERE (e.completed_at IS NOT NULL)
+UNION ALL
+ SELECT s.tenant_id,
+    s.unit_id,
+    s.course_id,
+    s.started_at AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    0 AS completions,
+    s.duration_seconds AS seconds,
+    0 AS people
+   FROM analytics.learning_sessions s
+  WHERE (s.ended_at IS NOT NULL)
+UNION ALL
+ SELECT m.tenant_id,
+    m.unit_id,
+    NULL::uuid AS course_id,
+    NULL::timestamp with time zone AS at,
+    0 AS enrolled,
+    0 AS dropped,
+    0 AS completed,
+    0 AS not_started,
+    0 AS started,
+    0 AS half,
+    0 AS progress,
+    0 AS completions,
+    0 AS seconds,
+    1 AS people
+   FROM lms.memberships m
+  WHERE ((m.status <> 'ended'::text) AND (NOT m.is_guest));
+
+ALTER TABLE private.report_facts OWNER TO postgres;
+
+--
+-- Name: report_state; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.report_state (
+    is_only_row boolean DEFAULT true NOT NULL,
+    horizon xid8 DEFAULT '0'::xid8 NOT NULL,
+    system_identifier bigint NOT NULL,
+    folded_at timestamp with time zone,
+    checked_at timestamp with time zone,
+    CONSTRAINT report_state_is_one_row CHECK (is_only_row)
+);
+
+ALTER TABLE private.report_state OWNER TO postgres;
+
+--
+-- Name: TABLE report_state; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -38994,6 +42618,37 @@ ALTER TABLE private.staff_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.staff_scopes IS 'Where a person teaches, for the policies of profiles.';
+
+--
+-- Name: stale_reports; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.stale_reports (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE private.stale_reports OWNER TO postgres;
+
+--
+-- Name: TABLE stale_reports; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.stale_reports IS 'Organisations whose sums do not hold, because a fact was changed or removed that nobody changes or removes, or because their days begin at other hours now. Their reports are made of the facts until a job has made the sums anew.';
+
+--
+-- Name: stale_reports_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.stale_reports_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 --
 -- Name: webhook_states; Type: TABLE; Schema: private; Owner: postgres
@@ -39129,6 +42784,20 @@ ALTER TABLE ONLY analytics.learning_sessions
 
 ALTER TABLE ONLY analytics.question_events
     ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: saved_reports saved_reports_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -40174,6 +43843,27 @@ ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
 
 --
+-- Name: active_days active_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.active_days
+    ADD CONSTRAINT active_days_pkey PRIMARY KEY (tenant_id, user_id, day, course_id, unit_key);
+
+--
+-- Name: active_elsewhere active_elsewhere_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.active_elsewhere
+    ADD CONSTRAINT active_elsewhere_pkey PRIMARY KEY (tenant_id, step, period_start, user_id, unit_key);
+
+--
+-- Name: activity_cells activity_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_cells
+    ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
+
+--
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -40293,6 +43983,20 @@ ALTER TABLE ONLY private.key_revisions
     ADD CONSTRAINT key_revisions_pkey PRIMARY KEY (id);
 
 --
+-- Name: lesson_cells lesson_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.lesson_cells
+    ADD CONSTRAINT lesson_cells_pkey PRIMARY KEY (tenant_id, course_id, lesson_id);
+
+--
+-- Name: lesson_changes lesson_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.lesson_changes
+    ADD CONSTRAINT lesson_changes_pkey PRIMARY KEY (xid, id);
+
+--
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -40321,6 +44025,13 @@ ALTER TABLE ONLY private.question_attempts
     ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
 
 --
+-- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_cells
+    ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
+
+--
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -40335,6 +44046,27 @@ ALTER TABLE ONLY private.reminded_days
     ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
 
 --
+-- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_cells
+    ADD CONSTRAINT report_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, day);
+
+--
+-- Name: report_changes report_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_changes
+    ADD CONSTRAINT report_changes_pkey PRIMARY KEY (xid, id);
+
+--
+-- Name: report_state report_state_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.report_state
+    ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
+
+--
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -40347,6 +44079,13 @@ ALTER TABLE ONLY private.search_documents
 
 ALTER TABLE ONLY private.sign_up_notes
     ADD CONSTRAINT sign_up_notes_pkey PRIMARY KEY (id);
+
+--
+-- Name: stale_reports stale_reports_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.stale_reports
+    ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: webhook_states webhook_states_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -40483,6 +44222,36 @@ CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btr
 --
 
 CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_by_owner ON analytics.saved_reports USING btree (tenant_id, owner_id);
+
+--
+-- Name: saved_reports_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_by_unit ON analytics.saved_reports USING btree (tenant_id, unit_id);
+
+--
+-- Name: saved_reports_of_person; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_of_person ON analytics.saved_reports USING btree (owner_id);
+
+--
+-- Name: saved_reports_of_unit; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_of_unit ON analytics.saved_reports USING btree (unit_id) WHERE is_shared;
+
+--
+-- Name: saved_reports_scheduled; Type: INDEX; Schema: analytics; Owner: postgres
+--
+
+CREATE INDEX saved_reports_scheduled ON analytics.saved_reports USING btree (digested_at, id) WHERE (schedule IS NOT NULL);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -41745,6 +45514,18 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
 
 --
+-- Name: active_days_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX active_days_by_course ON private.active_days USING btree (tenant_id, course_id, day);
+
+--
+-- Name: active_days_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -41889,6 +45670,12 @@ CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt
 CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
 
 --
+-- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_cells_by_course ON private.question_cells USING btree (tenant_id, course_id, unit_key, month);
+
+--
 -- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -41917,6 +45704,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX report_cells_by_day ON private.report_cells USING btree (tenant_id, unit_key, day, course_key) WHERE (course_key <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -42111,10 +45904,22 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events F
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: saved_reports _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
+
+--
+-- Name: saved_reports _200_parameters; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE OF report, parameters, unit_id, schedule, hour ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
 -- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -42153,10 +45958,66 @@ CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCI
 CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
 
 --
+-- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
+
+--
+-- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: saved_reports _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
 
 --
 -- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -42165,16 +46026,34 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCI
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: saved_reports _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
+
+--
 -- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: saved_reports _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.saved_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
+
+--
 -- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
+
+--
+-- Name: saved_reports _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_saved_reports();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -43141,6 +47020,42 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW 
 --
 
 CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
+
+--
+-- Name: enrollments _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_new_enrollments();
+
+--
+-- Name: memberships _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER INSERT OR DELETE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.note_membership();
+
+--
+-- Name: tenants _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports AFTER UPDATE OF time_zone ON lms.tenants FOR EACH ROW WHEN (((old.time_zone)::text <> (new.time_zone)::text)) EXECUTE FUNCTION private.note_time_zone();
+
+--
+-- Name: enrollments _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((old.items_done <> new.items_done) OR (old.status <> new.status) OR (old.items_total <> new.items_total) OR (old.unit_id IS DISTINCT FROM new.unit_id) OR (old.started_at IS DISTINCT FROM new.started_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.enrolled_at <> new.enrolled_at))) EXECUTE FUNCTION private.note_changed_enrollment();
+
+--
+-- Name: memberships _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN ((((old.unit_id IS DISTINCT FROM new.unit_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.note_membership();
+
+--
+-- Name: enrollments _700_reports_removed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON lms.enrollments REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_removed_enrollments();
 
 --
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44854,6 +48769,27 @@ ALTER TABLE ONLY analytics.event_types
     ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
 
 --
+-- Name: saved_reports owner_is_a_member; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT owner_is_a_member FOREIGN KEY (tenant_id, owner_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: saved_reports saved_report_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: saved_reports saved_report_is_about_a_unit_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_is_about_a_unit_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE CASCADE;
+
+--
 -- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
 --
 
@@ -46176,6 +50112,30 @@ CREATE POLICY "Learners record their own activity" ON analytics.activity_events 
 CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
+-- Name: saved_reports Members save reports, and share those of where they read report; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Members save reports, and share those of where they read report" ON analytics.saved_reports FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
+
+--
+-- Name: saved_reports Owners change their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Owners change their saved reports" ON analytics.saved_reports FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
+
+--
+-- Name: saved_reports Owners remove their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Owners remove their saved reports" ON analytics.saved_reports FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))));
+
+--
+-- Name: saved_reports Saved reports are seen by their owners and, shared, by those wh; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Saved reports are seen by their owners and, shared, by those wh" ON analytics.saved_reports FOR SELECT TO authenticated USING ((((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (is_shared AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))));
+
+--
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
@@ -46204,6 +50164,12 @@ ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE analytics.saved_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -47931,6 +51897,24 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.active_days ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: active_elsewhere; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.active_elsewhere ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -48015,6 +51999,18 @@ ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.key_revisions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: lesson_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: lesson_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -48039,6 +52035,12 @@ ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -48051,6 +52053,24 @@ ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: report_state; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -48061,6 +52081,12 @@ ALTER TABLE private.search_documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: stale_reports; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: webhook_states; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -48481,6 +52507,118 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
+-- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO authenticated;
+GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO service_role;
+
+--
+-- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
+
+--
+-- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO service_role;
+
+--
 -- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -48503,6 +52641,12 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_analytics_saved_reports(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_analytics_saved_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -50592,6 +54736,13 @@ REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
 
 --
+-- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.check_rollups(p_tenants integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.check_rollups(p_tenants integer) TO service_role;
+
+--
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -50617,6 +54768,13 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 --
 
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_deliveries(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -50674,6 +54832,13 @@ REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
 
 --
+-- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -50721,6 +54886,12 @@ REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
 
 --
+-- Name: FUNCTION schedule_report_digests(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -50748,6 +54919,24 @@ GRANT ALL ON FUNCTION private.accept_invitation_of_caller(p_token text) TO servi
 REVOKE ALL ON FUNCTION private.access_of_caller() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
+
+--
+-- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION activity_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -51083,6 +55272,12 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_saved_report(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_saved_report() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
@@ -51432,6 +55627,73 @@ GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
 
 --
+-- Name: TABLE saved_reports; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.saved_reports TO service_role;
+GRANT SELECT,DELETE ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.name; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.report; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(report),UPDATE(report) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.parameters; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(parameters),UPDATE(parameters) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.format; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(format),UPDATE(format) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.locale; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(locale),UPDATE(locale) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.is_shared; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_shared),UPDATE(is_shared) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.schedule; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(schedule),UPDATE(schedule) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.hour; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(hour),UPDATE(hour) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: FUNCTION digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51597,6 +55859,18 @@ GRANT ALL ON FUNCTION private.enrolled_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO service_role;
 
 --
+-- Name: FUNCTION enrollment_facts(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION enrollment_numbers(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrollment_obstacles(p_course_id uuid, p_user_id uuid, p_self boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51609,6 +55883,12 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -51744,6 +56024,30 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 --
 
 REVOKE ALL ON FUNCTION private.first_language(p_languages text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -52210,6 +56514,12 @@ GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
 
 --
+-- Name: FUNCTION is_report_parameter(p_name text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52475,6 +56785,12 @@ REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessio
 REVOKE ALL ON FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52485,6 +56801,18 @@ REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
+
+--
+-- Name: FUNCTION lesson_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lesson_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION lesson_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.lesson_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -52532,6 +56860,20 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
+
+--
+-- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO authenticated;
+GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role;
+
+--
+-- Name: FUNCTION make_rollups(p_horizon xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -52699,6 +57041,73 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_hidden_answers(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION my_open_assessments(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52806,6 +57215,18 @@ REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_changed_enrollment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_changed_events(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52813,10 +57234,46 @@ REVOKE ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome 
 GRANT ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
 
 --
+-- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_membership(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_membership() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_new_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_new_enrollments() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_removed_enrollments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_time_zone(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
 
 --
 -- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: ACL; Schema: private; Owner: postgres
@@ -52855,6 +57312,24 @@ REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid)
 REVOKE ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO authenticated;
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO service_role;
+
+--
+-- Name: FUNCTION outcome_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION outcome_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION outdated_attempts(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -52901,10 +57376,28 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
+-- Name: FUNCTION people_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
@@ -53102,6 +57595,12 @@ GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_stateme
 REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION question_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_facts(p_scope private.report_scope) FROM PUBLIC;
+
+--
 -- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53112,6 +57611,18 @@ REVOKE ALL ON FUNCTION private.question_faults(p_type text, p_content jsonb, p_s
 --
 
 REVOKE ALL ON FUNCTION private.question_hash(p_question jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION question_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_numbers(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION question_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
@@ -53157,6 +57668,14 @@ REVOKE ALL ON FUNCTION private.read_certificate(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO anon;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
+
+--
+-- Name: FUNCTION read_cursor(p_cursor text, p_length integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO authenticated;
+GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO service_role;
 
 --
 -- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
@@ -53479,6 +57998,88 @@ GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO authe
 GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO service_role;
 
 --
+-- Name: FUNCTION report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO authenticated;
+GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
+
+--
+-- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION report_overview(p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION report_parameters(p_report text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_parameters(p_report text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
+
+--
+-- Name: FUNCTION report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
+GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
+
+--
+-- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
+
+--
+-- Name: FUNCTION report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53580,10 +58181,26 @@ REVOKE ALL ON FUNCTION private.require_key_author(p_question_id uuid) FROM PUBLI
 REVOKE ALL ON FUNCTION private.require_key_corrector(p_question_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_page(p_limit integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_page(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO authenticated;
+GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO service_role;
+
+--
 -- Name: FUNCTION require_path_right(p_path lms.learning_paths, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_period(p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_period(p_from date, p_until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO authenticated;
+GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO service_role;
 
 --
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
@@ -53620,6 +58237,14 @@ REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_step(p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
+GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
 
 --
 -- Name: FUNCTION require_webhook_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -53670,6 +58295,12 @@ GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authentica
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION retention_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION retire_statement(p_statement_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53716,6 +58347,24 @@ GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_rea
 REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION rollup_differences(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_differences(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rollup_horizon(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_horizon(p_scope private.report_scope) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rollup_keys(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rollup_keys(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: ACL; Schema: private; Owner: postgres
@@ -53817,6 +58466,12 @@ GRANT ALL ON FUNCTION private.set_path_deleted(p_path_id uuid, p_deleted boolean
 REVOKE ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION set_period(p_scope private.report_scope, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) FROM PUBLIC;
 
 --
 -- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
@@ -54184,6 +58839,12 @@ REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id
 REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54387,67 +59048,6 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
-
---
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres

@@ -68,6 +68,20 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"saved_reports": {
+                  Row: {
+                    "created_at": string,"digested_at": string,"format": string,"hour": number,"id": string,"is_shared": boolean,"locale": string | null,"name": string,"owner_id": string,"parameters": NonNullable<Json>,"report": string,"schedule": string | null,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"digested_at"?: string,"format"?: string,"hour"?: number,"id"?: string,"is_shared"?: boolean,"locale"?: string | null,"name": string,"owner_id"?: string,"parameters"?: NonNullable<Json>,"report": string,"schedule"?: string | null,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"digested_at"?: string,"format"?: string,"hour"?: number,"id"?: string,"is_shared"?: boolean,"locale"?: string | null,"name"?: string,"owner_id"?: string,"parameters"?: NonNullable<Json>,"report"?: string,"schedule"?: string | null,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    
+                  ]
                 }
           }
           Views: {
@@ -88,7 +102,12 @@ isOneToOne: false
                 }
           }
           Functions: {
-            "get_cohort_retention":
+            "describe_report":
+{ Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_user_id"?: string,"p_with_courses"?: boolean }; Returns: {
+              "cohort": string,"course": string,"courses": Json,"locale": string,"organization": string,"person": string,"time_zone": string,"today": string,"unit": string
+            }[]
+                           },
+"get_cohort_retention":
 { Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_step"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
               "active": number,"period": number,"retention_rate": number,"size": number,"started": string
             }[]

@@ -6,7 +6,21 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            "event_types": {
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
+                    
+                  ]
+                },"event_types": {
                   Row: {
                     "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
                   }
@@ -40,24 +54,38 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
-                }
-          }
-          Views: {
-            "activity_events": {
+                },"question_events": {
                   Row: {
-                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
                   }
                   ComputedFields: never
                   Insert: {
-                           "course_id"?: string | null,"enrollment_id"?: string | null,"event_type"?: string | null,"id"?: string | null,"is_time_plausible"?: boolean | null,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
-                         }
-                        Update: {
-                           "course_id"?: string | null,"enrollment_id"?: string | null,"event_type"?: string | null,"id"?: string | null,"is_time_plausible"?: boolean | null,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
-                         }
-                        Relationships: [
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Update: {
+                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
+                  }
+                  Relationships: [
                     
                   ]
-                },"people": {
+                },"saved_reports": {
+                  Row: {
+                    "created_at": string,"digested_at": string,"format": string,"hour": number,"id": string,"is_shared": boolean,"locale": string | null,"name": string,"owner_id": string,"parameters": NonNullable<Json>,"report": string,"schedule": string | null,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"digested_at"?: string,"format"?: string,"hour"?: number,"id"?: string,"is_shared"?: boolean,"locale"?: string | null,"name": string,"owner_id"?: string,"parameters"?: NonNullable<Json>,"report": string,"schedule"?: string | null,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "created_at"?: string,"digested_at"?: string,"format"?: string,"hour"?: number,"id"?: string,"is_shared"?: boolean,"locale"?: string | null,"name"?: string,"owner_id"?: string,"parameters"?: NonNullable<Json>,"report"?: string,"schedule"?: string | null,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    
+                  ]
+                }
+          }
+          Views: {
+            "people": {
                   Row: {
                     "avatar_url": string | null,"display_name": string,"id": string
                   }
@@ -71,24 +99,15 @@ isOneToOne: false
                         Relationships: [
                     
                   ]
-                },"question_events": {
-                  Row: {
-                    "answered_at": string,"attempt_id": string | null,"attempt_index": number | null,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string
-                  }
-                  ComputedFields: never
-                  Insert: {
-                           "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number | null,"course_id"?: string | null,"enrollment_id"?: string | null,"id"?: string | null,"is_correct"?: boolean | null,"is_counted"?: boolean | null,"is_time_plausible"?: boolean | null,"question_key"?: string | null,"received_at"?: string | null,"response_meta"?: Json | null,"section_key"?: string | null,"source"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
-                         }
-                        Update: {
-                           "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number | null,"course_id"?: string | null,"enrollment_id"?: string | null,"id"?: string | null,"is_correct"?: boolean | null,"is_counted"?: boolean | null,"is_time_plausible"?: boolean | null,"question_key"?: string | null,"received_at"?: string | null,"response_meta"?: Json | null,"section_key"?: string | null,"source"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
-                         }
-                        Relationships: [
-                    
-                  ]
                 }
           }
           Functions: {
-            "get_cohort_retention":
+            "describe_report":
+{ Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_user_id"?: string,"p_with_courses"?: boolean }; Returns: {
+              "cohort": string,"course": string,"courses": Json,"locale": string,"organization": string,"person": string,"time_zone": string,"today": string,"unit": string
+            }[]
+                           },
+"get_cohort_retention":
 { Args: { "p_cohort_id"?: string,"p_course_id"?: string,"p_from"?: string,"p_step"?: string,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string }; Returns: {
               "active": number,"period": number,"retention_rate": number,"size": number,"started": string
             }[]
@@ -497,14 +516,14 @@ isOneToOne: false
                   ]
                 },"assignment_rules": {
                   Row: {
-                    "activated_at": string | null,"changed_at": string,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                    "activated_at": string | null,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "activated_at"?: string | null,"changed_at"?: string,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
                   }
                   Update: {
-                    "activated_at"?: string | null,"changed_at"?: string,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -743,14 +762,14 @@ isOneToOne: false
                   ]
                 },"certificates": {
                   Row: {
-                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number,"voids_training": boolean
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number,"voids_training"?: boolean
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number
                   }
                   Update: {
-                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number,"voids_training"?: boolean
+                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number
                   }
                   Relationships: [
                     {
@@ -2825,8 +2844,7 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number,
-"voids_training": boolean
+"version_number": number
             }
                           SetofOptions: {
         from: "*"
@@ -3102,8 +3120,7 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number,
-"voids_training": boolean
+"version_number": number
             }
                           SetofOptions: {
         from: "*"
@@ -3458,7 +3475,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "revoke_certificate":
-{ Args: { "p_certificate_id": string,"p_reason": string,"p_voids_training"?: boolean }; Returns: {
+{ Args: { "p_certificate_id": string,"p_reason": string }; Returns: {
               "code": string,
 "course_id": string,
 "course_title": string,
@@ -3480,8 +3497,7 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number,
-"voids_training": boolean
+"version_number": number
             }
                           SetofOptions: {
         from: "*"
@@ -3569,7 +3585,6 @@ isOneToOne: false
 "set_assignment_rule_status":
 { Args: { "p_rule_id": string,"p_status": string }; Returns: {
               "activated_at": string | null,
-"changed_at": string,
 "cohort_id": string | null,
 "created_at": string,
 "created_by": string | null,

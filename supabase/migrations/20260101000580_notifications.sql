@@ -41,7 +41,7 @@ insert into lms.notification_kinds (kind, description, placeholders, in_app, ema
   ('session_changed', 'A session that you are booked for has changed', '{course, session, status, starts_at, place}', true, true),
   ('evidence_submitted', 'Evidence of training taken elsewhere waits for a decision', '{course}', true, false),
   ('evidence_decided', 'Your evidence of training was decided', '{course, status, reason}', true, true),
-  ('report_ready', 'A report that you asked for is ready', '{report}', true, true),
+  ('report_ready', 'A report that you asked for is ready', '{report, figures}', true, true),
   ('invitation', 'You are invited to join an organisation', '{invited_until}', false, true);
 
 -- The shape is checked where the column is; that the kinds exist, here, or a misspelt wish would silently be none.

@@ -124,9 +124,9 @@ insert into lms.standard_templates (kind, language, subject, body) values
   ('evidence_decided', 'en', 'Your evidence: {{course}}', E'Hello {{person}},\n\nyour evidence of training for "{{course}}" was decided: {{status}}.\n{{reason}}\n\n{{link}}'),
   ('evidence_decided', 'de', 'Ihr Nachweis: {{course}}', E'Guten Tag {{person}},\n\nüber Ihren Schulungsnachweis für „{{course}}“ wurde entschieden: {{status}}.\n{{reason}}\n\n{{link}}'),
   ('evidence_decided', 'es', 'Su justificante: {{course}}', E'Hola, {{person}}:\n\nse ha decidido sobre su justificante para «{{course}}»: {{status}}.\n{{reason}}\n\n{{link}}'),
-  ('report_ready', 'en', 'Your report is ready', E'Hello {{person}},\n\nthe report "{{report}}" is ready.\n\n{{link}}'),
-  ('report_ready', 'de', 'Ihr Bericht ist fertig', E'Guten Tag {{person}},\n\nder Bericht „{{report}}“ ist fertig.\n\n{{link}}'),
-  ('report_ready', 'es', 'Su informe está listo', E'Hola, {{person}}:\n\nel informe «{{report}}» está listo.\n\n{{link}}'),
+  ('report_ready', 'en', 'Your report is ready', E'Hello {{person}},\n\nthe report "{{report}}" is ready.\n{{figures}}\n\n{{link}}'),
+  ('report_ready', 'de', 'Ihr Bericht ist fertig', E'Guten Tag {{person}},\n\nder Bericht „{{report}}“ ist fertig.\n{{figures}}\n\n{{link}}'),
+  ('report_ready', 'es', 'Su informe está listo', E'Hola, {{person}}:\n\nel informe «{{report}}» está listo.\n{{figures}}\n\n{{link}}'),
   ('invitation', 'en', 'Invitation to {{organization}}', E'Hello {{person}},\n\n{{organization}} invites you to learn with them. Sign up or sign in with the address that received this mail:\n\n{{link}}\n\nThe invitation ends on {{invited_until}}.'),
   ('invitation', 'de', 'Einladung zu {{organization}}', E'Guten Tag {{person}},\n\n{{organization}} lädt Sie zum Lernen ein. Melden Sie sich mit der Adresse an, die diese Nachricht erhalten hat:\n\n{{link}}\n\nDie Einladung endet am {{invited_until}}.'),
   ('invitation', 'es', 'Invitación a {{organization}}', E'Hola, {{person}}:\n\n{{organization}} le invita a su formación. Regístrese o inicie sesión con la dirección que recibió este mensaje:\n\n{{link}}\n\nLa invitación termina el {{invited_until}}.');

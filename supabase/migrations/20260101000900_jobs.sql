@@ -364,6 +364,10 @@ select
     'Which events have been taken is forgotten after 90 days.'
   ),
   ops.register_job(
+    'schedule-report-digests', '*/10 * * * *', 'ops.schedule_report_digests', interval '2 hours',
+    'Owners of scheduled reports are told their headline figures, once for each time that has come.'
+  ),
+  ops.register_job(
     'end-learning-sessions', '*/5 * * * *', 'ops.end_learning_sessions', interval '1 hour',
     'Learning sessions end when nothing has happened in them for half an hour.'
   ),

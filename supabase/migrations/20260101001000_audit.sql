@@ -642,6 +642,7 @@ select
   -- What a review makes of its course follows from the review.
   audit.watch('lms.courses', ignored => '{rating_count, rating_sum}'),
   audit.watch('lms.course_staff'),
+  audit.watch('analytics.saved_reports', personal => '{name}', ignored => '{digested_at}'),
   audit.watch('lms.modules', ignored => '{published_at}'),
   audit.watch('lms.lessons', ignored => '{published_at}'),
   audit.watch('lms.categories'),

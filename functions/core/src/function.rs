@@ -8,7 +8,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::{
     Error, Exchange, Response, Services, health,
-    http::{Found, Trace, find, finish, normalized, request_id, shown},
+    http::{Found, Outgoing, Trace, find, finish, normalized, request_id, shown},
     openapi, telemetry,
 };
 
@@ -61,6 +61,7 @@ pub async fn respond<F: Function>(services: &Services, request: Request) -> Resp
     let mut response = outcome.unwrap_or_else(|error| error.into_response(&request_id));
     if request.method() == Method::HEAD {
         *response.body_mut() = Body::Empty;
+        Outgoing::forget(&mut response);
     }
     telemetry::record(&telemetry::Line {
         function: F::NAME,

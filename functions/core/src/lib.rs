@@ -23,5 +23,5 @@ pub use database::{CallerDatabase, Repeat, ServiceDatabase};
 pub use error::Error;
 pub use function::{Function, Route, respond};
 pub use http::{Exchange, Response};
-pub use runtime::run;
+pub use runtime::{run, run_streaming};
 pub use services::Services;

@@ -95,6 +95,7 @@ select set_eq(
     'authenticated analytics.people SELECT', 'authenticated analytics.question_events SELECT', 'authenticated analytics.activity_events SELECT', 'authenticated analytics.learning_sessions SELECT',
     'authenticated analytics.event_types SELECT', 'authenticated analytics.event_types DELETE',
     'authenticated private.question_events SELECT', 'authenticated private.activity_events SELECT',
+    'authenticated analytics.saved_reports SELECT', 'authenticated analytics.saved_reports DELETE',
     'authenticated private.learner_scopes SELECT', 'authenticated private.enrollment_scopes SELECT', 'authenticated private.membership_scopes SELECT', 'authenticated private.staff_scopes SELECT'
   ],
   'clients hold exactly these rights on whole tables: to read and to remove'
@@ -173,6 +174,8 @@ select set_eq(
     'authenticated lms.course_prerequisites UPDATE min_completion_percentage',
     'authenticated analytics.event_types INSERT description event_type tenant_id',
     'authenticated analytics.event_types UPDATE description',
+    'authenticated analytics.saved_reports INSERT format hour is_shared locale name parameters report schedule tenant_id',
+    'authenticated analytics.saved_reports UPDATE format hour is_shared locale name parameters report schedule',
     'authenticated analytics.question_events INSERT answered_at attempt_index course_id id is_correct question_key response_meta section_key user_id',
     'authenticated analytics.activity_events INSERT course_id event_type id meta occurred_at user_id',
     'authenticated lms.lesson_notes INSERT body lesson_id position user_id',
@@ -219,6 +222,7 @@ select set_eq(
     'analytics.get_learner_summary(uuid,uuid,integer,text)', 'analytics.get_learner_timeline(uuid,uuid,uuid,date,date,integer,text)',
     'analytics.get_due_training(uuid,uuid,uuid,uuid,text[],integer,text)', 'analytics.get_training_matrix(uuid,uuid,uuid,uuid,date,integer,text)',
     'analytics.get_engagement(uuid,uuid,uuid,uuid,date,date,text)', 'analytics.get_lesson_drop_off(uuid,uuid,uuid)',
+    'analytics.describe_report(uuid,uuid,uuid,uuid,uuid,boolean)',
     'analytics.get_cohort_retention(uuid,uuid,uuid,uuid,date,date,text)',
     'lms.publish_attestation_statement(uuid,text,text,text,text,text)', 'lms.retire_attestation_statement(uuid)', 'lms.sign_attestation(uuid,uuid)',
     'lms.verify_certificate(text)', 'lms.issue_certificate(uuid,text)', 'lms.revoke_certificate(uuid,text,boolean)', 'lms.reissue_certificate(uuid,text,text)',

@@ -41,6 +41,7 @@ select set_eq(
   'select name, schedule from ops.jobs',
   $$ values ('close-expired-attempts', '* * * * *'), ('fill-free-seats', '* * * * *'), ('advance-learning-paths', '*/5 * * * *'), ('forget-idempotency-keys', '17 * * * *'), ('forget-invitations', '31 2 * * *'), ('trim-run-history', '23 3 * * *'), ('repair-search', '41 * * * *'),
        ('drop-left-enrollments', '53 2 * * *'),
+       ('schedule-report-digests', '*/10 * * * *'),
        ('fold-reports', '* * * * *'), ('check-rollups', '7 4 * * *'),
        ('make-event-partitions', '47 2 * * *'), ('forget-event-receipts', '37 * * * *'), ('end-learning-sessions', '*/5 * * * *'),
        ('apply-assignment-marks', '* * * * *'), ('apply-assignment-rules', '13 1 * * *'),

@@ -86,6 +86,7 @@ select set_eq(
   'select table_name from audit.watched_tables',
   array[
     'analytics.event_types',
+    'analytics.saved_reports',
     'lms.message_templates', 'lms.webhooks',
     'lms.learning_paths', 'lms.learning_path_courses', 'lms.path_enrollments',
     'lms.assignment_rules', 'lms.assignment_rule_courses', 'lms.training_requirements', 'lms.training_waivers',

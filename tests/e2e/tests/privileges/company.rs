@@ -209,6 +209,9 @@ impl Company {
                  select tenant_id, rule_id, course_id, '{learner}', now() from lms.assignment_rule_courses where tenant_id = '{tenant}';
                  insert into lms.training_waivers (tenant_id, user_id, course_id, reason)
                  select tenant_id, '{learner}', course_id, 'On leave' from lms.assignment_rule_courses where tenant_id = '{tenant}';
+                 insert into analytics.saved_reports (tenant_id, owner_id, name, report, parameters)
+                 select '{tenant}', '{learner}', 'Mine', 'due-training', jsonb_build_object('unit_id', u.id)
+                 from lms.org_units u where u.tenant_id = '{tenant}' order by u.id limit 1;
                  insert into lms.notifications (tenant_id, user_id, kind, course_id, enrollment_id, dedupe_key)
                  select tenant_id, user_id, 'training_due', course_id, id, 'due ' || id from lms.enrollments where tenant_id = '{tenant}';
                  insert into lms.message_templates (tenant_id, kind, language, subject, body) values ('{tenant}', 'training_due', 'en', 'Due', 'Soon');

@@ -6,21 +6,7 @@ export type Database = {
   
   "analytics": {
           Tables: {
-            "activity_events": {
-                  Row: {
-                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string | null,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
-                  }
-                  ComputedFields: never
-                  Insert: {
-                    "course_id": string,"enrollment_id"?: string,"event_type": string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Update: {
-                    "course_id"?: string,"enrollment_id"?: string,"event_type"?: string,"id"?: string,"is_time_plausible"?: boolean,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Relationships: [
-                    
-                  ]
-                },"event_types": {
+            "event_types": {
                   Row: {
                     "created_at": string,"description": string,"event_type": string,"id": string,"tenant_id": string | null,"updated_at": string
                   }
@@ -54,20 +40,6 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
-                },"question_events": {
-                  Row: {
-                    "answered_at": string | null,"attempt_id": string | null,"attempt_index": number,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"xid": unknown
-                  }
-                  ComputedFields: never
-                  Insert: {
-                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id": string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key": string,"received_at"?: string,"response_meta"?: Json | null,"section_key": string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Update: {
-                    "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"is_correct"?: boolean | null,"is_counted"?: boolean,"is_time_plausible"?: boolean,"question_key"?: string,"received_at"?: string,"response_meta"?: Json | null,"section_key"?: string,"source"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"xid"?: unknown
-                  }
-                  Relationships: [
-                    
-                  ]
                 },"saved_reports": {
                   Row: {
                     "created_at": string,"digested_at": string,"format": string,"hour": number,"id": string,"is_shared": boolean,"locale": string | null,"name": string,"owner_id": string,"parameters": NonNullable<Json>,"report": string,"schedule": string | null,"tenant_id": string,"unit_id": string | null,"updated_at": string
@@ -85,7 +57,21 @@ isOneToOne: false
                 }
           }
           Views: {
-            "people": {
+            "activity_events": {
+                  Row: {
+                    "course_id": string,"enrollment_id": string,"event_type": string,"id": string,"is_time_plausible": boolean,"meta": Json | null,"occurred_at": string,"received_at": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "course_id"?: string | null,"enrollment_id"?: string | null,"event_type"?: string | null,"id"?: string | null,"is_time_plausible"?: boolean | null,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
+                         }
+                        Update: {
+                           "course_id"?: string | null,"enrollment_id"?: string | null,"event_type"?: string | null,"id"?: string | null,"is_time_plausible"?: boolean | null,"meta"?: Json | null,"occurred_at"?: string | null,"received_at"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"people": {
                   Row: {
                     "avatar_url": string | null,"display_name": string,"id": string
                   }
@@ -95,6 +81,20 @@ isOneToOne: false
                          }
                         Update: {
                            "avatar_url"?: string | null,"display_name"?: string | null,"id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"question_events": {
+                  Row: {
+                    "answered_at": string,"attempt_id": string | null,"attempt_index": number | null,"course_id": string,"enrollment_id": string,"id": string,"is_correct": boolean | null,"is_counted": boolean,"is_time_plausible": boolean,"question_key": string,"received_at": string,"response_meta": Json | null,"section_key": string,"source": string,"tenant_id": string,"unit_id": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number | null,"course_id"?: string | null,"enrollment_id"?: string | null,"id"?: string | null,"is_correct"?: boolean | null,"is_counted"?: boolean | null,"is_time_plausible"?: boolean | null,"question_key"?: string | null,"received_at"?: string | null,"response_meta"?: Json | null,"section_key"?: string | null,"source"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
+                         }
+                        Update: {
+                           "answered_at"?: string | null,"attempt_id"?: string | null,"attempt_index"?: number | null,"course_id"?: string | null,"enrollment_id"?: string | null,"id"?: string | null,"is_correct"?: boolean | null,"is_counted"?: boolean | null,"is_time_plausible"?: boolean | null,"question_key"?: string | null,"received_at"?: string | null,"response_meta"?: Json | null,"section_key"?: string | null,"source"?: string | null,"tenant_id"?: string | null,"unit_id"?: string | null,"user_id"?: string | null
                          }
                         Relationships: [
                     
@@ -516,14 +516,14 @@ isOneToOne: false
                   ]
                 },"assignment_rules": {
                   Row: {
-                    "activated_at": string | null,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
+                    "activated_at": string | null,"changed_at": string,"cohort_id": string | null,"created_at": string,"created_by": string | null,"description": string,"due_after_days": number | null,"due_on": string | null,"ended_at": string | null,"id": string,"job_title": string | null,"name": string,"path_id": string | null,"recurs_every_months": number | null,"renewal_window_days": number,"role_id": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
+                    "activated_at"?: string | null,"changed_at"?: string,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name": string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id": string,"unit_id"?: string | null,"updated_at"?: string
                   }
                   Update: {
-                    "activated_at"?: string | null,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
+                    "activated_at"?: string | null,"changed_at"?: string,"cohort_id"?: string | null,"created_at"?: string,"created_by"?: string | null,"description"?: string,"due_after_days"?: number | null,"due_on"?: string | null,"ended_at"?: string | null,"id"?: string,"job_title"?: string | null,"name"?: string,"path_id"?: string | null,"recurs_every_months"?: number | null,"renewal_window_days"?: number,"role_id"?: string | null,"status"?: string,"tenant_id"?: string,"unit_id"?: string | null,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -762,14 +762,14 @@ isOneToOne: false
                   ]
                 },"certificates": {
                   Row: {
-                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition": number,"enrollment_id": string,"expires_at": string | null,"holder_name": string,"id": string,"issue_reason": string | null,"issued_at": string,"issued_by": string | null,"renewed_by": string | null,"revoked_at": string | null,"revoked_by": string | null,"revoked_reason": string | null,"serial": string,"tenant_id": string,"unit_id": string | null,"user_id": string,"valid_from": string,"version_number": number,"voids_training": boolean
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number
+                    "code": string,"course_id": string,"course_title": string,"cycle": number,"edition"?: number,"enrollment_id": string,"expires_at"?: string | null,"holder_name": string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial": string,"tenant_id": string,"unit_id"?: string | null,"user_id": string,"valid_from": string,"version_number": number,"voids_training"?: boolean
                   }
                   Update: {
-                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number
+                    "code"?: string,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"enrollment_id"?: string,"expires_at"?: string | null,"holder_name"?: string,"id"?: string,"issue_reason"?: string | null,"issued_at"?: string,"issued_by"?: string | null,"renewed_by"?: string | null,"revoked_at"?: string | null,"revoked_by"?: string | null,"revoked_reason"?: string | null,"serial"?: string,"tenant_id"?: string,"unit_id"?: string | null,"user_id"?: string,"valid_from"?: string,"version_number"?: number,"voids_training"?: boolean
                   }
                   Relationships: [
                     {
@@ -2844,7 +2844,8 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number
+"version_number": number,
+"voids_training": boolean
             }
                           SetofOptions: {
         from: "*"
@@ -3120,7 +3121,8 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number
+"version_number": number,
+"voids_training": boolean
             }
                           SetofOptions: {
         from: "*"
@@ -3475,7 +3477,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "revoke_certificate":
-{ Args: { "p_certificate_id": string,"p_reason": string }; Returns: {
+{ Args: { "p_certificate_id": string,"p_reason": string,"p_voids_training"?: boolean }; Returns: {
               "code": string,
 "course_id": string,
 "course_title": string,
@@ -3497,7 +3499,8 @@ isOneToOne: false
 "unit_id": string | null,
 "user_id": string,
 "valid_from": string,
-"version_number": number
+"version_number": number,
+"voids_training": boolean
             }
                           SetofOptions: {
         from: "*"
@@ -3585,6 +3588,7 @@ isOneToOne: false
 "set_assignment_rule_status":
 { Args: { "p_rule_id": string,"p_status": string }; Returns: {
               "activated_at": string | null,
+"changed_at": string,
 "cohort_id": string | null,
 "created_at": string,
 "created_by": string | null,

@@ -186,6 +186,23 @@ select ops.apply_assignment_marks();
 select is(tests.asked('sid'), array['Plant 2025-01-03 -'], 'what happened meanwhile is not forgotten');
 rollback to clean;
 
+-- Whose mark has to wait is left alone by the nightly run: it would say that something begins tonight.
+select tests.rule('Plant', 'hazmat', format('unit_id = %L', tests.id('plant')));
+select tests.activate();
+select ops.apply_assignment_marks();
+select tests.at('2025-01-02 09:00+01');
+update lms.memberships set job_title = 'A' where user_id = tests.id('dora');
+update lms.memberships set job_title = 'B' where user_id = tests.id('dora');
+update lms.memberships set job_title = 'C' where user_id = tests.id('dora');
+update lms.memberships set job_title = 'D' where user_id = tests.id('dora');
+select tests.at('2025-01-03 09:00+01');
+update lms.memberships set unit_id = tests.id('north') where user_id = tests.id('sid');
+select tests.at('2025-01-09 09:00+01');
+select ops.apply_assignment_rules(p_people => 4);
+select ops.apply_assignment_marks(p_people => 4) from generate_series(1, 5);
+select is(tests.asked('sid'), array['Plant 2025-01-03 -'], 'since the move, although the night came first');
+rollback to clean;
+
 -- Only what a rule asks leaves a mark.
 select tests.rule('Plant', 'hazmat', format('unit_id = %L', tests.id('plant')));
 select tests.activate();

@@ -87,7 +87,7 @@ create table analytics.saved_reports (
   locale private.locale,
   is_shared boolean not null default false,
   schedule text constraint schedule_is_daily_weekly_or_monthly check (schedule in ('daily', 'weekly', 'monthly')),
-  hour smallint not null default 7 constraint hour_is_one_of_the_day check (hour between 0 and 23),
+  hour integer not null default 7 constraint hour_is_one_of_the_day check (hour between 0 and 23),
   digested_at timestamptz not null default now(),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -264,11 +264,11 @@ as $$
 declare
   v_parameters constant jsonb := p_saved.parameters;
   v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
-  v_unit_id constant uuid := v_parameters ->> 'unit_id';
-  v_course_id constant uuid := v_parameters ->> 'course_id';
-  v_cohort_id constant uuid := v_parameters ->> 'cohort_id';
-  v_from date := v_parameters ->> 'from';
-  v_until date := v_parameters ->> 'until';
+  v_unit_id constant uuid := (v_parameters ->> 'unit_id')::uuid;
+  v_course_id constant uuid := (v_parameters ->> 'course_id')::uuid;
+  v_cohort_id constant uuid := (v_parameters ->> 'cohort_id')::uuid;
+  v_from date := (v_parameters ->> 'from')::date;
+  v_until date := (v_parameters ->> 'until')::date;
   v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
   v_figures text;
 begin
@@ -402,8 +402,7 @@ grant select, delete on analytics.saved_reports to authenticated;
 grant insert (tenant_id, name, report, parameters, format, locale, is_shared, schedule, hour) on analytics.saved_reports to authenticated;
 grant update (name, report, parameters, format, locale, is_shared, schedule, hour) on analytics.saved_reports to authenticated;
 
-create policy "Saved reports are seen by their owners and, shared, by those who follow the people they are about"
-  on analytics.saved_reports
+create policy "Owners see saved reports; those who follow people, shared ones" on analytics.saved_reports
   for select to authenticated
   using (
     (owner_id = (select auth.uid()) and tenant_id = any (array(select private.my_tenants())))
@@ -417,7 +416,7 @@ create policy "Saved reports are seen by their owners and, shared, by those who 
   );
 
 -- Sharing writes into lists of others: not for everybody, and not beyond where one reads reports.
-create policy "Members save reports, and share those of where they read reports" on analytics.saved_reports
+create policy "Members save reports, and share what they read reports of" on analytics.saved_reports
   for insert to authenticated
   with check (
     owner_id = (select auth.uid()) and tenant_id = any (array(select private.my_tenants()))

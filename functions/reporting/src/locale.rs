@@ -84,7 +84,7 @@ impl Locale {
         }
         let mut text = String::from(sign);
         for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place) % 3 == 0 {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
                 text.push(grouping);
             }
             text.push(digit);

@@ -250,7 +250,7 @@ impl Tag {
 /// A report being written, in one of its forms.
 enum Writing<'a> {
     Json(Json<Spool>),
-    Csv(Csv<Spool>),
+    Csv(Box<Csv<Spool>>),
     Xlsx(Box<Xlsx>, Spool),
     Html(Box<Page<'a>>, Spool),
     Svg(Box<Drawing>, Spool),
@@ -261,7 +261,11 @@ impl<'a> Writing<'a> {
         let spool = Spool::new(gzip);
         Ok(match asked.format {
             Format::Json => Self::Json(Json::new(spool, asked)?),
-            Format::Csv => Self::Csv(Csv::new(spool, asked.report.columns, asked.look.clone())?),
+            Format::Csv => Self::Csv(Box::new(Csv::new(
+                spool,
+                asked.report.columns,
+                asked.look.clone(),
+            )?)),
             Format::Xlsx => Self::Xlsx(Box::new(Xlsx::new(asked)?), spool),
             Format::Html => Self::Html(Box::new(Page::new(asked)), spool),
             Format::Svg => Self::Svg(

@@ -20,7 +20,7 @@ pub enum Spool {
     /// As it is.
     Plain(Limited),
     /// Compressed.
-    Gzip(GzEncoder<Limited>),
+    Gzip(Box<GzEncoder<Limited>>),
 }
 
 /// A file that refuses to grow beyond [`LARGEST`].
@@ -45,7 +45,7 @@ impl Spool {
             length: 0,
         };
         if gzip {
-            Self::Gzip(GzEncoder::new(plain, Compression::new(4)))
+            Self::Gzip(Box::new(GzEncoder::new(plain, Compression::new(4))))
         } else {
             Self::Plain(plain)
         }

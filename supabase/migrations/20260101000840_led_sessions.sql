@@ -726,7 +726,7 @@ set search_path = ''
 as $$
 begin
   if jsonb_typeof(p_rows) is distinct from 'array' or jsonb_array_length(p_rows) not between 1 and 1000 then
-    return '[{"code": "not_a_list"}]';
+    return '[{"code": "not_a_list"}]'::jsonb;
   end if;
   return (
     select coalesce(jsonb_agg(jsonb_build_object('row', f.place, 'code', f.code) order by f.place), '[]')

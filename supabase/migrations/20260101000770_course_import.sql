@@ -876,7 +876,7 @@ begin
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
     || coalesce((
       select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
-        'keeps_training_record', nullif(s.keeps_training_record, true), 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
         'trainer_address', s.trainer_address
       )))
       from lms.training_record_settings s

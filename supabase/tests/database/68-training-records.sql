@@ -264,7 +264,7 @@ select results_eq(
 select is(
   (select string_agg(l.completion_rule, ' ' order by l.order_index) from copies c join lms.lessons l on l.course_id = c.home), 'manual sign_off', 'and completes by the same rules'
 );
-select is((select doc -> 'training_record' from documents), '{"materials": "Shelf 4", "trainer_name": "Rosa Road", "trainer_address": "1 Depot Road"}', 'an export says so');
+select is((select doc -> 'training_record' from documents), '{"keeps_training_record": true, "materials": "Shelf 4", "trainer_name": "Rosa Road", "trainer_address": "1 Depot Road"}', 'an export says so');
 select tests.as('ines');
 select lives_ok($$ select lms.import_course(tests.id('press'), doc) from documents $$, 'an import takes it');
 select tests.as_owner();

@@ -13194,7 +13194,7 @@ COMMENT ON COLUMN lms.led_sessions.trainer_id IS 'A member who teaches, or train
 -- Name: COLUMN led_sessions.trainer_address; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.led_sessions.trainer_address IS 'Training records print it: 49 CFR 172.704(d)(4).';
+COMMENT ON COLUMN lms.led_sessions.trainer_address IS 'Training records print it: 49 CFR 172.704(d)(4). Who takes the course sees it: a business address.';
 
 --
 -- Name: COLUMN led_sessions.materials; Type: COMMENT; Schema: lms; Owner: postgres
@@ -14349,7 +14349,7 @@ begin
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
     || coalesce((
       select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
-        'keeps_training_record', nullif(s.keeps_training_record, true), 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
         'trainer_address', s.trainer_address
       )))
       from lms.training_record_settings s
@@ -22431,7 +22431,8 @@ begin
     select s.graded_at, s.graded_by into v_grader
     from lms.answer_scores s
     join lms.attempt_scores t on t.attempt_id = s.attempt_id and t.enrollment_id = p_enrollment.id and t.passed
-    where s.graded_by is not null and s.graded_by <> p_enrollment.user_id
+    -- Who corrected a key has graded nobody.
+    where s.source = 'grader' and s.graded_by is not null and s.graded_by <> p_enrollment.user_id
     order by s.graded_at desc
     limit 1;
     if v_grader.graded_by is not null then
@@ -46704,6 +46705,13 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings booking_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
 -- Name: session_bookings booking_is_of_a_session_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres

@@ -1782,6 +1782,12 @@ isOneToOne: false
                   }
                   Relationships: [
                     {
+      foreignKeyName: "booking_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
       foreignKeyName: "booking_is_of_a_session_of_the_course"
       columns: ["tenant_id","course_id","session_id"]
 isOneToOne: false

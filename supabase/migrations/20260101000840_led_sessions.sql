@@ -75,7 +75,8 @@ comment on column lms.led_sessions.unit_id is 'Whose managers plan it, beside th
 comment on column lms.led_sessions.starts_at is 'An instant; show it in the tenant''s time zone, which is the place''s.';
 comment on column lms.led_sessions.seats is 'Null: any number.';
 comment on column lms.led_sessions.trainer_id is 'A member who teaches, or trainer_name for somebody from outside.';
-comment on column lms.led_sessions.trainer_address is 'Training records print it: 49 CFR 172.704(d)(4).';
+comment on column lms.led_sessions.trainer_address is
+  'Training records print it: 49 CFR 172.704(d)(4). Who takes the course sees it: a business address.';
 comment on column lms.led_sessions.materials is
   'A description of what was used, or where it is kept; null: what the course says. Training records print it.';
 comment on column lms.led_sessions.status is 'held as soon as attendance is recorded; cancelled by cancel_session.';
@@ -86,7 +87,7 @@ create table lms.session_bookings (
   session_id uuid not null,
   course_id uuid not null,
   enrollment_id uuid not null,
-  user_id uuid not null,
+  user_id uuid not null constraint booking_is_of_a_person references public.profiles (id),
   status text not null
     constraint booking_status_is_known check (status in ('booked', 'waitlisted', 'cancelled', 'attended', 'absent')),
   booked_at timestamptz not null default now(),

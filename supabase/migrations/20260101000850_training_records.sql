@@ -307,7 +307,8 @@ begin
     select s.graded_at, s.graded_by into v_grader
     from lms.answer_scores s
     join lms.attempt_scores t on t.attempt_id = s.attempt_id and t.enrollment_id = p_enrollment.id and t.passed
-    where s.graded_by is not null and s.graded_by <> p_enrollment.user_id
+    -- Who corrected a key has graded nobody.
+    where s.source = 'grader' and s.graded_by is not null and s.graded_by <> p_enrollment.user_id
     order by s.graded_at desc
     limit 1;
     if v_grader.graded_by is not null then

@@ -210,6 +210,14 @@ select is(ops.settle_attendance(), 1, 'INV-O4: it counts when the lesson opens')
 select is(tests.standing('dora', 'forklift'), 'in_progress 2/3 66.66', 'by the job');
 select is(ops.settle_attendance(), 0, 'INV-O1: once');
 
+update lms.session_bookings set recorded_at = now() - interval '1 hour' where user_id = tests.id('sid');
+select tests.as('boss');
+select lms.correct_progress(tests.id('sid takes forklift'), tests.id('forklift/1'), 0, 'Slept');
+select tests.as_owner();
+select is(ops.settle_attendance(), 0, 'what staff has taken back since stays taken back');
+update lms.session_bookings set recorded_at = now() + interval '1 second' where user_id = tests.id('sid');
+select is(ops.settle_attendance(), 1, 'until he was at another session');
+
 -- Nobody writes by hand.
 select is(tests.try('dora', $$ update lms.session_bookings set status = 'attended' where user_id = tests.id('dora') $$), '42501', 'learners do not mark themselves');
 select is(tests.try('boss', $$ update lms.session_bookings set signed_off_at = now() $$), '42501', 'administrators neither');

@@ -757,65 +757,6 @@ ALTER TYPE lms.deleted_item OWNER TO postgres;
 COMMENT ON TYPE lms.deleted_item IS 'kind: course, module, lesson, block, assessment, section or question; what was deleted with it is not listed apart.';
 
 --
--- Name: delivery; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.delivery AS (
-	id uuid,
-	lease uuid,
-	channel text,
-	kind text,
-	attempt integer,
-	created_at timestamp with time zone,
-	tenant_id uuid,
-	webhook_id uuid,
-	recipient text,
-	organization text,
-	language text,
-	subject text,
-	body text,
-	params jsonb,
-	url text,
-	secrets text[],
-	payload jsonb
-);
-
-ALTER TYPE lms.delivery OWNER TO postgres;
-
---
--- Name: TYPE delivery; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.delivery IS 'A delivery that the caller holds until its lease ends. Mails: recipient, language, subject and body with their placeholders, params. Webhooks: url, secrets, payload.';
-
---
--- Name: delivery_failure; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.delivery_failure AS (
-	id uuid,
-	channel text,
-	kind text,
-	status text,
-	user_id uuid,
-	webhook_id uuid,
-	course_id uuid,
-	attempts integer,
-	last_error text,
-	created_at timestamp with time zone,
-	next_attempt_at timestamp with time zone,
-	dead_at timestamp with time zone
-);
-
-ALTER TYPE lms.delivery_failure OWNER TO postgres;
-
---
--- Name: TYPE delivery_failure; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.delivery_failure IS 'status: dead, until it is replayed; pending, tried in vain and to be tried again at next_attempt_at.';
-
---
 -- Name: enrollment_eligibility; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -976,25 +917,6 @@ ALTER TYPE lms.issued_invitation OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.issued_invitation IS 'An invitation with its token, which is shown this once: the database keeps a hash.';
-
---
--- Name: issued_webhook; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.issued_webhook AS (
-	webhook_id uuid,
-	url text,
-	kinds text[],
-	secret text
-);
-
-ALTER TYPE lms.issued_webhook OWNER TO postgres;
-
---
--- Name: TYPE issued_webhook; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.issued_webhook IS 'A webhook with its secret, which is told this once.';
 
 --
 -- Name: job_health; Type: TYPE; Schema: lms; Owner: postgres
@@ -1477,6 +1399,54 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
 
 --
+-- Name: training_record; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.training_record AS (
+	id uuid,
+	tenant_id uuid,
+	user_id uuid,
+	course_id uuid,
+	enrollment_id uuid,
+	unit_id uuid,
+	edition integer,
+	employer_name text,
+	employee_name text,
+	course_title text,
+	version_number integer,
+	content_hash text,
+	completed_on date,
+	completed_at timestamp with time zone,
+	is_most_recent boolean,
+	materials text,
+	trainer_name text,
+	trainer_address text,
+	tested_at timestamp with time zone,
+	tested_by text,
+	test_percentage numeric,
+	certified_at timestamp with time zone,
+	certified_by uuid,
+	certifier_name text,
+	certification text,
+	certification_text text,
+	missing text[],
+	recorded_at timestamp with time zone,
+	corrected_by uuid,
+	correction_reason text,
+	kept_at_least_until date,
+	kept_until date,
+	cursor text
+);
+
+ALTER TYPE lms.training_record OWNER TO postgres;
+
+--
+-- Name: TYPE training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.training_record IS 'A record as 49 CFR 172.704(d) has it kept. is_most_recent: of the person''s records of the course that the caller sees, the latest. missing: fields that the law asks for and that are not known. kept_at_least_until: three years after completion; kept_until: 90 days after the person left, if that is later; null while they are employed.';
+
+--
 -- Name: training_status; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1522,18 +1492,6 @@ ALTER TYPE lms.version_change OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.version_change IS 'kind: course, module, lesson, block, assessment or question. change: added, removed, changed or moved. details: {field: {from, to}} of what changed; of blocks and questions the hashes of their revisions.';
-
---
--- Name: activity_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.activity_numbers AS (
-	period_start date,
-	people bigint,
-	events bigint
-);
-
-ALTER TYPE private.activity_numbers OWNER TO postgres;
 
 --
 -- Name: block_match; Type: TYPE; Schema: private; Owner: postgres
@@ -1862,43 +1820,6 @@ CREATE DOMAIN private.email_address AS text
 ALTER DOMAIN private.email_address OWNER TO postgres;
 
 --
--- Name: engagement_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.engagement_numbers AS (
-	period_start date,
-	people bigint,
-	events bigint,
-	seconds bigint,
-	completions bigint
-);
-
-ALTER TYPE private.engagement_numbers OWNER TO postgres;
-
---
--- Name: enrollment_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.enrollment_numbers AS (
-	group_id uuid,
-	enrolled bigint,
-	dropped bigint,
-	completed bigint,
-	not_started bigint,
-	started bigint,
-	half bigint,
-	progress bigint
-);
-
-ALTER TYPE private.enrollment_numbers OWNER TO postgres;
-
---
--- Name: TYPE enrollment_numbers; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
-
---
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2198,36 +2119,6 @@ CREATE TYPE private.imported_person AS (
 ALTER TYPE private.imported_person OWNER TO postgres;
 
 --
--- Name: lesson_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.lesson_numbers AS (
-	lesson_id uuid,
-	reached bigint,
-	completed bigint
-);
-
-ALTER TYPE private.lesson_numbers OWNER TO postgres;
-
---
--- Name: mail_body; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.mail_body AS text
-	CONSTRAINT body_is_1_to_10000_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 10000) AND (VALUE !~ '[\x01-\x08\x0b-\x1f\x7f]'::text)));
-
-ALTER DOMAIN private.mail_body OWNER TO postgres;
-
---
--- Name: mail_subject; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.mail_subject AS text
-	CONSTRAINT subject_is_one_line_of_1_to_200_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 200) AND (VALUE !~ '[\x01-\x1f\x7f]'::text)));
-
-ALTER DOMAIN private.mail_subject OWNER TO postgres;
-
---
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -2358,49 +2249,6 @@ CREATE TYPE private.matched_person AS (
 ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
--- Name: notice; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.notice AS (
-	tenant_id uuid,
-	user_id uuid,
-	kind text,
-	course_id uuid,
-	enrollment_id uuid,
-	params jsonb,
-	dedupe_key text
-);
-
-ALTER TYPE private.notice OWNER TO postgres;
-
---
--- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.outcome_numbers AS (
-	period_start date,
-	completions bigint,
-	seconds bigint
-);
-
-ALTER TYPE private.outcome_numbers OWNER TO postgres;
-
---
--- Name: overview_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.overview_numbers AS (
-	unit_id uuid,
-	people bigint,
-	enrolled bigint,
-	dropped bigint,
-	completed bigint,
-	progress bigint
-);
-
-ALTER TYPE private.overview_numbers OWNER TO postgres;
-
---
 -- Name: parsed_person; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2410,17 +2258,6 @@ CREATE TYPE private.parsed_person AS (
 );
 
 ALTER TYPE private.parsed_person OWNER TO postgres;
-
---
--- Name: people_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.people_numbers AS (
-	unit_id uuid,
-	people bigint
-);
-
-ALTER TYPE private.people_numbers OWNER TO postgres;
 
 --
 -- Name: placed_question; Type: TYPE; Schema: private; Owner: postgres
@@ -2439,32 +2276,6 @@ CREATE TYPE private.placed_question AS (
 ALTER TYPE private.placed_question OWNER TO postgres;
 
 --
--- Name: question_discrimination; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.question_discrimination AS (
-	section_key text,
-	question_key text,
-	discrimination numeric
-);
-
-ALTER TYPE private.question_discrimination OWNER TO postgres;
-
---
--- Name: question_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.question_numbers AS (
-	course_id uuid,
-	section_key text,
-	question_key text,
-	attempts bigint,
-	correct bigint
-);
-
-ALTER TYPE private.question_numbers OWNER TO postgres;
-
---
 -- Name: ratio; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2474,34 +2285,6 @@ CREATE TYPE private.ratio AS (
 );
 
 ALTER TYPE private.ratio OWNER TO postgres;
-
---
--- Name: report_scope; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.report_scope AS (
-	tenant_id uuid,
-	time_zone text,
-	is_whole boolean,
-	units uuid[],
-	courses uuid[],
-	of_units uuid[],
-	of_course uuid,
-	of_people uuid[],
-	from_day date,
-	until_day date,
-	since timestamp with time zone,
-	before timestamp with time zone,
-	deleted_courses uuid[]
-);
-
-ALTER TYPE private.report_scope OWNER TO postgres;
-
---
--- Name: TYPE report_scope; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TYPE private.report_scope IS 'What a report is about. A row counts that is in the caller''s scope (is_whole, or its unit in units, or its course in courses) and asked for (of_units, of_course, of_people, from_day to until_day; null: not limited), and whose course is not deleted. Days are those of the tenant''s time zone.';
 
 --
 -- Name: required_course; Type: TYPE; Schema: private; Owner: postgres
@@ -2524,32 +2307,6 @@ CREATE DOMAIN private.resume_position AS jsonb
 	CONSTRAINT last_position_is_small CHECK ((length((VALUE)::text) <= 4000));
 
 ALTER DOMAIN private.resume_position OWNER TO postgres;
-
---
--- Name: retention_numbers; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.retention_numbers AS (
-	started date,
-	period integer,
-	size bigint,
-	active bigint
-);
-
-ALTER TYPE private.retention_numbers OWNER TO postgres;
-
---
--- Name: rollup_keys; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.rollup_keys AS (
-	units uuid[],
-	apart uuid[],
-	course_units uuid[],
-	courses uuid[]
-);
-
-ALTER TYPE private.rollup_keys OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2653,566 +2410,6 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
-
---
--- Name: webhook_address; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.webhook_address AS text
-	CONSTRAINT webhook_address_is_https_without_a_password CHECK (((VALUE ~ '^(https://[^\s<>"@\\/?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s<>"@\\#]*)?$'::text) AND (length(VALUE) <= 2000)));
-
-ALTER DOMAIN private.webhook_address OWNER TO postgres;
-
---
--- Name: describe_report(uuid, uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_with_courses boolean DEFAULT false) RETURNS TABLE(organization text, time_zone text, locale text, today date, person text, unit text, course text, cohort text, courses jsonb)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  -- All of it as the caller reads it: what is hidden has no name here either.
-  select
-    t.name::text, t.time_zone::text, t.locale::text, (now() at time zone t.time_zone)::date,
-    (select n.display_name::text from lms.people n where n.id = coalesce(p_user_id, (select auth.uid())) limit 1),
-    (select u.name::text from lms.org_units u where u.id = p_unit_id and u.tenant_id = p_tenant_id),
-    (select c.title::text from lms.courses c where c.id = p_course_id and c.tenant_id = p_tenant_id),
-    (select k.name::text from lms.cohorts k where k.id = p_cohort_id and k.tenant_id = p_tenant_id),
-    case when p_with_courses then (
-      select jsonb_object_agg(c.id, c.title)
-      from (
-        select k.id, k.title from lms.courses k where k.tenant_id = p_tenant_id order by k.created_at desc limit 2000
-      ) c
-    ) end
-  from lms.tenants t
-  where t.id = p_tenant_id;
-end
-$$;
-
-ALTER FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) OWNER TO postgres;
-
---
--- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) IS 'What heads a report: names of what its parameters stand for, as the caller sees them, and the organisation''s time zone, language and day; with p_with_courses the titles of its courses by their ids. Nothing where the caller does not see the organisation.';
-
---
--- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'month'::text) RETURNS TABLE(started date, size bigint, period integer, active bigint, retention_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_step(p_step);
-  return query
-  select n.started, n.size, n.period, n.active, round(100.0 * n.active / nullif(n.size, 0), 2)
-  from private.report_retention(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
-  order by n.started, n.period;
-end
-$$;
-
-ALTER FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step (period 0) and in each of the eleven after it, as far as they have begun.';
-
---
--- Name: get_completion_rate(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(total_enrolled bigint, completed bigint, in_progress bigint, not_started bigint, completion_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    n.total, n.done, n.total - n.done - n.waiting, n.waiting,
-    coalesce(round(100.0 * n.done / nullif(n.total, 0), 2), 0)
-  from (
-    select
-      coalesce(sum(e.enrolled - e.dropped), 0)::bigint as total, coalesce(sum(e.completed), 0)::bigint as done,
-      coalesce(sum(e.not_started), 0)::bigint as waiting
-    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
-  ) n;
-end
-$$;
-
-ALTER FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of the cycles enrolled in the period and not dropped, how many are completed, begun and not begun; completion_rate = 100 * completed / total_enrolled, 0 when there are none. p_unit_id: with all units below it, by the unit of the enrolment; p_from, p_until: days of the organisation, both included. For reports.read with enrollments.read, or staff of the course; 403 report_not_allowed for others; 422 invalid_period.';
-
---
--- Name: get_due_training(uuid, uuid, uuid, uuid, text[], integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_states text[] DEFAULT ARRAY['due'::text, 'overdue'::text, 'expiring'::text, 'expired'::text], p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, unit_id uuid, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-begin
-  perform private.require_page(p_limit);
-  if not coalesce(p_states, '{}') <@ array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'] then
-    perform private.fail(
-      'invalid_state', 'There is no such state.', 422,
-      jsonb_build_object('field', 'p_states', 'known', array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'])
-    );
-  end if;
-  return query
-  -- Names, units and titles as the caller reads them.
-  select
-    s.user_id, n.display_name::text, m.unit_id, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
-    private.make_cursor(s.user_id::text, s.course_id::text)
-  from private.report_training(
-    p_tenant_id, p_unit_id, p_course_id, p_cohort_id, private.training_clock(), p_states, p_limit, v_after[1]::uuid, v_after[2]::uuid
-  ) s
-  left join lms.people n on n.id = s.user_id
-  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
-  left join lms.org_units u on u.id = m.unit_id
-  left join lms.courses c on c.id = s.course_id
-  order by s.user_id, s.course_id;
-end
-$$;
-
-ALTER FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) IS 'Who has to do what, of the training that rules ask for: due, overdue, expiring (it runs out soon) or expired; p_states chooses others: done, waived. By the home unit of today; by person and course.';
-
---
--- Name: get_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_step text DEFAULT 'day'::text) RETURNS TABLE(period_start date, active_learners bigint, events bigint, learning_seconds bigint, completions bigint)
-    LANGUAGE plpgsql STABLE ROWS 30
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_step(p_step);
-  return query
-  select n.period_start, n.people, n.events, n.seconds, n.completions
-  from private.report_engagement(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, p_step) n
-  order by n.period_start;
-end
-$$;
-
-ALTER FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Per day, week (from Monday) or month: people with at least one question or activity event, each once; events; seconds of learning sessions that began then and have ended; cycles completed then. Whole steps from that of p_from to that of p_until; twelve of them until today where nothing is said. 422 invalid_step, invalid_period.';
-
---
--- Name: get_enrollment_funnel(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date) RETURNS TABLE(enrolled bigint, started bigint, half bigint, completed bigint, started_rate numeric, half_rate numeric, completed_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    n.enrolled, n.started, n.half, n.completed, round(100.0 * n.started / nullif(n.enrolled, 0), 2),
-    round(100.0 * n.half / nullif(n.enrolled, 0), 2), round(100.0 * n.completed / nullif(n.enrolled, 0), 2)
-  from (
-    select
-      coalesce(sum(e.enrolled), 0)::bigint as enrolled, coalesce(sum(e.started), 0)::bigint as started,
-      coalesce(sum(e.half), 0)::bigint as half, coalesce(sum(e.completed), 0)::bigint as completed
-    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'total') e
-  ) n;
-end
-$$;
-
-ALTER FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'Of all cycles enrolled in the period, dropped ones too, how many were begun, reached half of the items, and were completed; each stage includes those after it. Rates are of enrolled; null when there are none.';
-
---
--- Name: get_learner_summary(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, status text, cycle integer, enrolled_at timestamp with time zone, completed_at timestamp with time zone, due_at timestamp with time zone, progress_percent numeric, current_section text, last_active_at timestamp with time zone, seconds_spent bigint, final_grade numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 20
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 2);
-begin
-  perform private.require_page(p_limit);
-  return query
-  -- Read as the caller: learners themselves, others as they see enrolments. INV-C3: a course that is no longer shown keeps
-  -- the title by which it was taken.
-  select
-    e.course_id, coalesce(c.title, v.title)::text, e.status, e.cycle, e.enrolled_at, e.completed_at, e.due_at, e.progress_percentage,
-    l.title::text, e.last_accessed_at, e.time_spent_seconds, e.final_grade::numeric,
-    private.make_cursor(to_char(e.enrolled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.id::text)
-  from lms.enrollments e
-  left join lms.courses c on c.id = e.course_id
-  left join lms.course_versions v on v.id = e.version_id
-  left join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = e.current_lesson_id
-  where e.user_id = v_user_id and e.tenant_id = p_tenant_id
-    and (p_after is null or (e.enrolled_at, e.id) < (v_after[1]::timestamptz, v_after[2]::uuid))
-  order by e.enrolled_at desc, e.id desc
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) IS 'All cycles of the caller, or of somebody whose enrolments the caller sees, latest first, dropped ones too; current_section is the lesson last worked on. Nothing where there is nobody to be seen.';
-
---
--- Name: get_learner_timeline(uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(occurred_at timestamp with time zone, kind text, course_id uuid, course_title text, subject text, detail jsonb, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 3);
-  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-  v_since timestamptz;
-  v_until timestamptz;
-begin
-  perform private.require_page(p_limit);
-  perform private.require_period(p_from, p_until);
-  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
-  if p_after is not null then
-    -- What happened at the same moment as the last row received is sorted out below.
-    v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
-  end if;
-  return query
-  -- INV-A1: read as the caller, so that answers in assessments appear when they are shown.
-  with things as (
-    select k.at, k.kind, k.id, e.course_id, null::text as subject, k.detail
-    from lms.enrollments e
-    cross join lateral (values
-      (e.enrolled_at, 'enrolled', jsonb_build_object('cycle', e.cycle, 'source', e.source)),
-      (e.started_at, 'started', jsonb_build_object('cycle', e.cycle)),
-      (e.completed_at, 'completed', jsonb_build_object('cycle', e.cycle, 'final_grade', e.final_grade)),
-      (e.dropped_at, 'dropped', jsonb_build_object('cycle', e.cycle)),
-      (e.expired_at, 'expired', jsonb_build_object('cycle', e.cycle)),
-      (e.paused_at, 'paused', jsonb_build_object('cycle', e.cycle))
-    ) as d (at, kind, detail)
-    cross join lateral (select d.at, d.kind, d.kind || ' ' || e.id as id, d.detail) k
-    where e.user_id = v_user_id and e.tenant_id = p_tenant_id and k.at >= v_since and k.at < v_until
-      and (p_course_id is null or e.course_id = p_course_id)
-    union all
-    (
-      select p.completed_at, 'lesson_completed', p.enrollment_id || ' ' || p.lesson_id, p.course_id, l.title::text, null::jsonb
-      from lms.lesson_progress p
-      left join lms.lessons l on l.id = p.lesson_id
-      where p.user_id = v_user_id and p.tenant_id = p_tenant_id and p.completed_at >= v_since and p.completed_at < v_until
-        and (p_course_id is null or p.course_id = p_course_id)
-        and (p_after is null or (p.completed_at, 'lesson_completed' collate "C", (p.enrollment_id || ' ' || p.lesson_id) collate "C")
-          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
-      order by p.completed_at desc, (p.enrollment_id || ' ' || p.lesson_id) collate "C" desc
-      limit p_limit
-    )
-    union all
-    (
-      select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
-        jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
-      from analytics.question_events q
-      where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
-        and (p_course_id is null or q.course_id = p_course_id)
-        and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
-          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
-      order by q.received_at desc, q.id desc
-      limit p_limit
-    )
-    union all
-    (
-      select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
-      from analytics.activity_events a
-      where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
-        and (p_course_id is null or a.course_id = p_course_id)
-        and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
-          < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C"))
-      order by a.received_at desc, a.event_type collate "C" desc, a.id desc
-      limit p_limit
-    )
-  )
-  select
-    t.at, t.kind, t.course_id, c.title::text, t.subject, t.detail,
-    private.make_cursor(to_char(t.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), t.kind, t.id)
-  from things t
-  left join lms.courses c on c.id = t.course_id
-  where p_after is null or (t.at, t.kind collate "C", t.id collate "C")
-    < (v_after[1]::timestamptz, v_after[2] collate "C", v_after[3] collate "C")
-  order by t.at desc, t.kind collate "C" desc, t.id collate "C" desc
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'What the caller, or somebody whom the caller may follow, did and reached, latest first: enrolled, started, completed, dropped, expired, paused, lesson_completed, answered (by when it was received; one''s own answers in assessments once they are shown) and the types of activity events.';
-
---
--- Name: get_lesson_drop_off(uuid, uuid, uuid); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid) RETURNS TABLE(lesson_id uuid, "position" integer, title text, reached bigint, completed bigint, dropped_off bigint, drop_off_rate numeric)
-    LANGUAGE plpgsql STABLE ROWS 30
-    SET search_path TO ''
-    AS $$
-begin
-  if p_course_id is null then
-    perform private.fail('course_required', 'Drop-off is counted within one course.', 422, jsonb_build_object('field', 'p_course_id'));
-  end if;
-  return query
-  select
-    n.lesson_id, l.lesson_index, l.title::text, n.reached, n.completed, n.reached - n.completed,
-    round(100.0 * (n.reached - n.completed) / nullif(n.reached, 0), 2)
-  from private.report_lessons(p_tenant_id, p_unit_id, p_course_id) n
-  left join lateral (
-    -- As the latest version that the caller sees has it.
-    select v.lesson_index, v.title
-    from lms.version_lessons v
-    join lms.course_versions k on k.id = v.version_id
-    where v.course_id = p_course_id and v.lesson_id = n.lesson_id
-    order by k.number desc
-    limit 1
-  ) l on true
-  order by l.lesson_index, n.lesson_id;
-end
-$$;
-
-ALTER FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) IS 'Per lesson of a course that anybody has reached: cycles that began it, completed it, and did not (yet): dropped_off = reached - completed. All cycles, dropped ones too. 422 course_required.';
-
---
--- Name: get_most_missed_questions(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 10, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, incorrect_attempts bigint, miss_rate numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 10
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 4);
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    s.course_id, s.question_key, s.section_key, s.attempts, s.attempts - s.correct, s.rate,
-    private.make_cursor(s.rate::text, s.course_id::text, s.question_key, s.section_key)
-  from (
-    select n.*, round(100.0 * (n.attempts - n.correct) / n.attempts, 2) as rate
-    from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) n
-    where n.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
-  ) s
-  where p_after is null
-    or (-s.rate, s.course_id, s.question_key collate "C", s.section_key collate "C")
-      > (-v_after[1]::numeric, v_after[2]::uuid, v_after[3] collate "C", v_after[4] collate "C")
-  order by s.rate desc, s.course_id, s.question_key collate "C", s.section_key collate "C"
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'Questions with at least p_min_attempts judged answers received in the period, those first of which most answers are wrong: miss_rate = 100 * incorrect_attempts / total_attempts. Every answer counts, of all cycles; claims about questions that the server judges, and answers that nobody has judged, do not. For reports.read with progress.read, or staff of the course.';
-
---
--- Name: get_organization_overview(uuid, uuid, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(unit_id uuid, name text, total_users bigint, total_enrollments bigint, completed_enrollments bigint, average_progress numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-  v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    nullif(s.id, v_last), nullif(s.label, ''), s.people, s.total, s.done, round(s.progress / 100.0 / nullif(s.total, 0), 2),
-    private.make_cursor(s.label, s.id::text)
-  from (
-    select
-      coalesce(o.unit_id, v_last) as id, coalesce(u.name, '')::text as label, o.people, o.enrolled - o.dropped as total, o.completed as done,
-      o.progress
-    from private.report_overview(p_tenant_id, p_unit_id) o
-    left join lms.org_units u on u.id = o.unit_id
-  ) s
-  where p_after is null or (s.id = v_last, s.label collate "C", s.id) > (v_after[2]::uuid = v_last, v_after[1] collate "C", v_after[2]::uuid)
-  order by s.id = v_last, s.label collate "C", s.id
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) IS 'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null when there are none.';
-
---
--- Name: get_progress_summary(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, title text, slug text, total_enrolled bigint, average_progress numeric, completed bigint, completion_rate numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    s.id, nullif(s.name, ''), s.short, s.total, round(s.progress / 100.0 / s.total, 2), s.done, round(100.0 * s.done / s.total, 2),
-    private.make_cursor(s.name, s.id::text)
-  from (
-    -- Titles as the caller reads courses.
-    select
-      e.group_id as id, coalesce(c.title, '')::text as name, c.slug::text as short, e.enrolled - e.dropped as total, e.completed as done,
-      e.progress
-    from private.report_enrollments(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until, 'course') e
-    left join lms.courses c on c.id = e.group_id
-    where e.enrolled > e.dropped
-  ) s
-  where p_after is null or (s.name collate "C", s.id) > (v_after[1] collate "C", v_after[2]::uuid)
-  order by s.name collate "C", s.id
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'get_completion_rate for each course with such cycles, and the mean of their progress_percentage. By title; the title is null where the caller does not see the course. Next page: p_after = cursor of the last row. 422 invalid_limit, invalid_cursor.';
-
---
--- Name: get_question_difficulty(uuid, uuid, uuid, uuid, date, date, integer, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_min_attempts integer DEFAULT 5, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(course_id uuid, question_key text, section_key text, total_attempts bigint, correct_attempts bigint, incorrect_attempts bigint, success_rate numeric, discrimination numeric, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 3);
-begin
-  perform private.require_page(p_limit);
-  return query
-  select
-    s.course_id, s.question_key, s.section_key, s.attempts, s.correct, s.attempts - s.correct, round(100.0 * s.correct / s.attempts, 2),
-    d.discrimination, private.make_cursor(s.course_id::text, s.question_key, s.section_key)
-  from private.report_questions(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) s
-  left join private.report_discrimination(p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until) d
-    on d.section_key = s.section_key and d.question_key = s.question_key
-  where s.attempts >= greatest(coalesce(p_min_attempts, 5), 1)
-    and (
-      p_after is null
-      or (s.course_id, s.question_key collate "C", s.section_key collate "C")
-        > (v_after[1]::uuid, v_after[2] collate "C", v_after[3] collate "C")
-    )
-  order by s.course_id, s.question_key collate "C", s.section_key collate "C"
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) IS 'How hard questions are: success_rate = 100 * correct_attempts / total_attempts, over the same answers as get_most_missed_questions; discrimination, where p_course_id names a course: from -1 to 1, the correlation of learners'' share of right answers to it with their share of right answers to the course''s other questions; null where either does not vary. Asking for one course costs what its answers do.';
-
---
--- Name: get_training_matrix(uuid, uuid, uuid, uuid, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_at date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS TABLE(user_id uuid, display_name text, job_title text, unit_name text, course_id uuid, title text, state text, due_at timestamp with time zone, completed_at timestamp with time zone, expires_at timestamp with time zone, cursor text)
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
-  v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
-begin
-  perform private.require_page(p_limit);
-  perform private.require_period(p_at, p_at);
-  return query
-  select
-    s.user_id, n.display_name::text, m.job_title, u.name::text, s.course_id, c.title::text, s.state, s.due_at, s.completed_at, s.expires_at,
-    private.make_cursor(s.user_id::text, s.course_id::text)
-  from private.report_training(
-    p_tenant_id, p_unit_id, p_course_id, p_cohort_id,
-    least(private.training_clock(), (p_at + 1)::timestamp at time zone v_time_zone - interval '1 microsecond'),
-    null, p_limit, v_after[1]::uuid, v_after[2]::uuid
-  ) s
-  left join lms.people n on n.id = s.user_id
-  left join lms.memberships m on m.tenant_id = p_tenant_id and m.user_id = s.user_id
-  left join lms.org_units u on u.id = m.unit_id
-  left join lms.courses c on c.id = s.course_id
-  order by s.user_id, s.course_id;
-end
-$$;
-
-ALTER FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) OWNER TO postgres;
-
---
--- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) IS 'Every person in scope with every course that rules ask of them, and where it stands: now, or at the end of the day p_at of the past.';
 
 --
 -- Name: hash_personal(text, jsonb, bytea); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -3527,151 +2724,6 @@ end
 $$;
 
 ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
-
---
--- Name: record_analytics_saved_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_analytics_saved_reports() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if (old.id, old.tenant_id, old.owner_id, old.name, old.report, old.parameters, old.unit_id, old.format, old.locale, old.is_shared, old.schedule, old.hour, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.owner_id, new.name, new.report, new.parameters, new.unit_id, new.format, new.locale, new.is_shared, new.schedule, new.hour, new.created_at)
-  then
-    return null;
-  end if;
-
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.owner_id is distinct from new.owner_id then
-    v_changes := v_changes || jsonb_build_object('owner_id', jsonb_build_object(
-      'old', old.owner_id,
-      'new', new.owner_id
-    ));
-  end if;
-  if old.name is distinct from new.name then
-    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
-      'old', audit.hash_personal('analytics.saved_reports.name', to_jsonb(old.name)),
-      'new', audit.hash_personal('analytics.saved_reports.name', to_jsonb(new.name))
-    ));
-  end if;
-  if old.report is distinct from new.report then
-    v_changes := v_changes || jsonb_build_object('report', jsonb_build_object(
-      'old', case when octet_length(old.report) > 8000 then audit.shorten(to_jsonb(old.report)) else to_jsonb(old.report) end,
-      'new', case when octet_length(new.report) > 8000 then audit.shorten(to_jsonb(new.report)) else to_jsonb(new.report) end
-    ));
-  end if;
-  if old.parameters is distinct from new.parameters then
-    v_changes := v_changes || jsonb_build_object('parameters', jsonb_build_object(
-      'old', audit.shorten(to_jsonb(old.parameters)),
-      'new', audit.shorten(to_jsonb(new.parameters))
-    ));
-  end if;
-  if old.unit_id is distinct from new.unit_id then
-    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
-      'old', old.unit_id,
-      'new', new.unit_id
-    ));
-  end if;
-  if old.format is distinct from new.format then
-    v_changes := v_changes || jsonb_build_object('format', jsonb_build_object(
-      'old', case when octet_length(old.format) > 8000 then audit.shorten(to_jsonb(old.format)) else to_jsonb(old.format) end,
-      'new', case when octet_length(new.format) > 8000 then audit.shorten(to_jsonb(new.format)) else to_jsonb(new.format) end
-    ));
-  end if;
-  if old.locale is distinct from new.locale then
-    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
-      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
-      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
-    ));
-  end if;
-  if old.is_shared is distinct from new.is_shared then
-    v_changes := v_changes || jsonb_build_object('is_shared', jsonb_build_object(
-      'old', old.is_shared,
-      'new', new.is_shared
-    ));
-  end if;
-  if old.schedule is distinct from new.schedule then
-    v_changes := v_changes || jsonb_build_object('schedule', jsonb_build_object(
-      'old', case when octet_length(old.schedule) > 8000 then audit.shorten(to_jsonb(old.schedule)) else to_jsonb(old.schedule) end,
-      'new', case when octet_length(new.schedule) > 8000 then audit.shorten(to_jsonb(new.schedule)) else to_jsonb(new.schedule) end
-    ));
-  end if;
-  if old.hour is distinct from new.hour then
-    v_changes := v_changes || jsonb_build_object('hour', jsonb_build_object(
-      'old', old.hour,
-      'new', new.hour
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'analytics.saved_reports', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_analytics_saved_reports() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -8296,6 +7348,199 @@ $$;
 ALTER FUNCTION audit.record_lms_learning_paths() OWNER TO postgres;
 
 --
+-- Name: record_lms_led_sessions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_led_sessions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.starts_at is distinct from new.starts_at then
+    v_changes := v_changes || jsonb_build_object('starts_at', jsonb_build_object(
+      'old', old.starts_at,
+      'new', new.starts_at
+    ));
+  end if;
+  if old.ends_at is distinct from new.ends_at then
+    v_changes := v_changes || jsonb_build_object('ends_at', jsonb_build_object(
+      'old', old.ends_at,
+      'new', new.ends_at
+    ));
+  end if;
+  if old.place_name is distinct from new.place_name then
+    v_changes := v_changes || jsonb_build_object('place_name', jsonb_build_object(
+      'old', case when octet_length(old.place_name) > 8000 then audit.shorten(to_jsonb(old.place_name)) else to_jsonb(old.place_name) end,
+      'new', case when octet_length(new.place_name) > 8000 then audit.shorten(to_jsonb(new.place_name)) else to_jsonb(new.place_name) end
+    ));
+  end if;
+  if old.place_address is distinct from new.place_address then
+    v_changes := v_changes || jsonb_build_object('place_address', jsonb_build_object(
+      'old', case when octet_length(old.place_address) > 8000 then audit.shorten(to_jsonb(old.place_address)) else to_jsonb(old.place_address) end,
+      'new', case when octet_length(new.place_address) > 8000 then audit.shorten(to_jsonb(new.place_address)) else to_jsonb(new.place_address) end
+    ));
+  end if;
+  if old.seats is distinct from new.seats then
+    v_changes := v_changes || jsonb_build_object('seats', jsonb_build_object(
+      'old', old.seats,
+      'new', new.seats
+    ));
+  end if;
+  if old.trainer_id is distinct from new.trainer_id then
+    v_changes := v_changes || jsonb_build_object('trainer_id', jsonb_build_object(
+      'old', old.trainer_id,
+      'new', new.trainer_id
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.held_at is distinct from new.held_at then
+    v_changes := v_changes || jsonb_build_object('held_at', jsonb_build_object(
+      'old', old.held_at,
+      'new', new.held_at
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.cancelled_by is distinct from new.cancelled_by then
+    v_changes := v_changes || jsonb_build_object('cancelled_by', jsonb_build_object(
+      'old', old.cancelled_by,
+      'new', new.cancelled_by
+    ));
+  end if;
+  if old.cancel_reason is distinct from new.cancel_reason then
+    v_changes := v_changes || jsonb_build_object('cancel_reason', jsonb_build_object(
+      'old', case when octet_length(old.cancel_reason) > 8000 then audit.shorten(to_jsonb(old.cancel_reason)) else to_jsonb(old.cancel_reason) end,
+      'new', case when octet_length(new.cancel_reason) > 8000 then audit.shorten(to_jsonb(new.cancel_reason)) else to_jsonb(new.cancel_reason) end
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.led_sessions', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_led_sessions() OWNER TO postgres;
+
+--
 -- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -9179,109 +8424,6 @@ $$;
 ALTER FUNCTION audit.record_lms_memberships() OWNER TO postgres;
 
 --
--- Name: record_lms_message_templates(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_lms_message_templates() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.kind is distinct from new.kind then
-    v_changes := v_changes || jsonb_build_object('kind', jsonb_build_object(
-      'old', case when octet_length(old.kind) > 8000 then audit.shorten(to_jsonb(old.kind)) else to_jsonb(old.kind) end,
-      'new', case when octet_length(new.kind) > 8000 then audit.shorten(to_jsonb(new.kind)) else to_jsonb(new.kind) end
-    ));
-  end if;
-  if old.language is distinct from new.language then
-    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
-      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
-      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
-    ));
-  end if;
-  if old.subject is distinct from new.subject then
-    v_changes := v_changes || jsonb_build_object('subject', jsonb_build_object(
-      'old', case when octet_length(old.subject) > 8000 then audit.shorten(to_jsonb(old.subject)) else to_jsonb(old.subject) end,
-      'new', case when octet_length(new.subject) > 8000 then audit.shorten(to_jsonb(new.subject)) else to_jsonb(new.subject) end
-    ));
-  end if;
-  if old.body is distinct from new.body then
-    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
-      'old', case when octet_length(old.body) > 8000 then audit.shorten(to_jsonb(old.body)) else to_jsonb(old.body) end,
-      'new', case when octet_length(new.body) > 8000 then audit.shorten(to_jsonb(new.body)) else to_jsonb(new.body) end
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'lms.message_templates', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_lms_message_templates() OWNER TO postgres;
-
---
 -- Name: record_lms_modules(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -9510,6 +8652,181 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_outside_training(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_outside_training() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.provider_name is distinct from new.provider_name then
+    v_changes := v_changes || jsonb_build_object('provider_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(old.provider_name)),
+      'new', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(new.provider_name))
+    ));
+  end if;
+  if old.provider_address is distinct from new.provider_address then
+    v_changes := v_changes || jsonb_build_object('provider_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(old.provider_address)),
+      'new', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(new.provider_address))
+    ));
+  end if;
+  if old.taken_on is distinct from new.taken_on then
+    v_changes := v_changes || jsonb_build_object('taken_on', jsonb_build_object(
+      'old', old.taken_on,
+      'new', new.taken_on
+    ));
+  end if;
+  if old.was_tested is distinct from new.was_tested then
+    v_changes := v_changes || jsonb_build_object('was_tested', jsonb_build_object(
+      'old', old.was_tested,
+      'new', new.was_tested
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.materials', to_jsonb(old.materials)),
+      'new', audit.hash_personal('lms.outside_training.materials', to_jsonb(new.materials))
+    ));
+  end if;
+  if old.document_path is distinct from new.document_path then
+    v_changes := v_changes || jsonb_build_object('document_path', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.document_path', to_jsonb(old.document_path)),
+      'new', audit.hash_personal('lms.outside_training.document_path', to_jsonb(new.document_path))
+    ));
+  end if;
+  if old.note is distinct from new.note then
+    v_changes := v_changes || jsonb_build_object('note', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.note', to_jsonb(old.note)),
+      'new', audit.hash_personal('lms.outside_training.note', to_jsonb(new.note))
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.submitted_by is distinct from new.submitted_by then
+    v_changes := v_changes || jsonb_build_object('submitted_by', jsonb_build_object(
+      'old', old.submitted_by,
+      'new', new.submitted_by
+    ));
+  end if;
+  if old.submitted_at is distinct from new.submitted_at then
+    v_changes := v_changes || jsonb_build_object('submitted_at', jsonb_build_object(
+      'old', old.submitted_at,
+      'new', new.submitted_at
+    ));
+  end if;
+  if old.reviewed_by is distinct from new.reviewed_by then
+    v_changes := v_changes || jsonb_build_object('reviewed_by', jsonb_build_object(
+      'old', old.reviewed_by,
+      'new', new.reviewed_by
+    ));
+  end if;
+  if old.reviewed_at is distinct from new.reviewed_at then
+    v_changes := v_changes || jsonb_build_object('reviewed_at', jsonb_build_object(
+      'old', old.reviewed_at,
+      'new', new.reviewed_at
+    ));
+  end if;
+  if old.review_reason is distinct from new.review_reason then
+    v_changes := v_changes || jsonb_build_object('review_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(old.review_reason)),
+      'new', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(new.review_reason))
+    ));
+  end if;
+  if old.withdrawn_at is distinct from new.withdrawn_at then
+    v_changes := v_changes || jsonb_build_object('withdrawn_at', jsonb_build_object(
+      'old', old.withdrawn_at,
+      'new', new.withdrawn_at
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.outside_training', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_outside_training() OWNER TO postgres;
 
 --
 -- Name: record_lms_path_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -10698,6 +10015,163 @@ $$;
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_session_bookings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_session_bookings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.session_id is distinct from new.session_id then
+    v_changes := v_changes || jsonb_build_object('session_id', jsonb_build_object(
+      'old', old.session_id,
+      'new', new.session_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.booked_at is distinct from new.booked_at then
+    v_changes := v_changes || jsonb_build_object('booked_at', jsonb_build_object(
+      'old', old.booked_at,
+      'new', new.booked_at
+    ));
+  end if;
+  if old.booked_by is distinct from new.booked_by then
+    v_changes := v_changes || jsonb_build_object('booked_by', jsonb_build_object(
+      'old', old.booked_by,
+      'new', new.booked_by
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.recorded_by is distinct from new.recorded_by then
+    v_changes := v_changes || jsonb_build_object('recorded_by', jsonb_build_object(
+      'old', old.recorded_by,
+      'new', new.recorded_by
+    ));
+  end if;
+  if old.change_reason is distinct from new.change_reason then
+    v_changes := v_changes || jsonb_build_object('change_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(old.change_reason)),
+      'new', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(new.change_reason))
+    ));
+  end if;
+  if old.signed_off_at is distinct from new.signed_off_at then
+    v_changes := v_changes || jsonb_build_object('signed_off_at', jsonb_build_object(
+      'old', old.signed_off_at,
+      'new', new.signed_off_at
+    ));
+  end if;
+  if old.signed_off_by is distinct from new.signed_off_by then
+    v_changes := v_changes || jsonb_build_object('signed_off_by', jsonb_build_object(
+      'old', old.signed_off_by,
+      'new', new.signed_off_by
+    ));
+  end if;
+  if old.sign_off_note is distinct from new.sign_off_note then
+    v_changes := v_changes || jsonb_build_object('sign_off_note', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(old.sign_off_note)),
+      'new', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(new.sign_off_note))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.session_bookings', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_session_bookings() OWNER TO postgres;
+
+--
 -- Name: record_lms_skills(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -11011,6 +10485,350 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_record_settings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.keeps_training_record is distinct from new.keeps_training_record then
+    v_changes := v_changes || jsonb_build_object('keeps_training_record', jsonb_build_object(
+      'old', old.keeps_training_record,
+      'new', new.keeps_training_record
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_record_settings', concat_ws(',', old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_record_settings() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_records(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_records() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.edition is distinct from new.edition then
+    v_changes := v_changes || jsonb_build_object('edition', jsonb_build_object(
+      'old', old.edition,
+      'new', new.edition
+    ));
+  end if;
+  if old.employer_name is distinct from new.employer_name then
+    v_changes := v_changes || jsonb_build_object('employer_name', jsonb_build_object(
+      'old', case when octet_length(old.employer_name) > 8000 then audit.shorten(to_jsonb(old.employer_name)) else to_jsonb(old.employer_name) end,
+      'new', case when octet_length(new.employer_name) > 8000 then audit.shorten(to_jsonb(new.employer_name)) else to_jsonb(new.employer_name) end
+    ));
+  end if;
+  if old.employee_name is distinct from new.employee_name then
+    v_changes := v_changes || jsonb_build_object('employee_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.employee_name', to_jsonb(old.employee_name)),
+      'new', audit.hash_personal('lms.training_records.employee_name', to_jsonb(new.employee_name))
+    ));
+  end if;
+  if old.course_title is distinct from new.course_title then
+    v_changes := v_changes || jsonb_build_object('course_title', jsonb_build_object(
+      'old', case when octet_length(old.course_title) > 8000 then audit.shorten(to_jsonb(old.course_title)) else to_jsonb(old.course_title) end,
+      'new', case when octet_length(new.course_title) > 8000 then audit.shorten(to_jsonb(new.course_title)) else to_jsonb(new.course_title) end
+    ));
+  end if;
+  if old.version_number is distinct from new.version_number then
+    v_changes := v_changes || jsonb_build_object('version_number', jsonb_build_object(
+      'old', old.version_number,
+      'new', new.version_number
+    ));
+  end if;
+  if old.content_hash is distinct from new.content_hash then
+    v_changes := v_changes || jsonb_build_object('content_hash', jsonb_build_object(
+      'old', case when octet_length(old.content_hash) > 8000 then audit.shorten(to_jsonb(old.content_hash)) else to_jsonb(old.content_hash) end,
+      'new', case when octet_length(new.content_hash) > 8000 then audit.shorten(to_jsonb(new.content_hash)) else to_jsonb(new.content_hash) end
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.completed_on is distinct from new.completed_on then
+    v_changes := v_changes || jsonb_build_object('completed_on', jsonb_build_object(
+      'old', old.completed_on,
+      'new', new.completed_on
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.tested_at is distinct from new.tested_at then
+    v_changes := v_changes || jsonb_build_object('tested_at', jsonb_build_object(
+      'old', old.tested_at,
+      'new', new.tested_at
+    ));
+  end if;
+  if old.tested_by is distinct from new.tested_by then
+    v_changes := v_changes || jsonb_build_object('tested_by', jsonb_build_object(
+      'old', case when octet_length(old.tested_by) > 8000 then audit.shorten(to_jsonb(old.tested_by)) else to_jsonb(old.tested_by) end,
+      'new', case when octet_length(new.tested_by) > 8000 then audit.shorten(to_jsonb(new.tested_by)) else to_jsonb(new.tested_by) end
+    ));
+  end if;
+  if old.test_percentage is distinct from new.test_percentage then
+    v_changes := v_changes || jsonb_build_object('test_percentage', jsonb_build_object(
+      'old', old.test_percentage,
+      'new', new.test_percentage
+    ));
+  end if;
+  if old.certified_at is distinct from new.certified_at then
+    v_changes := v_changes || jsonb_build_object('certified_at', jsonb_build_object(
+      'old', old.certified_at,
+      'new', new.certified_at
+    ));
+  end if;
+  if old.certified_by is distinct from new.certified_by then
+    v_changes := v_changes || jsonb_build_object('certified_by', jsonb_build_object(
+      'old', old.certified_by,
+      'new', new.certified_by
+    ));
+  end if;
+  if old.certifier_name is distinct from new.certifier_name then
+    v_changes := v_changes || jsonb_build_object('certifier_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(old.certifier_name)),
+      'new', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(new.certifier_name))
+    ));
+  end if;
+  if old.certification is distinct from new.certification then
+    v_changes := v_changes || jsonb_build_object('certification', jsonb_build_object(
+      'old', case when octet_length(old.certification) > 8000 then audit.shorten(to_jsonb(old.certification)) else to_jsonb(old.certification) end,
+      'new', case when octet_length(new.certification) > 8000 then audit.shorten(to_jsonb(new.certification)) else to_jsonb(new.certification) end
+    ));
+  end if;
+  if old.certification_text is distinct from new.certification_text then
+    v_changes := v_changes || jsonb_build_object('certification_text', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certification_text', to_jsonb(old.certification_text)),
+      'new', audit.hash_personal('lms.training_records.certification_text', to_jsonb(new.certification_text))
+    ));
+  end if;
+  if old.attestation_id is distinct from new.attestation_id then
+    v_changes := v_changes || jsonb_build_object('attestation_id', jsonb_build_object(
+      'old', old.attestation_id,
+      'new', new.attestation_id
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.corrected_by is distinct from new.corrected_by then
+    v_changes := v_changes || jsonb_build_object('corrected_by', jsonb_build_object(
+      'old', old.corrected_by,
+      'new', new.corrected_by
+    ));
+  end if;
+  if old.correction_reason is distinct from new.correction_reason then
+    v_changes := v_changes || jsonb_build_object('correction_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(old.correction_reason)),
+      'new', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(new.correction_reason))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_records', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_records() OWNER TO postgres;
 
 --
 -- Name: record_lms_training_requirements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -11815,115 +11633,6 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_version_questions() OWNER TO postgres;
-
---
--- Name: record_lms_webhooks(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_lms_webhooks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.url is distinct from new.url then
-    v_changes := v_changes || jsonb_build_object('url', jsonb_build_object(
-      'old', case when octet_length(old.url) > 8000 then audit.shorten(to_jsonb(old.url)) else to_jsonb(old.url) end,
-      'new', case when octet_length(new.url) > 8000 then audit.shorten(to_jsonb(new.url)) else to_jsonb(new.url) end
-    ));
-  end if;
-  if old.description is distinct from new.description then
-    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
-      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
-      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
-    ));
-  end if;
-  if old.kinds is distinct from new.kinds then
-    v_changes := v_changes || jsonb_build_object('kinds', jsonb_build_object(
-      'old', audit.shorten(to_jsonb(old.kinds)),
-      'new', audit.shorten(to_jsonb(new.kinds))
-    ));
-  end if;
-  if old.is_active is distinct from new.is_active then
-    v_changes := v_changes || jsonb_build_object('is_active', jsonb_build_object(
-      'old', old.is_active,
-      'new', new.is_active
-    ));
-  end if;
-  if old.created_by is distinct from new.created_by then
-    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
-      'old', old.created_by,
-      'new', new.created_by
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'lms.webhooks', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_lms_webhooks() OWNER TO postgres;
 
 --
 -- Name: record_private_answer_keys(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -13297,6 +13006,232 @@ ALTER FUNCTION lms.archive_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_learning_path(p_path_id uuid) IS 'Closes a path to new enrolment; those on it keep it.';
 
 --
+-- Name: session_bookings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.session_bookings (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    status text NOT NULL,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    booked_by uuid,
+    cancelled_at timestamp with time zone,
+    recorded_at timestamp with time zone,
+    recorded_by uuid,
+    change_reason text,
+    signed_off_at timestamp with time zone,
+    signed_off_by uuid,
+    sign_off_note text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT booking_change_reason_is_1_to_1000_characters CHECK (((change_reason ~ '\S'::text) AND (length(change_reason) <= 1000))),
+    CONSTRAINT booking_has_the_dates_of_its_status CHECK ((((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((status = ANY (ARRAY['attended'::text, 'absent'::text])) = (recorded_at IS NOT NULL)))),
+    CONSTRAINT booking_status_is_known CHECK ((status = ANY (ARRAY['booked'::text, 'waitlisted'::text, 'cancelled'::text, 'attended'::text, 'absent'::text]))),
+    CONSTRAINT only_who_was_there_is_signed_off CHECK (((signed_off_at IS NULL) OR (status = 'attended'::text))),
+    CONSTRAINT sign_off_note_is_1_to_5000_characters CHECK (((sign_off_note ~ '\S'::text) AND (length(sign_off_note) <= 5000))),
+    CONSTRAINT sign_off_note_is_of_a_sign_off CHECK (((sign_off_note IS NULL) OR (signed_off_at IS NOT NULL)))
+);
+
+ALTER TABLE lms.session_bookings OWNER TO postgres;
+
+--
+-- Name: TABLE session_bookings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.session_bookings IS 'Who has a seat in a session, or waits for one, was there, and was signed off. Written by book_session, cancel_booking, record_attendance, sign_off and withdraw_sign_off.';
+
+--
+-- Name: COLUMN session_bookings.booked_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.booked_at IS 'The order of the waiting list.';
+
+--
+-- Name: COLUMN session_bookings.change_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.change_reason IS 'Why attendance or sign-off was changed after it had been recorded.';
+
+--
+-- Name: COLUMN session_bookings.signed_off_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.signed_off_at IS 'When somebody else testified that they can do it.';
+
+--
+-- Name: book_session(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  return private.book_session_of(p_session_id, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+ALTER FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) IS 'Takes a seat in a session for the caller, or with rights for somebody else who takes its course; booked, or waitlisted when all seats are taken. Again changes nothing. 404 session_not_found; 409 not_enrolled, enrollment_paused, session_cancelled, session_over; 403 without rights.';
+
+--
+-- Name: cancel_booking(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  return private.cancel_booking_of(p_booking_id);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_booking(p_booking_id uuid) IS 'Gives a seat back, before the session begins; staff also later, as long as attendance is not recorded. The first who waits gets it. Again changes nothing. 404 booking_not_found; 409 session_over, attendance_recorded; 403 without rights.';
+
+--
+-- Name: led_sessions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.led_sessions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid,
+    unit_id uuid,
+    title private.title NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    place_name text,
+    place_address text,
+    seats integer,
+    trainer_id uuid,
+    trainer_name text,
+    trainer_address text,
+    materials text,
+    status text DEFAULT 'scheduled'::text NOT NULL,
+    held_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancelled_by uuid,
+    cancel_reason text,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_address_is_1_to_1000_characters CHECK (((place_address ~ '\S'::text) AND (length(place_address) <= 1000))),
+    CONSTRAINT session_cancel_reason_is_1_to_1000_characters CHECK (((cancel_reason ~ '\S'::text) AND (length(cancel_reason) <= 1000))),
+    CONSTRAINT session_ends_within_31_days_after_it_begins CHECK ((isfinite(starts_at) AND (ends_at > starts_at) AND (ends_at <= (starts_at + '31 days'::interval)))),
+    CONSTRAINT session_has_one_trainer CHECK (((trainer_id IS NULL) OR (trainer_name IS NULL))),
+    CONSTRAINT session_has_the_dates_of_its_status CHECK ((((status = 'held'::text) = (held_at IS NOT NULL)) AND ((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((cancelled_at IS NULL) = (cancel_reason IS NULL)))),
+    CONSTRAINT session_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT session_place_is_1_to_300_characters CHECK (((place_name ~ '\S'::text) AND (length(place_name) <= 300))),
+    CONSTRAINT session_seats_are_1_to_100000 CHECK (((seats >= 1) AND (seats <= 100000))),
+    CONSTRAINT session_status_is_known CHECK ((status = ANY (ARRAY['scheduled'::text, 'held'::text, 'cancelled'::text]))),
+    CONSTRAINT session_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT session_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.led_sessions OWNER TO postgres;
+
+--
+-- Name: TABLE led_sessions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.led_sessions IS 'Training at a place and a time, led by a trainer. Staff of the course, or enrollments.write in the tenant or the session''s unit, plan it; who takes the course books it: book_session. A lesson whose completion_rule is attendance or sign_off completes by the sessions that name it.';
+
+--
+-- Name: COLUMN led_sessions.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.lesson_id IS 'The lesson that is taught; null: the course as a whole. Stays as it was planned.';
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.unit_id IS 'Whose managers plan it, beside the staff of the course; null: nobody else''s.';
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.starts_at IS 'An instant; show it in the tenant''s time zone, which is the place''s.';
+
+--
+-- Name: COLUMN led_sessions.seats; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.seats IS 'Null: any number.';
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_id IS 'A member who teaches, or trainer_name for somebody from outside.';
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_address IS 'Training records print it: 49 CFR 172.704(d)(4). Who takes the course sees it: a business address.';
+
+--
+-- Name: COLUMN led_sessions.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.materials IS 'A description of what was used, or where it is kept; null: what the course says. Training records print it.';
+
+--
+-- Name: COLUMN led_sessions.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.status IS 'held as soon as attendance is recorded; cancelled by cancel_session.';
+
+--
+-- Name: cancel_session(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  perform private.check_session_reason(p_reason);
+  return private.cancel_session_of(p_session_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) IS 'Calls a session off, with all its bookings; again changes nothing. By staff of the course, or with enrollments.write in the tenant or the session''s unit: 403. 404 session_not_found; 409 session_over; 422 invalid_reason.';
+
+--
 -- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -13334,7 +13269,7 @@ END) STORED NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
     CONSTRAINT due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
-    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
+    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text, 'evidence'::text]))),
     CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
 CASE status
     WHEN 'enrolled'::text THEN (started_at IS NULL)
@@ -13485,30 +13420,6 @@ ALTER FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid
 COMMENT ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) IS 'May this person be enrolled? All reasons against at once: {eligible, reasons: [{code, message, details}]}. Without p_user_id: may the caller enrol? 404 course_not_found; 403 for people one may not enrol.';
 
 --
--- Name: claim_deliveries(text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.claim_deliveries(p_channel text, p_limit integer DEFAULT 50, p_lease_seconds integer DEFAULT 60) RETURNS SETOF lms.delivery
-    LANGUAGE plpgsql ROWS 50
-    SET search_path TO ''
-    AS $$
-begin
-  if not coalesce(p_channel in ('email', 'webhook') and p_limit between 1 and 500 and p_lease_seconds between 5 and 900, false) then
-    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
-  end if;
-  return query select * from private.take_deliveries(p_channel, p_limit, p_lease_seconds);
-end
-$$;
-
-ALTER FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
-
---
--- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) IS 'Hands out deliveries that are due, each for p_lease_seconds, and counts the attempt. For the service role.';
-
---
 -- Name: complete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -13641,6 +13552,171 @@ ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_pr
 COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
 
 --
+-- Name: training_records; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_records (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer NOT NULL,
+    edition integer NOT NULL,
+    employer_name text NOT NULL,
+    employee_name text NOT NULL,
+    course_title text NOT NULL,
+    version_number integer NOT NULL,
+    content_hash text NOT NULL,
+    completed_at timestamp with time zone NOT NULL,
+    completed_on date NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    tested_at timestamp with time zone,
+    tested_by text,
+    test_percentage numeric,
+    certified_at timestamp with time zone,
+    certified_by uuid,
+    certifier_name text,
+    certification text,
+    certification_text text,
+    attestation_id uuid,
+    missing text[] GENERATED ALWAYS AS (array_remove(ARRAY[
+CASE
+    WHEN (materials IS NULL) THEN 'materials'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_name IS NULL) THEN 'trainer_name'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_address IS NULL) THEN 'trainer_address'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (tested_at IS NULL) THEN 'tested_at'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (certified_at IS NULL) THEN 'certified_at'::text
+    ELSE NULL::text
+END], NULL::text)) STORED NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    corrected_by uuid,
+    correction_reason text,
+    CONSTRAINT certification_is_known CHECK ((certification = ANY (ARRAY['attestation'::text, 'sign_off'::text, 'grader'::text, 'evidence'::text]))),
+    CONSTRAINT first_edition_corrects_nothing CHECK (((edition = 1) = (correction_reason IS NULL))),
+    CONSTRAINT record_correction_reason_is_1_to_1000_characters CHECK (((correction_reason ~ '\S'::text) AND (length(correction_reason) <= 1000))),
+    CONSTRAINT record_edition_is_positive CHECK ((edition >= 1)),
+    CONSTRAINT record_materials_are_1_to_6000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 6000))),
+    CONSTRAINT record_names_the_employee CHECK (((employee_name ~ '\S'::text) AND (length(employee_name) <= 300))),
+    CONSTRAINT record_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT record_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300))),
+    CONSTRAINT test_is_known CHECK ((tested_by = ANY (ARRAY['assessment'::text, 'sign_off'::text, 'evidence'::text]))),
+    CONSTRAINT tested_and_certified_by_something CHECK ((((tested_at IS NULL) = (tested_by IS NULL)) AND ((certified_at IS NULL) = (certification IS NULL)) AND ((certified_at IS NULL) = (certifier_name IS NULL))))
+);
+
+ALTER TABLE lms.training_records OWNER TO postgres;
+
+--
+-- Name: TABLE training_records; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_records IS 'What 49 CFR 172.704(d) asks for, of each completed cycle of a course that keeps records, frozen when it was written. A row never changes: the next edition takes its place, with a reason. Kept also when the person leaves, is erased, or loses their login. get_training_records answers the current editions with how long they are kept.';
+
+--
+-- Name: COLUMN training_records.edition; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.edition IS '1, or higher where it takes the place of an earlier one of the same cycle.';
+
+--
+-- Name: COLUMN training_records.employer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employer_name IS 'The organisation''s name at the time.';
+
+--
+-- Name: COLUMN training_records.employee_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employee_name IS '172.704(d)(1). As it was when the record was written.';
+
+--
+-- Name: COLUMN training_records.completed_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.completed_on IS '172.704(d)(2). A day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN training_records.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.materials IS '172.704(d)(3). A description, or where a copy is kept. What the course itself held is version_number, by content_hash.';
+
+--
+-- Name: COLUMN training_records.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.trainer_name IS '172.704(d)(4), with trainer_address: who provided the training.';
+
+--
+-- Name: COLUMN training_records.tested_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.tested_at IS 'When they passed: an assessment, a practical sign-off, or as the evidence says.';
+
+--
+-- Name: COLUMN training_records.certified_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certified_at IS '172.704(d)(5): when somebody certified that they were trained and tested, by an attestation of staff, a practical sign-off, grading it by hand, or accepting evidence.';
+
+--
+-- Name: COLUMN training_records.certification_text; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certification_text IS 'What was signed, word for word, where it was an attestation.';
+
+--
+-- Name: COLUMN training_records.missing; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.missing IS 'Columns that the law asks for and that are not known. A job fills in what becomes known later.';
+
+--
+-- Name: correct_training_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text DEFAULT NULL::text, p_materials text DEFAULT NULL::text, p_trainer_name text DEFAULT NULL::text, p_trainer_address text DEFAULT NULL::text) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's record does not exist for them.
+  if not exists (select from lms.training_records r where r.id = p_record_id) then
+    perform private.fail('record_not_found', 'There is no such training record.', 404);
+  end if;
+  perform private.check_certificate_reason(p_reason);
+  if num_nonnulls(p_employee_name, p_materials, p_trainer_name, p_trainer_address) = 0 then
+    perform private.fail('nothing_to_correct', 'This takes what is to be corrected.', 422);
+  end if;
+  return private.correct_record(p_record_id, p_reason, p_employee_name, p_materials, p_trainer_name, p_trainer_address);
+end
+$$;
+
+ALTER FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) IS 'Writes the next edition of a record, with what is given changed (null: as it was) and the reason; the earlier one stays. Dates, tests and certification follow from what happened and are not written by hand: sign_attestation certifies. Takes certificates.write where it was earned: 403 42501; nobody for themselves: 403 own_record. 404 record_not_found; 409 record_replaced; 422 invalid_reason, nothing_to_correct; 23514 names what is wrong with a value.';
+
+--
 -- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -13667,37 +13743,6 @@ ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p
 --
 
 COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
-
---
--- Name: create_webhook(uuid, text, text[], text); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[] DEFAULT '{}'::text[], p_description text DEFAULT ''::text) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_wanted lms.webhooks;
-begin
-  -- Read as the caller: a tenant that they cannot see does not exist for them.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id) then
-    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
-  end if;
-  v_wanted.tenant_id := p_tenant_id;
-  v_wanted.url := p_url;
-  v_wanted.kinds := coalesce(p_kinds, '{}');
-  v_wanted.description := coalesce(p_description, '');
-  return private.write_webhook(v_wanted);
-end
-$$;
-
-ALTER FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) OWNER TO postgres;
-
---
--- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) IS 'Has events of a tenant sent to an address (https), of the kinds named or of all, and returns the secret that signs them, this once. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 409 too_many_webhooks; 422 unknown_notification_kind; 23514 webhook_address_is_https_without_a_password.';
 
 --
 -- Name: enrollment_requests; Type: TABLE; Schema: lms; Owner: postgres
@@ -14302,6 +14347,14 @@ begin
       'meta_keywords', v_course.meta_keywords, 'version_label', v_course.version_label
     ))
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
+    || coalesce((
+      select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'trainer_address', s.trainer_address
+      )))
+      from lms.training_record_settings s
+      where s.course_id = p_course_id
+    ), '{}')
     || jsonb_build_object(
       'tags', coalesce((
         select jsonb_agg(t.slug order by t.slug collate "C")
@@ -14817,32 +14870,6 @@ ALTER FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_
 COMMENT ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) IS 'What the caller can restore in a tenant, last deleted first: courses that they are staff of, or all with catalog.write. Next page: p_after_id = the last one received. 422 invalid_limit.';
 
 --
--- Name: get_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer DEFAULT 100, p_after uuid DEFAULT NULL::uuid) RETURNS SETOF lms.delivery_failure
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  if p_limit is null or p_limit not between 1 and 1000 then
-    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
-  elsif not exists (select from lms.tenants t where t.id = p_tenant_id) then
-    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
-  end if;
-  return query select * from private.read_delivery_failures(p_tenant_id, p_limit, p_after);
-end
-$$;
-
-ALTER FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) IS 'Mails and webhooks of a tenant that could not be delivered, newest first: dead ones, and those that are still tried. Next page: p_after = the last id received. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 422 invalid_limit.';
-
---
 -- Name: get_gradebook(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -15127,6 +15154,58 @@ ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO post
 --
 
 COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
+
+--
+-- Name: get_training_records(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS SETOF lms.training_record
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_place := private.parse_record_cursor(p_after);
+  return query
+  select
+    r.id, r.tenant_id, r.user_id, r.course_id, r.enrollment_id, r.unit_id, r.edition, r.employer_name, r.employee_name,
+    r.course_title, r.version_number, r.content_hash, r.completed_on, r.completed_at,
+    not exists (
+      select
+      from lms.training_records l
+      where l.user_id = r.user_id and l.course_id = r.course_id and l.completed_at > r.completed_at
+    ),
+    r.materials, r.trainer_name, r.trainer_address, r.tested_at, r.tested_by, r.test_percentage, r.certified_at, r.certified_by,
+    r.certifier_name, r.certification, r.certification_text, r.missing, r.recorded_at, r.corrected_by, r.correction_reason,
+    (r.completed_on + interval '3 years')::date,
+    greatest((m.ended_at at time zone m.time_zone)::date + 90, case when m.user_id is not null then (r.completed_on + interval '3 years')::date end),
+    (extract(epoch from r.completed_at) * 1000000)::bigint || '|' || r.id
+  from lms.training_records r
+  left join private.employment_ends m on m.user_id = r.user_id and m.tenant_id = r.tenant_id
+  where r.tenant_id = p_tenant_id
+    and not exists (select from lms.training_records n where n.enrollment_id = r.enrollment_id and n.edition > r.edition)
+    and (p_user_id is null or r.user_id = p_user_id)
+    and (p_course_id is null or r.course_id = p_course_id)
+    and (p_unit_id is null or r.unit_id = any (array(select private.units_below(p_unit_id))))
+    and (p_from is null or r.completed_on >= p_from)
+    and (p_until is null or r.completed_on <= p_until)
+    and (v_place.id is null or (r.completed_at, r.id) < (v_place.completed_at, v_place.id))
+  order by r.completed_at desc, r.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'Training records as 49 CFR 172.704(d) has them kept, in their current editions, latest completion first, as far as the caller sees them. p_unit_id: earned in the unit or below it; p_from, p_until: days of completion, both included. p_limit rows; next page: p_after = the last row''s cursor. 422 invalid_limit, invalid_cursor.';
 
 --
 -- Name: get_training_status(uuid, uuid, uuid, uuid, timestamp with time zone, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -15899,34 +15978,6 @@ ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
 
 --
--- Name: mark_notifications_read(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.mark_notifications_read(p_ids uuid[] DEFAULT NULL::uuid[]) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_read integer;
-begin
-  -- As the caller: policies leave them their own.
-  update lms.notifications n
-  set read_at = now()
-  where n.user_id = (select auth.uid()) and n.is_shown and n.read_at is null and (p_ids is null or n.id = any (p_ids));
-  get diagnostics v_read = row_count;
-  return v_read;
-end
-$$;
-
-ALTER FUNCTION lms.mark_notifications_read(p_ids uuid[]) OWNER TO postgres;
-
---
--- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) IS 'Marks the caller''s notifications read: those named, or all; returns how many were not yet. Again changes nothing.';
-
---
 -- Name: migrate_enrollments(uuid, text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -16331,6 +16382,34 @@ ALTER FUNCTION lms.publish_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.publish_learning_path(p_path_id uuid) IS 'Makes a path visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message, course_id}]. 404 path_not_found; 403 when the caller is neither its author nor allowed to publish.';
 
 --
+-- Name: record_attendance(uuid, jsonb, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text DEFAULT NULL::text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_faults jsonb;
+begin
+  perform private.require_session(p_session_id);
+  v_faults := private.find_attendance_faults(p_rows);
+  if v_faults <> '[]' then
+    perform private.fail('invalid_rows', 'Some rows cannot be read; nothing was recorded.', 422, v_faults);
+  end if;
+  return query select * from private.record_attendance_of(p_session_id, p_rows, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) IS 'Records who was there: p_rows = [{user_id, status: attended or absent}], at most 1,000, all or nothing. A lesson that completes by attendance completes. Changing what was recorded takes p_reason, and takes back no completion: that is correct_progress. People without a booking are added. By staff of the course, or with enrollments.write in the tenant or the session''s unit, of people in that scope; nobody for themselves: 403 own_attendance. 404 session_not_found; 409 session_cancelled, session_not_begun, signed_off; 422 invalid_rows [{row, code}], invalid_reason.';
+
+--
 -- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -16619,30 +16698,6 @@ ALTER FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) IS 'Puts the modules of a course, the lessons of a module, the blocks of a lesson, the questions of an assessment, the courses of a learning path, the categories below a category, or those at the top of a tenant (p_parent_id) into the order of p_ids, which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds catalog.write; 409 order_out_of_date {missing, unknown}.';
-
---
--- Name: replay_deliveries(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.replay_deliveries(p_ids uuid[]) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if p_ids is null or cardinality(p_ids) > 1000 then
-    perform private.fail('invalid_ids', 'Name up to 1000 deliveries.', 422, jsonb_build_object('field', 'p_ids'));
-  end if;
-  return private.replay_deliveries_of_caller(p_ids);
-end
-$$;
-
-ALTER FUNCTION lms.replay_deliveries(p_ids uuid[]) OWNER TO postgres;
-
---
--- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.replay_deliveries(p_ids uuid[]) IS 'Sends dead deliveries again, with the ids that they had; returns how many are tried anew. Others than dead ones, those of organisations in which the caller lacks tenant.settings, and mails of invitations (invite again) are passed over. 422 invalid_ids.';
 
 --
 -- Name: reply_to_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17110,7 +17165,7 @@ CREATE TABLE lms.lessons (
     deleted_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text]))),
+    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text, 'attendance'::text, 'sign_off'::text]))),
     CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
@@ -17171,7 +17226,7 @@ COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without bei
 -- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed. By the last three it completes by evidence only.';
+COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed; attendance: when the learner was at a led session of the lesson; sign_off: when they were signed off there. But for manual it completes by evidence only.';
 
 --
 -- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
@@ -17418,6 +17473,113 @@ ALTER FUNCTION lms.retire_attestation_statement(p_statement_id uuid) OWNER TO po
 COMMENT ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) IS 'Has a statement signed no more; again changes nothing. Takes certificates.write in the whole tenant: 403. 404 statement_not_found.';
 
 --
+-- Name: outside_training; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.outside_training (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    provider_name text NOT NULL,
+    provider_address text,
+    taken_on date NOT NULL,
+    was_tested boolean DEFAULT false NOT NULL,
+    materials text,
+    document_path text,
+    note text,
+    status text DEFAULT 'submitted'::text NOT NULL,
+    submitted_by uuid,
+    submitted_at timestamp with time zone DEFAULT now() NOT NULL,
+    reviewed_by uuid,
+    reviewed_at timestamp with time zone,
+    review_reason text,
+    withdrawn_at timestamp with time zone,
+    enrollment_id uuid,
+    CONSTRAINT document_path_is_1_to_1000_characters CHECK (((document_path ~ '\S'::text) AND (length(document_path) <= 1000))),
+    CONSTRAINT nobody_reviews_what_is_their_own CHECK ((((reviewed_by <> user_id) AND (reviewed_by IS DISTINCT FROM submitted_by)) OR (reviewed_by IS NULL))),
+    CONSTRAINT outside_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT outside_note_is_1_to_5000_characters CHECK (((note ~ '\S'::text) AND (length(note) <= 5000))),
+    CONSTRAINT outside_training_has_the_dates_of_its_status CHECK ((((status = ANY (ARRAY['accepted'::text, 'rejected'::text])) = (reviewed_at IS NOT NULL)) AND ((status = 'accepted'::text) = (enrollment_id IS NOT NULL)) AND ((status = 'withdrawn'::text) = (withdrawn_at IS NOT NULL)) AND ((status <> 'rejected'::text) OR (review_reason IS NOT NULL)))),
+    CONSTRAINT outside_training_status_is_known CHECK ((status = ANY (ARRAY['submitted'::text, 'accepted'::text, 'rejected'::text, 'withdrawn'::text]))),
+    CONSTRAINT provider_address_is_1_to_1000_characters CHECK (((provider_address ~ '\S'::text) AND (length(provider_address) <= 1000))),
+    CONSTRAINT provider_name_is_1_to_300_characters CHECK (((provider_name ~ '\S'::text) AND (length(provider_name) <= 300))),
+    CONSTRAINT review_reason_is_1_to_1000_characters CHECK (((review_reason ~ '\S'::text) AND (length(review_reason) <= 1000))),
+    CONSTRAINT taken_on_is_a_day_of_calendars CHECK (((taken_on >= '1950-01-01'::date) AND isfinite(taken_on)))
+);
+
+ALTER TABLE lms.outside_training OWNER TO postgres;
+
+--
+-- Name: TABLE outside_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.outside_training IS 'Evidence of training taken elsewhere that stands for a course. Written by submit_outside_training, review_outside_training and withdraw_outside_training; accepted, it is a completed cycle (enrollment_id, source evidence) dated as it was taken.';
+
+--
+-- Name: COLUMN outside_training.provider_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.provider_address IS 'Training records print it: 49 CFR 172.704(d)(4).';
+
+--
+-- Name: COLUMN outside_training.taken_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.taken_on IS 'When it was completed; a day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN outside_training.was_tested; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.was_tested IS 'The evidence shows that they were tested, too.';
+
+--
+-- Name: COLUMN outside_training.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.materials IS 'What was used, or where it is kept. Training records print it.';
+
+--
+-- Name: COLUMN outside_training.document_path; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.document_path IS 'A file in the bucket evidence, at {tenant_id}/{user_id}/{name}; it stays as it is once it is named here.';
+
+--
+-- Name: COLUMN outside_training.review_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.review_reason IS 'Always there when it was rejected.';
+
+--
+-- Name: review_outside_training(uuid, boolean, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text DEFAULT NULL::text, p_end_open_cycle boolean DEFAULT false) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  if p_accept is null then
+    perform private.fail('invalid_decision', 'It is accepted or not.', 422, jsonb_build_object('field', 'p_accept'));
+  elsif not p_accept or p_reason is not null then
+    perform private.check_session_reason(p_reason);
+  end if;
+  return private.review_evidence(p_evidence_id, p_accept, p_reason, p_end_open_cycle);
+end
+$$;
+
+ALTER FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) IS 'Accepts evidence, which adds a completed cycle dated as the training was taken, or rejects it with a reason; the same decision again changes nothing. An open cycle that nobody has begun is dropped; one that was begun only with p_end_open_cycle. By staff of the course, or with enrollments.write in the person''s scope, and neither by the person nor by who handed it in: 403 own_evidence. 404 evidence_not_found; 409 already_reviewed, cycle_under_way, completed_later, not_a_member, not_published; 422 invalid_reason, invalid_decision.';
+
+--
 -- Name: revoke_accommodation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17511,31 +17673,6 @@ ALTER FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) IS 'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
-
---
--- Name: rotate_webhook_secret(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  -- Read as the caller: another tenant's webhook does not exist for them.
-  if not exists (select from lms.webhooks w where w.id = p_webhook_id) then
-    perform private.fail('webhook_not_found', 'There is no such webhook.', 404);
-  end if;
-  return private.replace_webhook_secret(p_webhook_id);
-end
-$$;
-
-ALTER FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) IS 'Gives a webhook another secret, which is returned this once; for a day both sign. Takes tenant.settings in the whole tenant. 404 webhook_not_found.';
 
 --
 -- Name: save_answers(uuid, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17773,32 +17910,6 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
 
 --
--- Name: settle_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text DEFAULT NULL::text, p_retry_seconds integer DEFAULT 60) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if not coalesce(
-    p_outcome in ('delivered', 'failed', 'rejected', 'deferred') and p_retry_seconds between 0 and 604800, false
-  ) then
-    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
-  end if;
-  return private.note_delivery(p_id, p_lease, p_outcome, p_error, p_retry_seconds);
-end
-$$;
-
-ALTER FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
-
---
--- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) IS 'Says what came of a delivery: delivered, failed, rejected or deferred. After 12 failures it is dead. For the service role.';
-
---
 -- Name: sha256_of(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -17900,6 +18011,31 @@ ALTER FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) O
 COMMENT ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) IS 'Signs a statement about one cycle, in the caller''s own name; signing again answers the signature there is. Takes having signed in, by password or another factor, within five minutes: 403 reauthentication_required, ask for it and repeat. 403 not_the_signer; 404 enrollment_not_found, statement_not_found; 409 statement_retired, not_completed, enrollment_not_open.';
 
 --
+-- Name: sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.sign_off(p_booking_id uuid, p_note text DEFAULT NULL::text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  if p_note is not null and (p_note !~ '\S' or length(p_note) > 5000) then
+    perform private.fail('invalid_note', 'A note has 1 to 5000 characters.', 422, jsonb_build_object('field', 'p_note'));
+  end if;
+  return private.sign_off_of(p_booking_id, p_note);
+end
+$$;
+
+ALTER FUNCTION lms.sign_off(p_booking_id uuid, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) IS 'Testifies, in the caller''s own name, that somebody who was there can do what was taught; a lesson that completes by sign-off completes. Again changes nothing. By those who may record the attendance; nobody for themselves: 403 own_sign_off. 404 booking_not_found; 409 not_attended; 422 invalid_note.';
+
+--
 -- Name: start_attempt(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17964,6 +18100,45 @@ ALTER FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) OWNER TO p
 --
 
 COMMENT ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) IS 'Hands an attempt in, with answers to be saved first if given, and returns what it is worth as far as that is known. Repeating it returns the same. After the deadline what was saved by then is handed in, and answers that come with the call no longer count (closed_by: deadline). 404 attempt_not_found; 409 enrollment_paused, not_enrolled; 422 invalid_answers; 403 membership_suspended, 42501 for anybody but the learner.';
+
+--
+-- Name: submit_outside_training(uuid, text, date, uuid, text, boolean, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid DEFAULT NULL::uuid, p_provider_address text DEFAULT NULL::text, p_was_tested boolean DEFAULT false, p_materials text DEFAULT NULL::text, p_document_path text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  -- Read as the caller: a course that they cannot see does not exist for them.
+  select c.tenant_id into v_evidence.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif p_taken_on is null or not isfinite(p_taken_on) then
+    perform private.fail('invalid_date', 'This takes the day when it was completed.', 422, jsonb_build_object('field', 'p_taken_on'));
+  end if;
+  v_evidence.course_id := p_course_id;
+  v_evidence.user_id := coalesce(p_user_id, (select auth.uid()));
+  v_evidence.provider_name := p_provider_name;
+  v_evidence.provider_address := p_provider_address;
+  v_evidence.taken_on := p_taken_on;
+  v_evidence.was_tested := coalesce(p_was_tested, false);
+  v_evidence.materials := p_materials;
+  v_evidence.document_path := p_document_path;
+  v_evidence.note := p_note;
+  return private.write_evidence(v_evidence);
+end
+$$;
+
+ALTER FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) IS 'Hands in training taken elsewhere for a course: the caller''s own, or with enrollments.write in scope, or as staff of the course, somebody else''s. 404 course_not_found, person_not_found; 409 training_was_submitted; 422 taken_in_the_future, document_not_found, invalid_date; 23514 names what is wrong with a value.';
 
 --
 -- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -18065,6 +18240,51 @@ ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postg
 --
 
 COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
+
+--
+-- Name: withdraw_outside_training(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  return private.withdraw_evidence(p_evidence_id);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) IS 'Takes back evidence that nobody has reviewed; again changes nothing. By whom it is about, or who handed it in: 403. 404 evidence_not_found; 409 already_reviewed.';
+
+--
+-- Name: withdraw_sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  perform private.check_session_reason(p_reason);
+  return private.withdraw_sign_off_of(p_booking_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) IS 'Takes a sign-off back, with a reason; what it has completed stays, and is taken back by correct_progress. By those who may sign off: 403. 404 booking_not_found; 422 invalid_reason.';
 
 --
 -- Name: advance_learning_paths(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18223,41 +18443,6 @@ ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
-
---
--- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.check_rollups(p_tenants integer DEFAULT 3) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_tenant_id uuid;
-  v_differences text[];
-  v_checked bigint := 0;
-begin
-  for v_tenant_id in select t.id from lms.tenants t order by random() limit p_tenants loop
-    v_differences := array(select d from private.rollup_differences(v_tenant_id) d);
-    if cardinality(v_differences) > 0 then
-      -- The run fails, which shows in the health of jobs, and nothing is put right unseen: the reason has to be found.
-      raise data_corrupted using
-        message = format('Sums of reports of organisation %s differ from the facts: %s.', v_tenant_id, array_to_string(v_differences, ', ')),
-        hint = format('select ops.rebuild_rollups(%L) makes them anew.', v_tenant_id);
-    end if;
-    v_checked := v_checked + 1;
-  end loop;
-  return v_checked;
-end
-$$;
-
-ALTER FUNCTION ops.check_rollups(p_tenants integer) OWNER TO postgres;
-
---
--- Name: FUNCTION check_rollups(p_tenants integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.check_rollups(p_tenants integer) IS 'Compares the sums of some organisations, chosen at random, with the facts; returns how many. Fails, and says where, when they differ: then ops.rebuild_rollups makes them anew.';
 
 --
 -- Name: close_expired_attempts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18485,125 +18670,39 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
--- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: fill_session_seats(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.fold_reports(p_batch integer DEFAULT 200000) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-declare
-  v_state private.report_state;
-  v_horizon xid8;
-  v_full xid8;
-  v_table regclass;
-  v_rows bigint := 0;
-  v_some bigint;
-  v_tenant_id uuid;
-begin
-  -- One at a time. Whoever reads, and whoever records, waits for nobody here.
-  select * into v_state from private.report_state for update;
-  if v_state.system_identifier <> (select c.system_identifier from pg_control_system() as c) then
-    return ops.rebuild_rollups();
-  end if;
-
-  v_horizon := pg_snapshot_xmin(pg_current_snapshot());
-  foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
-  loop
-    -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
-    execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
-    into v_full using v_state.horizon, v_horizon, p_batch;
-    if v_full is not null then
-      v_horizon := (v_full::text::numeric + 1)::text::xid8;
-    end if;
-  end loop;
-  foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
-  loop
-    execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
-    v_rows := v_rows + v_some;
-  end loop;
-
-  perform private.fold_changes(v_state.horizon, v_horizon);
-  perform private.fold_lessons(v_state.horizon, v_horizon);
-  perform private.fold_questions(v_state.horizon, v_horizon);
-  perform private.fold_activity(v_state.horizon, v_horizon);
-  delete from private.report_changes h where h.xid < v_horizon;
-  delete from private.lesson_changes h where h.xid < v_horizon;
-  update private.report_state s set horizon = v_horizon, folded_at = clock_timestamp();
-
-  -- One organisation a time: its sums are needed, but not at once, since reports do without.
-  select s.tenant_id into v_tenant_id from private.stale_reports s order by s.noted_at limit 1;
-  if found then
-    perform private.make_rollups(v_horizon, v_tenant_id);
-  end if;
-  return v_rows;
-end
-$_$;
-
-ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION fold_reports(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
-
---
--- Name: forget_deliveries(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.forget_deliveries(p_batch integer DEFAULT 10000) RETURNS integer
+CREATE FUNCTION ops.fill_session_seats(p_batch integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_given_up integer;
-  v_forgotten integer;
-  v_notices integer;
+  v_session_id uuid;
+  v_filled integer := 0;
 begin
-  -- Nobody has asked for it for a month: the webhook is switched off, or the organisation is.
-  update private.outbox o
-  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null, last_error = coalesce(o.last_error, 'never sent')
-  where o.id in (
-    select d.id
-    from private.outbox d
-    where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
-    order by d.id
+  for v_session_id in
+    select s.id
+    from lms.led_sessions s
+    where s.status = 'scheduled' and s.ends_at > now()
+      and exists (select from lms.session_bookings b where b.session_id = s.id and b.status = 'waitlisted')
+    order by s.starts_at, s.id
     limit p_batch
-    for no key update skip locked
-  );
-  get diagnostics v_given_up = row_count;
-  delete from private.outbox o
-  where o.id in (
-    select d.id
-    from private.outbox d
-    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
-      and d.status <> 'pending'
-    order by d.created_at
-    limit p_batch
-    for update skip locked
-  );
-  get diagnostics v_forgotten = row_count;
-  -- Longer than anything is reminded of: what was told once is not told again.
-  delete from lms.notifications n
-  where n.id in (
-    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
-    for update skip locked
-  );
-  get diagnostics v_notices = row_count;
-  return v_given_up + v_forgotten + v_notices;
+    for no key update of s skip locked
+  loop
+    v_filled := v_filled + private.fill_session(v_session_id);
+  end loop;
+  return v_filled;
 end
 $$;
 
-ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
+ALTER FUNCTION ops.fill_session_seats(p_batch integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
+COMMENT ON FUNCTION ops.fill_session_seats(p_batch integer) IS 'Gives free seats of sessions to come to those who wait for them, in order, in at most p_batch sessions; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18701,6 +18800,40 @@ ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
+
+--
+-- Name: forget_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from lms.training_records r
+  where r.id in (
+    select o.id
+    from lms.memberships m
+    join lms.training_records o on o.user_id = m.user_id and o.tenant_id = m.tenant_id
+    where m.status = 'ended' and m.ended_at < now() - interval '90 days'
+      and private.record_kept_until(o.tenant_id, o.user_id, o.completed_on) < current_date - 1
+    order by o.completed_on, o.id
+    limit p_batch
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_training_records(p_batch integer) IS 'Removes records of people who left, 90 days after they did and three years after the training, at most p_batch per run; returns how many.';
 
 --
 -- Name: issue_certificates(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18905,54 +19038,6 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
 
 --
--- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.rebuild_rollups(p_tenant_id uuid DEFAULT NULL::uuid) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_state private.report_state;
-  v_cluster constant bigint := (select c.system_identifier from pg_control_system() as c);
-  v_table regclass;
-begin
-  select * into v_state from private.report_state for update;
-  if v_state.system_identifier <> v_cluster then
-    -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
-    -- for ones beyond the horizon. They are below it from now on.
-    p_tenant_id := null;
-    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
-      execute format('alter table %s disable trigger _100_append_only', v_table);
-      execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
-      execute format('alter table %s enable trigger _100_append_only', v_table);
-    end loop;
-    delete from private.report_changes;
-    delete from private.lesson_changes;
-  end if;
-  if p_tenant_id is null then
-    v_state.horizon := pg_snapshot_xmin(pg_current_snapshot());
-  end if;
-  perform private.make_rollups(v_state.horizon, p_tenant_id);
-  if p_tenant_id is null then
-    delete from private.report_changes h where h.xid < v_state.horizon;
-    delete from private.lesson_changes h where h.xid < v_state.horizon;
-    update private.report_state s
-    set horizon = v_state.horizon, system_identifier = v_cluster, folded_at = clock_timestamp();
-  end if;
-  return (select count(*) from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id);
-end
-$$;
-
-ALTER FUNCTION ops.rebuild_rollups(p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) IS 'Makes the sums of reports anew from the facts, of one organisation or of all; returns how many rows of report_cells there are. Reports are right meanwhile. For operators: after data was loaded past the triggers, or when check-rollups has found a difference.';
-
---
 -- Name: rebuild_search(); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19082,71 +19167,6 @@ ALTER FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name te
 COMMENT ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) IS 'Adds a job to the registry, or changes it, and schedules it where there is a scheduler. Elsewhere have `select ops.run_job(name)` called at the times that ops.jobs lists.';
 
 --
--- Name: remind(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.remind(p_batch integer DEFAULT 5000) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    SET jit TO 'off'
-    AS $$
-declare
-  v_now constant timestamptz := private.training_clock();
-  v_tenant record;
-  v_notices private.notice[];
-  v_done bigint := 0;
-begin
-  for v_tenant in
-    select t.id, (v_now at time zone t.time_zone)::date as day
-    from lms.tenants t
-    left join private.reminded_days r on r.tenant_id = t.id
-    where t.is_active and extract(hour from v_now at time zone t.time_zone) >= 6
-      and r.day is distinct from (v_now at time zone t.time_zone)::date
-    order by r.day nulls first, t.id
-  loop
-    exit when v_done >= p_batch;
-    begin
-      v_notices := array(
-        select n
-        from private.reminders_at(v_tenant.id, v_now) n
-        where not exists (
-            select
-            from lms.notifications o
-            where o.tenant_id = n.tenant_id and o.user_id = n.user_id and o.dedupe_key = n.dedupe_key
-          )
-          and not exists (
-            select from lms.memberships m
-            where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
-          )
-        order by n.user_id, n.dedupe_key
-        limit p_batch
-      );
-      v_done := v_done + private.notify_all(v_notices);
-      -- INV-O1: the rest of a large organisation comes with the next runs.
-      if cardinality(v_notices) < p_batch then
-        insert into private.reminded_days (tenant_id, day)
-        values (v_tenant.id, v_tenant.day)
-        on conflict (tenant_id) do update set day = excluded.day;
-      end if;
-    exception
-      -- One organisation that fails holds up no other.
-      when others then
-        raise warning 'Nobody of organisation % was reminded: %: %', v_tenant.id, sqlstate, sqlerrm;
-    end;
-  end loop;
-  return v_done;
-end
-$$;
-
-ALTER FUNCTION ops.remind(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION remind(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.remind(p_batch integer) IS 'Reminds people of dates that come near or have passed, once a day from six in the morning of each organisation; returns how many were told.';
-
---
 -- Name: repair_search(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19251,46 +19271,6 @@ ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
-
---
--- Name: schedule_report_digests(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.schedule_report_digests(p_batch integer DEFAULT 500) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_due record;
-  v_done bigint := 0;
-begin
-  -- One for the latest time that has passed, however many the job has missed.
-  for v_due in
-    select s as saved, d.slot
-    from analytics.saved_reports s
-    join lms.tenants t on t.id = s.tenant_id and t.is_active
-    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.owner_id and m.status = 'active'
-    cross join lateral private.latest_digest(s.schedule, s.hour, t.time_zone, now()) as d (slot)
-    where s.schedule is not null and d.slot > s.digested_at
-    order by s.digested_at, s.id
-    limit p_batch
-    for no key update of s skip locked
-  loop
-    perform private.digest_report(v_due.saved, v_due.slot);
-    update analytics.saved_reports r set digested_at = v_due.slot where r.id = (v_due.saved).id;
-    v_done := v_done + 1;
-  end loop;
-  return v_done;
-end
-$$;
-
-ALTER FUNCTION ops.schedule_report_digests(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION schedule_report_digests(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.schedule_report_digests(p_batch integer) IS 'Tells the owners of scheduled reports whose time has come; returns how many reports that were, told of or not.';
 
 --
 -- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -19407,6 +19387,62 @@ ALTER FUNCTION ops.seal_audit_log(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.seal_audit_log(p_batch integer) IS 'Seals rows of the audit log whose transactions are over, at most p_batch per run; returns how many.';
 
 --
+-- Name: settle_attendance(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.settle_attendance(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_pending record;
+  v_settled integer := 0;
+begin
+  for v_pending in
+    select distinct e.course_id, e.user_id, b.enrollment_id, s.lesson_id
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    join lms.enrollments e on e.id = b.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = s.lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    where b.status = 'attended' and (l.completion_rule = 'attendance' or b.signed_off_at is not null)
+      and not exists (
+        select
+        from lms.lesson_progress p
+        where p.enrollment_id = b.enrollment_id and p.lesson_id = s.lesson_id and p.completed_at is not null
+      )
+      and not exists (
+        select
+        from lms.progress_corrections c
+        where c.enrollment_id = b.enrollment_id and c.lesson_id = s.lesson_id
+          and c.corrected_at > coalesce(b.signed_off_at, b.recorded_at)
+      )
+    order by e.course_id, e.user_id
+  loop
+    exit when v_settled >= p_batch;
+    perform from lms.enrollments e where e.id = v_pending.enrollment_id for no key update skip locked;
+    continue when not found;
+    begin
+      v_settled := v_settled + private.settle_attendance_of(v_pending.enrollment_id, v_pending.lesson_id)::integer;
+    exception
+      -- One that fails holds up no other.
+      when others then
+        raise warning 'Attendance of enrolment % does not count: %: %', v_pending.enrollment_id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_settled;
+end
+$$;
+
+ALTER FUNCTION ops.settle_attendance(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.settle_attendance(p_batch integer) IS 'Completes lessons that complete by attendance or sign-off and were not open when it was recorded, at most p_batch per run; returns how many.';
+
+--
 -- Name: trim_run_history(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19463,6 +19499,63 @@ ALTER FUNCTION ops.trim_run_history(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.trim_run_history(p_batch integer) IS 'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how many.';
+
+--
+-- Name: write_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.write_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_written integer := 0;
+begin
+  for v_enrollment in
+    select e.*
+    from lms.training_record_settings k
+    join lms.enrollments e on e.course_id = k.course_id and e.status = 'completed'
+    left join lateral (
+      select r.missing, r.recorded_at from lms.training_records r where r.enrollment_id = e.id order by r.edition desc limit 1
+    ) r on true
+    where k.keeps_training_record and (
+      -- Only where something has been said since.
+      (r.missing <> '{}' and (
+        k.updated_at > r.recorded_at
+        or exists (select from lms.attestations a where a.enrollment_id = e.id and a.signed_at > r.recorded_at)
+        or exists (select from lms.session_bookings b where b.enrollment_id = e.id and b.updated_at > r.recorded_at)
+        or exists (select from lms.assessment_progress p where p.enrollment_id = e.id and p.updated_at > r.recorded_at)
+      ))
+      or (
+        r.missing is null
+        and coalesce(private.record_kept_until(e.tenant_id, e.user_id, e.completed_at::date) >= current_date, true)
+      )
+    )
+    order by e.course_id, e.user_id, e.cycle
+  loop
+    exit when v_written >= p_batch;
+    perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
+    continue when not found;
+    begin
+      v_written := v_written + private.write_training_record(v_enrollment)::integer;
+    exception
+      -- One that cannot be written keeps none of the others from it.
+      when others then
+        raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_written;
+end
+$$;
+
+ALTER FUNCTION ops.write_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.write_training_records(p_batch integer) IS 'Writes training records of completed cycles that have none, and editions that fill in what has become known, at most p_batch per run; returns how many.';
 
 --
 -- Name: accept_invitation_of_caller(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19595,192 +19688,91 @@ $$;
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
 
 --
--- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: add_evidence_cycle(lms.outside_training, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
-  from (
-    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
-    union all
-    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
-  ) a
-  where a.tenant_id = p_scope.tenant_id
-    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (a.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (a.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and a.course_id <> all (p_scope.deleted_courses)
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: activity_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.activity_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
+CREATE FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
+  v_course lms.courses;
+  v_version lms.course_versions;
+  v_open lms.enrollments;
+  v_unit_id uuid;
+  v_time_zone text;
+  v_taken_at timestamptz;
+  v_last_completed_at timestamptz;
+  v_cycle integer;
+  v_enrollment_id uuid;
 begin
-  if v_horizon is null then
-    return query select * from private.activity_facts(p_scope, p_step);
-  else
-    return query select * from private.activity_sums(p_scope, p_step, v_horizon);
+  select * into v_course from lms.courses c where c.id = p_evidence.course_id;
+  v_version := private.latest_version(p_evidence.course_id);
+  select m.unit_id into v_unit_id
+  from lms.memberships m
+  where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  for no key update;
+  if not found then
+    perform private.fail('not_a_member', 'The person has left.', 409);
+  elsif v_course.deleted_at is not null or v_version.id is null then
+    perform private.fail('not_published', 'The course was never published.', 409, jsonb_build_object('status', v_course.status));
   end if;
-end
-$$;
 
-ALTER FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
+  -- Noon, so that it is this day for everybody who looks at it; not ahead of now.
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_evidence.tenant_id;
+  v_taken_at := least((p_evidence.taken_on + time '12:00') at time zone v_time_zone, now());
 
---
--- Name: activity_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
+  update lms.enrollments e
+  set status = 'expired', expired_at = e.expires_at
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id
+    and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+  perform from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
+  select * into v_open
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  select max(e.completed_at), coalesce(max(e.cycle), 0) + 1 into v_last_completed_at, v_cycle
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id;
 
-CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.activity_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-  v_step constant interval := ('1 ' || p_step)::interval;
-  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-  v_units constant uuid[] := case when p_scope.of_course = any (v_keys.courses) then v_keys.course_units else v_keys.units end;
-  v_course_key constant uuid := coalesce(p_scope.of_course, v_all);
-  v_is_kept boolean;
-begin
-  if p_scope.of_course = any (p_scope.deleted_courses) then
-    return;
+  -- Cycles follow each other in time: certificates and renewals rely on it, and older training changes nothing of today.
+  if v_last_completed_at >= v_taken_at then
+    perform private.fail(
+      'completed_later', 'The course was completed since: older training changes nothing.', 409,
+      jsonb_build_object('completed_at', v_last_completed_at)
+    );
+  elsif v_open.id is not null and not p_end_open_cycle and (v_open.started_at is not null or v_open.status = 'paused') then
+    -- INV-E1: what somebody has begun is not thrown away in passing.
+    perform private.fail(
+      'cycle_under_way', 'The course is being taken.', 409, jsonb_build_object('enrollment_id', v_open.id),
+      'With p_end_open_cycle that cycle is dropped.'
+    );
+  elsif v_open.id is not null then
+    update lms.enrollments e
+    set status = 'dropped', dropped_at = greatest(now(), e.enrolled_at)
+    where e.id = v_open.id;
   end if;
-  v_is_kept := case
-    when p_scope.of_course is not null then v_units = array[v_all]
-    else v_keys.courses = '{}' and not exists (
-      select
-      from unnest(p_scope.deleted_courses) as c (id)
-      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
-        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-    )
-  end;
 
-  return query
-  with periods as materialized (
-    select
-      d.day::date as period_start, (d.day + v_step)::date as next_start,
-      d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
-    from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
-  ),
-  tail as materialized (
-    select p.period_start, p.next_start, a.user_id, a.events
-    from (
-      select q.user_id, q.received_at, 1 as events
-      from analytics.question_events q
-      where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
-        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-        and q.course_id <> all (p_scope.deleted_courses)
-      union all
-      select v.user_id, v.received_at, 1
-      from analytics.activity_events v
-      where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
-        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
-        and v.course_id <> all (p_scope.deleted_courses)
-    ) a
-    join periods p on a.received_at >= p.since and a.received_at < p.before
-  ),
-  kept as (
-    select r.period_start, r.people, r.events
-    from unnest(v_units) as u (id)
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
-    where v_is_kept
-    union all
-    select m.period_start, 1 - count(*), 0
-    from private.active_elsewhere m
-    where v_is_kept and v_units <> array[v_all] and m.tenant_id = p_scope.tenant_id and m.step = p_step
-      and m.period_start >= p_scope.from_day and m.period_start <= p_scope.until_day and m.unit_key = any (v_units)
-    group by m.period_start, m.user_id
-    union all
-    select t.period_start, count(*), 0
-    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
-    where v_is_kept and not exists (
-      select
-      from private.active_days d
-      where d.tenant_id = p_scope.tenant_id and d.user_id = t.user_id and d.day >= t.period_start and d.day < t.next_start
-        and (v_course_key = v_all or d.course_id = v_course_key)
-        and (v_units = array[v_all] or d.unit_key = any (v_units))
-    )
-    group by 1
-  ),
-  chosen as (
-    select u.id as unit_key from unnest(v_keys.units) as u (id) where v_keys.units <> array[v_all]
-    union all
-    select o.id from lms.org_units o where o.tenant_id = p_scope.tenant_id and v_keys.units = array[v_all]
-    union all
-    select v_none where v_keys.units = array[v_all]
-  ),
-  days as (
-    select d.day, d.user_id, d.events
-    from chosen c
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-    where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
-    union all
-    select d.day, d.user_id, d.events
-    from private.active_days d
-    where not v_is_kept and d.tenant_id = p_scope.tenant_id and d.course_id = p_scope.of_course and p_scope.of_course <> all (v_keys.apart)
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-      and (v_keys.units = array[v_all] or d.unit_key = any (v_keys.units))
-    union all
-    select d.day, d.user_id, d.events
-    from unnest(v_keys.courses) as c (id)
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
-    where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
-      and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
-  ),
-  counted as (
-    select p.period_start, count(distinct p.user_id) as people, sum(p.events)::bigint as events
-    from (
-      select date_trunc(p_step, d.day::timestamp)::date as period_start, d.user_id, d.events from days d
-      union all
-      select n.period_start, n.user_id, 0 from tail n where not v_is_kept
-    ) p
-    group by 1
+  -- INV-E5: dated as taken, by nobody's clock but the evidence's.
+  perform set_config('lyceum.admitted', 'true', true);
+  insert into lms.enrollments (
+    tenant_id, course_id, version_id, user_id, unit_id, cycle, status, source, enrolled_by, enrolled_at, started_at, completed_at,
+    items_total, items_done, last_accessed_at
   )
-  select a.period_start, sum(a.people)::bigint, sum(a.events)::bigint
-  from (
-    select k.* from kept k
-    union all
-    select c.* from counted c
-    union all
-    select n.period_start, 0, n.events from tail n
-  ) a
-  group by 1
-  having sum(a.events) > 0;
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, v_version.id, p_evidence.user_id, v_unit_id, v_cycle, 'completed', 'evidence',
+    (select auth.uid()), v_taken_at, v_taken_at, v_taken_at, v_version.items_total, v_version.items_total, v_taken_at
+  )
+  returning id into v_enrollment_id;
+  perform set_config('lyceum.admitted', '', true);
+  -- What rules ask for next follows from it within a minute.
+  perform private.mark_people(p_evidence.tenant_id, array[p_evidence.user_id]);
+  return v_enrollment_id;
 end
 $$;
 
-ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
+ALTER FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20153,7 +20145,7 @@ begin
   if not private.is_api_call() or (
     old.user_id is distinct from auth.uid() and (
       private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
-      or private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+      or private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
     )
   ) then
     -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
@@ -20195,7 +20187,7 @@ begin
   ) then
     return old;
   elsif v_enrollment.expires_at <= now()
-    and not private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and not private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
@@ -20393,6 +20385,7 @@ begin
     when coalesce(p_document -> 'tags', 'null') = 'null' then '{"created": 0, "removed": 0}'
     else private.import_tags(v_course, p_document)
   end;
+  perform private.import_record_settings(v_course, p_document -> 'training_record');
 
   return jsonb_build_object(
     'course_id', v_course.id, 'slug', v_course.slug, 'course', v_row.action, 'modules', v_modules, 'lessons', v_lessons,
@@ -21089,8 +21082,9 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
+  -- Judged and filled in already: many at once, by private.begin_enrollments, or done elsewhere, by private.review_evidence.
+  -- Clients write neither the column nor the setting.
+  if new.source in ('bulk', 'invitation', 'evidence') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
@@ -21317,6 +21311,69 @@ ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO
 COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
 
 --
+-- Name: book_session_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_user_id is not distinct from (select auth.uid());
+  v_session lms.led_sessions;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_is_free boolean;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if private.is_api_call() then
+    if v_self and not v_session.tenant_id = any (array(select private.joined_tenants())) then
+      perform private.fail('session_not_found', 'There is no such session.', 404);
+    elsif not v_self and not coalesce(private.may_enroll_others(v_session.tenant_id, v_session.course_id, p_user_id), false) then
+      raise insufficient_privilege using message = 'Booking for others takes enrollments.write in their unit, or being staff of the course.';
+    end if;
+  end if;
+  v_enrollment := private.hold_open_cycle(v_session.course_id, p_user_id);
+  if v_enrollment.id is null then
+    perform private.fail(
+      'not_enrolled', 'The course is not being taken.', 409, jsonb_build_object('course_id', v_session.course_id), 'Enrol first: lms.enroll.'
+    );
+  elsif v_enrollment.status = 'paused' then
+    perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+  end if;
+
+  -- INV-E4: the last seat is given out by one after the other.
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.status = 'held' or v_session.starts_at <= now() then
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  select * into v_booking
+  from lms.session_bookings b
+  where b.session_id = p_session_id and b.enrollment_id = v_enrollment.id;
+  if v_booking.status in ('booked', 'waitlisted') then
+    return v_booking;
+  end if;
+  -- Those who were waiting come first.
+  perform private.fill_session(p_session_id);
+  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats;
+  insert into lms.session_bookings as b (tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_at, booked_by)
+  values (
+    v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, p_user_id,
+    case when v_is_free then 'booked' else 'waitlisted' end, clock_timestamp(), (select auth.uid())
+  )
+  -- Coming back is to the end of the queue.
+  on conflict (session_id, enrollment_id) do update
+  set status = excluded.status, booked_at = excluded.booked_at, booked_by = excluded.booked_by, cancelled_at = null
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: bulk_obstacles(private.bulk_pair[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21382,6 +21439,80 @@ end
 $$;
 
 ALTER FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) OWNER TO postgres;
+
+--
+-- Name: cancel_booking_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_booking_of(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+  v_is_staff boolean;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  v_is_staff := not private.is_api_call()
+    or coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false);
+  if not v_is_staff and not (
+    v_booking.user_id = (select auth.uid()) and v_booking.tenant_id = any (array(select private.joined_tenants()))
+  ) then
+    raise insufficient_privilege using message = 'Cancelling for others takes enrollments.write in their unit, or being staff of the course.';
+  end if;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  if v_booking.status = 'cancelled' then
+    return v_booking;
+  elsif v_booking.status in ('attended', 'absent') then
+    perform private.fail('attendance_recorded', 'Attendance was recorded: it is not cancelled any more.', 409);
+  elsif v_session.starts_at <= now() and not v_is_staff then
+    -- Or being absent could be undone.
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.id = p_booking_id
+  returning * into v_booking;
+  perform private.fill_session(v_session.id);
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.cancel_booking_of(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: cancel_session_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif v_session.status = 'cancelled' then
+    return v_session;
+  elsif v_session.status = 'held' then
+    perform private.fail('session_over', 'The session was held.', 409);
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.session_id = p_session_id and b.status in ('booked', 'waitlisted');
+  update lms.led_sessions s
+  set status = 'cancelled', cancelled_at = now(), cancelled_by = (select auth.uid()), cancel_reason = p_reason
+  where s.id = p_session_id
+  returning * into v_session;
+  return v_session;
+end
+$$;
+
+ALTER FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21517,6 +21648,28 @@ end
 $$;
 
 ALTER FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: change_session_seats(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_session_seats() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_taken constant integer := private.count_session_seats(new.id);
+begin
+  if new.seats < v_taken then
+    perform private.fail(
+      'seats_are_taken', 'More seats are taken than that.', 409, jsonb_build_object('taken', v_taken), 'Cancel bookings first.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.change_session_seats() OWNER TO postgres;
 
 --
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21664,22 +21817,6 @@ $$;
 ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
--- Name: check_default_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_default_kinds() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.refuse_unknown_kinds(new.settings #> '{notifications,defaults}');
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_default_kinds() OWNER TO postgres;
-
---
 -- Name: check_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21705,53 +21842,6 @@ end
 $$;
 
 ALTER FUNCTION private.check_path_course() OWNER TO postgres;
-
---
--- Name: check_placeholders(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_placeholders() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_known constant text[] := array['person', 'organization', 'link']
-    || (select k.placeholders from lms.notification_kinds k where k.kind = new.kind);
-  v_unknown text[];
-begin
-  v_unknown := array(
-    select distinct btrim(m.name[1])
-    from regexp_matches(new.subject || E'\n' || new.body, '\{\{(.*?)\}\}', 'g') as m (name)
-    where btrim(m.name[1]) <> all (v_known)
-    order by 1
-  );
-  if v_unknown <> '{}' then
-    perform private.fail(
-      'unknown_placeholder', 'Messages of this kind have no such placeholder.', 422,
-      jsonb_build_object('unknown', v_unknown, 'known', v_known)
-    );
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_placeholders() OWNER TO postgres;
-
---
--- Name: check_preferred_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_preferred_kinds() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.refuse_unknown_kinds(new.notification_preferences);
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_preferred_kinds() OWNER TO postgres;
 
 --
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21829,66 +21919,6 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
--- Name: check_saved_report(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_saved_report() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_known constant text[] := private.report_parameters(new.report);
-  v_faults text[];
-begin
-  if v_known is null then
-    perform private.fail(
-      'report_not_found', 'There is no such report.', 422, jsonb_build_object('field', 'report'), 'GET /reporting lists them.'
-    );
-  end if;
-  if jsonb_typeof(new.parameters) = 'object' then
-    v_faults := array(
-      select p.key
-      from jsonb_each(new.parameters) as p
-      where p.key <> all (v_known) or not private.is_report_parameter(p.key, p.value)
-      order by p.key
-    );
-    if new.parameters ? 'last_days' and new.parameters ?| '{from,until}' then
-      v_faults := v_faults || 'last_days'::text;
-    end if;
-    if new.parameters ->> 'from' > new.parameters ->> 'until' then
-      v_faults := v_faults || 'until'::text;
-    end if;
-    if new.report = 'lesson-drop-off' and not new.parameters ? 'course_id' then
-      v_faults := v_faults || 'course_id'::text;
-    end if;
-    if v_faults <> '{}' then
-      perform private.fail(
-        'invalid_report_parameters', 'Some parameters are not known to this report, or their values are not.', 422,
-        jsonb_build_object('parameters', v_faults, 'known', v_known)
-      );
-    end if;
-    new.unit_id := (new.parameters ->> 'unit_id')::uuid;
-  end if;
-  if private.is_api_call() then
-    if tg_op = 'INSERT' then
-      -- Nobody's list is filled up, and nobody's inbox: each may be told of daily.
-      perform pg_advisory_xact_lock(hashtextextended('lyceum saved reports ' || new.owner_id, 0));
-      if (select count(*) from analytics.saved_reports s where s.tenant_id = new.tenant_id and s.owner_id = new.owner_id) >= 100 then
-        perform private.fail('too_many_saved_reports', 'One person saves at most 100 reports in an organisation.', 409);
-      end if;
-      new.digested_at := now();
-    elsif (new.schedule, new.hour) is distinct from (old.schedule, old.hour) then
-      -- From now on: what lies before was on another schedule.
-      new.digested_at := now();
-    end if;
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_saved_report() OWNER TO postgres;
-
---
 -- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21921,6 +21951,25 @@ $$;
 ALTER FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) OWNER TO postgres;
 
 --
+-- Name: check_session_reason(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_session_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail(
+      'invalid_reason', 'This takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_session_reason(p_reason text) OWNER TO postgres;
+
+--
 -- Name: check_unit_move(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21946,22 +21995,6 @@ end
 $$;
 
 ALTER FUNCTION private.check_unit_move() OWNER TO postgres;
-
---
--- Name: check_webhook_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_webhook_kinds() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.refuse_unknown_kinds((select jsonb_object_agg(k.kind, true) from unnest(new.kinds) as k (kind)));
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_webhook_kinds() OWNER TO postgres;
 
 --
 -- Name: chosen_ids(jsonb, text[]); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22281,6 +22314,149 @@ CREATE FUNCTION private.combine_search(p_words private.search_words_of[], p_conf
 $$;
 
 ALTER FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) OWNER TO postgres;
+
+--
+-- Name: compose_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.compose_training_record(p_enrollment lms.enrollments) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+  v_course lms.courses;
+  v_settings lms.training_record_settings;
+  v_evidence lms.outside_training;
+  v_session lms.led_sessions;
+  v_signed lms.session_bookings;
+  v_attestation record;
+  v_grader record;
+begin
+  select * into v_course from lms.courses c where c.id = p_enrollment.course_id;
+  select * into v_settings from lms.training_record_settings s where s.course_id = p_enrollment.course_id;
+  select * into v_evidence from lms.outside_training o where o.enrollment_id = p_enrollment.id;
+  v_record.tenant_id := p_enrollment.tenant_id;
+  v_record.course_id := p_enrollment.course_id;
+  v_record.user_id := p_enrollment.user_id;
+  v_record.enrollment_id := p_enrollment.id;
+  v_record.unit_id := p_enrollment.unit_id;
+  v_record.cycle := p_enrollment.cycle;
+  v_record.completed_at := p_enrollment.completed_at;
+  select t.name, (p_enrollment.completed_at at time zone t.time_zone)::date
+  into v_record.employer_name, v_record.completed_on
+  from lms.tenants t
+  where t.id = p_enrollment.tenant_id;
+  select p.display_name into v_record.employee_name from public.profiles p where p.id = p_enrollment.user_id;
+  select v.title, v.number, v.content_hash
+  into v_record.course_title, v_record.version_number, v_record.content_hash
+  from lms.course_versions v
+  where v.id = p_enrollment.version_id;
+
+  if v_evidence.id is not null then
+    v_record.materials := v_evidence.materials;
+    v_record.trainer_name := v_evidence.provider_name;
+    v_record.trainer_address := v_evidence.provider_address;
+    if v_evidence.was_tested then
+      v_record.tested_at := p_enrollment.completed_at;
+      v_record.tested_by := 'evidence';
+      v_record.certified_at := v_evidence.reviewed_at;
+      v_record.certified_by := v_evidence.reviewed_by;
+      v_record.certification := 'evidence';
+    end if;
+  elsif p_enrollment.source = 'evidence' then
+    -- Written once the evidence says that it is accepted.
+    return null;
+  else
+    select s.* into v_session
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    where b.enrollment_id = p_enrollment.id and b.status = 'attended'
+    order by s.starts_at desc, s.id
+    limit 1;
+    v_record.materials := coalesce(v_session.materials, v_settings.materials, format(
+      '%s, version %s, kept in full under %s', v_record.course_title, v_record.version_number, v_record.content_hash
+    ));
+    v_record.trainer_name := coalesce(
+      v_session.trainer_name, (select p.display_name from public.profiles p where p.id = v_session.trainer_id)
+    );
+    v_record.trainer_address := v_session.trainer_address;
+    if v_record.trainer_name is null then
+      v_record.trainer_name := coalesce(
+        v_settings.trainer_name, (select p.display_name from public.profiles p where p.id = v_course.instructor_id)
+      );
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    elsif v_record.trainer_name = v_settings.trainer_name then
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    end if;
+
+    select p.passed_at, 'assessment', p.percentage
+    into v_record.tested_at, v_record.tested_by, v_record.test_percentage
+    from lms.assessment_progress p
+    join lms.version_assessments a
+      on a.version_id = p_enrollment.version_id and a.assessment_id = p.assessment_id and a.kind <> 'survey'
+    where p.enrollment_id = p_enrollment.id and p.passed_at is not null
+    order by p.passed_at desc
+    limit 1;
+    select b.* into v_signed
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment.id and b.signed_off_at is not null
+    order by b.signed_off_at desc
+    limit 1;
+    if v_record.tested_at is null and v_signed.id is not null then
+      v_record.tested_at := v_signed.signed_off_at;
+      v_record.tested_by := 'sign_off';
+    end if;
+  end if;
+
+  -- The employer certifies: by what was signed in so many words, else by who saw it, else by who graded it.
+  select a.id, a.signed_at, a.signed_by, s.body into v_attestation
+  from lms.attestations a
+  join lms.attestation_statements s on s.id = a.statement_id
+  where a.enrollment_id = p_enrollment.id and a.user_id <> a.signed_by and s.signer = 'staff' and s.meaning in ('trained', 'approved')
+  order by a.signed_at desc
+  limit 1;
+  if v_attestation.id is not null then
+    v_record.certified_at := v_attestation.signed_at;
+    v_record.certified_by := v_attestation.signed_by;
+    v_record.certification := 'attestation';
+    v_record.certification_text := v_attestation.body;
+    v_record.attestation_id := v_attestation.id;
+  elsif v_evidence.id is null and v_signed.id is not null then
+    v_record.certified_at := v_signed.signed_off_at;
+    v_record.certified_by := v_signed.signed_off_by;
+    v_record.certification := 'sign_off';
+    v_record.certification_text := v_signed.sign_off_note;
+  elsif v_evidence.id is null then
+    select s.graded_at, s.graded_by into v_grader
+    from lms.answer_scores s
+    join lms.attempt_scores t on t.attempt_id = s.attempt_id and t.enrollment_id = p_enrollment.id and t.passed
+    -- Who corrected a key has graded nobody.
+    where s.source = 'grader' and s.graded_by is not null and s.graded_by <> p_enrollment.user_id
+    order by s.graded_at desc
+    limit 1;
+    if v_grader.graded_by is not null then
+      v_record.certified_at := v_grader.graded_at;
+      v_record.certified_by := v_grader.graded_by;
+      v_record.certification := 'grader';
+    end if;
+  end if;
+  if v_record.certified_at is not null then
+    select p.display_name into v_record.certifier_name from public.profiles p where p.id = v_record.certified_by;
+    if v_record.certifier_name is null then
+      -- An import signs for nobody.
+      v_record.certified_at := null;
+      v_record.certified_by := null;
+      v_record.certification := null;
+      v_record.certification_text := null;
+      v_record.attestation_id := null;
+    end if;
+  end if;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.compose_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: conduct_of(lms.assessments, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22606,6 +22782,53 @@ $$;
 ALTER FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) OWNER TO postgres;
 
 --
+-- Name: correct_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) RETURNS lms.training_records
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_record lms.training_records;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select r.enrollment_id from lms.training_records r where r.id = p_record_id)
+  for no key update;
+  if private.is_api_call() then
+    if not coalesce(
+      v_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or v_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Training records take certificates.write in the unit where they were earned.';
+    elsif v_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_record', 'Nobody corrects their own training record.', 403);
+    end if;
+  end if;
+  v_record := private.current_record(v_enrollment.id);
+  if v_record.id <> p_record_id then
+    -- What they looked at is not what they would change.
+    perform private.fail(
+      'record_replaced', 'A later edition took the place of this one.', 409, jsonb_build_object('record_id', v_record.id)
+    );
+  end if;
+  v_record.employee_name := coalesce(p_employee_name, v_record.employee_name);
+  v_record.materials := coalesce(p_materials, v_record.materials);
+  v_record.trainer_name := coalesce(p_trainer_name, v_record.trainer_name);
+  v_record.trainer_address := coalesce(p_trainer_address, v_record.trainer_address);
+  v_record.edition := v_record.edition + 1;
+  v_record.corrected_by := (select auth.uid());
+  v_record.correction_reason := p_reason;
+  return private.insert_training_record(v_record);
+end
+$$;
+
+ALTER FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
 -- Name: count_added_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22862,12 +23085,6 @@ begin
       current_lesson_id = new.lesson_id,
       last_accessed_at = greatest(e.last_accessed_at, new.last_accessed_at)
   where e.id = new.enrollment_id and e.status <> 'completed';
-
-  -- For the report on each lesson. Here, because a trigger of its own would cost as much again.
-  if tg_op = 'INSERT' or v_completions <> 0 then
-    insert into private.lesson_changes (tenant_id, course_id, lesson_id, reached, completed)
-    values (new.tenant_id, new.course_id, new.lesson_id, (tg_op = 'INSERT')::integer, v_completions);
-  end if;
   return null;
 end
 $$;
@@ -22895,6 +23112,29 @@ end
 $$;
 
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
+
+--
+-- Name: count_session_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_session_seats(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(*)
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and (
+      b.status in ('attended', 'absent')
+      or (b.status = 'booked' and e.status not in ('dropped', 'expired') and (e.expires_at is null or e.expires_at > now()))
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_session_seats(p_session_id uuid) OWNER TO postgres;
 
 --
 -- Name: count_taken_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23184,6 +23424,28 @@ $$;
 ALTER FUNCTION private.current_key(p_revision_id uuid) OWNER TO postgres;
 
 --
+-- Name: current_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.current_record(p_enrollment_id uuid) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  select * into v_record
+  from lms.training_records r
+  where r.enrollment_id = p_enrollment_id
+  order by r.edition desc
+  limit 1;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.current_record(p_enrollment_id uuid) OWNER TO postgres;
+
+--
 -- Name: cycle_to_record(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23252,24 +23514,6 @@ end
 $$;
 
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
-
---
--- Name: date_reading(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.date_reading() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() and new.read_at is not null then
-    new.read_at := coalesce(old.read_at, now());
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.date_reading() OWNER TO postgres;
 
 --
 -- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23754,120 +23998,6 @@ $$;
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
 
 --
--- Name: saved_reports; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.saved_reports (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    owner_id uuid DEFAULT auth.uid() NOT NULL,
-    name private.title NOT NULL,
-    report text NOT NULL,
-    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
-    unit_id uuid,
-    format text DEFAULT 'html'::text NOT NULL,
-    locale private.locale,
-    is_shared boolean DEFAULT false NOT NULL,
-    schedule text,
-    hour integer DEFAULT 7 NOT NULL,
-    digested_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT hour_is_one_of_the_day CHECK (((hour >= 0) AND (hour <= 23))),
-    CONSTRAINT saved_format_is_known CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'xlsx'::text, 'html'::text, 'svg'::text]))),
-    CONSTRAINT saved_parameters_are_a_small_object CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (length((parameters)::text) <= 2000))),
-    CONSTRAINT saved_report_names_a_report CHECK (((report ~ '^[a-z]+(-[a-z]+)*$'::text) AND (length(report) <= 60))),
-    CONSTRAINT schedule_is_daily_weekly_or_monthly CHECK ((schedule = ANY (ARRAY['daily'::text, 'weekly'::text, 'monthly'::text])))
-);
-
-ALTER TABLE analytics.saved_reports OWNER TO postgres;
-
---
--- Name: TABLE saved_reports; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.saved_reports IS 'Reports that somebody wants to see again: GET /reporting/{report} with tenant_id and the parameters, format and locale of the row. One''s own; shared ones also for holders of progress.read in the whole organisation, or in the unit that they are about. With a schedule their owner is told the headline figures: report_ready in lms.notifications, by mail where they want it.';
-
---
--- Name: COLUMN saved_reports.parameters; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.parameters IS 'As the report takes them: GET /reporting lists them; states as a list, last_days and limit as numbers. tenant_id is a column. Else 422 invalid_report_parameters.';
-
---
--- Name: COLUMN saved_reports.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.unit_id IS 'parameters.unit_id.';
-
---
--- Name: COLUMN saved_reports.locale; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.locale IS 'Null: the reader''s.';
-
---
--- Name: COLUMN saved_reports.is_shared; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.is_shared IS 'Shows the definition, not its rows, to holders of progress.read. Takes reports.read in the organisation or in the unit.';
-
---
--- Name: COLUMN saved_reports.schedule; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.schedule IS 'daily; weekly, on Mondays; monthly, on the first: at hour on the clock of the organisation. Null: never.';
-
---
--- Name: COLUMN saved_reports.digested_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.digested_at IS 'When the owner was last told, or began to wait.';
-
---
--- Name: digest_report(analytics.saved_reports, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
-  v_language constant text := coalesce(
-    p_saved.locale, (select p.locale from public.profile_private p where p.profile_id = p_saved.owner_id),
-    (select t.locale from lms.tenants t where t.id = p_saved.tenant_id)
-  );
-  v_figures text;
-  v_may boolean := true;
-begin
-  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_saved.owner_id, 'role', 'authenticated')::text, true);
-  perform set_config('lyceum.on_behalf', 'on', true);
-  begin
-    v_figures := private.report_figures(p_saved, v_language);
-  exception
-    when others then
-      v_may := false;
-      if sqlstate <> 'PGRST' then
-        raise warning 'The digest of saved report % was not made: %: %', p_saved.id, sqlstate, sqlerrm;
-      end if;
-  end;
-  perform set_config('lyceum.on_behalf', '', true);
-  perform set_config('request.jwt.claims', v_claims, true);
-  if v_may then
-    perform private.notify(
-      p_saved.tenant_id, p_saved.owner_id, 'report_ready', null, null,
-      jsonb_strip_nulls(jsonb_build_object('report', p_saved.name, 'figures', v_figures, 'saved_report_id', p_saved.id)),
-      'report_ready ' || p_saved.id || ' ' || to_char(p_slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"')
-    );
-  end if;
-  return v_may;
-end
-$$;
-
-ALTER FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) OWNER TO postgres;
-
---
 -- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23882,9 +24012,11 @@ CREATE FUNCTION private.document_fields() RETURNS TABLE(level text, field text, 
     ('course', 'boolean', 'is_sequential allow_retake'),
     ('course', 'integer', 'estimated_minutes max_attempts'),
     ('course', 'number', 'required_score'),
-    ('course', 'object', 'metadata'),
+    ('course', 'object', 'metadata training_record'),
     ('course', 'array', 'skills modules'),
     ('course', 'strings', 'tags'),
+    ('training_record', 'string', 'materials trainer_name trainer_address'),
+    ('training_record', 'boolean', 'keeps_training_record'),
     ('skill', 'string', 'key! name! description'),
     ('module', 'string', 'key! title! description'),
     ('module', 'array', 'lessons'),
@@ -23966,6 +24098,9 @@ CREATE FUNCTION private.document_parts(p_course jsonb) RETURNS TABLE(level text,
   select 'skill', format('skills[%s]', s.place - 1), s.doc
   from jsonb_array_elements(case jsonb_typeof(p_course -> 'skills') when 'array' then p_course -> 'skills' else '[]' end)
     with ordinality as s (doc, place)
+  union all
+  select 'training_record', 'training_record', p_course -> 'training_record'
+  where coalesce(p_course -> 'training_record', 'null') <> 'null'
   union all
   select 'module', m.path, m.doc from modules m
   union all
@@ -24341,6 +24476,14 @@ begin
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
 
+  -- Who trains, and where, is the organisation's; what has to be kept, and of which materials, is the course's.
+  insert into lms.training_record_settings (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  select
+    v_copy.id, s.keeps_training_record, s.materials, case when s.tenant_id = p_tenant_id then s.trainer_name end,
+    case when s.tenant_id = p_tenant_id then s.trainer_address end
+  from lms.training_record_settings s
+  where s.course_id = p_course_id;
+
   -- Categories and tags belong to their tenant.
   insert into lms.course_categories (course_id, category_id)
   select v_copy.id, c.category_id
@@ -24490,123 +24633,6 @@ end
 $$;
 
 ALTER FUNCTION private.end_waiver(p_waiver_id uuid) OWNER TO postgres;
-
---
--- Name: notifications; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.notifications (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    kind text NOT NULL,
-    course_id uuid,
-    enrollment_id uuid,
-    params jsonb DEFAULT '{}'::jsonb NOT NULL,
-    dedupe_key text NOT NULL,
-    is_shown boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    read_at timestamp with time zone,
-    CONSTRAINT notification_dedupe_key_is_1_to_200_characters CHECK (((length(dedupe_key) >= 1) AND (length(dedupe_key) <= 200))),
-    CONSTRAINT notification_params_are_a_small_object CHECK (((jsonb_typeof(params) = 'object'::text) AND (length((params)::text) <= 8000)))
-);
-
-ALTER TABLE lms.notifications OWNER TO postgres;
-
---
--- Name: TABLE notifications; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.notifications IS 'What somebody was told. Newest first: order=id.desc. Everybody sees their own, and marks them read: mark_notifications_read.';
-
---
--- Name: COLUMN notifications.params; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notifications.params IS 'What a sentence about it says: of the placeholders of its kind those that apply. Names ending in _on are days, in _at times.';
-
---
--- Name: COLUMN notifications.dedupe_key; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notifications.dedupe_key IS 'Of the fact that it follows: nobody is told the same twice.';
-
---
--- Name: COLUMN notifications.is_shown; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notifications.is_shown IS 'False where the person does not want it here, and it was only mailed.';
-
---
--- Name: enqueue_deliveries(lms.notifications[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-begin
-  insert into private.outbox (tenant_id, channel, kind, user_id, event_id, course_id, enrollment_id, params)
-  select n.tenant_id, 'email', n.kind, n.user_id, n.id, n.course_id, n.enrollment_id, n.params
-  from unnest(p_told) n
-  join lms.notification_kinds k on k.kind = n.kind
-  join lms.tenants t on t.id = n.tenant_id
-  join public.profile_private p on p.profile_id = n.user_id and p.email is not null
-  where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
-
-  insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
-  select
-    n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
-    -- Ids, days, times and states: what a receiver needs to look the rest up with rights of its own.
-    coalesce(
-      (
-        select jsonb_object_agg(p.key, p.value)
-        from jsonb_each(n.params) as p
-        where p.key in ('status', 'days') or p.key ~ '_(on|at|id)$'
-      ),
-      '{}'
-    )
-  from unnest(p_told) n
-  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
-end
-$_$;
-
-ALTER FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) OWNER TO postgres;
-
---
--- Name: enqueue_invitation(lms.invitations, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  begin
-    update private.outbox o
-    set status = 'discarded', token = null
-    where o.tenant_id = p_invitation.tenant_id and o.invitation_id = p_invitation.id and o.status = 'pending';
-    insert into private.outbox (tenant_id, channel, kind, invitation_id, event_id, params, token)
-    select
-      t.id, 'email', 'invitation', p_invitation.id, p_invitation.id,
-      jsonb_build_object('invited_until', (p_invitation.expires_at at time zone t.time_zone)::date), p_token
-    from lms.tenants t
-    where t.id = p_invitation.tenant_id and t.settings #>> '{notifications,app_url}' is not null
-      and coalesce((t.settings #>> '{notifications,defaults,invitation,email}')::boolean, true)
-      and (
-        select count(*)
-        from private.outbox o
-        join lms.invitations i on i.id = o.invitation_id
-        where o.tenant_id = t.id and i.email = p_invitation.email and o.created_at > now() - interval '1 day'
-      ) < 3;
-  exception
-    when others then
-      raise warning 'The mail of invitation % was not made: %: %', p_invitation.id, sqlstate, sqlerrm;
-  end;
-end
-$$;
-
-ALTER FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) OWNER TO postgres;
 
 --
 -- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24880,55 +24906,6 @@ ALTER FUNCTION private.enrolled_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.enrolled_courses() IS 'Courses in which the caller has an open or a completed enrolment, as long as they are an active member: who left keeps the record, not the content.';
 
 --
--- Name: enrollment_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select
-    case p_group when 'course' then e.course_id when 'unit' then e.unit_id end,
-    count(*), sum(e.dropped), sum(e.completed), sum(e.not_started), sum(e.started), sum(e.half), sum(e.progress)
-  from private.enrollment_counts e
-  where e.tenant_id = p_scope.tenant_id
-    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or e.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (e.enrolled_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and e.course_id <> all (p_scope.deleted_courses)
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) OWNER TO postgres;
-
---
--- Name: enrollment_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.enrollment_facts(p_scope, p_group);
-  else
-    return query select * from private.enrollment_sums(p_scope, p_group, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) OWNER TO postgres;
-
---
 -- Name: enrollment_obstacles(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25043,103 +25020,6 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-  v_keys private.rollup_keys := private.rollup_keys(p_scope);
-  v_first date := date '-infinity';
-  v_last date := date '-infinity';
-begin
-  if p_scope.from_day is not null or p_scope.until_day is not null then
-    v_first := coalesce(p_scope.from_day, date '0001-01-01');
-    v_last := coalesce(p_scope.until_day, date '99999-01-01');
-  end if;
-  if p_group = 'unit' and v_keys.units = array[v_all] then
-    v_keys.units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
-  end if;
-  if p_group = 'unit' and v_keys.course_units = array[v_all] then
-    v_keys.course_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
-  end if;
-
-  return query
-  select
-    s.group_id, sum(s.enrolled)::bigint, sum(s.dropped)::bigint, sum(s.completed)::bigint, sum(s.not_started)::bigint,
-    sum(s.started)::bigint, sum(s.half)::bigint, sum(s.progress)::bigint
-  from (
-    -- All courses at once, and less those that are apart.
-    select
-      case when p_group = 'unit' then nullif(k.unit_key, v_none) end as group_id,
-      k.sign * r.enrolled as enrolled, k.sign * r.dropped as dropped, k.sign * r.completed as completed,
-      k.sign * r.not_started as not_started, k.sign * r.started as started, k.sign * r.half as half, k.sign * r.progress as progress
-    from (
-      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id)
-      union all
-      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id)
-      union all
-      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-    ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= v_first and r.day <= v_last
-    where p_group <> 'course' and p_scope.of_course is null
-    union all
-    -- One course.
-    select
-      case p_group when 'unit' then nullif(u.id, v_none) when 'course' then r.course_key end,
-      r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
-    from (
-      select u.id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-      union all
-      select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
-    ) u
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
-      and r.day >= v_first and r.day <= v_last
-    where p_scope.of_course is not null
-    union all
-    -- Each course.
-    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
-    from unnest(v_keys.units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
-      and r.day >= v_first and r.day <= v_last
-    where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
-    union all
-    select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
-    from unnest(v_keys.course_units) as u (id)
-    cross join unnest(v_keys.courses) as c (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
-      and r.day >= v_first and r.day <= v_last
-    where p_group = 'course' and p_scope.of_course is null
-    union all
-    -- What lies beyond the horizon.
-    select
-      case p_group when 'course' then h.course_id when 'unit' then h.unit_id end,
-      h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress
-    from private.report_changes h
-    where h.xid >= p_horizon and h.tenant_id is not distinct from p_scope.tenant_id and h.course_id is not null
-      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
-      and h.at >= p_scope.since and h.at < p_scope.before
-      and h.course_id <> all (p_scope.deleted_courses)
-  ) s
-  group by s.group_id
-  having sum(s.enrolled) > 0;
-end
-$$;
-
-ALTER FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: enter_path_courses(uuid[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25417,6 +25297,58 @@ $$;
 ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
 
 --
+-- Name: fill_changed_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_changed_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fill_session(new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.fill_changed_session() OWNER TO postgres;
+
+--
+-- Name: fill_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_session(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_free integer;
+  v_filled integer;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status <> 'scheduled' or v_session.ends_at <= now() then
+    return 0;
+  end if;
+  v_free := coalesce(v_session.seats - private.count_session_seats(p_session_id), 100000);
+  update lms.session_bookings b
+  set status = 'booked'
+  where b.id in (
+    select w.id
+    from lms.session_bookings w
+    join lms.enrollments e on e.id = w.enrollment_id
+    where w.session_id = p_session_id and w.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+      and (e.expires_at is null or e.expires_at > now())
+    order by w.booked_at, w.id
+    limit greatest(v_free, 0)
+  );
+  get diagnostics v_filled = row_count;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION private.fill_session(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: find_assessment_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25539,6 +25471,41 @@ end
 $$;
 
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: find_attendance_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_attendance_faults(p_rows jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if jsonb_typeof(p_rows) is distinct from 'array' or jsonb_array_length(p_rows) not between 1 and 1000 then
+    return '[{"code": "not_a_list"}]'::jsonb;
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object('row', f.place, 'code', f.code) order by f.place), '[]')
+    from (
+      select
+        r.place - 1 as place,
+        case
+          when jsonb_typeof(r.doc) <> 'object' then 'not_an_object'
+          when r.doc - array['user_id', 'status'] <> '{}' then 'unknown_field'
+          when coalesce(r.doc ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'invalid_id'
+          when coalesce(r.doc ->> 'status', '') not in ('attended', 'absent') then 'invalid_status'
+          when count(*) over (partition by lower(r.doc ->> 'user_id')) > 1 then 'duplicate_row'
+        end as code
+      from (
+        select e.doc, e.place from jsonb_array_elements(p_rows) with ordinality as e (doc, place)
+      ) r
+    ) f
+    where f.code is not null
+  );
+end
+$_$;
+
+ALTER FUNCTION private.find_attendance_faults(p_rows jsonb) OWNER TO postgres;
 
 --
 -- Name: find_bank_faults(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25840,6 +25807,17 @@ begin
   );
 
   return query select * from private.find_assessment_faults(p_course_id);
+
+  -- No fault: sessions are planned as long as a course is taken, also after it was published or imported.
+  return query
+  select
+    'warning', 'rule_without_session',
+    format('"%s" is completed by attendance or sign-off, and no session of it is to come.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule in ('attendance', 'sign_off') and not exists (
+    select from lms.led_sessions s where s.lesson_id = l.lesson_id and s.status = 'scheduled' and s.ends_at > now()
+  );
 
   return query
   select
@@ -26191,276 +26169,6 @@ $$;
 ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
 
 --
--- Name: first_language(text[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.first_language(p_languages text[]) RETURNS SETOF text
-    LANGUAGE plpgsql IMMUTABLE ROWS 5
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select f.language
-  from (
-    select l.language, l.place * 2 as place from unnest(p_languages) with ordinality as l (language, place)
-    union all
-    select split_part(l.language, '-', 1), l.place * 2 + 1 from unnest(p_languages) with ordinality as l (language, place)
-  ) f
-  where f.language is not null
-  group by f.language
-  order by min(f.place);
-end
-$$;
-
-ALTER FUNCTION private.first_language(p_languages text[]) OWNER TO postgres;
-
---
--- Name: fold_activity(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    SET enable_seqscan TO 'off'
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  with events as (
-    select a.tenant_id, a.user_id, (a.received_at at time zone t.time_zone)::date as day, a.course_id, coalesce(a.unit_id, v_none) as unit_key,
-      sum(a.events) as events
-    from (
-      select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
-      from analytics.question_events q
-      where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
-      union all
-      select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
-      from analytics.activity_events v
-      where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
-    ) a
-    join lms.tenants t on t.id = a.tenant_id
-    group by 1, 2, 3, 4, 5
-  ),
-  added as (
-    insert into private.active_days as d (tenant_id, user_id, day, course_id, unit_key, events)
-    select e.tenant_id, e.user_id, e.day, e.course_id, e.unit_key, e.events from events e
-    on conflict (tenant_id, user_id, day, course_id, unit_key) do update set events = d.events + excluded.events
-    -- Rows that were there already have a past.
-    returning d.*, d.xmax = 0 as is_new
-  ),
-  -- `active_days` is read as it was before this statement.
-  people as (
-    select k.tenant_id, k.unit_key, k.course_key, s.step, k.period_start, count(*) as people
-    from unnest(array['day', 'week', 'month']) as s (step)
-    cross join lateral (
-      select distinct n.tenant_id, u.unit_key, u.course_key, date_trunc(s.step, n.day::timestamp)::date as period_start, n.user_id
-      from added n
-      cross join lateral (values (v_all, v_all), (n.unit_key, v_all), (v_all, n.course_id)) as u (unit_key, course_key)
-      where n.is_new
-    ) k
-    where p_anew or not exists (
-      select
-      from private.active_days d
-      where d.tenant_id = k.tenant_id and d.user_id = k.user_id
-        and d.day >= k.period_start and d.day < k.period_start + ('1 ' || s.step)::interval
-        and (k.course_key = v_all or d.course_id = k.course_key)
-        and (k.unit_key = v_all or d.unit_key = k.unit_key)
-    )
-    group by 1, 2, 3, 4, 5
-  ),
-  counted as (
-    select e.tenant_id, u.unit_key, u.course_key, s.step, date_trunc(s.step, e.day::timestamp)::date as period_start, sum(e.events)::bigint as events
-    from events e
-    cross join unnest(array['day', 'week', 'month']) as s (step)
-    cross join lateral (values (v_all, v_all), (e.unit_key, v_all), (v_all, e.course_id)) as u (unit_key, course_key)
-    group by 1, 2, 3, 4, 5
-  )
-  insert into private.activity_cells as r (tenant_id, unit_key, course_key, step, period_start, people, events)
-  select n.tenant_id, n.unit_key, n.course_key, n.step, n.period_start, coalesce(p.people, 0), n.events
-  from counted n
-  left join people p using (tenant_id, unit_key, course_key, step, period_start)
-  on conflict (tenant_id, unit_key, course_key, step, period_start) do update
-  set people = r.people + excluded.people, events = r.events + excluded.events;
-
-  -- Those of them who were in several units.
-  insert into private.active_elsewhere (tenant_id, step, period_start, user_id, unit_key)
-  select distinct m.tenant_id, m.step, m.period_start, m.user_id, d.unit_key
-  from (
-    select a.tenant_id, a.user_id, s.step, date_trunc(s.step, a.day::timestamp)::date as period_start
-    from (
-      select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
-      from (
-        select q.tenant_id, q.user_id, q.received_at
-        from analytics.question_events q
-        where q.xid >= p_from and q.xid < p_until and not p_anew
-        union all
-        select v.tenant_id, v.user_id, v.received_at
-        from analytics.activity_events v
-        where v.xid >= p_from and v.xid < p_until and not p_anew
-      ) e
-      join lms.tenants t on t.id = e.tenant_id
-      union
-      select d.tenant_id, d.user_id, d.day
-      from private.active_days d
-      where p_anew and (d.tenant_id, d.user_id) in (
-        select o.tenant_id, o.user_id
-        from private.active_days o
-        where p_tenant_id is null or o.tenant_id = p_tenant_id
-        group by 1, 2
-        having count(distinct o.unit_key) > 1
-      )
-    ) a
-    cross join unnest(array['day', 'week', 'month']) as s (step)
-    group by 1, 2, 3, 4
-  ) m
-  join private.active_days d on d.tenant_id = m.tenant_id and d.user_id = m.user_id
-    and d.day >= m.period_start and d.day < m.period_start + ('1 ' || m.step)::interval
-  where exists (
-    select
-    from private.active_days o
-    where o.tenant_id = m.tenant_id and o.user_id = m.user_id
-      and o.day >= m.period_start and o.day < m.period_start + ('1 ' || m.step)::interval and o.unit_key <> d.unit_key
-  )
-  on conflict do nothing;
-end
-$$;
-
-ALTER FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: fold_changes(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  insert into private.report_cells as r (
-    tenant_id, unit_key, course_key, day, enrolled, dropped, completed, not_started, started, half, progress, completions, seconds, people
-  )
-  select
-    a.tenant_id, u.unit_key, c.course_key, d.day, sum(a.enrolled), sum(a.dropped), sum(a.completed), sum(a.not_started), sum(a.started),
-    sum(a.half), sum(a.progress), sum(a.completions), sum(a.seconds), sum(a.people)
-  from (
-    select
-      l.tenant_id, coalesce(l.unit_id, v_none) as unit_key, coalesce(l.course_id, v_none) as course_key,
-      (l.at at time zone t.time_zone)::date as day,
-      sum(l.enrolled) as enrolled, sum(l.dropped) as dropped, sum(l.completed) as completed, sum(l.not_started) as not_started,
-      sum(l.started) as started, sum(l.half) as half, sum(l.progress) as progress, sum(l.completions) as completions,
-      sum(l.seconds) as seconds, sum(l.people) as people
-    from (
-      select
-        h.tenant_id, h.unit_id, h.course_id, h.at, h.enrolled, h.dropped, h.completed, h.not_started, h.started, h.half, h.progress,
-        h.completions, h.seconds, h.people
-      from private.report_changes h
-      where not p_anew and h.xid >= p_from and h.xid < p_until
-      union all
-      select f.* from private.report_facts f where p_anew and (p_tenant_id is null or f.tenant_id = p_tenant_id)
-      union all
-      select
-        h.tenant_id, h.unit_id, h.course_id, h.at, -h.enrolled, -h.dropped, -h.completed, -h.not_started, -h.started, -h.half, -h.progress,
-        -h.completions, -h.seconds, -h.people
-      from private.report_changes h
-      where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
-    ) l
-    join lms.tenants t on t.id = l.tenant_id
-    group by 1, 2, 3, 4
-  ) a
-  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
-  cross join lateral (values (v_all), (a.course_key)) as c (course_key)
-  cross join lateral (values (date '-infinity'), (a.day)) as d (day)
-  where c.course_key <> v_none and d.day is not null
-  group by 1, 2, 3, 4
-  on conflict (tenant_id, unit_key, course_key, day) do update
-  set enrolled = r.enrolled + excluded.enrolled,
-      dropped = r.dropped + excluded.dropped,
-      completed = r.completed + excluded.completed,
-      not_started = r.not_started + excluded.not_started,
-      started = r.started + excluded.started,
-      half = r.half + excluded.half,
-      progress = r.progress + excluded.progress,
-      completions = r.completions + excluded.completions,
-      seconds = r.seconds + excluded.seconds,
-      people = r.people + excluded.people;
-end
-$$;
-
-ALTER FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: fold_lessons(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean DEFAULT false, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.lesson_cells as r (tenant_id, course_id, lesson_id, reached, completed)
-  select a.tenant_id, a.course_id, a.lesson_id, sum(a.reached), sum(a.completed)
-  from (
-    select h.tenant_id, h.course_id, h.lesson_id, h.reached::bigint as reached, h.completed::bigint as completed
-    from private.lesson_changes h
-    where not p_anew and h.xid >= p_from and h.xid < p_until
-    union all
-    select p.tenant_id, p.course_id, p.lesson_id, count(*), count(p.completed_at)
-    from lms.lesson_progress p
-    where p_anew and (p_tenant_id is null or p.tenant_id = p_tenant_id)
-    group by 1, 2, 3
-    union all
-    select h.tenant_id, h.course_id, h.lesson_id, -h.reached, -h.completed
-    from private.lesson_changes h
-    where p_anew and h.xid >= p_until and (p_tenant_id is null or h.tenant_id = p_tenant_id)
-  ) a
-  group by 1, 2, 3
-  on conflict (tenant_id, course_id, lesson_id) do update
-  set reached = r.reached + excluded.reached, completed = r.completed + excluded.completed;
-end
-$$;
-
-ALTER FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: fold_questions(xid8, xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid DEFAULT NULL::uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-begin
-  insert into private.question_cells as r (tenant_id, unit_key, month, course_id, question_key, section_key, attempts, correct)
-  select a.tenant_id, u.unit_key, m.month, a.course_id, a.question_key, a.section_key, sum(a.attempts), sum(a.correct)
-  from (
-    select
-      q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
-      q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
-      count(*) as attempts, count(*) filter (where q.is_correct) as correct
-    from analytics.question_events q
-    join lms.tenants t on t.id = q.tenant_id
-    where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
-      and (p_tenant_id is null or q.tenant_id = p_tenant_id)
-    group by 1, 2, 3, 4, 5, 6
-  ) a
-  cross join lateral (values (v_all), (a.unit_key)) as u (unit_key)
-  cross join lateral (values (date '-infinity'), (a.month)) as m (month)
-  group by 1, 2, 3, 4, 5, 6
-  on conflict (tenant_id, unit_key, month, course_id, question_key, section_key) do update
-  set attempts = r.attempts + excluded.attempts, correct = r.correct + excluded.correct;
-end
-$$;
-
-ALTER FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) OWNER TO postgres;
-
---
 -- Name: follow_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26589,6 +26297,45 @@ $$;
 ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
 
 --
+-- Name: follows_from_attendance(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return p_percentage = 100 and exists (
+    select
+    from lms.enrollments e
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p_lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    join lms.session_bookings b on b.enrollment_id = e.id and b.updated_at = now()
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where e.id = p_enrollment_id and private.led_evidence(p_enrollment_id, p_lesson_id, l.completion_rule) = 100
+  );
+end
+$$;
+
+ALTER FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: follows_from_others(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.follows_from_scores(p_enrollment_id, p_lesson_id, p_percentage)
+    or private.follows_from_attendance(p_enrollment_id, p_lesson_id, p_percentage);
+end
+$$;
+
+ALTER FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26633,44 +26380,6 @@ $$;
 ALTER FUNCTION private.forget_ratings() OWNER TO postgres;
 
 --
--- Name: is_notification_settings(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_notification_settings(value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select case jsonb_typeof(value)
-    when 'object' then
-      value - array['defaults', 'reminders', 'app_url'] = '{}'
-      and private.is_notification_preferences(coalesce(value -> 'defaults', '{}'))
-      and coalesce(value ->> 'app_url', 'https://example.com') ~ '^https?://[^\s<>"?#]+$'
-      and length(coalesce(value ->> 'app_url', '')) <= 500
-      and jsonb_typeof(coalesce(value -> 'app_url', '""')) = 'string'
-      and case jsonb_typeof(coalesce(value -> 'reminders', '{}'))
-        when 'object' then
-          coalesce(value -> 'reminders', '{}') - array['days_before_due', 'days_overdue', 'days_before_expiry'] = '{}'
-          and not exists (
-            select
-            from jsonb_each(case jsonb_typeof(value -> 'reminders') when 'object' then value -> 'reminders' else '{}' end) as days
-            where case jsonb_typeof(days.value)
-              when 'array' then jsonb_array_length(days.value) > 20 or exists (
-                select
-                from jsonb_array_elements(case jsonb_typeof(days.value) when 'array' then days.value else '[]' end) as day
-                where day::text !~ '^[0-9]{1,3}$'
-              )
-              else true
-            end
-          )
-        else false
-      end
-    else false
-  end
-$_$;
-
-ALTER FUNCTION private.is_notification_settings(value jsonb) OWNER TO postgres;
-
---
 -- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -26687,7 +26396,6 @@ CREATE TABLE lms.tenants (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT invitations_are_valid_for_1_to_90_days CHECK (((invitation_valid_days >= 1) AND (invitation_valid_days <= 90))),
-    CONSTRAINT notification_settings_have_the_documented_shape CHECK (private.is_notification_settings(COALESCE((settings -> 'notifications'::text), '{}'::jsonb))),
     CONSTRAINT tenant_domain_is_a_host_name CHECK ((domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'::text)),
     CONSTRAINT tenant_settings_are_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (length((settings)::text) <= 50000)))
 );
@@ -26699,12 +26407,6 @@ ALTER TABLE lms.tenants OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.tenants IS 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
-
---
--- Name: COLUMN tenants.settings; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.tenants.settings IS 'Free but for what is documented: notifications, {defaults: as people''s notification_preferences, reminders: {days_before_due, days_overdue, days_before_expiry: [days]}, app_url: where the links in mails lead}.';
 
 --
 -- Name: COLUMN tenants.time_zone; Type: COMMENT; Schema: lms; Owner: postgres
@@ -27364,6 +27066,39 @@ $$;
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
 
 --
+-- Name: guard_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.guard_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+begin
+  if tg_op = 'INSERT' then
+    if new.bucket_id = 'evidence' and new.name !~ '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/){2}[^/]+$' then
+      raise exception using errcode = '42501', message = 'Evidence lies at {tenant_id}/{user_id}/{name}.';
+    end if;
+    return new;
+  elsif tg_op = 'UPDATE' then
+    if 'evidence' in (old.bucket_id, new.bucket_id)
+      and (old.bucket_id, old.name, old.version, old.metadata) is distinct from (new.bucket_id, new.name, new.version, new.metadata)
+    then
+      raise exception using errcode = '42501', message = 'Evidence is not changed or moved: file another document.';
+    end if;
+    return new;
+  end if;
+  if old.bucket_id = 'evidence' and private.is_api_call()
+    and exists (select from lms.outside_training o where o.document_path = old.name)
+  then
+    raise exception using errcode = '42501', message = 'The document belongs to evidence that was handed in.';
+  end if;
+  return old;
+end
+$_$;
+
+ALTER FUNCTION private.guard_evidence() OWNER TO postgres;
+
+--
 -- Name: guard_hand_in(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27516,23 +27251,6 @@ $$;
 ALTER FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) OWNER TO postgres;
 
 --
--- Name: has_webhook(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return exists (
-    select from lms.webhooks w where w.tenant_id = p_tenant_id and w.is_active and (w.kinds = '{}' or p_kind = any (w.kinds))
-  );
-end
-$$;
-
-ALTER FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) OWNER TO postgres;
-
---
 -- Name: highlight(regconfig, text, tsquery, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27551,6 +27269,37 @@ CREATE FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsque
 $$;
 
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
+
+--
+-- Name: hold_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  perform from lms.enrollments e where e.id = v_booking.enrollment_id for no key update;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  if private.is_api_call() then
+    if v_booking.user_id = (select auth.uid()) then
+      perform private.fail('own_sign_off', 'Nobody signs themselves off.', 403);
+    elsif not private.may_run_session(v_session)
+      or not coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false)
+    then
+      raise insufficient_privilege using message = 'Signing off takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.hold_booking(p_booking_id uuid) OWNER TO postgres;
 
 --
 -- Name: hold_certificates(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27605,6 +27354,28 @@ ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO po
 --
 
 COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
+
+--
+-- Name: hold_open_cycle(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) RETURNS lms.enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+  for no key update;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: hold_promised_courses(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28178,6 +27949,33 @@ $$;
 ALTER FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) OWNER TO postgres;
 
 --
+-- Name: import_record_settings(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_settings, 'null') = 'null' then
+    return;
+  end if;
+  insert into lms.training_record_settings as s (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  values (
+    p_course.id, coalesce((p_settings ->> 'keeps_training_record')::boolean, true), p_settings ->> 'materials',
+    p_settings ->> 'trainer_name', p_settings ->> 'trainer_address'
+  )
+  on conflict (course_id) do update
+  set keeps_training_record = excluded.keeps_training_record, materials = excluded.materials,
+      trainer_name = excluded.trainer_name, trainer_address = excluded.trainer_address
+  where (s.keeps_training_record, s.materials, s.trainer_name, s.trainer_address)
+    is distinct from (excluded.keeps_training_record, excluded.materials, excluded.trainer_name, excluded.trainer_address);
+end
+$$;
+
+ALTER FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) OWNER TO postgres;
+
+--
 -- Name: import_skills(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28474,6 +28272,37 @@ $$;
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
 
 --
+-- Name: insert_training_record(lms.training_records); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.insert_training_record(p_record lms.training_records) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  insert into lms.training_records (
+    tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, employer_name, employee_name, course_title, version_number,
+    content_hash, completed_at, completed_on, materials, trainer_name, trainer_address, tested_at, tested_by, test_percentage,
+    certified_at, certified_by, certifier_name, certification, certification_text, attestation_id, corrected_by, correction_reason
+  )
+  values (
+    p_record.tenant_id, p_record.course_id, p_record.user_id, p_record.enrollment_id, p_record.unit_id, p_record.cycle,
+    p_record.edition, p_record.employer_name, p_record.employee_name, p_record.course_title, p_record.version_number,
+    p_record.content_hash, p_record.completed_at, p_record.completed_on, p_record.materials, p_record.trainer_name,
+    p_record.trainer_address, p_record.tested_at, p_record.tested_by, p_record.test_percentage, p_record.certified_at,
+    p_record.certified_by, p_record.certifier_name, p_record.certification, p_record.certification_text, p_record.attestation_id,
+    p_record.corrected_by, p_record.correction_reason
+  )
+  returning * into v_record;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.insert_training_record(p_record lms.training_records) OWNER TO postgres;
+
+--
 -- Name: instant_text(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28577,9 +28406,7 @@ CREATE FUNCTION private.is_api_call() RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
-    -- Jobs that read with somebody's rights say so: nobody gains by it, for it only takes rights away.
-    or coalesce(current_setting('lyceum.on_behalf', true), '') <> '';
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
 end
 $$;
 
@@ -28879,35 +28706,6 @@ $$;
 ALTER FUNCTION private.is_next_in_path(p_status lms.training_status) OWNER TO postgres;
 
 --
--- Name: is_notification_preferences(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_notification_preferences(value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select case jsonb_typeof(value)
-    when 'object' then not exists (
-      select
-      from jsonb_each(value) as wish
-      where case
-        when wish.key in ('in_app', 'email') then jsonb_typeof(wish.value) <> 'boolean'
-        when wish.key !~ '^[a-z_]{1,50}$' then true
-        else case jsonb_typeof(wish.value)
-          when 'object' then wish.value - array['in_app', 'email'] <> '{}'
-            or jsonb_typeof(coalesce(wish.value -> 'in_app', 'true')) <> 'boolean'
-            or jsonb_typeof(coalesce(wish.value -> 'email', 'true')) <> 'boolean'
-          else true
-        end
-      end
-    ) and length(value::text) <= 10000
-    else false
-  end
-$_$;
-
-ALTER FUNCTION private.is_notification_preferences(value jsonb) OWNER TO postgres;
-
---
 -- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28921,41 +28719,6 @@ end
 $$;
 
 ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
-
---
--- Name: is_report_parameter(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_report_parameter(p_name text, p_value jsonb) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  v_text constant text := p_value #>> '{}';
-begin
-  return case
-    when p_name ~ '_id$' then
-      jsonb_typeof(p_value) = 'string' and v_text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-    when p_name in ('from', 'until', 'at') then
-      jsonb_typeof(p_value) = 'string' and v_text ~ '^\d{4}-\d\d-\d\d$' and v_text::date between date '1900-01-01' and date '9999-01-01'
-    when p_name in ('limit', 'min_attempts') then
-      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
-    when p_name = 'last_days' then
-      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
-    when p_name = 'step' then v_text in ('day', 'week', 'month')
-    when p_name = 'states' then
-      jsonb_typeof(p_value) = 'array' and p_value <> '[]'
-      and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
-    else jsonb_typeof(p_value) = 'string' and length(v_text) <= 200
-  end;
-exception
-  when data_exception then
-    -- The thirtieth of February.
-    return false;
-end
-$_$;
-
-ALTER FUNCTION private.is_report_parameter(p_name text, p_value jsonb) OWNER TO postgres;
 
 --
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29019,24 +28782,6 @@ end
 $$;
 
 ALTER FUNCTION private.is_unanswered(p_type text, p_response jsonb) OWNER TO postgres;
-
---
--- Name: is_wanted(jsonb, jsonb, text, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return coalesce(
-    p_preferences -> p_kind -> p_channel, p_preferences -> p_channel, p_defaults -> p_kind -> p_channel,
-    p_defaults -> p_channel, to_jsonb(p_usual)
-  )::boolean;
-end
-$$;
-
-ALTER FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) OWNER TO postgres;
 
 --
 -- Name: is_web_address(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29134,7 +28879,6 @@ begin
   insert into private.invitation_tokens as t (invitation_id, token_hash)
   values (v_invitation.id, sha256(convert_to(v_token, 'UTF8')))
   on conflict (invitation_id) do update set token_hash = excluded.token_hash;
-  perform private.enqueue_invitation(v_invitation, v_token);
 
   return (
     v_invitation.id, v_invitation.tenant_id, v_invitation.email, v_invitation.role_id, v_invitation.unit_id,
@@ -29385,11 +29129,16 @@ begin
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
         when 'assessment' then 'This lesson completes when its assessments are passed.'
+        when 'attendance' then 'This lesson completes by being at one of its sessions.'
+        when 'sign_off' then 'This lesson completes when a trainer signs it off.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
       case v_lesson.completion_rule
-        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+        when 'assessment' then 'Take them: start_attempt.'
+        when 'attendance' then 'Take a seat: book_session.'
+        when 'sign_off' then 'Take a seat: book_session.'
+        else 'Record its blocks: record_block_progress.'
       end
     );
   end if;
@@ -29759,6 +29508,26 @@ $$;
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
 
 --
+-- Name: keep_session_dates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_session_dates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    perform private.fail(
+      'session_not_scheduled', 'What was held or cancelled keeps its times and seats.', 409, jsonb_build_object('status', old.status)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_session_dates() OWNER TO postgres;
+
+--
 -- Name: keep_statement(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29777,6 +29546,32 @@ end
 $$;
 
 ALTER FUNCTION private.keep_statement() OWNER TO postgres;
+
+--
+-- Name: keep_training_record(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_training_record() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' then
+    -- A unit that is dissolved is none of what is recorded.
+    if new.unit_id is null and to_jsonb(new) - 'unit_id' = to_jsonb(old) - 'unit_id' then
+      return new;
+    end if;
+  elsif tg_op = 'DELETE' and not private.is_api_call()
+    and private.record_kept_until(old.tenant_id, old.user_id, old.completed_on) < current_date
+  then
+    return old;
+  end if;
+  raise insufficient_privilege using
+    message = 'A training record stays as it was written, for as long as the law says.', hint = 'Correct it: correct_training_record.';
+end
+$$;
+
+ALTER FUNCTION private.keep_training_record() OWNER TO postgres;
 
 --
 -- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29834,6 +29629,23 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: keeps_training_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keeps_training_record(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.training_record_settings s where s.course_id = p_course_id and s.keeps_training_record
+  );
+end
+$$;
+
+ALTER FUNCTION private.keeps_training_record(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30018,49 +29830,6 @@ $$;
 ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
 
 --
--- Name: last_day(timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) RETURNS date
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return ((p_at - interval '1 microsecond') at time zone p_time_zone)::date;
-end
-$$;
-
-ALTER FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
-
---
--- Name: latest_digest(text, integer, text, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_unit constant text := case p_schedule when 'daily' then 'day' when 'weekly' then 'week' else 'month' end;
-  v_local constant timestamp := p_now at time zone p_time_zone;
-  v_slot timestamp := date_trunc(v_unit, v_local) + make_interval(hours => p_hour);
-begin
-  if v_slot at time zone p_time_zone > p_now then
-    v_slot := date_trunc(v_unit, date_trunc(v_unit, v_local) - interval '1 hour') + make_interval(hours => p_hour);
-  end if;
-  return v_slot at time zone p_time_zone;
-end
-$$;
-
-ALTER FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) OWNER TO postgres;
-
---
--- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) IS 'When a schedule last came round: at the hour of the day, of Monday, or of the first, on the clock of the time zone.';
-
---
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30083,6 +29852,26 @@ ALTER FUNCTION private.latest_version(p_course_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.latest_version(p_course_id uuid) IS 'The version that new enrolments are pinned to; nulls where there is none.';
+
+--
+-- Name: led_evidence(uuid, uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) RETURNS numeric
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return case when exists (
+    select
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where b.enrollment_id = p_enrollment_id and b.status = 'attended' and (p_rule = 'attendance' or b.signed_off_at is not null)
+  ) then 100 else 0 end;
+end
+$$;
+
+ALTER FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) OWNER TO postgres;
 
 --
 -- Name: lesson_evidence(uuid, lms.version_lessons); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30108,6 +29897,8 @@ begin
         where m.version_id = a.version_id and m.lesson_id = a.lesson_id and m.is_mandatory
       ));
     return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+  elsif p_lesson.completion_rule in ('attendance', 'sign_off') then
+    return private.led_evidence(p_enrollment_id, p_lesson.lesson_id, p_lesson.completion_rule);
   elsif p_lesson.completion_rule = 'watched' then
     select
       sum(private.media_seconds(r.type, r.content)),
@@ -30136,66 +29927,6 @@ end
 $$;
 
 ALTER FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) OWNER TO postgres;
-
---
--- Name: lesson_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.lesson_facts(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select p.lesson_id, count(*), count(p.completed_at)
-  from lms.lesson_progress p
-  join lms.enrollments e on e.id = p.enrollment_id
-  where p.tenant_id = p_scope.tenant_id and p.course_id = p_scope.of_course
-    and (p_scope.is_whole or e.unit_id = any (p_scope.units) or p.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
-    and p.course_id <> all (p_scope.deleted_courses)
-  group by p.lesson_id;
-end
-$$;
-
-ALTER FUNCTION private.lesson_facts(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: lesson_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.lesson_numbers(p_scope private.report_scope) RETURNS SETOF private.lesson_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  -- Sums are kept of whole courses; of a unit, its enrolments in the course are few.
-  if v_horizon is null or p_scope.of_units is not null
-    or not (p_scope.is_whole or p_scope.of_course = any (p_scope.courses))
-    or p_scope.of_course = any (p_scope.deleted_courses)
-  then
-    return query select * from private.lesson_facts(p_scope);
-    return;
-  end if;
-  return query
-  select s.lesson_id, sum(s.reached)::bigint, sum(s.completed)::bigint
-  from (
-    select r.lesson_id, r.reached, r.completed
-    from private.lesson_cells r
-    where r.tenant_id = p_scope.tenant_id and r.course_id = p_scope.of_course
-    union all
-    select h.lesson_id, h.reached, h.completed
-    from private.lesson_changes h
-    where h.xid >= v_horizon and h.tenant_id = p_scope.tenant_id and h.course_id = p_scope.of_course
-  ) s
-  group by s.lesson_id
-  having sum(s.reached) > 0;
-end
-$$;
-
-ALTER FUNCTION private.lesson_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: list_deleted_items(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30292,34 +30023,6 @@ $$;
 ALTER FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) OWNER TO postgres;
 
 --
--- Name: local_params(jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.local_params(p_params jsonb, p_time_zone text) RETURNS jsonb
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $_$
-begin
-  return coalesce(
-    (
-      select jsonb_object_agg(
-        p.key,
-        case
-          when p.key ~ '_at$' and p.value #>> '{}' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d'
-            then to_jsonb(to_char((p.value #>> '{}')::timestamptz at time zone p_time_zone, 'YYYY-MM-DD HH24:MI'))
-          else p.value
-        end
-      )
-      from jsonb_each(p_params) as p
-    ),
-    '{}'
-  );
-end
-$_$;
-
-ALTER FUNCTION private.local_params(p_params jsonb, p_time_zone text) OWNER TO postgres;
-
---
 -- Name: lock_attempt_to_grade(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30391,53 +30094,6 @@ end
 $$;
 
 ALTER FUNCTION private.loosen_similarity() OWNER TO postgres;
-
---
--- Name: make_cursor(text[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.make_cursor(VARIADIC p_key text[]) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return translate(encode(convert_to(array_to_json(p_key)::text, 'UTF8'), 'base64'), E'+/=\n', '-_');
-end
-$$;
-
-ALTER FUNCTION private.make_cursor(VARIADIC p_key text[]) OWNER TO postgres;
-
---
--- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.make_cursor(VARIADIC p_key text[]) IS 'The key of a row as text that clients hand back to continue after it.';
-
---
--- Name: make_rollups(xid8, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  -- First, so that what is noted from now on is left to the next time.
-  delete from private.stale_reports s where p_tenant_id is null or s.tenant_id = p_tenant_id;
-  delete from private.report_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.question_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.lesson_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.activity_cells c where p_tenant_id is null or c.tenant_id = p_tenant_id;
-  delete from private.active_days d where p_tenant_id is null or d.tenant_id = p_tenant_id;
-  delete from private.active_elsewhere d where p_tenant_id is null or d.tenant_id = p_tenant_id;
-  perform private.fold_changes('0', p_horizon, true, p_tenant_id);
-  perform private.fold_lessons('0', p_horizon, true, p_tenant_id);
-  perform private.fold_questions('0', p_horizon, p_tenant_id);
-  perform private.fold_activity('0', p_horizon, true, p_tenant_id);
-end
-$$;
-
-ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30714,95 +30370,6 @@ $$;
 ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
--- Name: outbox; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.outbox (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid NOT NULL,
-    channel text NOT NULL,
-    kind text NOT NULL,
-    user_id uuid,
-    invitation_id uuid,
-    webhook_id uuid,
-    event_id uuid NOT NULL,
-    course_id uuid,
-    enrollment_id uuid,
-    params jsonb DEFAULT '{}'::jsonb NOT NULL,
-    token text,
-    status text DEFAULT 'pending'::text NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
-    lease uuid,
-    leased_until timestamp with time zone,
-    last_error text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    delivered_at timestamp with time zone,
-    dead_at timestamp with time zone,
-    CONSTRAINT delivery_channel_is_known CHECK ((channel = ANY (ARRAY['email'::text, 'webhook'::text]))),
-    CONSTRAINT delivery_error_is_short CHECK ((length(last_error) <= 500)),
-    CONSTRAINT delivery_has_one_receiver CHECK (
-CASE channel
-    WHEN 'email'::text THEN ((webhook_id IS NULL) AND ((user_id IS NULL) <> (invitation_id IS NULL)))
-    ELSE (webhook_id IS NOT NULL)
-END),
-    CONSTRAINT delivery_has_the_dates_of_its_status CHECK ((((status = 'delivered'::text) = (delivered_at IS NOT NULL)) AND ((status = 'dead'::text) = (dead_at IS NOT NULL)))),
-    CONSTRAINT delivery_keeps_no_token_once_it_is_settled CHECK (((status = 'pending'::text) OR (token IS NULL))),
-    CONSTRAINT delivery_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
-);
-
-ALTER TABLE private.outbox OWNER TO postgres;
-
---
--- Name: TABLE outbox; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.outbox IS 'What is to be delivered, and what came of it. Addresses are looked up when it is sent: nothing goes to one that somebody has given up, and none is kept here.';
-
---
--- Name: COLUMN outbox.event_id; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.outbox.event_id IS 'The notification: the same for all who are told of the same event.';
-
---
--- Name: COLUMN outbox.token; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.outbox.token IS 'What opens an invitation, in the clear, from when it is sent until it is delivered or given up: the mail cannot be written without.';
-
---
--- Name: may_be_mailed(private.outbox); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.may_be_mailed(p_delivery private.outbox) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_delivery.invitation_id is not null then
-    return exists (
-      select
-      from lms.invitations i
-      where i.id = p_delivery.invitation_id and i.accepted_at is null and i.revoked_at is null and i.expires_at > now()
-    );
-  end if;
-  return exists (
-    select
-    from public.profiles p
-    join public.profile_private q on q.profile_id = p.id and q.email is not null
-    where p.id = p_delivery.user_id and p.is_active
-  ) and not exists (
-    select
-    from lms.memberships m
-    where m.tenant_id = p_delivery.tenant_id and m.user_id = p_delivery.user_id and m.status <> 'active'
-  );
-end
-$$;
-
-ALTER FUNCTION private.may_be_mailed(p_delivery private.outbox) OWNER TO postgres;
-
---
 -- Name: may_enroll_in_scope(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30846,6 +30413,31 @@ CREATE FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_
 $$;
 
 ALTER FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: may_file_evidence(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_file_evidence(p_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_path constant text[] := string_to_array(p_name, '/');
+begin
+  return case
+    when cardinality(v_path) = 3
+      and v_path[1] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and v_path[2] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    then private.may_enroll_in_scope(v_path[1]::uuid, v_path[2]::uuid)
+      and exists (
+        select from lms.memberships m where m.tenant_id = v_path[1]::uuid and m.user_id = v_path[2]::uuid
+      )
+    else false
+  end;
+end
+$_$;
+
+ALTER FUNCTION private.may_file_evidence(p_name text) OWNER TO postgres;
 
 --
 -- Name: may_grant(uuid, uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30913,6 +30505,26 @@ end
 $$;
 
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: may_run_session(lms.led_sessions); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_run_session(p_session lms.led_sessions) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return not private.is_api_call() or coalesce(
+    p_session.course_id = any (array(select private.staffed_courses()))
+      or p_session.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or p_session.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_run_session(p_session lms.led_sessions) OWNER TO postgres;
 
 --
 -- Name: may_write_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31159,6 +30771,29 @@ ALTER FUNCTION private.my_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_courses() IS 'Courses that the caller teaches or takes.';
 
 --
+-- Name: my_evidence_folders(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_evidence_folders() RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select format('%s/%s', t.id, (select auth.uid()))
+  from private.joined_tenants() as t (id);
+end
+$$;
+
+ALTER FUNCTION private.my_evidence_folders() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_evidence_folders(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_evidence_folders() IS 'Folders of the bucket evidence: the caller''s own in each of their tenants.';
+
+--
 -- Name: my_fellows(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31181,159 +30816,6 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
-
---
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
-    unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    section_key private.event_key NOT NULL,
-    question_key private.event_key NOT NULL,
-    is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
-    response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
-    attempt_id uuid,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-)
-PARTITION BY RANGE (received_at);
-
-ALTER TABLE analytics.question_events OWNER TO postgres;
-
---
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
-
---
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
-
---
--- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
-    LANGUAGE plpgsql STABLE ROWS 10
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() then
-    return query
-    select q.*
-    from analytics.question_events q
-    where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
-      and q.is_counted and q.is_correct is not null
-      and q.course_id <> all (p_scope.courses)
-      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.my_hidden_answers(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: my_open_assessments(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31646,21 +31128,6 @@ $$;
 ALTER FUNCTION private.new_certificate_code() OWNER TO postgres;
 
 --
--- Name: new_webhook_secret(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.new_webhook_secret() RETURNS text
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  return 'whsec_' || encode(extensions.gen_random_bytes(32), 'base64');
-end
-$$;
-
-ALTER FUNCTION private.new_webhook_secret() OWNER TO postgres;
-
---
 -- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31755,186 +31222,6 @@ $$;
 ALTER FUNCTION private.normalize_certificate_code(p_code text) OWNER TO postgres;
 
 --
--- Name: note_changed_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_changed_enrollment() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if old.unit_id is distinct from new.unit_id or old.enrolled_at <> new.enrolled_at
-    or old.completed_at is distinct from new.completed_at
-  then
-    perform private.note_enrollments(array[old], -1);
-    perform private.note_enrollments(array[new], 1);
-    return null;
-  end if;
-  insert into private.report_changes (tenant_id, unit_id, course_id, at, dropped, completed, not_started, started, half, progress)
-  values (
-    new.tenant_id, new.unit_id, new.course_id, new.enrolled_at,
-    (new.status = 'dropped')::integer - (old.status = 'dropped')::integer,
-    (new.status = 'completed')::integer - (old.status = 'completed')::integer,
-    (new.status in ('enrolled', 'paused', 'expired') and new.started_at is null)::integer
-      - (old.status in ('enrolled', 'paused', 'expired') and old.started_at is null)::integer,
-    (new.status = 'completed' or new.started_at is not null or new.items_done > 0)::integer
-      - (old.status = 'completed' or old.started_at is not null or old.items_done > 0)::integer,
-    (new.status = 'completed' or (new.items_total > 0 and 2 * new.items_done >= new.items_total))::integer
-      - (old.status = 'completed' or (old.items_total > 0 and 2 * old.items_done >= old.items_total))::integer,
-    case when new.status = 'dropped' then 0 else (100 * new.progress_percentage)::integer end
-      - case when old.status = 'dropped' then 0 else (100 * old.progress_percentage)::integer end
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_changed_enrollment() OWNER TO postgres;
-
---
--- Name: note_changed_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_changed_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.stale_reports (tenant_id) select distinct o.tenant_id from old_rows o;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
-
---
--- Name: note_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  c_most_attempts constant integer := 12;
-  c_most_failures constant integer := 5;
-  v_delivery private.outbox;
-  v_outcome text := p_outcome;
-begin
-  select * into v_delivery from private.outbox o where o.id = p_id and o.lease = p_lease and o.status = 'pending' for no key update;
-  if not found then
-    return false;
-  end if;
-  if v_outcome = 'failed' and v_delivery.attempts >= c_most_attempts then
-    v_outcome := 'rejected';
-  end if;
-  update private.outbox o
-  set status = case v_outcome when 'delivered' then 'delivered' when 'rejected' then 'dead' else 'pending' end,
-      delivered_at = case v_outcome when 'delivered' then now() end,
-      dead_at = case v_outcome when 'rejected' then now() end,
-      token = case when v_outcome in ('failed', 'deferred') then o.token end,
-      attempts = case v_outcome when 'deferred' then greatest(o.attempts - 1, 0) else o.attempts end,
-      next_attempt_at = now() + make_interval(secs => p_retry_seconds),
-      last_error = case when v_outcome = 'delivered' then null else coalesce(left(p_error, 500), o.last_error) end,
-      lease = null, leased_until = null
-  where o.id = p_id;
-  if v_delivery.webhook_id is not null and p_outcome <> 'deferred' then
-    update private.webhook_states s
-    set failures = case p_outcome when 'failed' then least(s.failures + 1, 1000) else 0 end,
-        paused_until = case when p_outcome = 'failed' and s.failures + 1 >= c_most_failures
-          then now() + make_interval(secs => least(30 * power(2, least(s.failures + 1 - c_most_failures, 7)), 3600))
-        end
-    where s.webhook_id = v_delivery.webhook_id;
-  end if;
-  return true;
-end
-$$;
-
-ALTER FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
-
---
--- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.report_changes (
-    tenant_id, unit_id, course_id, at, enrolled, dropped, completed, not_started, started, half, progress
-  )
-  select
-    e.tenant_id, e.unit_id, e.course_id, e.enrolled_at, p_sign,
-    p_sign * (e.status = 'dropped')::integer,
-    p_sign * (e.status = 'completed')::integer,
-    p_sign * (e.status in ('enrolled', 'paused', 'expired') and e.started_at is null)::integer,
-    p_sign * (e.status = 'completed' or e.started_at is not null or e.items_done > 0)::integer,
-    p_sign * (e.status = 'completed' or (e.items_total > 0 and 2 * e.items_done >= e.items_total))::integer,
-    p_sign * case when e.status = 'dropped' then 0 else (100 * e.progress_percentage)::integer end
-  from unnest(p_rows) e;
-  insert into private.report_changes (tenant_id, unit_id, course_id, at, completions)
-  select e.tenant_id, e.unit_id, e.course_id, e.completed_at, p_sign
-  from unnest(p_rows) e
-  where e.completed_at is not null;
-end
-$$;
-
-ALTER FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) OWNER TO postgres;
-
---
--- Name: note_membership(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_membership() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if tg_op <> 'INSERT' and old.status <> 'ended' and not old.is_guest then
-    insert into private.report_changes (tenant_id, unit_id, people) values (old.tenant_id, old.unit_id, -1);
-  end if;
-  if tg_op <> 'DELETE' and new.status <> 'ended' and not new.is_guest then
-    insert into private.report_changes (tenant_id, unit_id, people) values (new.tenant_id, new.unit_id, 1);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_membership() OWNER TO postgres;
-
---
--- Name: note_new_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_new_enrollments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.note_enrollments(array(select row(n.*)::lms.enrollments from new_rows n), 1);
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_new_enrollments() OWNER TO postgres;
-
---
--- Name: note_removed_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_removed_enrollments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.note_enrollments(array(select row(o.*)::lms.enrollments from old_rows o), -1);
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_removed_enrollments() OWNER TO postgres;
-
---
 -- Name: note_rule_author(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31949,128 +31236,6 @@ end
 $$;
 
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
-
---
--- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_session() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if tg_op <> 'INSERT' and old.ended_at is not null then
-    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
-    values (old.tenant_id, old.unit_id, old.course_id, old.started_at, -old.duration_seconds);
-  end if;
-  if tg_op <> 'DELETE' and new.ended_at is not null then
-    insert into private.report_changes (tenant_id, unit_id, course_id, at, seconds)
-    values (new.tenant_id, new.unit_id, new.course_id, new.started_at, new.duration_seconds);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_session() OWNER TO postgres;
-
---
--- Name: note_time_zone(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_time_zone() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  insert into private.stale_reports (tenant_id) values (new.id);
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
-
---
--- Name: notify(uuid, uuid, text, uuid, uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify_all(array[
-    (p_tenant_id, p_user_id, p_kind, p_course_id, p_enrollment_id, p_params, p_dedupe_key)::private.notice
-  ]);
-end
-$$;
-
-ALTER FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) OWNER TO postgres;
-
---
--- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) IS 'notify_all for one. p_params: of the placeholders of the kind those that apply; the course''s title is added.';
-
---
--- Name: notify_all(private.notice[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.notify_all(p_notices private.notice[]) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_told lms.notifications[];
-begin
-  begin
-    with told as (
-      insert into lms.notifications (
-        tenant_id, user_id, kind, course_id, enrollment_id, params, dedupe_key, is_shown
-      )
-      select
-        n.tenant_id, n.user_id, n.kind, coalesce(n.course_id, e.course_id), own.id,
-        jsonb_strip_nulls(jsonb_build_object('course', c.title) || coalesce(n.params, '{}')),
-        n.dedupe_key, wish.in_app
-      from unnest(p_notices) n
-      join lms.notification_kinds k on k.kind = n.kind
-      join lms.tenants t on t.id = n.tenant_id and t.is_active
-      join public.profile_private p on p.profile_id = n.user_id
-      left join lms.enrollments e on e.id = n.enrollment_id and e.tenant_id = n.tenant_id
-      left join lms.courses c on c.id = coalesce(n.course_id, e.course_id) and c.tenant_id = n.tenant_id
-      -- What staff is told about a learner's cycle refers to the course alone.
-      left join lms.enrollments own on own.id = e.id and own.user_id = n.user_id and own.course_id = c.id
-      cross join lateral (
-        select
-          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app),
-          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
-      ) as wish (in_app, email)
-      where not exists (
-          select from lms.memberships m where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
-        )
-        and (wish.in_app or wish.email or private.has_webhook(n.tenant_id, n.kind))
-      order by n.tenant_id, n.user_id, n.dedupe_key
-      on conflict (tenant_id, user_id, dedupe_key) do nothing
-      returning *
-    )
-    select array_agg(d::lms.notifications) into v_told from told d;
-    perform private.enqueue_deliveries(v_told);
-    return coalesce(cardinality(v_told), 0);
-  exception
-    when others then
-      raise warning 'Notifications (% of kind %) were not made: %: %', cardinality(p_notices), p_notices[1].kind, sqlstate, sqlerrm;
-      return 0;
-  end;
-end
-$$;
-
-ALTER FUNCTION private.notify_all(p_notices private.notice[]) OWNER TO postgres;
-
---
--- Name: FUNCTION notify_all(p_notices private.notice[]); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.notify_all(p_notices private.notice[]) IS 'Tells people something, each once for a dedupe_key, by the channels that they want; returns how many were told anew. Whatever goes wrong is a warning.';
 
 --
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32255,110 +31420,6 @@ CREATE FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order te
 $$;
 
 ALTER FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) OWNER TO postgres;
-
---
--- Name: outcome_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select date_trunc(p_step, a.at at time zone p_scope.time_zone)::date, sum(a.completions)::bigint, sum(a.seconds)::bigint
-  from (
-    select e.tenant_id, e.unit_id, e.course_id, e.user_id, e.completed_at as at, 1 as completions, 0 as seconds
-    from private.enrollment_counts e
-    where e.completed_at is not null
-    union all
-    select s.tenant_id, s.unit_id, s.course_id, s.user_id, s.started_at, 0, s.duration_seconds
-    from analytics.learning_sessions s
-    where s.ended_at is not null
-  ) a
-  where a.tenant_id = p_scope.tenant_id
-    and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or a.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (a.at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (a.at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and a.course_id <> all (p_scope.deleted_courses)
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: outcome_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.outcome_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.outcome_facts(p_scope, p_step);
-  else
-    return query select * from private.outcome_sums(p_scope, p_step, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
--- Name: outcome_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) RETURNS SETOF private.outcome_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-begin
-  return query
-  select date_trunc(p_step, s.day::timestamp)::date, sum(s.completions)::bigint, sum(s.seconds)::bigint
-  from (
-    select r.day, k.sign * r.completions as completions, k.sign * r.seconds as seconds
-    from (
-      select u.id as unit_key, v_all as course_key, 1 as sign from unnest(v_keys.units) as u (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, -1 from unnest(v_keys.units) as u (id), unnest(v_keys.apart) as c (id) where p_scope.of_course is null
-      union all
-      select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-      where p_scope.of_course is null or c.id = p_scope.of_course
-      union all
-      select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-    ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
-    union all
-    select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
-    from private.report_changes h
-    where h.xid >= p_horizon and h.tenant_id is not distinct from p_scope.tenant_id and (h.completions <> 0 or h.seconds <> 0)
-      and (p_scope.is_whole or h.unit_id = any (p_scope.units) or h.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or h.course_id = p_scope.of_course)
-      and h.at >= p_scope.since and h.at < p_scope.before
-      and h.course_id <> all (p_scope.deleted_courses)
-  ) s
-  group by 1
-  having sum(s.completions) <> 0 or sum(s.seconds) <> 0;
-end
-$$;
-
-ALTER FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: outdated_attempts(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32585,6 +31646,31 @@ $$;
 ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
 
 --
+-- Name: parse_record_cursor(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_record_cursor(p_after text) RETURNS lms.training_records
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_after is not null then
+    v_place.completed_at := 'epoch'::timestamptz + split_part(p_after, '|', 1)::bigint * interval '1 microsecond';
+    v_place.id := split_part(p_after, '|', 2)::uuid;
+  end if;
+  return v_place;
+exception
+  when others then
+    perform private.fail('invalid_cursor', 'This takes the cursor of the last row.', 422, jsonb_build_object('field', 'p_after'));
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.parse_record_cursor(p_after text) OWNER TO postgres;
+
+--
 -- Name: parse_search(text, text[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32629,48 +31715,6 @@ $$;
 ALTER FUNCTION private.parse_watched(p_watched jsonb) OWNER TO postgres;
 
 --
--- Name: people_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.people_facts(p_scope private.report_scope) RETURNS SETOF private.people_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select m.unit_id, count(*)
-  from lms.memberships m
-  where m.tenant_id = p_scope.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_scope.is_whole or m.unit_id = any (p_scope.units))
-    and (p_scope.of_units is null or m.unit_id = any (p_scope.of_units))
-  group by 1;
-end
-$$;
-
-ALTER FUNCTION private.people_facts(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: people_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.people_numbers(p_scope private.report_scope) RETURNS SETOF private.people_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.people_facts(p_scope);
-  else
-    return query select * from private.people_sums(p_scope, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
-
---
 -- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32698,46 +31742,6 @@ end
 $$;
 
 ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
-
---
--- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.people_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_none constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-  v_units uuid[] := (private.rollup_keys(p_scope)).units;
-begin
-  if v_units = array[v_all] then
-    v_units := array(select u.id from lms.org_units u where u.tenant_id = p_scope.tenant_id) || v_none;
-  end if;
-  return query
-  select nullif(s.unit_key, v_none), sum(s.people)::bigint
-  from (
-    select r.unit_key, r.people
-    from unnest(v_units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
-    union all
-    select coalesce(h.unit_id, v_none), h.people
-    from private.report_changes h
-    where h.xid >= p_horizon and h.tenant_id is not distinct from p_scope.tenant_id and h.people <> 0
-      and (p_scope.is_whole or h.unit_id = any (p_scope.units))
-      and (p_scope.of_units is null or h.unit_id = any (p_scope.of_units))
-  ) s
-  group by s.unit_key
-  having sum(s.people) > 0;
-end
-$$;
-
-ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33277,7 +32281,7 @@ declare
 begin
   -- No client names the enrolment: what does, is the database itself.
   if v_client and new.enrollment_id <> '00000000-0000-0000-0000-000000000000'
-    and private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     v_client := false;
   elsif v_client and new.user_id is distinct from auth.uid() then
@@ -33424,6 +32428,23 @@ $$;
 ALTER FUNCTION private.place_question_skill() OWNER TO postgres;
 
 --
+-- Name: place_record_settings(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_record_settings() OWNER TO postgres;
+
+--
 -- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33451,6 +32472,35 @@ end
 $$;
 
 ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
+-- Name: place_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course record;
+begin
+  select c.tenant_id, c.deleted_at into v_course from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(v_course.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if private.is_api_call() then
+    if v_course.deleted_at is not null then
+      perform private.fail('course_not_found', 'There is no such course.', 404);
+    elsif new.lesson_id is not null and not exists (
+      select from lms.lessons l where l.id = new.lesson_id and l.course_id = new.course_id and l.deleted_at is null
+    ) then
+      perform private.fail('lesson_not_found', 'The course has no such lesson.', 404);
+    end if;
+    new.created_by := (select auth.uid());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_session() OWNER TO postgres;
 
 --
 -- Name: plain_text(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33894,38 +32944,6 @@ $$;
 ALTER FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
--- Name: question_facts(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
-  where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-    and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-    and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-    and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-    and (p_scope.of_people is null or q.user_id = any (p_scope.of_people))
-    and (p_scope.from_day is null or (q.received_at at time zone p_scope.time_zone)::date >= p_scope.from_day)
-    and (p_scope.until_day is null or (q.received_at at time zone p_scope.time_zone)::date <= p_scope.until_day)
-    and q.course_id <> all (p_scope.deleted_courses)
-    -- INV-A1: the caller's own answers in assessments only once they are shown to them, as the policy of events has it.
-    and not (
-      q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
-      and q.course_id <> all (p_scope.courses)
-      and not coalesce(q.attempt_id = any (array(select private.my_shown_attempts())), false)
-    )
-  group by 1, 2, 3;
-end
-$$;
-
-ALTER FUNCTION private.question_facts(p_scope private.report_scope) OWNER TO postgres;
-
---
 -- Name: question_faults(text, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33972,127 +32990,6 @@ end
 $$;
 
 ALTER FUNCTION private.question_hash(p_question jsonb) OWNER TO postgres;
-
---
--- Name: question_numbers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_numbers(p_scope private.report_scope) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_horizon constant xid8 := private.rollup_horizon(p_scope);
-begin
-  if v_horizon is null then
-    return query select * from private.question_facts(p_scope);
-  else
-    return query select * from private.question_sums(p_scope, v_horizon);
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.question_numbers(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: question_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-declare
-  v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
-  v_first date := date '-infinity';
-  v_last date := date '-infinity';
-  v_from date := p_scope.from_day;
-  v_until date := p_scope.until_day;
-  v_edges daterange[] := array[]::daterange[];
-  v_since timestamptz;
-  v_before timestamptz;
-begin
-  -- Whole months from the sums, the days before and after them from the facts.
-  if v_from is not null or v_until is not null then
-    v_first := coalesce(date_trunc('month', v_from::timestamp + interval '1 month' - interval '1 day')::date, date '0001-01-01');
-    -- The first day that is not in a whole month.
-    v_last := coalesce(date_trunc('month', v_until::timestamp + interval '1 day')::date, date '99999-01-01');
-    if v_first >= v_last then
-      v_edges := array[daterange(v_from, v_until + 1)];
-      v_last := v_first;
-    else
-      v_edges := array(
-        select e.edge
-        from unnest(array[daterange(v_from, v_first), daterange(v_last, v_until + 1)]) as e (edge)
-        where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
-      );
-    end if;
-    v_since := v_first::timestamp at time zone p_scope.time_zone;
-    v_before := v_last::timestamp at time zone p_scope.time_zone;
-    v_last := v_last - 1;
-  end if;
-
-  return query
-  select s.course_id, s.section_key, s.question_key, sum(s.attempts)::bigint, sum(s.correct)::bigint
-  from (
-    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
-    from unnest(v_keys.units) as u (id)
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
-    where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
-    union all
-    select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
-    from (
-      select u.id as unit_key, p_scope.of_course as course_id from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
-      union all
-      select u.id, c.id
-      from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
-      where p_scope.of_course is null or c.id = p_scope.of_course
-    ) k
-    -- Nothing at all where neither end is open and no month is whole.
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
-      and r.month >= v_first and r.month <= v_last
-    union all
-    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from analytics.question_events q
-    where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
-      and (
-        v_first = '-infinity'
-        or (q.received_at >= v_since and q.received_at < v_before)
-      )
-    union all
-    select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from unnest(v_edges) as e (edge)
-    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
-      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
-    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
-    union all
-    select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
-    from private.my_hidden_answers(p_scope) q
-    where (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
-      and (v_from is null or (q.received_at at time zone p_scope.time_zone)::date >= v_from)
-      and (v_until is null or (q.received_at at time zone p_scope.time_zone)::date <= v_until)
-  ) s
-  group by 1, 2, 3
-  having sum(s.attempts) > 0;
-end
-$$;
-
-ALTER FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
 -- Name: queue_role_changes(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34311,43 +33208,6 @@ $$;
 ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
 
 --
--- Name: read_cursor(text, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.read_cursor(p_cursor text, p_length integer) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_text text;
-  v_key text[];
-begin
-  if p_cursor is null then
-    return null;
-  end if;
-  v_text := translate(p_cursor, '-_', '+/');
-  v_text := v_text || repeat('=', (4 - length(v_text) % 4) % 4);
-  v_key := array(
-    select e.value from json_array_elements_text(convert_from(decode(v_text, 'base64'), 'UTF8')::json) with ordinality as e (value, place)
-    order by e.place
-  );
-  if cardinality(v_key) <> p_length then
-    raise invalid_text_representation;
-  end if;
-  return v_key;
-exception
-  when data_exception then
-    perform private.fail(
-      'invalid_cursor', 'This is no cursor of this report.', 422, jsonb_build_object('field', 'p_after'),
-      'Send the cursor of the last row that was received.'
-    );
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.read_cursor(p_cursor text, p_length integer) OWNER TO postgres;
-
---
 -- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34367,30 +33227,6 @@ end
 $_$;
 
 ALTER FUNCTION private.read_decimal(p_text text) OWNER TO postgres;
-
---
--- Name: read_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) RETURNS SETOF lms.delivery_failure
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_webhook_right(p_tenant_id);
-  return query
-  select
-    o.id, o.channel, o.kind, o.status, o.user_id, o.webhook_id, o.course_id, o.attempts, o.last_error, o.created_at,
-    case o.status when 'pending' then o.next_attempt_at end, o.dead_at
-  from private.outbox o
-  where o.tenant_id = p_tenant_id and (o.status = 'dead' or (o.status = 'pending' and o.last_error is not null))
-    and (p_after is null or o.id < p_after)
-  order by o.id desc
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
 
 --
 -- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34839,6 +33675,169 @@ end
 $$;
 
 ALTER FUNCTION private.record_answers() OWNER TO postgres;
+
+--
+-- Name: record_attendance_of(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_row record;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_missing jsonb;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif private.is_api_call() and exists (
+    select from jsonb_array_elements(p_rows) as r where (r ->> 'user_id')::uuid = (select auth.uid())
+  ) then
+    perform private.fail('own_attendance', 'Nobody records their own attendance.', 403);
+  end if;
+
+  -- The cycles first, in the order of people, as all who lock several: the booked one, else the one that is taken now. Who runs
+  -- a session for one unit records nothing of people of another: to them they are not there.
+  perform e.id
+  from lms.enrollments e
+  where e.course_id = v_session.course_id
+    and e.user_id in (select (r ->> 'user_id')::uuid from jsonb_array_elements(p_rows) as r)
+    and (
+      e.status in ('enrolled', 'in_progress', 'paused')
+      or exists (select from lms.session_bookings b where b.session_id = p_session_id and b.enrollment_id = e.id)
+    )
+  order by e.user_id, e.cycle
+  for no key update;
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.starts_at > now() then
+    perform private.fail('session_not_begun', 'The session has not begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+
+  for v_row in
+    select (r.doc ->> 'user_id')::uuid as user_id, r.doc ->> 'status' as status, r.place - 1 as place
+    from jsonb_array_elements(p_rows) with ordinality as r (doc, place)
+    order by 1
+  loop
+    v_booking := null;
+    v_enrollment := null;
+    select b.* into v_booking
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and b.user_id = v_row.user_id
+    order by e.cycle desc
+    limit 1;
+    if v_booking.id is null or (v_booking.recorded_at is null and exists (
+      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('dropped', 'expired')
+    )) then
+      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats.
+      v_enrollment := private.hold_open_cycle(v_session.course_id, v_row.user_id);
+      if v_enrollment.id is not null then
+        v_booking := null;
+      end if;
+    end if;
+    if (v_booking.id is null and v_enrollment.id is null) or (private.is_api_call() and not coalesce(
+      private.may_enroll_others(v_session.tenant_id, v_session.course_id, v_row.user_id), false
+    )) then
+      v_missing := coalesce(v_missing, '[]') || jsonb_build_object('row', v_row.place, 'code', 'person_not_found');
+      continue;
+    elsif v_booking.status in ('attended', 'absent') and v_booking.status <> v_row.status then
+      perform private.check_session_reason(p_reason);
+      if v_booking.signed_off_at is not null then
+        perform private.fail(
+          'signed_off', 'They were signed off.', 409, jsonb_build_object('booking_id', v_booking.id),
+          'Withdraw the sign-off first: withdraw_sign_off.'
+        );
+      end if;
+    end if;
+    if v_booking.id is null then
+      insert into lms.session_bookings (
+        tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_by, recorded_at, recorded_by
+      )
+      values (
+        v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, v_row.user_id, v_row.status, (select auth.uid()),
+        now(), (select auth.uid())
+      )
+      returning * into v_booking;
+    elsif v_booking.status <> v_row.status then
+      update lms.session_bookings b
+      set status = v_row.status, recorded_at = now(), recorded_by = (select auth.uid()), cancelled_at = null,
+          change_reason = case when b.recorded_at is not null then p_reason end
+      where b.id = v_booking.id
+      returning * into v_booking;
+    end if;
+    if v_booking.status = 'attended' and v_session.lesson_id is not null then
+      perform private.settle_attendance_of(v_booking.enrollment_id, v_session.lesson_id);
+    end if;
+    return next v_booking;
+  end loop;
+  if v_missing is not null then
+    perform private.fail('invalid_rows', 'Some rows name people who do not take the course; nothing was recorded.', 422, v_missing);
+  end if;
+  update lms.led_sessions s
+  set status = 'held', held_at = now()
+  where s.id = p_session_id and s.status = 'scheduled';
+end
+$$;
+
+ALTER FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: record_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  if not private.keeps_training_record(new.course_id) then
+    return null;
+  end if;
+  begin
+    case tg_table_name
+      when 'enrollments' then v_enrollment := new;
+      when 'outside_training' then select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+      else
+        select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
+    end case;
+    perform private.write_training_record(v_enrollment);
+  exception
+    when others then
+      raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+  end;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.record_completion() OWNER TO postgres;
+
+--
+-- Name: record_kept_until(uuid, uuid, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) RETURNS date
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select greatest((m.ended_at at time zone t.time_zone)::date + 90, (p_completed_on + interval '3 years')::date)
+    from lms.memberships m
+    join lms.tenants t on t.id = m.tenant_id
+    where m.tenant_id = p_tenant_id and m.user_id = p_user_id and m.status = 'ended'
+  );
+end
+$$;
+
+ALTER FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) OWNER TO postgres;
 
 --
 -- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35408,34 +34407,6 @@ $$;
 ALTER FUNCTION private.refuse_progress_without_enrollment() OWNER TO postgres;
 
 --
--- Name: refuse_unknown_kinds(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) RETURNS void
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_unknown text[];
-begin
-  v_unknown := array(
-    select w.key
-    from jsonb_object_keys(case jsonb_typeof(p_preferences) when 'object' then p_preferences else '{}' end) as w (key)
-    where w.key not in ('in_app', 'email') and not exists (select from lms.notification_kinds k where k.kind = w.key)
-    order by w.key
-  );
-  if v_unknown <> '{}' then
-    perform private.fail(
-      'unknown_notification_kind', 'There is no such kind of notification.', 422, jsonb_build_object('kinds', v_unknown),
-      'lms.notification_kinds lists them.'
-    );
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) OWNER TO postgres;
-
---
 -- Name: refuse_version_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35622,132 +34593,6 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
--- Name: reminder_days(jsonb, text, integer[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) RETURNS integer[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_days constant jsonb := p_settings #> array['notifications', 'reminders', p_which];
-begin
-  if v_days is null then
-    return p_usual;
-  end if;
-  return array(select d::integer from jsonb_array_elements_text(v_days) as d);
-end
-$$;
-
-ALTER FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) OWNER TO postgres;
-
---
--- Name: reminders_at(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.notice
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_tenant lms.tenants;
-  v_today date;
-  v_before_due integer[];
-  v_overdue integer[];
-  v_before_expiry integer[];
-begin
-  select * into v_tenant from lms.tenants t where t.id = p_tenant_id;
-  v_today := (p_at at time zone v_tenant.time_zone)::date;
-  v_before_due := private.reminder_days(v_tenant.settings, 'days_before_due', '{14, 3}');
-  v_overdue := private.reminder_days(v_tenant.settings, 'days_overdue', '{1, 7, 30}');
-  v_before_expiry := private.reminder_days(v_tenant.settings, 'days_before_expiry', '{60, 14}');
-
-  return query
-  with required as materialized (
-    select s.* from private.training_status_at(p_tenant_id, null, null, p_at) s
-  ), due as (
-    select s.user_id, s.course_id, s.due_at, s.state in ('expiring', 'expired') as is_renewal, (
-      select min(q.since) from lms.training_requirements q
-      where q.user_id = s.user_id and q.course_id = s.course_id and q.tenant_id = p_tenant_id and q.ended_at is null
-    ) as since
-    from required s
-    where s.state in ('due', 'overdue', 'expiring', 'expired') and s.due_at is not null
-    union all
-    select e.user_id, e.course_id, e.due_at, false, e.enrolled_at
-    from lms.enrollments e
-    where e.tenant_id = p_tenant_id and e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
-      and (e.expires_at is null or e.expires_at > p_at)
-      and not exists (select from required r where r.user_id = e.user_id and r.course_id = e.course_id)
-  ), dated as (
-    select
-      d.user_id, d.course_id, private.last_day(d.due_at, v_tenant.time_zone) as due_on,
-      (d.since at time zone v_tenant.time_zone)::date as since_on, e.id as enrollment_id
-    from due d
-    join lms.courses c on c.id = d.course_id and c.deleted_at is null
-    left join lateral (
-      select o.id from lms.enrollments o
-      where o.user_id = d.user_id and o.course_id = d.course_id and o.status in ('enrolled', 'in_progress', 'paused')
-      limit 1
-    ) e on true
-  )
-  select
-    p_tenant_id, d.user_id, r.kind, d.course_id, d.enrollment_id,
-    jsonb_build_object('due_on', d.due_on, 'days', abs(d.due_on - v_today)),
-    format('%s %s %s %s', r.kind, d.course_id, d.due_on, r.threshold)
-  from dated d
-  cross join lateral (
-    select
-      case when d.due_on >= v_today then 'training_due' else 'training_overdue' end as kind,
-      case when d.due_on >= v_today
-        then (select min(t) from unnest(v_before_due) as t where t >= d.due_on - v_today and d.due_on - t > d.since_on)
-        else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
-      end as threshold
-  ) r
-  where r.threshold is not null
-  union all
-  select
-    p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
-    jsonb_build_object(
-      'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id, 'expires_on', x.expires_on,
-      'days', x.expires_on - v_today
-    ),
-    format('certificate_expiring %s %s', c.id, x.threshold)
-  from lms.certificates c
-  cross join lateral (select private.last_day(c.expires_at, v_tenant.time_zone) as expires_on) y
-  cross join lateral (
-    select y.expires_on, (
-      select min(t) from unnest(v_before_expiry) as t
-      where t >= y.expires_on - v_today and y.expires_on - t > (c.valid_from at time zone v_tenant.time_zone)::date
-    ) as threshold
-  ) x
-  where c.tenant_id = p_tenant_id and c.revoked_at is null and c.renewed_by is null
-    and c.expires_at > p_at and c.expires_at <= p_at + interval '1001 days'
-    and x.threshold is not null
-    -- Whom a rule asks to renew is told when that is due, and whom none asks any more, or who is excused, of neither.
-    and not exists (
-      select from required r
-      where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
-    )
-  union all
-  -- Work that waits for a grader: once, until more has come.
-  select
-    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
-    jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
-    format('grading_waits %s %s', w.assessment_id, w.newest)
-  from (
-    select t.course_id, t.assessment_id, max(t.id::text) as newest
-    from lms.assessment_attempts t
-    where t.tenant_id = p_tenant_id and t.status = 'submitted'
-    group by t.course_id, t.assessment_id
-  ) w
-  join lms.assessments a on a.id = w.assessment_id
-  join lms.course_staff s on s.course_id = w.course_id;
-end
-$$;
-
-ALTER FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
-
---
 -- Name: renew_keys(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35803,513 +34648,6 @@ end
 $$;
 
 ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
-
---
--- Name: replace_webhook_secret(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.replace_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_webhook lms.webhooks;
-  v_secret constant text := private.new_webhook_secret();
-begin
-  select * into v_webhook from lms.webhooks w where w.id = p_webhook_id for no key update;
-  perform private.require_webhook_right(v_webhook.tenant_id);
-  update private.webhook_states s
-  set previous_secret = s.secret, previous_until = now() + interval '1 day', secret = v_secret
-  where s.webhook_id = p_webhook_id;
-  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
-end
-$$;
-
-ALTER FUNCTION private.replace_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
-
---
--- Name: replay_deliveries_of_caller(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_replayed integer;
-begin
-  -- Others' are passed over, as if there were none. An invitation's mail is written no more: its token is gone.
-  update private.outbox o
-  set status = 'pending', dead_at = null, attempts = 0, next_attempt_at = now()
-  where o.id in (
-    select d.id
-    from private.outbox d
-    where d.id = any (p_ids) and d.status = 'dead' and d.kind <> 'invitation' and (
-      not private.is_api_call() or d.tenant_id = any (array(select private.tenants_where('tenant.settings')))
-    )
-    order by d.id
-    for no key update
-  );
-  get diagnostics v_replayed = row_count;
-  update private.webhook_states s
-  set failures = 0, paused_until = null
-  where s.paused_until is not null and s.webhook_id in (
-    select o.webhook_id from private.outbox o where o.id = any (p_ids) and o.status = 'pending' and o.webhook_id is not null
-      and (not private.is_api_call() or o.tenant_id = any (array(select private.tenants_where('tenant.settings'))))
-  );
-  return v_replayed;
-end
-$$;
-
-ALTER FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) OWNER TO postgres;
-
---
--- Name: report_discrimination(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_discrimination
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  if p_course_id is null then
-    return;
-  end if;
-  return query
-  with answers as (
-    select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
-    from analytics.question_events q
-    where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
-      and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
-      and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
-      and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
-      and q.received_at >= v_scope.since and q.received_at < v_scope.before
-      and q.course_id <> all (v_scope.deleted_courses)
-      -- INV-A1
-      and not (
-        q.source = 'server' and q.user_id is not distinct from (select auth.uid()) and private.is_api_call()
-        and q.course_id <> all (v_scope.courses)
-      )
-    group by 1, 2, 3
-  ),
-  shares as (
-    select a.section_key, a.question_key, a.c::numeric / a.n as own, (t.c - a.c)::numeric / nullif(t.n - a.n, 0) as others
-    from answers a
-    join (select k.user_id, sum(k.n) as n, sum(k.c) as c from answers k group by 1) t on t.user_id = a.user_id
-  )
-  select s.section_key, s.question_key, round(corr(s.own, s.others)::numeric, 2)
-  from shares s
-  where s.others is not null
-  group by 1, 2;
-end
-$$;
-
-ALTER FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: report_engagement(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.engagement_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_step constant interval := ('1 ' || p_step)::interval;
-  -- Completions are enrolments, the rest is progress: whoever reads reports here reads both, or nothing is shown.
-  v_scope private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  v_outcomes private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  v_from date;
-  v_until date;
-begin
-  -- Whole steps: people are not counted by adding up days.
-  v_until := date_trunc(p_step, coalesce(p_until, (now() at time zone v_scope.time_zone)::date)::timestamp) + v_step - interval '1 day';
-  v_from := date_trunc(p_step, coalesce(p_from::timestamp, v_until - 11 * v_step));
-  if v_until - v_from > 3660 then
-    perform private.fail('invalid_period', 'The period is at most ten years.', 422, jsonb_build_object('field', 'p_from'));
-  end if;
-  v_scope := private.set_period(v_scope, v_from, v_until);
-  v_outcomes := private.set_period(v_outcomes, v_from, v_until);
-  return query
-  select
-    p.day::date, coalesce(a.people, 0), coalesce(a.events, 0), coalesce(o.seconds, 0), coalesce(o.completions, 0)
-  from generate_series(v_scope.from_day::timestamp, v_scope.until_day::timestamp, v_step) as p (day)
-  left join private.activity_numbers(v_scope, p_step) a on a.period_start = p.day::date
-  left join private.outcome_numbers(v_outcomes, p_step) o on o.period_start = p.day::date
-  where v_scope.time_zone is not null;
-end
-$$;
-
-ALTER FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: report_enrollments(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) RETURNS SETOF private.enrollment_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  return query select * from private.enrollment_numbers(v_scope, p_group);
-end
-$$;
-
-ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
-
---
--- Name: report_figures(analytics.saved_reports, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) RETURNS text
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_parameters constant jsonb := p_saved.parameters;
-  v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
-  v_unit_id constant uuid := (v_parameters ->> 'unit_id')::uuid;
-  v_course_id constant uuid := (v_parameters ->> 'course_id')::uuid;
-  v_cohort_id constant uuid := (v_parameters ->> 'cohort_id')::uuid;
-  v_from date := (v_parameters ->> 'from')::date;
-  v_until date := (v_parameters ->> 'until')::date;
-  v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
-  v_figures text;
-begin
-  if v_parameters ? 'last_days' then
-    v_until := (now() at time zone v_zone)::date;
-    v_from := v_until - (v_parameters ->> 'last_days')::integer + 1;
-  end if;
-  if p_saved.report in ('completion-rate', 'progress-summary', 'enrollment-funnel') then
-    select
-      (array['Completed', 'Abgeschlossen', 'Completados'])[v_place] || ': ' || r.completed || ' / ' || r.total_enrolled || ' ('
-        || case v_place when 1 then r.completion_rate || '%' else replace(r.completion_rate::text, '.', ',') || U&'\00A0%' end || ')'
-    into v_figures
-    from analytics.get_completion_rate(p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until) r;
-  elsif p_saved.report in ('due-training', 'training-matrix') then
-    select string_agg(w.words[v_place] || ': ' || n.number, ', ' order by w.place) into v_figures
-    from (
-      select s.state, count(*) as number
-      from private.report_training(
-        p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, private.training_clock(),
-        coalesce(
-          array(select e.value from jsonb_array_elements_text(v_parameters -> 'states') as e (value)),
-          case p_saved.report when 'due-training' then array['due', 'overdue', 'expiring', 'expired'] end
-        ),
-        100000, null, null
-      ) s
-      group by s.state
-    ) n
-    join (
-      values
-        ('overdue', array['Overdue', 'Überfällig', 'Vencidas'], 1), ('expired', array['Expired', 'Abgelaufen', 'Caducadas'], 2),
-        ('due', array['Due', 'Fällig', 'Pendientes'], 3), ('expiring', array['Expiring', 'Laufen ab', 'Por caducar'], 4),
-        ('done', array['Done', 'Erledigt', 'Hechas'], 5), ('waived', array['Waived', 'Befreit', 'Exentas'], 6)
-    ) as w (state, words, place) on w.state = n.state;
-  elsif p_saved.report = 'engagement' then
-    select (array['Events', 'Ereignisse', 'Eventos'])[v_place] || ': ' || coalesce(sum(r.events), 0) || ', '
-      || (array['completions', 'Abschlüsse', 'finalizaciones'])[v_place] || ': ' || coalesce(sum(r.completions), 0)
-    into v_figures
-    from analytics.get_engagement(
-      p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until, coalesce(v_parameters ->> 'step', 'day')
-    ) r;
-  end if;
-  return v_figures;
-end
-$$;
-
-ALTER FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) OWNER TO postgres;
-
---
--- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) IS 'The headline figures of a saved report, for whom request.jwt.claims names; null where the report has none. 403 as the report.';
-
---
--- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) RETURNS SETOF private.lesson_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope := private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, null, null, null);
-begin
-  return query select * from private.lesson_numbers(v_scope);
-end
-$$;
-
-ALTER FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) OWNER TO postgres;
-
---
--- Name: report_overview(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) RETURNS SETOF private.overview_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, null, null, null, null);
-begin
-  return query
-  select
-    u.unit_id, coalesce(p.people, 0), coalesce(e.enrolled, 0), coalesce(e.dropped, 0), coalesce(e.completed, 0), coalesce(e.progress, 0)
-  from (
-    select o.id as unit_id
-    from lms.org_units o
-    where o.tenant_id = p_tenant_id and o.archived_at is null
-      and (v_scope.is_whole or o.id = any (v_scope.units))
-      and (p_unit_id is null or o.id = any (v_scope.of_units))
-    union
-    select n.group_id from private.enrollment_numbers(v_scope, 'unit') n
-    union
-    select n.unit_id from private.people_numbers(v_scope) n
-  ) u
-  left join private.enrollment_numbers(v_scope, 'unit') e on e.group_id is not distinct from u.unit_id
-  left join private.people_numbers(v_scope) p on p.unit_id is not distinct from u.unit_id;
-end
-$$;
-
-ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
-
---
--- Name: report_parameters(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_parameters(p_report text) RETURNS text[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-declare
-  v_parameters text[];
-begin
-  select array_agg(substr(a.name, 3)) into v_parameters
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  cross join lateral unnest(p.proargnames[1:p.pronargs]) as a (name)
-  where p_report ~ '^[a-z]+(-[a-z]+)*$' and p.proname = 'get_' || replace(p_report, '-', '_')
-    and (n.nspname = 'analytics' or (n.nspname = 'lms' and p_report = 'training-records'))
-    and a.name not in ('p_tenant_id', 'p_after');
-  if 'until' = any (v_parameters) then
-    v_parameters := v_parameters || 'last_days'::text;
-  end if;
-  return v_parameters;
-end
-$_$;
-
-ALTER FUNCTION private.report_parameters(p_report text) OWNER TO postgres;
-
---
--- Name: FUNCTION report_parameters(p_report text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_parameters(p_report text) IS 'What can be asked of a report, under the names that GET /reporting/{report} takes, but for tenant_id. training-records is the one report that is not in analytics.';
-
---
--- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS SETOF private.question_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  return query select * from private.question_numbers(v_scope);
-end
-$$;
-
-ALTER FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: report_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) RETURNS SETOF private.retention_numbers
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-begin
-  -- Who began when is told by enrolments, which take a permission of their own.
-  perform private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  return query select * from private.retention_numbers(v_scope, p_step);
-end
-$$;
-
-ALTER FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) OWNER TO postgres;
-
---
--- Name: report_scope(text, uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) RETURNS private.report_scope
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope private.report_scope;
-begin
-  v_scope.tenant_id := p_tenant_id;
-  if not private.is_api_call() then
-    v_scope.is_whole := true;
-    v_scope.units := '{}';
-    v_scope.courses := '{}';
-  else
-    -- Reports ask for their own permission and for that of the rows: neither is a way around the other.
-    v_scope.is_whole := p_tenant_id = any (array(select private.tenants_where('reports.read')))
-      and p_tenant_id = any (array(select private.tenants_where(p_permission)));
-    v_scope.units := array(
-      select u.id
-      from lms.org_units u
-      where u.tenant_id = p_tenant_id
-        and (
-          u.id = any (array(select private.units_where('reports.read')))
-          or p_tenant_id = any (array(select private.tenants_where('reports.read')))
-        )
-        and (
-          u.id = any (array(select private.units_where(p_permission)))
-          or p_tenant_id = any (array(select private.tenants_where(p_permission)))
-        )
-        and not v_scope.is_whole
-    );
-    v_scope.courses := array(
-      select c.id
-      from lms.courses c
-      where c.tenant_id = p_tenant_id and c.id = any (array(select private.staffed_courses())) and c.deleted_at is null
-    );
-    if not (v_scope.is_whole or cardinality(v_scope.units) > 0 or cardinality(v_scope.courses) > 0) then
-      -- Also where there is no such tenant.
-      perform private.fail(
-        'report_not_allowed', 'You read no reports in this organisation.', 403, null,
-        'It takes reports.read in it or in one of its units, or being on the staff of one of its courses.'
-      );
-    end if;
-  end if;
-  perform private.require_period(p_from, p_until);
-
-  select t.time_zone into v_scope.time_zone from lms.tenants t where t.id = p_tenant_id;
-  if p_unit_id is not null then
-    v_scope.of_units := array(
-      select c.descendant_id
-      from private.org_unit_closure c
-      join lms.org_units u on u.id = c.descendant_id
-      where c.ancestor_id = p_unit_id and u.tenant_id = p_tenant_id
-    );
-  end if;
-  v_scope.of_course := p_course_id;
-  if p_cohort_id is not null then
-    v_scope.of_people := array(
-      select k.user_id
-      from lms.cohort_members k
-      where k.cohort_id = p_cohort_id and k.tenant_id = p_tenant_id and (
-        not private.is_api_call()
-        or k.cohort_id = any (array(select private.my_cohorts()))
-        or k.cohort_id = any (array(select private.cohorts_where('members.read')))
-      )
-    );
-  end if;
-  v_scope := private.set_period(v_scope, p_from, p_until);
-  v_scope.deleted_courses := array(
-    select c.id from lms.courses c where c.tenant_id = p_tenant_id and c.deleted_at is not null
-  );
-  return v_scope;
-end
-$$;
-
-ALTER FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) OWNER TO postgres;
-
---
--- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) IS 'What the caller may read of what is asked for, with reports.read and the permission of the rows, or as staff of a course. 403 report_not_allowed where that can be nothing; 422 invalid_period.';
-
---
--- Name: report_training(uuid, uuid, uuid, uuid, timestamp with time zone, text[], integer, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) RETURNS SETOF lms.training_status
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope constant private.report_scope :=
-    private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, null, null);
-  v_people uuid[];
-  v_next uuid := p_after_user_id;
-  v_includes_next boolean := true;
-  v_found integer;
-  v_left integer := p_limit;
-begin
-  loop
-    v_people := array(
-      select distinct q.user_id
-      from lms.training_requirements q
-      where q.tenant_id = p_tenant_id and q.course_id <> all (v_scope.deleted_courses)
-        and (v_next is null or q.user_id > v_next or (v_includes_next and q.user_id = v_next))
-        and (p_course_id is null or q.course_id = p_course_id)
-        and (v_scope.of_people is null or q.user_id = any (v_scope.of_people))
-        and (
-          v_scope.is_whole or q.course_id = any (v_scope.courses)
-          or exists (
-            select
-            from lms.memberships m
-            where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.units)
-          )
-        )
-        and (v_scope.of_units is null or exists (
-          select
-          from lms.memberships m
-          where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.unit_id = any (v_scope.of_units)
-        ))
-      order by q.user_id
-      limit 100
-    );
-    exit when cardinality(v_people) = 0;
-    return query
-    select s.*
-    from private.training_status_at(p_tenant_id, v_people, p_course_id, p_at) s
-    where (p_states is null or s.state = any (p_states))
-      and (p_after_user_id is null or (s.user_id, s.course_id) > (p_after_user_id, coalesce(p_after_course_id, p_after_user_id)))
-      and s.course_id <> all (v_scope.deleted_courses)
-      -- What somebody in the list has to take elsewhere is not part of a course's report, nor is what the caller has to.
-      and (
-        v_scope.is_whole or s.course_id = any (v_scope.courses)
-        or exists (
-          select
-          from lms.memberships m
-          where m.tenant_id = p_tenant_id and m.user_id = s.user_id and m.unit_id = any (v_scope.units)
-        )
-      )
-    order by s.user_id, s.course_id
-    limit v_left;
-    get diagnostics v_found = row_count;
-    v_left := v_left - v_found;
-    exit when v_left <= 0;
-    v_next := v_people[cardinality(v_people)];
-    v_includes_next := false;
-  end loop;
-end
-$$;
-
-ALTER FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: request_enrollment_of_caller(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36482,6 +34820,23 @@ $$;
 ALTER FUNCTION private.require_bank_author(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_booking(p_booking_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.session_bookings b where b.id = p_booking_id) then
+    perform private.fail('booking_not_found', 'There is no such booking.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_certificate(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36610,6 +34965,23 @@ $$;
 ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
 
 --
+-- Name: require_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_evidence(p_evidence_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.outside_training o where o.id = p_evidence_id) then
+    perform private.fail('evidence_not_found', 'There is no such evidence.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_evidence(p_evidence_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_grader(lms.assessment_attempts); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36690,23 +35062,6 @@ $$;
 ALTER FUNCTION private.require_key_corrector(p_question_id uuid) OWNER TO postgres;
 
 --
--- Name: require_page(integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_page(p_limit integer) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_limit is null or p_limit not between 1 and 1000 then
-    perform private.fail('invalid_limit', 'A page has 1 to 1000 rows.', 422, jsonb_build_object('field', 'p_limit'));
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_page(p_limit integer) OWNER TO postgres;
-
---
 -- Name: require_path_right(lms.learning_paths, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36722,26 +35077,6 @@ end
 $$;
 
 ALTER FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: require_period(date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_period(p_from date, p_until date) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  -- Beyond these there are no days before and after, nor months around them.
-  if p_from > p_until or p_from < date '1900-01-01' or p_until < date '1900-01-01' or p_from > date '9999-01-01' or p_until > date '9999-01-01' then
-    perform private.fail(
-      'invalid_period', 'A period begins before it ends, between 1900 and 9999.', 422, jsonb_build_object('field', 'p_until')
-    );
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_period(p_from date, p_until date) OWNER TO postgres;
 
 --
 -- Name: require_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36819,6 +35154,23 @@ $$;
 ALTER FUNCTION private.require_rule_writer(p_rule_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_session(p_session_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.led_sessions s where s.id = p_session_id) then
+    perform private.fail('session_not_found', 'There is no such session.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_session(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_statement_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36836,42 +35188,6 @@ end
 $$;
 
 ALTER FUNCTION private.require_statement_right(p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: require_step(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_step(p_step text) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_step is null or p_step not in ('day', 'week', 'month') then
-    perform private.fail(
-      'invalid_step', 'The step is day, week or month.', 422, jsonb_build_object('field', 'p_step')
-    );
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
-
---
--- Name: require_webhook_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_webhook_right(p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() and not coalesce(p_tenant_id = any (array(select private.tenants_where('tenant.settings'))), false) then
-    raise insufficient_privilege using message = 'Webhooks take tenant.settings in the whole organisation.';
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_webhook_right(p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37245,78 +35561,6 @@ $$;
 ALTER FUNCTION private.restore_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
--- Name: retention_numbers(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) RETURNS SETOF private.retention_numbers
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-declare
-  v_months constant boolean := p_step = 'month';
-  v_days constant integer := case p_step when 'week' then 7 else 1 end;
-begin
-  return query
-  with begun as (
-    select e.user_id, date_trunc(p_step, min(e.enrolled_at at time zone p_scope.time_zone))::date as started
-    from private.enrollment_counts e
-    where e.tenant_id = p_scope.tenant_id
-      and (p_scope.is_whole or e.unit_id = any (p_scope.units) or e.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or e.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or e.course_id = p_scope.of_course)
-      and (p_scope.of_people is null or e.user_id = any (p_scope.of_people))
-      and e.course_id <> all (p_scope.deleted_courses)
-    group by e.user_id
-  ),
-  cohorts as (
-    select b.user_id, b.started
-    from begun b
-    where (p_scope.from_day is null or b.started >= p_scope.from_day) and (p_scope.until_day is null or b.started <= p_scope.until_day)
-  ),
-  active as (
-    select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
-    from cohorts c
-    join (
-      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
-      union all
-      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
-    ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
-    where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or a.course_id = p_scope.of_course)
-      and a.course_id <> all (p_scope.deleted_courses)
-    group by 1, 2, 3
-  ),
-  counted as (
-    select
-      a.started,
-      case
-        when v_months then
-          (12 * (extract(year from a.at) - extract(year from a.started)) + extract(month from a.at) - extract(month from a.started))::integer
-        else (a.at - a.started) / v_days
-      end as period,
-      count(*) as active
-    from active a
-    where a.at >= a.started
-    group by 1, 2
-  ),
-  sizes as (
-    select c.started, count(*) as size from cohorts c group by 1
-  )
-  select s.started, n.period, s.size, coalesce(k.active, 0)
-  from sizes s
-  cross join generate_series(0, 11) as n (period)
-  left join counted k on k.started = s.started and k.period = n.period
-  where case
-    when v_months then (s.started + make_interval(months => n.period))::date
-    else s.started + n.period * v_days
-  end <= (now() at time zone p_scope.time_zone)::date;
-end
-$$;
-
-ALTER FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) OWNER TO postgres;
-
---
 -- Name: retire_statement(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37418,6 +35662,57 @@ end
 $$;
 
 ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
+
+--
+-- Name: review_evidence(uuid, boolean, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id;
+  if private.is_api_call() then
+    if (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by) then
+      perform private.fail('own_evidence', 'Nobody reviews their own evidence, or what they handed in.', 403);
+    elsif not coalesce(private.may_enroll_others(v_evidence.tenant_id, v_evidence.course_id, v_evidence.user_id), false) then
+      raise insufficient_privilege using message = 'Reviewing takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  -- Course, membership, enrolment, and only then the evidence: as all who open a cycle.
+  if p_accept then
+    perform private.hold_course(v_evidence.course_id);
+    perform from lms.memberships m
+    where m.tenant_id = v_evidence.tenant_id and m.user_id = v_evidence.user_id
+    for no key update;
+  end if;
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if v_evidence.status = (case when p_accept then 'accepted' else 'rejected' end) then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It does not wait for review.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  if p_accept then
+    v_evidence.enrollment_id := private.add_evidence_cycle(v_evidence, coalesce(p_end_open_cycle, false));
+    update lms.outside_training o
+    set status = 'accepted', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason,
+        enrollment_id = v_evidence.enrollment_id
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  else
+    update lms.outside_training o
+    set status = 'rejected', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
 
 --
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37557,118 +35852,6 @@ end
 $$;
 
 ALTER FUNCTION private.revoke_open_invitation(p_invitation_id uuid) OWNER TO postgres;
-
---
--- Name: rollup_differences(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rollup_differences(p_tenant_id uuid) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-declare
-  v_scope private.report_scope := private.whole_report(p_tenant_id);
-  v_horizon constant xid8 := private.rollup_horizon(v_scope);
-begin
-  if v_horizon is null then
-    return;
-  end if;
-  return query
-  select 'enrolments by course' where exists (
-    (select private.enrollment_sums(v_scope, 'course', v_horizon)::text except all select private.enrollment_facts(v_scope, 'course')::text)
-    union all
-    (select private.enrollment_facts(v_scope, 'course')::text except all select private.enrollment_sums(v_scope, 'course', v_horizon)::text)
-  );
-  return query
-  select 'enrolments by unit' where exists (
-    (select private.enrollment_sums(v_scope, 'unit', v_horizon)::text except all select private.enrollment_facts(v_scope, 'unit')::text)
-    union all
-    (select private.enrollment_facts(v_scope, 'unit')::text except all select private.enrollment_sums(v_scope, 'unit', v_horizon)::text)
-  );
-  return query
-  select 'people' where exists (
-    (select private.people_sums(v_scope, v_horizon)::text except all select private.people_facts(v_scope)::text)
-    union all
-    (select private.people_facts(v_scope)::text except all select private.people_sums(v_scope, v_horizon)::text)
-  );
-  return query
-  select 'answers' where exists (
-    (select private.question_sums(v_scope, v_horizon)::text except all select private.question_facts(v_scope)::text)
-    union all
-    (select private.question_facts(v_scope)::text except all select private.question_sums(v_scope, v_horizon)::text)
-  );
-  v_scope := private.set_period(
-    v_scope, date_trunc('month', now() - interval '13 months')::date, (date_trunc('month', now() + interval '2 months') - interval '1 day')::date
-  );
-  return query
-  select 'activity' where exists (
-    (select private.activity_sums(v_scope, 'month', v_horizon)::text except all select private.activity_facts(v_scope, 'month')::text)
-    union all
-    (select private.activity_facts(v_scope, 'month')::text except all select private.activity_sums(v_scope, 'month', v_horizon)::text)
-  );
-  return query
-  select 'completions and time' where exists (
-    (select private.outcome_sums(v_scope, 'month', v_horizon)::text except all select private.outcome_facts(v_scope, 'month')::text)
-    union all
-    (select private.outcome_facts(v_scope, 'month')::text except all select private.outcome_sums(v_scope, 'month', v_horizon)::text)
-  );
-end
-$$;
-
-ALTER FUNCTION private.rollup_differences(p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: rollup_horizon(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rollup_horizon(p_scope private.report_scope) RETURNS xid8
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_scope.of_people is not null or exists (select from private.stale_reports s where s.tenant_id = p_scope.tenant_id) then
-    return null;
-  end if;
-  return (
-    select s.horizon
-    from private.report_state s
-    where s.system_identifier = (select c.system_identifier from pg_control_system() as c)
-  );
-end
-$$;
-
-ALTER FUNCTION private.rollup_horizon(p_scope private.report_scope) OWNER TO postgres;
-
---
--- Name: rollup_keys(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.rollup_keys(p_scope private.report_scope) RETURNS private.rollup_keys
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
-  v_keys private.rollup_keys;
-begin
-  if p_scope.is_whole then
-    v_keys.units := coalesce(p_scope.of_units, array[v_all]);
-    v_keys.apart := p_scope.deleted_courses;
-    v_keys.course_units := '{}';
-    v_keys.courses := '{}';
-  else
-    v_keys.units := array(
-      select u.id from unnest(p_scope.units) as u (id) where p_scope.of_units is null or u.id = any (p_scope.of_units)
-    );
-    v_keys.apart := p_scope.deleted_courses || p_scope.courses;
-    v_keys.course_units := coalesce(p_scope.of_units, array[v_all]);
-    v_keys.courses := p_scope.courses;
-  end if;
-  return v_keys;
-end
-$$;
-
-ALTER FUNCTION private.rollup_keys(p_scope private.report_scope) OWNER TO postgres;
 
 --
 -- Name: round_half_up(numeric, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -38219,25 +36402,6 @@ $$;
 ALTER FUNCTION private.set_path_status(p_path_id uuid, p_status text) OWNER TO postgres;
 
 --
--- Name: set_period(private.report_scope, date, date); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) RETURNS private.report_scope
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  p_scope.from_day := p_from;
-  p_scope.until_day := p_until;
-  p_scope.since := coalesce(p_from::timestamp at time zone p_scope.time_zone, '-infinity');
-  p_scope.before := coalesce((p_until + 1)::timestamp at time zone p_scope.time_zone, 'infinity');
-  return p_scope;
-end
-$$;
-
-ALTER FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) OWNER TO postgres;
-
---
 -- Name: set_review_reply(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -38415,6 +36579,40 @@ ALTER FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id u
 --
 
 COMMENT ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) IS 'Brings assessment_progress, the lesson it completes, items_done and final_grade of an enrolment up to its released scores.';
+
+--
+-- Name: settle_attendance_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_rule text;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  select l.completion_rule into v_rule
+  from lms.version_lessons l
+  where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id
+    and l.completion_rule in ('attendance', 'sign_off');
+  if not found or v_enrollment.status not in ('enrolled', 'in_progress', 'paused')
+    or private.led_evidence(p_enrollment_id, p_lesson_id, v_rule) < 100
+    or exists (select from private.closed_lessons(p_enrollment_id, p_lesson_id))
+  then
+    return false;
+  end if;
+  insert into lms.lesson_progress as p (enrollment_id, user_id, lesson_id, progress_percentage)
+  values (p_enrollment_id, v_enrollment.user_id, p_lesson_id, 100)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = 100, completed_at = coalesce(p.completed_at, now()), last_accessed_at = now(), updated_at = now()
+  where p.progress_percentage < 100;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
 -- Name: block_progress; Type: TABLE; Schema: lms; Owner: postgres
@@ -38787,6 +36985,40 @@ $$;
 ALTER FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
+-- Name: sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+  v_lesson_id uuid;
+begin
+  if v_booking.signed_off_at is not null then
+    return v_booking;
+  elsif v_booking.status <> 'attended' then
+    perform private.fail(
+      'not_attended', 'Only who was there is signed off.', 409, jsonb_build_object('status', v_booking.status),
+      'Record it first: record_attendance.'
+    );
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = now(), signed_off_by = (select auth.uid()), sign_off_note = p_note
+  where b.id = p_booking_id
+  returning * into v_booking;
+  select s.lesson_id into v_lesson_id from lms.led_sessions s where s.id = v_booking.session_id;
+  if v_lesson_id is not null then
+    perform private.settle_attendance_of(v_booking.enrollment_id, v_lesson_id);
+  end if;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) OWNER TO postgres;
+
+--
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39006,135 +37238,6 @@ $$;
 ALTER FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) OWNER TO postgres;
 
 --
--- Name: take_deliveries(text, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) RETURNS SETOF lms.delivery
-    LANGUAGE plpgsql SECURITY DEFINER ROWS 50
-    SET search_path TO ''
-    AS $$
-declare
-  c_most_attempts constant integer := 12;
-  v_ids uuid[];
-begin
-  if p_channel = 'email' then
-    select array_agg(c.id order by c.turn, c.next_attempt_at) into v_ids
-    from (
-      select o.id, o.turn, o.next_attempt_at
-      from lms.tenants t
-      cross join lateral (
-        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
-        from private.outbox k
-        where k.tenant_id = t.id and k.status = 'pending' and k.channel = 'email' and k.next_attempt_at <= now()
-          and (k.leased_until is null or k.leased_until <= now())
-        order by k.next_attempt_at, k.id
-        limit p_limit
-      ) o
-      where t.is_active
-      order by o.turn, o.next_attempt_at
-      limit p_limit
-    ) c;
-  else
-    -- Whoever holds the state holds the webhook's queue.
-    select array_agg(c.id) into v_ids
-    from (
-      select o.id
-      from lms.webhooks w
-      join lms.tenants t on t.id = w.tenant_id and t.is_active
-      join lateral (
-        select s.failures
-        from private.webhook_states s
-        where s.webhook_id = w.id and (s.paused_until is null or s.paused_until <= now())
-        for update skip locked
-      ) s on true
-      cross join lateral (
-        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
-        from private.outbox k
-        where k.webhook_id = w.id and k.status = 'pending' and k.next_attempt_at <= now()
-        order by k.next_attempt_at, k.id
-        limit case when s.failures >= 5 then 1 else 20 end
-      ) o
-      where w.is_active and not exists (
-        select from private.outbox l where l.webhook_id = w.id and l.status = 'pending' and l.leased_until > now()
-      )
-      order by o.turn, o.next_attempt_at
-      limit p_limit
-    ) c;
-  end if;
-
-  v_ids := array(
-    select o.id
-    from private.outbox o
-    where o.id = any (v_ids) and o.status = 'pending' and (o.leased_until is null or o.leased_until <= now())
-    for no key update skip locked
-  );
-  update private.outbox o
-  set status = 'discarded', token = null, lease = null, leased_until = null
-  where o.id = any (v_ids) and o.channel = 'email' and not private.may_be_mailed(o);
-  -- Runs that died with it, again and again.
-  update private.outbox o
-  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null,
-      last_error = coalesce(o.last_error, 'no run came back')
-  where o.id = any (v_ids) and o.status = 'pending' and o.attempts >= c_most_attempts;
-
-  return query
-  with taken as (
-    update private.outbox o
-    set lease = gen_random_uuid(), leased_until = now() + make_interval(secs => p_lease_seconds), attempts = o.attempts + 1
-    where o.id = any (v_ids) and o.status = 'pending'
-    returning o.*
-  )
-  select
-    o.id, o.lease, o.channel, o.kind, o.attempts, o.created_at, o.tenant_id, o.webhook_id,
-    coalesce(q.email, i.email::text), t.name::text, text.language, text.subject, text.body,
-    case o.channel when 'email' then
-      jsonb_strip_nulls(private.local_params(o.params, t.time_zone) || jsonb_build_object(
-        'person', coalesce(nullif(p.first_name, ''), p.display_name, nullif(i.first_name, '')),
-        'organization', t.name,
-        'link', rtrim(t.settings #>> '{notifications,app_url}', '/') || case when o.token is not null then '?invitation=' || o.token else '' end
-      ))
-    end,
-    w.url::text,
-    case when s.webhook_id is not null then
-      array_remove(array[s.secret, case when s.previous_until > now() then s.previous_secret end], null)
-    end,
-    case o.channel when 'webhook' then jsonb_build_object(
-      'type', o.kind,
-      'timestamp', o.created_at,
-      'data', jsonb_build_object(
-        'event_id', o.event_id, 'tenant_id', o.tenant_id, 'user_id', o.user_id, 'course_id', o.course_id,
-        'enrollment_id', o.enrollment_id
-      ) || o.params
-    ) end
-  from taken o
-  join lms.tenants t on t.id = o.tenant_id
-  left join public.profiles p on p.id = o.user_id and o.channel = 'email'
-  left join public.profile_private q on q.profile_id = p.id
-  left join lms.invitations i on i.id = o.invitation_id
-  left join lms.webhooks w on w.id = o.webhook_id
-  left join private.webhook_states s on s.webhook_id = w.id
-  left join lateral (
-    select m.language, m.subject, m.body
-    from private.first_language(array[q.locale::text, t.locale::text, 'en']) with ordinality as l (language, place)
-    join (
-      select a.language::text, a.subject::text, a.body::text, 1 as source
-      from lms.message_templates a
-      where a.tenant_id = o.tenant_id and a.kind = o.kind
-      union all
-      select b.language::text, b.subject::text, b.body::text, 2
-      from lms.standard_templates b
-      where b.kind = o.kind
-    ) m on m.language = l.language
-    order by l.place, m.source
-    limit 1
-  ) as text on o.channel = 'email'
-  order by o.created_at, o.id;
-end
-$$;
-
-ALTER FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
-
---
 -- Name: take_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39229,159 +37332,6 @@ end
 $$;
 
 ALTER FUNCTION private.takes_lesson(p_lesson_id uuid) OWNER TO postgres;
-
---
--- Name: tell_of_assignments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_assignments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify_all(array_agg(
-    (
-      e.tenant_id, e.user_id, 'training_assigned', e.course_id, e.id,
-      jsonb_build_object('due_on', private.last_day(e.due_at, t.time_zone)), 'assigned ' || e.id
-    )::private.notice
-  ))
-  from added e
-  join lms.tenants t on t.id = e.tenant_id
-  where e.source in ('rule', 'assigned', 'bulk') and e.status = 'enrolled' and e.user_id is distinct from (select auth.uid())
-    and not exists (
-      select
-      from lms.enrollment_requests r
-      where r.course_id = e.course_id and r.user_id = e.user_id and r.status = 'enrolled' and r.decided_at = now()
-    )
-  having count(*) > 0;
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of an assignment: %: %', sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_assignments() OWNER TO postgres;
-
---
--- Name: tell_of_certificates(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_certificates() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify_all(array_agg(
-    (
-      c.tenant_id, c.user_id, 'certificate_issued', c.course_id, c.enrollment_id,
-      jsonb_build_object(
-        'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id,
-        'expires_on', private.last_day(c.expires_at, t.time_zone)
-      ),
-      'certificate ' || c.id
-    )::private.notice
-  ))
-  from added c
-  join lms.tenants t on t.id = c.tenant_id
-  where c.edition = 1 and c.valid_from > private.training_clock() - interval '7 days'
-  having count(*) > 0;
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of a certificate: %: %', sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_certificates() OWNER TO postgres;
-
---
--- Name: tell_of_completion(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_completion() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify(
-    new.tenant_id, new.user_id, 'course_completed', new.course_id, new.id,
-    jsonb_build_object('completed_at', new.completed_at), 'completed ' || new.id
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_completion() OWNER TO postgres;
-
---
--- Name: tell_of_request(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_request() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if tg_op = 'INSERT' then
-    perform private.notify_all(array_agg(
-      (
-        new.tenant_id, s.user_id, 'enrollment_requested', new.course_id, null,
-        jsonb_build_object('request_id', new.id), 'request ' || new.id
-      )::private.notice
-    ))
-    from (
-      select s.user_id from lms.course_staff s
-      where s.course_id = new.course_id and s.user_id <> new.user_id
-      order by s.created_at, s.id
-      limit 20
-    ) s
-    having count(*) > 0;
-  else
-    perform private.notify(
-      new.tenant_id, new.user_id, 'enrollment_decided', new.course_id, null,
-      jsonb_build_object('request_id', new.id, 'status', new.status, 'reason', left(new.decision_reason, 1000)),
-      format('request %s %s', new.id, new.status)
-    );
-  end if;
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of request %: %: %', new.id, sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_request() OWNER TO postgres;
-
---
--- Name: tell_of_result(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_result() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify(
-    new.tenant_id, new.user_id, 'result_released', new.course_id, new.enrollment_id,
-    jsonb_build_object(
-      'assessment', (select a.title from lms.assessments a where a.id = new.assessment_id),
-      'assessment_id', new.assessment_id, 'attempt_id', new.attempt_id
-    ),
-    'result ' || new.attempt_id
-  );
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of the result of attempt %: %: %', new.attempt_id, sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_result() OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39928,19 +37878,37 @@ $$;
 ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: withdraw_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.whole_report(p_tenant_id uuid) RETURNS private.report_scope
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.withdraw_evidence(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  v_evidence lms.outside_training;
 begin
-  return private.report_scope('reports.read', p_tenant_id, null, null, null, null, null);
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if private.is_api_call() and not coalesce(
+    (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by)
+      and v_evidence.tenant_id = any (array(select private.joined_tenants())),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Evidence is withdrawn by whom it is about, or who handed it in.';
+  elsif v_evidence.status = 'withdrawn' then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It was reviewed.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  update lms.outside_training o
+  set status = 'withdrawn', withdrawn_at = now()
+  where o.id = p_evidence_id
+  returning * into v_evidence;
+  return v_evidence;
 end
 $$;
 
-ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
+ALTER FUNCTION private.withdraw_evidence(p_evidence_id uuid) OWNER TO postgres;
 
 --
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39971,6 +37939,30 @@ end
 $$;
 
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: withdraw_sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+begin
+  if v_booking.signed_off_at is null then
+    return v_booking;
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = null, signed_off_by = null, sign_off_note = null, change_reason = p_reason
+  where b.id = p_booking_id
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: write_answer_key(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40091,6 +38083,71 @@ $$;
 ALTER FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) OWNER TO postgres;
 
 --
+-- Name: write_evidence(lms.outside_training); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_evidence(p_evidence lms.outside_training) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_evidence.user_id is not distinct from (select auth.uid());
+  v_evidence lms.outside_training;
+begin
+  if private.is_api_call() and not coalesce(
+    case
+      when v_self then p_evidence.tenant_id = any (array(select private.joined_tenants()))
+      else private.may_enroll_others(p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id)
+    end,
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif p_evidence.taken_on > (
+    select (now() at time zone t.time_zone)::date from lms.tenants t where t.id = p_evidence.tenant_id
+  ) then
+    perform private.fail(
+      'taken_in_the_future', 'Training that was taken was taken by today.', 422, jsonb_build_object('field', 'p_taken_on')
+    );
+  elsif p_evidence.document_path is not null and not exists (
+    select
+    from storage.objects o
+    where o.bucket_id = 'evidence' and o.name = p_evidence.document_path
+      -- Somebody else's file would be shown to all who see this.
+      and starts_with(o.name, format('%s/%s/', p_evidence.tenant_id, p_evidence.user_id))
+  ) then
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
+  end if;
+  insert into lms.outside_training (
+    tenant_id, course_id, user_id, provider_name, provider_address, taken_on, was_tested, materials, document_path, note, submitted_by
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id, p_evidence.provider_name, p_evidence.provider_address,
+    p_evidence.taken_on, p_evidence.was_tested, p_evidence.materials, p_evidence.document_path, p_evidence.note, (select auth.uid())
+  )
+  on conflict (user_id, course_id, taken_on) where status in ('submitted', 'accepted') do nothing
+  returning * into v_evidence;
+  if v_evidence.id is null then
+    perform private.fail(
+      'training_was_submitted', 'This training was handed in already.', 409, jsonb_build_object('taken_on', p_evidence.taken_on),
+      'Withdraw what waits for review, to hand in something better: withdraw_outside_training.'
+    );
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.write_evidence(p_evidence lms.outside_training) OWNER TO postgres;
+
+--
 -- Name: write_moment(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -40102,6 +38159,59 @@ CREATE FUNCTION private.write_moment(p_at timestamp with time zone) RETURNS text
 $_$;
 
 ALTER FUNCTION private.write_moment(p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: write_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_training_record(p_enrollment lms.enrollments) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_current constant lms.training_records := private.current_record(p_enrollment.id);
+  v_now constant lms.training_records := private.compose_training_record(p_enrollment);
+  v_new lms.training_records;
+begin
+  if v_now.enrollment_id is null or p_enrollment.status <> 'completed' then
+    return false;
+  elsif v_current.id is null then
+    v_new := v_now;
+    v_new.edition := 1;
+    perform private.insert_training_record(v_new);
+    return true;
+  end if;
+  v_new := v_current;
+  v_new.materials := coalesce(v_current.materials, v_now.materials);
+  if v_current.trainer_name is null or (v_current.trainer_address is null and v_current.trainer_name = v_now.trainer_name) then
+    v_new.trainer_name := v_now.trainer_name;
+    v_new.trainer_address := v_now.trainer_address;
+  end if;
+  if v_current.tested_at is null then
+    v_new.tested_at := v_now.tested_at;
+    v_new.tested_by := v_now.tested_by;
+    v_new.test_percentage := v_now.test_percentage;
+  end if;
+  if v_current.certified_at is null then
+    v_new.certified_at := v_now.certified_at;
+    v_new.certified_by := v_now.certified_by;
+    v_new.certifier_name := v_now.certifier_name;
+    v_new.certification := v_now.certification;
+    v_new.certification_text := v_now.certification_text;
+    v_new.attestation_id := v_now.attestation_id;
+  end if;
+  if v_new is not distinct from v_current then
+    return false;
+  end if;
+  v_new.edition := v_current.edition + 1;
+  v_new.corrected_by := null;
+  v_new.correction_reason := 'What was missing has become known.';
+  perform private.insert_training_record(v_new);
+  return true;
+end
+$$;
+
+ALTER FUNCTION private.write_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: write_waiver(lms.training_waivers); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40135,72 +38245,6 @@ end
 $$;
 
 ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
-
---
--- Name: webhooks; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.webhooks (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    url private.webhook_address NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    kinds text[] DEFAULT '{}'::text[] NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
-    created_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT webhook_description_is_short CHECK ((length(description) <= 500)),
-    CONSTRAINT webhook_kinds_are_few CHECK ((cardinality(kinds) <= 50))
-);
-
-ALTER TABLE lms.webhooks OWNER TO postgres;
-
---
--- Name: TABLE webhooks; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.webhooks IS 'Where an organisation''s own systems are told of events: POST with Standard Webhooks signatures, ids and dates only. Made by create_webhook, which tells the secret this once.';
-
---
--- Name: COLUMN webhooks.kinds; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.webhooks.kinds IS 'Of lms.notification_kinds; empty: all.';
-
---
--- Name: COLUMN webhooks.is_active; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.webhooks.is_active IS 'False: nothing is added; what waits is sent when it is true again, within 30 days.';
-
---
--- Name: write_webhook(lms.webhooks); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.write_webhook(p_wanted lms.webhooks) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_webhook lms.webhooks;
-  v_secret constant text := private.new_webhook_secret();
-begin
-  perform private.require_webhook_right(p_wanted.tenant_id);
-  -- Each event is sent to each of them.
-  perform pg_advisory_xact_lock(hashtextextended('lyceum webhooks ' || p_wanted.tenant_id, 0));
-  if (select count(*) from lms.webhooks w where w.tenant_id = p_wanted.tenant_id) >= 20 then
-    perform private.fail('too_many_webhooks', 'An organisation has at most 20 webhooks.', 409);
-  end if;
-  insert into lms.webhooks (tenant_id, url, description, kinds, created_by)
-  values (p_wanted.tenant_id, p_wanted.url, p_wanted.description, p_wanted.kinds, (select auth.uid()))
-  returning * into v_webhook;
-  insert into private.webhook_states (webhook_id, secret) values (v_webhook.id, v_secret);
-  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
-end
-$$;
-
-ALTER FUNCTION private.write_webhook(p_wanted lms.webhooks) OWNER TO postgres;
 
 --
 -- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
@@ -40386,6 +38430,136 @@ ALTER TABLE analytics.people OWNER TO postgres;
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
 
 --
+-- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.question_events (
+    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid DEFAULT auth.uid() NOT NULL,
+    unit_id uuid,
+    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    section_key private.event_key NOT NULL,
+    question_key private.event_key NOT NULL,
+    is_correct boolean,
+    attempt_index integer DEFAULT 0 NOT NULL,
+    response_meta private.event_details,
+    answered_at timestamp with time zone DEFAULT now(),
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_time_plausible boolean DEFAULT true NOT NULL,
+    source private.event_source DEFAULT 'client'::text NOT NULL,
+    is_counted boolean DEFAULT true NOT NULL,
+    attempt_id uuid,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -40402,7 +38576,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -41114,68 +39288,6 @@ COMMENT ON COLUMN lms.lesson_skills.course_id IS 'Taken from the lesson.';
 COMMENT ON COLUMN lms.lesson_skills.mastery_threshold IS 'How sure one has to be that the skill is mastered, above 0 to 1; null: the lesson asks for none.';
 
 --
--- Name: message_templates; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.message_templates (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    kind text NOT NULL,
-    language private.locale NOT NULL,
-    subject private.mail_subject NOT NULL,
-    body private.mail_body NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-ALTER TABLE lms.message_templates OWNER TO postgres;
-
---
--- Name: TABLE message_templates; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.message_templates IS 'What mails of an organisation say, by kind and language; elsewhere lms.standard_templates counts. Plain text: {{name}} is replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
-
---
--- Name: notification_kinds; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.notification_kinds (
-    kind text NOT NULL,
-    description text NOT NULL,
-    placeholders text[] DEFAULT '{}'::text[] NOT NULL,
-    in_app boolean NOT NULL,
-    email boolean NOT NULL,
-    CONSTRAINT notification_kind_is_words_joined_by_underscores CHECK ((kind ~ '^[a-z]+(_[a-z]+)*$'::text))
-);
-
-ALTER TABLE lms.notification_kinds OWNER TO postgres;
-
---
--- Name: TABLE notification_kinds; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.notification_kinds IS 'What people are notified of. A closed list, as permissions are.';
-
---
--- Name: COLUMN notification_kinds.placeholders; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notification_kinds.placeholders IS 'What texts about it may name, beside person, organization and link: see lms.message_templates.';
-
---
--- Name: COLUMN notification_kinds.in_app; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notification_kinds.in_app IS 'Shown in lms.notifications, where neither person nor organisation says otherwise.';
-
---
--- Name: COLUMN notification_kinds.email; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notification_kinds.email IS 'Mailed, where neither person nor organisation says otherwise.';
-
---
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -41477,25 +39589,6 @@ COMMENT ON TABLE lms.skills IS 'Something that can be learned. One list for the 
 COMMENT ON COLUMN lms.skills.key IS 'What imports and exports know it by, unique in the tenant.';
 
 --
--- Name: standard_templates; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.standard_templates (
-    kind text NOT NULL,
-    language private.locale NOT NULL,
-    subject private.mail_subject NOT NULL,
-    body private.mail_body NOT NULL
-);
-
-ALTER TABLE lms.standard_templates OWNER TO postgres;
-
---
--- Name: TABLE standard_templates; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.standard_templates IS 'What mails say where the organisation says nothing else. See lms.message_templates.';
-
---
 -- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -41522,6 +39615,56 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 --
 
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
+
+--
+-- Name: training_record_settings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_record_settings (
+    course_id uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    keeps_training_record boolean DEFAULT true NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT course_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT course_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT course_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.training_record_settings OWNER TO postgres;
+
+--
+-- Name: TABLE training_record_settings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_record_settings IS 'Courses of which training records are kept, and what they print unless a session or outside training says otherwise. Changes show in records written from then on.';
+
+--
+-- Name: COLUMN training_record_settings.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.keeps_training_record IS 'Each completed cycle gets a record.';
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.materials IS 'A description of the training materials, or where a copy is kept; null: the version of the course, which is kept for good.';
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.trainer_name IS 'Who provides the training; null: the instructor of the course.';
 
 --
 -- Name: training_requirements; Type: TABLE; Schema: lms; Owner: postgres
@@ -41714,69 +39857,6 @@ ALTER TABLE ops.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-
---
--- Name: active_days; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.active_days (
-    tenant_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    day date NOT NULL,
-    course_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    events bigint NOT NULL
-);
-
-ALTER TABLE private.active_days OWNER TO postgres;
-
---
--- Name: TABLE active_days; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.active_days IS 'Who had how many events on which day, in which course and unit: people are counted once, which no sum can do.';
-
---
--- Name: active_elsewhere; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.active_elsewhere (
-    tenant_id uuid NOT NULL,
-    step text NOT NULL,
-    period_start date NOT NULL,
-    user_id uuid NOT NULL,
-    unit_key uuid NOT NULL
-);
-
-ALTER TABLE private.active_elsewhere OWNER TO postgres;
-
---
--- Name: TABLE active_elsewhere; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.active_elsewhere IS 'The units of those who were active in more than one of them in a day, week or month.';
-
---
--- Name: activity_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.activity_cells (
-    tenant_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    course_key uuid NOT NULL,
-    step text NOT NULL,
-    period_start date NOT NULL,
-    people bigint NOT NULL,
-    events bigint NOT NULL
-);
-
-ALTER TABLE private.activity_cells OWNER TO postgres;
-
---
--- Name: TABLE activity_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.activity_cells IS 'How many people and events, of all, of each unit and of each course, each day, week and month.';
 
 --
 -- Name: activity_events_default; Type: TABLE; Schema: private; Owner: postgres
@@ -41981,28 +40061,25 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
 
 --
--- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
+-- Name: employment_ends; Type: VIEW; Schema: private; Owner: postgres
 --
 
-CREATE VIEW private.enrollment_counts WITH (security_invoker='true') AS
- SELECT e.tenant_id,
-    e.unit_id,
-    e.course_id,
-    e.user_id,
-    e.enrolled_at,
-    e.completed_at,
-    ((e.status = 'dropped'::text))::integer AS dropped,
-    ((e.status = 'completed'::text))::integer AS completed,
-    (((e.status = ANY (ARRAY['enrolled'::text, 'paused'::text, 'expired'::text])) AND (e.started_at IS NULL)))::integer AS not_started,
-    (((e.status = 'completed'::text) OR (e.started_at IS NOT NULL) OR (e.items_done > 0)))::integer AS started,
-    (((e.status = 'completed'::text) OR ((e.items_total > 0) AND ((2 * e.items_done) >= e.items_total))))::integer AS half,
-        CASE
-            WHEN (e.status = 'dropped'::text) THEN 0
-            ELSE (((100)::numeric * e.progress_percentage))::integer
-        END AS progress
-   FROM lms.enrollments e;
+CREATE VIEW private.employment_ends AS
+ SELECT m.user_id,
+    m.tenant_id,
+    m.ended_at,
+    t.time_zone
+   FROM (lms.memberships m
+     JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+  WHERE (m.status = 'ended'::text);
 
-ALTER TABLE private.enrollment_counts OWNER TO postgres;
+ALTER TABLE private.employment_ends OWNER TO postgres;
+
+--
+-- Name: VIEW employment_ends; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.employment_ends IS 'When somebody left, for get_training_records. Not an invoker''s view, on purpose: who may read a record is told how long it is kept, whether they see the membership or not. Clients cannot address it.';
 
 --
 -- Name: enrollment_scopes; Type: VIEW; Schema: private; Owner: postgres
@@ -42139,61 +40216,6 @@ ALTER TABLE private.learner_scopes OWNER TO postgres;
 COMMENT ON VIEW private.learner_scopes IS 'Where a person learns, or asks to, for the policies of profiles.';
 
 --
--- Name: lesson_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.lesson_cells (
-    tenant_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    reached bigint NOT NULL,
-    completed bigint NOT NULL
-);
-
-ALTER TABLE private.lesson_cells OWNER TO postgres;
-
---
--- Name: TABLE lesson_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.lesson_cells IS 'Sums of lesson_changes.';
-
---
--- Name: lesson_changes; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.lesson_changes (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    lesson_id uuid NOT NULL,
-    reached integer NOT NULL,
-    completed integer NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-);
-
-ALTER TABLE private.lesson_changes OWNER TO postgres;
-
---
--- Name: TABLE lesson_changes; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.lesson_changes IS 'As report_changes, of lesson_progress; written by private.count_progress. Not when rows are removed: moving old detail out changes no report.';
-
---
--- Name: lesson_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.lesson_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME private.lesson_changes_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---
 -- Name: membership_scopes; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -42267,29 +40289,6 @@ ALTER TABLE private.question_attempts OWNER TO postgres;
 COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
 
 --
--- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.question_cells (
-    tenant_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    month date NOT NULL,
-    course_id uuid NOT NULL,
-    question_key text NOT NULL COLLATE pg_catalog."C",
-    section_key text NOT NULL COLLATE pg_catalog."C",
-    attempts bigint NOT NULL,
-    correct bigint NOT NULL
-);
-
-ALTER TABLE private.question_cells OWNER TO postgres;
-
---
--- Name: TABLE question_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each unit and all, each month and all.';
-
---
 -- Name: question_events_default; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -42315,191 +40314,6 @@ CREATE TABLE private.question_events_default (
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
-
---
--- Name: reminded_days; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.reminded_days (
-    tenant_id uuid NOT NULL,
-    day date NOT NULL
-);
-
-ALTER TABLE private.reminded_days OWNER TO postgres;
-
---
--- Name: TABLE reminded_days; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.reminded_days IS 'The last day of each organisation on which all of it was looked through. Spares looking again on the same day; what is sent follows from the data and from what was sent.';
-
---
--- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.report_cells (
-    tenant_id uuid NOT NULL,
-    unit_key uuid NOT NULL,
-    course_key uuid NOT NULL,
-    day date NOT NULL,
-    enrolled bigint NOT NULL,
-    dropped bigint NOT NULL,
-    completed bigint NOT NULL,
-    not_started bigint NOT NULL,
-    started bigint NOT NULL,
-    half bigint NOT NULL,
-    progress bigint NOT NULL,
-    completions bigint NOT NULL,
-    seconds bigint NOT NULL,
-    people bigint NOT NULL
-);
-
-ALTER TABLE private.report_cells OWNER TO postgres;
-
---
--- Name: TABLE report_cells; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.report_cells IS 'Sums of report_changes, of each unit and all, each course and all, each day and all.';
-
---
--- Name: report_changes; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.report_changes (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    unit_id uuid,
-    course_id uuid,
-    at timestamp with time zone,
-    enrolled integer DEFAULT 0 NOT NULL,
-    dropped integer DEFAULT 0 NOT NULL,
-    completed integer DEFAULT 0 NOT NULL,
-    not_started integer DEFAULT 0 NOT NULL,
-    started integer DEFAULT 0 NOT NULL,
-    half integer DEFAULT 0 NOT NULL,
-    progress integer DEFAULT 0 NOT NULL,
-    completions integer DEFAULT 0 NOT NULL,
-    seconds integer DEFAULT 0 NOT NULL,
-    people integer DEFAULT 0 NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-);
-
-ALTER TABLE private.report_changes OWNER TO postgres;
-
---
--- Name: TABLE report_changes; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.report_changes IS 'By how much changes of enrolments, sessions and memberships change sums; removed when they have been added up. `at` places them in a day: of an enrolment its beginning, of a completion its end, of a session its beginning; people are placed in none.';
-
---
--- Name: report_changes_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME private.report_changes_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---
--- Name: report_facts; Type: VIEW; Schema: private; Owner: postgres
---
-
-CREATE VIEW private.report_facts WITH (security_invoker='true') AS
- SELECT e.tenant_id,
-    e.unit_id,
-    e.course_id,
-    e.enrolled_at AS at,
-    1 AS enrolled,
-    e.dropped,
-    e.completed,
-    e.not_started,
-    e.started,
-    e.half,
-    e.progress,
-    0 AS completions,
-    0 AS seconds,
-    0 AS people
-   FROM private.enrollment_counts e
-UNION ALL
- SELECT e.tenant_id,
-    e.unit_id,
-    e.course_id,
-    e.completed_at AS at,
-    0 AS enrolled,
-    0 AS dropped,
-    0 AS completed,
-    0 AS not_started,
-    0 AS started,
-    0 AS half,
-    0 AS progress,
-    1 AS completions,
-    0 AS seconds,
-    0 AS people
-   FROM private.enrollment_counts e
-  WHERE (e.completed_at IS NOT NULL)
-UNION ALL
- SELECT s.tenant_id,
-    s.unit_id,
-    s.course_id,
-    s.started_at AS at,
-    0 AS enrolled,
-    0 AS dropped,
-    0 AS completed,
-    0 AS not_started,
-    0 AS started,
-    0 AS half,
-    0 AS progress,
-    0 AS completions,
-    s.duration_seconds AS seconds,
-    0 AS people
-   FROM analytics.learning_sessions s
-  WHERE (s.ended_at IS NOT NULL)
-UNION ALL
- SELECT m.tenant_id,
-    m.unit_id,
-    NULL::uuid AS course_id,
-    NULL::timestamp with time zone AS at,
-    0 AS enrolled,
-    0 AS dropped,
-    0 AS completed,
-    0 AS not_started,
-    0 AS started,
-    0 AS half,
-    0 AS progress,
-    0 AS completions,
-    0 AS seconds,
-    1 AS people
-   FROM lms.memberships m
-  WHERE ((m.status <> 'ended'::text) AND (NOT m.is_guest));
-
-ALTER TABLE private.report_facts OWNER TO postgres;
-
---
--- Name: report_state; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.report_state (
-    is_only_row boolean DEFAULT true NOT NULL,
-    horizon xid8 DEFAULT '0'::xid8 NOT NULL,
-    system_identifier bigint NOT NULL,
-    folded_at timestamp with time zone,
-    checked_at timestamp with time zone,
-    CONSTRAINT report_state_is_one_row CHECK (is_only_row)
-);
-
-ALTER TABLE private.report_state OWNER TO postgres;
-
---
--- Name: TABLE report_state; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -42620,58 +40434,6 @@ ALTER TABLE private.staff_scopes OWNER TO postgres;
 COMMENT ON VIEW private.staff_scopes IS 'Where a person teaches, for the policies of profiles.';
 
 --
--- Name: stale_reports; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.stale_reports (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    noted_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-ALTER TABLE private.stale_reports OWNER TO postgres;
-
---
--- Name: TABLE stale_reports; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.stale_reports IS 'Organisations whose sums do not hold, because a fact was changed or removed that nobody changes or removes, or because their days begin at other hours now. Their reports are made of the facts until a job has made the sums anew.';
-
---
--- Name: stale_reports_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME private.stale_reports_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---
--- Name: webhook_states; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.webhook_states (
-    webhook_id uuid NOT NULL,
-    secret text NOT NULL,
-    previous_secret text,
-    previous_until timestamp with time zone,
-    failures integer DEFAULT 0 NOT NULL,
-    paused_until timestamp with time zone
-);
-
-ALTER TABLE private.webhook_states OWNER TO postgres;
-
---
--- Name: COLUMN webhook_states.previous_secret; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.webhook_states.previous_secret IS 'Signs as well for a day after it was replaced.';
-
---
 -- Name: profile_private; Type: TABLE; Schema: public; Owner: postgres
 --
 
@@ -42690,7 +40452,7 @@ CREATE TABLE public.profile_private (
     CONSTRAINT knowledge_profile_has_the_documented_shape CHECK (private.is_knowledge_profile(knowledge_profile)),
     CONSTRAINT learning_interests_are_a_list_of_words CHECK (private.is_list_of_words(learning_interests)),
     CONSTRAINT learning_preferences_have_the_documented_shape CHECK (private.is_learning_preferences(learning_preferences)),
-    CONSTRAINT notification_preferences_have_the_documented_shape CHECK (private.is_notification_preferences(notification_preferences)),
+    CONSTRAINT notification_preferences_are_an_object CHECK (((jsonb_typeof(notification_preferences) = 'object'::text) AND (length((notification_preferences)::text) <= 10000))),
     CONSTRAINT phone_is_digits_and_marks CHECK ((phone ~ '^\+?[0-9 ()./-]{3,30}$'::text))
 );
 
@@ -42725,12 +40487,6 @@ COMMENT ON COLUMN public.profile_private.knowledge_profile IS 'Free-form object;
 --
 
 COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, matched against categories.';
-
---
--- Name: COLUMN profile_private.notification_preferences; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profile_private.notification_preferences IS '{in_app: boolean, email: boolean, <kind>: {in_app, email}}, all optional; a kind''s own entry counts first. What is not said is as the organisation has it. Kinds: lms.notification_kinds.';
 
 --
 -- Name: log_default; Type: TABLE ATTACH; Schema: audit; Owner: postgres
@@ -42784,20 +40540,6 @@ ALTER TABLE ONLY analytics.learning_sessions
 
 ALTER TABLE ONLY analytics.question_events
     ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
-
---
--- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_of_its_tenant UNIQUE (tenant_id, id);
-
---
--- Name: saved_reports saved_reports_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -43255,6 +40997,13 @@ ALTER TABLE ONLY lms.learning_paths
     ADD CONSTRAINT learning_paths_pkey PRIMARY KEY (id);
 
 --
+-- Name: led_sessions led_sessions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT led_sessions_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43332,13 +41081,6 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (id);
 
 --
--- Name: message_templates message_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT message_templates_pkey PRIMARY KEY (id);
-
---
 -- Name: modules module_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43367,18 +41109,11 @@ ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT modules_pkey PRIMARY KEY (id);
 
 --
--- Name: notification_kinds notification_kinds_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+-- Name: session_bookings one_booking_per_session_and_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
-ALTER TABLE ONLY lms.notification_kinds
-    ADD CONSTRAINT notification_kinds_pkey PRIMARY KEY (kind);
-
---
--- Name: notifications notifications_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT one_booking_per_session_and_cycle UNIQUE (session_id, enrollment_id);
 
 --
 -- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43416,6 +41151,20 @@ ALTER TABLE ONLY lms.pending_enrollments
     ADD CONSTRAINT one_pending_enrollment_per_invitation_and_course UNIQUE (invitation_id, course_id);
 
 --
+-- Name: outside_training one_piece_of_evidence_per_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT one_piece_of_evidence_per_cycle UNIQUE (enrollment_id);
+
+--
+-- Name: training_records one_record_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT one_record_per_cycle_and_edition UNIQUE (enrollment_id, edition);
+
+--
 -- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43428,13 +41177,6 @@ ALTER TABLE ONLY lms.review_reports
 
 ALTER TABLE ONLY lms.course_reviews
     ADD CONSTRAINT one_review_per_course_and_person UNIQUE (course_id, user_id);
-
---
--- Name: message_templates one_template_per_kind_and_language; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT one_template_per_kind_and_language UNIQUE (tenant_id, kind, language);
 
 --
 -- Name: org_units org_unit_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43463,6 +41205,13 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_units_pkey PRIMARY KEY (id);
+
+--
+-- Name: outside_training outside_training_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_pkey PRIMARY KEY (id);
 
 --
 -- Name: path_enrollments path_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43647,6 +41396,20 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_order_is_taken EXCLUDE USING btree (assessment_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
+-- Name: session_bookings session_bookings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT session_bookings_pkey PRIMARY KEY (id);
+
+--
+-- Name: led_sessions session_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
 -- Name: attestations signed_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43673,13 +41436,6 @@ ALTER TABLE ONLY lms.skills
 
 ALTER TABLE ONLY lms.skills
     ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
-
---
--- Name: standard_templates standard_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.standard_templates
-    ADD CONSTRAINT standard_templates_pkey PRIMARY KEY (kind, language);
 
 --
 -- Name: attestation_statements statement_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43738,11 +41494,18 @@ ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
 
 --
--- Name: notifications told_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
+-- Name: training_record_settings training_record_settings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT told_once UNIQUE (tenant_id, user_id, dedupe_key);
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT training_record_settings_pkey PRIMARY KEY (course_id);
+
+--
+-- Name: training_records training_records_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_records_pkey PRIMARY KEY (id);
 
 --
 -- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43815,20 +41578,6 @@ ALTER TABLE ONLY lms.version_questions
     ADD CONSTRAINT version_questions_pkey PRIMARY KEY (version_id, question_id);
 
 --
--- Name: webhooks webhook_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.webhooks
-    ADD CONSTRAINT webhook_of_its_tenant UNIQUE (tenant_id, id);
-
---
--- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.webhooks
-    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
-
---
 -- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -43841,27 +41590,6 @@ ALTER TABLE ONLY ops.job_runs
 
 ALTER TABLE ONLY ops.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (name);
-
---
--- Name: active_days active_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.active_days
-    ADD CONSTRAINT active_days_pkey PRIMARY KEY (tenant_id, user_id, day, course_id, unit_key);
-
---
--- Name: active_elsewhere active_elsewhere_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.active_elsewhere
-    ADD CONSTRAINT active_elsewhere_pkey PRIMARY KEY (tenant_id, step, period_start, user_id, unit_key);
-
---
--- Name: activity_cells activity_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.activity_cells
-    ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
 
 --
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -43983,32 +41711,11 @@ ALTER TABLE ONLY private.key_revisions
     ADD CONSTRAINT key_revisions_pkey PRIMARY KEY (id);
 
 --
--- Name: lesson_cells lesson_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.lesson_cells
-    ADD CONSTRAINT lesson_cells_pkey PRIMARY KEY (tenant_id, course_id, lesson_id);
-
---
--- Name: lesson_changes lesson_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.lesson_changes
-    ADD CONSTRAINT lesson_changes_pkey PRIMARY KEY (xid, id);
-
---
 -- Name: org_unit_closure org_unit_closure_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.org_unit_closure
     ADD CONSTRAINT org_unit_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
-
---
--- Name: outbox outbox_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 --
 -- Name: platform_admins platform_admins_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44025,46 +41732,11 @@ ALTER TABLE ONLY private.question_attempts
     ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
 
 --
--- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.question_cells
-    ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
-
---
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
-
---
--- Name: reminded_days reminded_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.reminded_days
-    ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
-
---
--- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.report_cells
-    ADD CONSTRAINT report_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, day);
-
---
--- Name: report_changes report_changes_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.report_changes
-    ADD CONSTRAINT report_changes_pkey PRIMARY KEY (xid, id);
-
---
--- Name: report_state report_state_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.report_state
-    ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44079,20 +41751,6 @@ ALTER TABLE ONLY private.search_documents
 
 ALTER TABLE ONLY private.sign_up_notes
     ADD CONSTRAINT sign_up_notes_pkey PRIMARY KEY (id);
-
---
--- Name: stale_reports stale_reports_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.stale_reports
-    ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
-
---
--- Name: webhook_states webhook_states_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.webhook_states
-    ADD CONSTRAINT webhook_states_pkey PRIMARY KEY (webhook_id);
 
 --
 -- Name: profiles one_profile_per_login; Type: CONSTRAINT; Schema: public; Owner: postgres
@@ -44222,36 +41880,6 @@ CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btr
 --
 
 CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
-
---
--- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_by_owner ON analytics.saved_reports USING btree (tenant_id, owner_id);
-
---
--- Name: saved_reports_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_by_unit ON analytics.saved_reports USING btree (tenant_id, unit_id);
-
---
--- Name: saved_reports_of_person; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_of_person ON analytics.saved_reports USING btree (owner_id);
-
---
--- Name: saved_reports_of_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_of_unit ON analytics.saved_reports USING btree (unit_id) WHERE is_shared;
-
---
--- Name: saved_reports_scheduled; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_scheduled ON analytics.saved_reports USING btree (digested_at, id) WHERE (schedule IS NOT NULL);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -44998,6 +42626,54 @@ CREATE INDEX learning_paths_by_tenant_and_age ON lms.learning_paths USING btree 
 CREATE INDEX learning_paths_open_to_everyone ON lms.learning_paths USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
+-- Name: led_sessions_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course ON lms.led_sessions USING btree (course_id, starts_at);
+
+--
+-- Name: led_sessions_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course_of_tenant ON lms.led_sessions USING btree (tenant_id, course_id);
+
+--
+-- Name: led_sessions_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_lesson ON lms.led_sessions USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: led_sessions_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_tenant ON lms.led_sessions USING btree (tenant_id, starts_at, id);
+
+--
+-- Name: led_sessions_by_trainer; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer ON lms.led_sessions USING btree (trainer_id, starts_at);
+
+--
+-- Name: led_sessions_by_trainer_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer_of_tenant ON lms.led_sessions USING btree (tenant_id, trainer_id);
+
+--
+-- Name: led_sessions_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit ON lms.led_sessions USING btree (unit_id, starts_at);
+
+--
+-- Name: led_sessions_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit_of_tenant ON lms.led_sessions USING btree (tenant_id, unit_id);
+
+--
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -45106,58 +42782,10 @@ CREATE INDEX memberships_by_unit_and_number ON lms.memberships USING btree (unit
 CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 
 --
--- Name: message_templates_by_kind; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX message_templates_by_kind ON lms.message_templates USING btree (kind);
-
---
 -- Name: modules_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
-
---
--- Name: notifications_by_age; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_age ON lms.notifications USING btree (created_at);
-
---
--- Name: notifications_by_course; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_course ON lms.notifications USING btree (tenant_id, course_id);
-
---
--- Name: notifications_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_enrollment ON lms.notifications USING btree (enrollment_id, tenant_id, course_id, user_id);
-
---
--- Name: notifications_by_kind; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_kind ON lms.notifications USING btree (kind);
-
---
--- Name: notifications_by_person; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_person ON lms.notifications USING btree (user_id);
-
---
--- Name: notifications_by_user; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_user ON lms.notifications USING btree (user_id, id DESC) WHERE is_shown;
-
---
--- Name: notifications_unread; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_unread ON lms.notifications USING btree (user_id, id DESC) WHERE (is_shown AND (read_at IS NULL));
 
 --
 -- Name: one_current_statement; Type: INDEX; Schema: lms; Owner: postgres
@@ -45212,6 +42840,48 @@ CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree
 --
 
 CREATE UNIQUE INDEX one_standing_certificate_per_cycle ON lms.certificates USING btree (enrollment_id) WHERE (revoked_at IS NULL);
+
+--
+-- Name: outside_training_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course ON lms.outside_training USING btree (course_id, submitted_at DESC);
+
+--
+-- Name: outside_training_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course_of_tenant ON lms.outside_training USING btree (tenant_id, course_id);
+
+--
+-- Name: outside_training_by_document; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_document ON lms.outside_training USING btree (document_path);
+
+--
+-- Name: outside_training_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_member ON lms.outside_training USING btree (tenant_id, user_id);
+
+--
+-- Name: outside_training_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_tenant ON lms.outside_training USING btree (tenant_id, submitted_at DESC, id DESC);
+
+--
+-- Name: outside_training_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_user ON lms.outside_training USING btree (user_id, submitted_at DESC);
+
+--
+-- Name: outside_training_to_review; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_to_review ON lms.outside_training USING btree (tenant_id, submitted_at, id) WHERE (status = 'submitted'::text);
 
 --
 -- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
@@ -45382,6 +43052,102 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
 
 --
+-- Name: session_bookings_attended; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_attended ON lms.session_bookings USING btree (enrollment_id) WHERE (status = 'attended'::text);
+
+--
+-- Name: session_bookings_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_course ON lms.session_bookings USING btree (course_id, booked_at DESC);
+
+--
+-- Name: session_bookings_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_enrollment ON lms.session_bookings USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings_by_queue; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_queue ON lms.session_bookings USING btree (session_id, booked_at, id) WHERE (status = 'waitlisted'::text);
+
+--
+-- Name: session_bookings_by_session; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_session ON lms.session_bookings USING btree (tenant_id, course_id, session_id);
+
+--
+-- Name: session_bookings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_tenant ON lms.session_bookings USING btree (tenant_id, booked_at DESC, id DESC);
+
+--
+-- Name: session_bookings_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_user ON lms.session_bookings USING btree (user_id, booked_at DESC);
+
+--
+-- Name: training_record_settings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_record_settings_by_tenant ON lms.training_record_settings USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_completion; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_completion ON lms.training_records USING btree (completed_on, id);
+
+--
+-- Name: training_records_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course ON lms.training_records USING btree (course_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course_of_tenant ON lms.training_records USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_enrollment ON lms.training_records USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_tenant ON lms.training_records USING btree (tenant_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit ON lms.training_records USING btree (unit_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit_of_tenant ON lms.training_records USING btree (tenant_id, unit_id);
+
+--
+-- Name: training_records_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_user ON lms.training_records USING btree (user_id, completed_at DESC, id DESC);
+
+--
 -- Name: training_requirements_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -45440,6 +43206,12 @@ CREATE INDEX training_waivers_by_tenant ON lms.training_waivers USING btree (ten
 --
 
 CREATE INDEX training_waivers_by_user ON lms.training_waivers USING btree (user_id, course_id);
+
+--
+-- Name: training_was_submitted; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX training_was_submitted ON lms.outside_training USING btree (user_id, course_id, taken_on) WHERE (status = ANY (ARRAY['submitted'::text, 'accepted'::text]));
 
 --
 -- Name: version_assessments_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
@@ -45512,18 +43284,6 @@ CREATE INDEX version_questions_by_revision ON lms.version_questions USING btree 
 --
 
 CREATE INDEX job_runs_by_job ON ops.job_runs USING btree (job, started_at DESC);
-
---
--- Name: active_days_by_course; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX active_days_by_course ON private.active_days USING btree (tenant_id, course_id, day);
-
---
--- Name: active_days_by_unit; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id);
 
 --
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
@@ -45622,60 +43382,6 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
--- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
-
---
--- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_invitation ON private.outbox USING btree (tenant_id, invitation_id);
-
---
--- Name: outbox_by_kind; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_kind ON private.outbox USING btree (kind);
-
---
--- Name: outbox_by_person; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_person ON private.outbox USING btree (user_id);
-
---
--- Name: outbox_by_webhook; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook_id);
-
---
--- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
-
---
--- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt_at) WHERE ((status = 'pending'::text) AND (channel = 'email'::text));
-
---
--- Name: outbox_of_webhooks; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
-
---
--- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX question_cells_by_course ON private.question_cells USING btree (tenant_id, course_id, unit_key, month);
-
---
 -- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -45704,12 +43410,6 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
-
---
--- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX report_cells_by_day ON private.report_cells USING btree (tenant_id, unit_key, day, course_key) WHERE (course_key <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 --
 -- Name: search_documents_by_config; Type: INDEX; Schema: private; Owner: postgres
@@ -45904,22 +43604,10 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events F
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: saved_reports _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
-
---
 -- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
-
---
--- Name: saved_reports _200_parameters; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE OF report, parameters, unit_id, schedule, hour ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
 -- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -45958,66 +43646,10 @@ CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCI
 CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
 
 --
--- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
--- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
--- Name: saved_reports _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
 
 --
 -- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -46026,34 +43658,16 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFEREN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
--- Name: saved_reports _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
-
---
 -- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
--- Name: saved_reports _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.saved_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
-
---
 -- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
-
---
--- Name: saved_reports _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_saved_reports();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -46260,6 +43874,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: led_sessions _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46282,12 +43902,6 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.lessons FOR EACH ROW EXECUTE
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
-
---
--- Name: message_templates _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: modules _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46314,6 +43928,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH RO
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: session_bookings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: skills _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46332,10 +43952,10 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: webhooks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+-- Name: training_record_settings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _120_ended; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46458,10 +44078,10 @@ CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH RO
 CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
 
 --
--- Name: webhooks _200_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
+-- Name: training_records _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _200_kinds BEFORE INSERT OR UPDATE OF kinds ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.check_webhook_kinds();
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION private.keep_training_record();
 
 --
 -- Name: certificates _200_never_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46474,6 +44094,12 @@ CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW
 --
 
 CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION private.keep_attestation();
+
+--
+-- Name: training_records _200_never_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION private.keep_training_record();
 
 --
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46560,6 +44186,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH RO
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.place_path_course();
 
 --
+-- Name: led_sessions _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.place_session();
+
+--
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46614,28 +44246,16 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.question_skills FOR EACH ROW EXEC
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.place_in_assessment();
 
 --
+-- Name: training_record_settings _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.place_record_settings();
+
+--
 -- Name: assessments _200_place_moved; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _200_place_moved BEFORE UPDATE OF lesson_id ON lms.assessments FOR EACH ROW WHEN ((new.lesson_id IS DISTINCT FROM old.lesson_id)) EXECUTE FUNCTION private.place_assessment();
-
---
--- Name: message_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
-
---
--- Name: standard_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.standard_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
-
---
--- Name: notifications _200_read; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_read BEFORE UPDATE OF read_at ON lms.notifications FOR EACH ROW EXECUTE FUNCTION private.date_reading();
 
 --
 -- Name: enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46692,6 +44312,12 @@ CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new
 CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
 
 --
+-- Name: led_sessions _250_history; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_history BEFORE UPDATE OF starts_at, ends_at, seats ON lms.led_sessions FOR EACH ROW WHEN (((old.status <> 'scheduled'::text) AND (((old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at)) OR (old.seats IS DISTINCT FROM new.seats)))) EXECUTE FUNCTION private.keep_session_dates();
+
+--
 -- Name: learning_path_courses _250_open; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46746,10 +44372,10 @@ CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_questions REFERENCING 
 CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycle ON lms.enrollments FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.course_id IS DISTINCT FROM new.course_id)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.cycle IS DISTINCT FROM new.cycle))) EXECUTE FUNCTION private.keep_enrollment_key();
 
 --
--- Name: tenants _300_notification_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
+-- Name: led_sessions _300_seats; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.check_default_kinds();
+CREATE TRIGGER _300_seats BEFORE UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.change_session_seats();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46822,6 +44448,12 @@ CREATE TRIGGER _500_evidence_first AFTER INSERT ON lms.block_progress FOR EACH R
 --
 
 CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN ((((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric) OR (old.watched IS DISTINCT FROM new.watched))) EXECUTE FUNCTION private.carry_evidence();
+
+--
+-- Name: led_sessions _500_fill; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_fill AFTER UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.fill_changed_session();
 
 --
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46912,6 +44544,30 @@ CREATE TRIGGER _550_certificate AFTER UPDATE ON lms.enrollments FOR EACH ROW WHE
 --
 
 CREATE TRIGGER _550_certificate_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.certify_completion();
+
+--
+-- Name: attestations _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER INSERT ON lms.attestations FOR EACH ROW EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: outside_training _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.outside_training FOR EACH ROW WHEN (((new.status = 'accepted'::text) AND (old.status <> 'accepted'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.record_completion();
 
 --
 -- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47022,42 +44678,6 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW 
 CREATE TRIGGER _700_mark_change AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN (((((old.status IS DISTINCT FROM new.status) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.mark_member();
 
 --
--- Name: enrollments _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_new_enrollments();
-
---
--- Name: memberships _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER INSERT OR DELETE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.note_membership();
-
---
--- Name: tenants _700_reports; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports AFTER UPDATE OF time_zone ON lms.tenants FOR EACH ROW WHEN (((old.time_zone)::text <> (new.time_zone)::text)) EXECUTE FUNCTION private.note_time_zone();
-
---
--- Name: enrollments _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((old.items_done <> new.items_done) OR (old.status <> new.status) OR (old.items_total <> new.items_total) OR (old.unit_id IS DISTINCT FROM new.unit_id) OR (old.started_at IS DISTINCT FROM new.started_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.enrolled_at <> new.enrolled_at))) EXECUTE FUNCTION private.note_changed_enrollment();
-
---
--- Name: memberships _700_reports_changed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON lms.memberships FOR EACH ROW WHEN ((((old.unit_id IS DISTINCT FROM new.unit_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.is_guest IS DISTINCT FROM new.is_guest))) EXECUTE FUNCTION private.note_membership();
-
---
--- Name: enrollments _700_reports_removed; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON lms.enrollments REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_removed_enrollments();
-
---
 -- Name: course_tags _700_search; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47086,48 +44706,6 @@ CREATE TRIGGER _700_search AFTER UPDATE OF name ON lms.tags FOR EACH ROW WHEN ((
 --
 
 CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN ((new.status = 'published'::text)) EXECUTE FUNCTION private.index_changed_course();
-
---
--- Name: attempt_scores _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (new.source = ANY (ARRAY['grader'::text, 'override'::text])))) EXECUTE FUNCTION private.tell_of_result();
-
---
--- Name: certificates _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.certificates REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_certificates();
-
---
--- Name: enrollment_requests _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollment_requests FOR EACH ROW WHEN ((new.status = 'pending'::text)) EXECUTE FUNCTION private.tell_of_request();
-
---
--- Name: enrollments _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_assignments();
-
---
--- Name: enrollments _800_notify_completion; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify_completion AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.tell_of_completion();
-
---
--- Name: enrollment_requests _800_notify_decision; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['enrolled'::text, 'waiting'::text, 'declined'::text])) AND (new.decided_by IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.tell_of_request();
-
---
--- Name: attempt_scores _800_notify_release; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify_release AFTER UPDATE ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (old.released_at IS NULL))) EXECUTE FUNCTION private.tell_of_result();
 
 --
 -- Name: accommodations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47334,6 +44912,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_paths REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.led_sessions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47376,12 +44960,6 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lessons REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.memberships REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
--- Name: message_templates _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.message_templates REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
 -- Name: modules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47392,6 +44970,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.outside_training REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47454,6 +45038,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.session_bookings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47470,6 +45060,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE 
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_record_settings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_records REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47506,12 +45108,6 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_questions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
-
---
--- Name: webhooks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.webhooks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47670,6 +45266,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_paths REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.led_sessions REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47706,12 +45308,6 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lessons REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.memberships REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
--- Name: message_templates _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.message_templates REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
 -- Name: modules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47722,6 +45318,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.outside_training REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47778,6 +45380,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.session_bookings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47796,6 +45404,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_record_settings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_record_settings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_records REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
+
+--
 -- Name: training_requirements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47806,12 +45426,6 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_requirements REFER
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_waivers REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
-
---
--- Name: webhooks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.webhooks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48018,6 +45632,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_path_courses F
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_paths FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.led_sessions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48060,12 +45680,6 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lessons FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.memberships FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
--- Name: message_templates _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.message_templates FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
 -- Name: modules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48076,6 +45690,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.outside_training FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48138,6 +45758,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.session_bookings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48154,6 +45780,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_record_settings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48190,12 +45828,6 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_questions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
-
---
--- Name: webhooks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.webhooks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48402,6 +46034,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_path_courses FOR E
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_paths();
 
 --
+-- Name: led_sessions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION audit.record_lms_led_sessions();
+
+--
 -- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48444,12 +46082,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lessons FOR EACH ROW EXECUT
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION audit.record_lms_memberships();
 
 --
--- Name: message_templates _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION audit.record_lms_message_templates();
-
---
 -- Name: modules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48460,6 +46092,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: outside_training _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.outside_training FOR EACH ROW EXECUTE FUNCTION audit.record_lms_outside_training();
 
 --
 -- Name: path_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48522,6 +46160,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
 
 --
+-- Name: session_bookings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_session_bookings();
+
+--
 -- Name: skills _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48538,6 +46182,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE F
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
+
+--
+-- Name: training_record_settings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_record_settings();
+
+--
+-- Name: training_records _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_records();
 
 --
 -- Name: training_requirements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48574,12 +46230,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH RO
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_questions();
-
---
--- Name: webhooks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_webhooks();
 
 --
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
@@ -48702,12 +46352,6 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: profile_private _300_notification_kinds; Type: TRIGGER; Schema: public; Owner: postgres
---
-
-CREATE TRIGGER _300_notification_kinds BEFORE UPDATE OF notification_preferences ON public.profile_private FOR EACH ROW WHEN ((new.notification_preferences IS DISTINCT FROM old.notification_preferences)) EXECUTE FUNCTION private.check_preferred_kinds();
-
---
 -- Name: profiles _600_last_administrator_locked_out; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -48767,27 +46411,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EX
 
 ALTER TABLE ONLY analytics.event_types
     ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: saved_reports owner_is_a_member; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT owner_is_a_member FOREIGN KEY (tenant_id, owner_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
-
---
--- Name: saved_reports saved_report_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: saved_reports saved_report_is_about_a_unit_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_is_about_a_unit_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
@@ -49082,6 +46705,27 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings booking_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: session_bookings booking_is_of_a_session_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_session_of_the_course FOREIGN KEY (tenant_id, course_id, session_id) REFERENCES lms.led_sessions(tenant_id, course_id, id);
+
+--
+-- Name: session_bookings booking_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
 -- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -49406,20 +47050,6 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT membership_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
--- Name: message_templates message_template_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT message_template_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: message_templates message_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT message_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
-
---
 -- Name: modules module_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49441,41 +47071,6 @@ ALTER TABLE ONLY lms.lesson_notes
     ADD CONSTRAINT note_is_on_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
--- Name: notifications notification_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE SET NULL (course_id);
-
---
--- Name: notifications notification_is_about_the_persons_own_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_is_about_the_persons_own_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id) ON DELETE SET NULL (enrollment_id);
-
---
--- Name: notifications notification_is_for_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_is_for_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
-
---
--- Name: notifications notification_is_of_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: notifications notification_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
-
---
 -- Name: org_units org_unit_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49488,6 +47083,34 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
+-- Name: outside_training outside_training_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: outside_training outside_training_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: outside_training outside_training_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: outside_training outside_training_made_a_cycle_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_made_a_cycle_of_the_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
 -- Name: grade_overrides override_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -49602,6 +47225,13 @@ ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT question_with_skill_is_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
 
 --
+-- Name: training_record_settings record_settings_are_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT record_settings_are_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: certificates renewing_certificate_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49714,6 +47344,41 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
 
 --
+-- Name: led_sessions session_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: led_sessions session_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: led_sessions session_trainer_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_member FOREIGN KEY (tenant_id, trainer_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: led_sessions session_trainer_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_person FOREIGN KEY (trainer_id) REFERENCES public.profiles(id);
+
+--
+-- Name: led_sessions session_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: skills skill_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49733,13 +47398,6 @@ ALTER TABLE ONLY lms.lesson_skills
 
 ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT skill_of_question_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
-
---
--- Name: standard_templates standard_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.standard_templates
-    ADD CONSTRAINT standard_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
 
 --
 -- Name: attestation_statements statement_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -49768,6 +47426,34 @@ ALTER TABLE ONLY lms.course_tags
 
 ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: training_records training_record_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_records training_record_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: training_records training_record_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records training_record_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: training_requirements training_requirement_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -49868,13 +47554,6 @@ ALTER TABLE ONLY lms.training_waivers
     ADD CONSTRAINT waiver_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
 
 --
--- Name: webhooks webhook_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.webhooks
-    ADD CONSTRAINT webhook_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -49945,41 +47624,6 @@ ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
--- Name: outbox delivery_invitation_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_invitation_is_of_the_same_tenant FOREIGN KEY (tenant_id, invitation_id) REFERENCES lms.invitations(tenant_id, id) ON DELETE CASCADE;
-
---
--- Name: outbox delivery_is_about_a_person; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_is_about_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
-
---
--- Name: outbox delivery_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: outbox delivery_kind_is_known; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
-
---
--- Name: outbox delivery_webhook_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_webhook_is_of_the_same_tenant FOREIGN KEY (tenant_id, webhook_id) REFERENCES lms.webhooks(tenant_id, id) ON DELETE CASCADE;
-
---
 -- Name: search_documents document_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -50034,20 +47678,6 @@ ALTER TABLE ONLY private.org_unit_closure
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
-
---
--- Name: reminded_days reminded_day_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.reminded_days
-    ADD CONSTRAINT reminded_day_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id) ON DELETE CASCADE;
-
---
--- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.webhook_states
-    ADD CONSTRAINT state_of_a_webhook FOREIGN KEY (webhook_id) REFERENCES lms.webhooks(id) ON DELETE CASCADE;
 
 --
 -- Name: profile_private private_part_belongs_to_a_profile; Type: FK CONSTRAINT; Schema: public; Owner: postgres
@@ -50112,30 +47742,6 @@ CREATE POLICY "Learners record their own activity" ON analytics.activity_events 
 CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
--- Name: saved_reports Members save reports, and share what they read reports of; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Members save reports, and share what they read reports of" ON analytics.saved_reports FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
-
---
--- Name: saved_reports Owners change their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners change their saved reports" ON analytics.saved_reports FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
-
---
--- Name: saved_reports Owners remove their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners remove their saved reports" ON analytics.saved_reports FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))));
-
---
--- Name: saved_reports Owners see saved reports; those who follow people, shared ones; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners see saved reports; those who follow people, shared ones" ON analytics.saved_reports FOR SELECT TO authenticated USING ((((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (is_shared AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))));
-
---
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
@@ -50164,12 +47770,6 @@ ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
-
---
--- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.saved_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -50333,10 +47933,12 @@ CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR 
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
--- Name: standard_templates Built-in texts are open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
+-- Name: session_bookings Bookings are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
-CREATE POLICY "Built-in texts are open to people signed in" ON lms.standard_templates FOR SELECT TO authenticated USING (true);
+CREATE POLICY "Bookings are seen by their learner, staff and in scope" ON lms.session_bookings FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = session_bookings.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
 
 --
 -- Name: categories Categories are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
@@ -50791,6 +48393,14 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: outside_training Outside training is seen by whom it is about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Outside training is seen by whom it is about, and in scope" ON lms.outside_training FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = outside_training.user_id) AND (m.tenant_id = outside_training.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: grade_overrides Overrides are seen with the score; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -50857,12 +48467,6 @@ CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_memb
   WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
 
 --
--- Name: notifications People mark their own notifications; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "People mark their own notifications" ON lms.notifications FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))))) WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
-
---
 -- Name: course_reviews People remove their own review; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -50873,12 +48477,6 @@ CREATE POLICY "People remove their own review" ON lms.course_reviews FOR DELETE 
 --
 
 CREATE POLICY "People review in their own name" ON lms.course_reviews FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: notifications People see their own notifications; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "People see their own notifications" ON lms.notifications FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
 
 --
 -- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -51139,6 +48737,26 @@ CREATE POLICY "Sections are seen by those who edit them" ON lms.assessment_secti
   WHERE (c.id = assessment_sections.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: led_sessions Sessions are changed by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are changed by staff and in scope" ON lms.led_sessions FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: led_sessions Sessions are planned by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are planned by staff and in scope" ON lms.led_sessions FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = led_sessions.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))));
+
+--
+-- Name: led_sessions Sessions are seen by learners of the course, staff and managers; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are seen by learners of the course, staff and managers" ON lms.led_sessions FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
+
+--
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51235,30 +48853,6 @@ CREATE POLICY "Tags are taken off courses by staff" ON lms.course_tags FOR DELET
   WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
--- Name: message_templates Texts of mails are added by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are added by those who keep settings" ON lms.message_templates FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: message_templates Texts of mails are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are changed by those who keep settings" ON lms.message_templates FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: message_templates Texts of mails are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are removed by those who keep settings" ON lms.message_templates FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: message_templates Texts of mails are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are seen by those who keep settings" ON lms.message_templates FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
 -- Name: course_categories The categories of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51295,12 +48889,6 @@ CREATE POLICY "The content of published previews is seen by everyone" ON lms.blo
 --
 
 CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons FOR SELECT TO authenticated USING (((version_id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
-
---
--- Name: notification_kinds The list of kinds is open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "The list of kinds is open to people signed in" ON lms.notification_kinds FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: lesson_skills The skills of a lesson are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -51397,6 +48985,12 @@ CREATE POLICY "The tags of a public course are seen with it" ON lms.course_tags 
 CREATE POLICY "The vocabulary of permissions is open to people signed in" ON lms.permissions FOR SELECT TO authenticated USING (true);
 
 --
+-- Name: training_records Training records are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Training records are seen by whom they are about, and in scope" ON lms.training_records FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: org_units Units are added below units in one's scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51429,24 +49023,6 @@ CREATE POLICY "Waivers are seen by whom they are about, and in scope" ON lms.tra
   WHERE ((m.user_id = training_waivers.user_id) AND (m.tenant_id = training_waivers.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
 
 --
--- Name: webhooks Webhooks are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Webhooks are changed by those who keep settings" ON lms.webhooks FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: webhooks Webhooks are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Webhooks are removed by those who keep settings" ON lms.webhooks FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: webhooks Webhooks are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Webhooks are seen by those who keep settings" ON lms.webhooks FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
 -- Name: version_questions What a published assessment consists of is seen by authors; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51467,6 +49043,26 @@ CREATE POLICY "What a rule assigns is seen with it" ON lms.assignment_rule_cours
 CREATE POLICY "What an attempt asks is seen by its learner, staff and graders" ON lms.attempt_questions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.attempt_scopes s
   WHERE ((s.id = attempt_questions.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: training_record_settings What records print is changed by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is changed by staff of the course" ON lms.training_record_settings FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: training_record_settings What records print is said by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is said by staff of the course" ON lms.training_record_settings FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = training_record_settings.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: training_record_settings What records print is seen by those who write or read records; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is seen by those who write or read records" ON lms.training_record_settings FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
 
 --
 -- Name: grading_assignments Who is to grade is seen by graders and staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -51681,6 +49277,12 @@ ALTER TABLE lms.learning_path_courses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.learning_paths ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: led_sessions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.led_sessions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -51723,34 +49325,22 @@ ALTER TABLE lms.lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.memberships ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: message_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.message_templates ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: modules; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.modules ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: notification_kinds; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.notification_kinds ENABLE ROW LEVEL SECURITY;
-
---
--- Name: notifications; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.notifications ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: org_units; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: outside_training; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.outside_training ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: path_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -51819,16 +49409,16 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: session_bookings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.session_bookings ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.skills ENABLE ROW LEVEL SECURITY;
-
---
--- Name: standard_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.standard_templates ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -51841,6 +49431,18 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_record_settings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_record_settings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_records; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_records ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: training_requirements; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -51879,12 +49481,6 @@ ALTER TABLE lms.version_lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.version_questions ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: webhooks; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.webhooks ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
 --
 
@@ -51895,24 +49491,6 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
-
---
--- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.active_days ENABLE ROW LEVEL SECURITY;
-
---
--- Name: active_elsewhere; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.active_elsewhere ENABLE ROW LEVEL SECURITY;
-
---
--- Name: activity_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -51999,28 +49577,10 @@ ALTER TABLE private.invitation_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.key_revisions ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: lesson_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.lesson_cells ENABLE ROW LEVEL SECURITY;
-
---
--- Name: lesson_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: org_unit_closure; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
-
---
--- Name: outbox; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.outbox ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: platform_admins; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52035,40 +49595,10 @@ ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
-
---
--- Name: reminded_days; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
-
---
--- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_cells ENABLE ROW LEVEL SECURITY;
-
---
--- Name: report_changes; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
-
---
--- Name: report_state; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52081,18 +49611,6 @@ ALTER TABLE private.search_documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
-
---
--- Name: stale_reports; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
-
---
--- Name: webhook_states; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.webhook_states ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: profiles People are seen in scope, by teachers and by fellows; Type: POLICY; Schema: public; Owner: postgres
@@ -52507,118 +50025,6 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
--- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO authenticated;
-GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO service_role;
-
---
--- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_completion_rate(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_states text[], p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_enrollment_funnel(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_lesson_drop_off(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
-
---
--- Name: FUNCTION get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_min_attempts integer, p_limit integer, p_after text) TO service_role;
-
---
--- Name: FUNCTION get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO authenticated;
-GRANT ALL ON FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at date, p_limit integer, p_after text) TO service_role;
-
---
 -- Name: FUNCTION hash_personal(p_column text, p_value jsonb, p_key bytea); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -52641,12 +50047,6 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
-
---
--- Name: FUNCTION record_analytics_saved_reports(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_analytics_saved_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -52865,6 +50265,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_learning_path_courses() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_learning_paths() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_led_sessions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_led_sessions() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -52907,12 +50313,6 @@ REVOKE ALL ON FUNCTION audit.record_lms_lessons() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_memberships() FROM PUBLIC;
 
 --
--- Name: FUNCTION record_lms_message_templates(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_lms_message_templates() FROM PUBLIC;
-
---
 -- Name: FUNCTION record_lms_modules(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -52923,6 +50323,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_outside_training(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_outside_training() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_path_enrollments(); Type: ACL; Schema: audit; Owner: postgres
@@ -52985,6 +50391,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_session_bookings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_session_bookings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_skills(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -53001,6 +50413,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_record_settings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_record_settings() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_records(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_records() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_training_requirements(); Type: ACL; Schema: audit; Owner: postgres
@@ -53037,12 +50461,6 @@ REVOKE ALL ON FUNCTION audit.record_lms_version_lessons() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_version_questions() FROM PUBLIC;
-
---
--- Name: FUNCTION record_lms_webhooks(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_lms_webhooks() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_private_answer_keys(); Type: ACL; Schema: audit; Owner: postgres
@@ -53235,6 +50653,122 @@ GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO authenticated
 GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO service_role;
 
 --
+-- Name: TABLE session_bookings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.session_bookings TO service_role;
+GRANT SELECT ON TABLE lms.session_bookings TO authenticated;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO service_role;
+
+--
+-- Name: TABLE led_sessions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.led_sessions TO service_role;
+GRANT SELECT ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(starts_at),UPDATE(starts_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.ends_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(ends_at),UPDATE(ends_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_name),UPDATE(place_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_address),UPDATE(place_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.seats; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(seats),UPDATE(seats) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_id),UPDATE(trainer_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53296,13 +50830,6 @@ GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_
 GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
--- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
-
---
 -- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53335,20 +50862,27 @@ GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uui
 GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
 
 --
+-- Name: TABLE training_records; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_records TO service_role;
+GRANT SELECT ON TABLE lms.training_records TO authenticated;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
+
+--
 -- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO authenticated;
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
-
---
--- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO authenticated;
-GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO service_role;
 
 --
 -- Name: TABLE enrollment_requests; Type: ACL; Schema: lms; Owner: postgres
@@ -53565,14 +51099,6 @@ GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p
 GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO service_role;
 
 --
--- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
-
---
 -- Name: FUNCTION get_gradebook(p_course_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53654,6 +51180,14 @@ GRANT ALL ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_ki
 REVOKE ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
+
+--
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
 
 --
 -- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -53800,14 +51334,6 @@ REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
 
 --
--- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO authenticated;
-GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO service_role;
-
---
 -- Name: FUNCTION migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53932,6 +51458,14 @@ GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO authenticated
 GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53978,14 +51512,6 @@ GRANT ALL ON FUNCTION lms.release_grades(p_assessment_id uuid, p_attempt_ids uui
 REVOKE ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO authenticated;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO service_role;
-
---
--- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO authenticated;
-GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: ACL; Schema: lms; Owner: postgres
@@ -54470,6 +51996,21 @@ GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO a
 GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO service_role;
 
 --
+-- Name: TABLE outside_training; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.outside_training TO authenticated;
+GRANT SELECT ON TABLE lms.outside_training TO service_role;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
+
+--
 -- Name: FUNCTION revoke_accommodation(p_accommodation_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -54500,14 +52041,6 @@ GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO service_role;
-
---
--- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION save_answers(p_attempt_id uuid, p_answers jsonb); Type: ACL; Schema: lms; Owner: postgres
@@ -54638,13 +52171,6 @@ GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
--- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
-
---
 -- Name: FUNCTION sha256_of(p_text text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54665,6 +52191,14 @@ REVOKE ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id
 GRANT ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION start_attempt(p_assessment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -54679,6 +52213,14 @@ GRANT ALL ON FUNCTION lms.start_attempt(p_assessment_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO service_role;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO service_role;
 
 --
 -- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
@@ -54715,6 +52257,22 @@ GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO auth
 GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION advance_learning_paths(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -54734,13 +52292,6 @@ GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
 
 REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
-
---
--- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.check_rollups(p_tenants integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.check_rollups(p_tenants integer) TO service_role;
 
 --
 -- Name: FUNCTION close_expired_attempts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54770,18 +52321,11 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
 
 --
--- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
-
---
--- Name: FUNCTION forget_deliveries(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.forget_deliveries(p_batch integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.forget_deliveries(p_batch integer) TO service_role;
+REVOKE ALL ON FUNCTION ops.fill_session_seats(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fill_session_seats(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54803,6 +52347,13 @@ GRANT ALL ON FUNCTION ops.forget_idempotency_keys(p_batch integer) TO service_ro
 
 REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION issue_certificates(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54832,13 +52383,6 @@ REVOKE ALL ON FUNCTION ops.open_renewals(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.open_renewals(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION rebuild_rollups(p_tenant_id uuid); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.rebuild_rollups(p_tenant_id uuid) TO service_role;
-
---
 -- Name: FUNCTION rebuild_search(); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -54857,13 +52401,6 @@ GRANT ALL ON FUNCTION ops.recount_progress(p_course_id uuid) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) FROM PUBLIC;
-
---
--- Name: FUNCTION remind(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.remind(p_batch integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.remind(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION repair_search(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54886,16 +52423,17 @@ REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
 
 --
--- Name: FUNCTION schedule_report_digests(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
-
---
 -- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.settle_attendance(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.settle_attendance(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION trim_run_history(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54903,6 +52441,13 @@ REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION ops.trim_run_history(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.trim_run_history(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.write_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.write_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION accept_invitation_of_caller(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -54921,22 +52466,10 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 
 --
--- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.activity_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION activity_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -55155,10 +52688,34 @@ REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION book_session_of(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION bulk_obstacles(p_pairs private.bulk_pair[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION cancel_booking_of(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_session_of(p_session_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
@@ -55187,6 +52744,12 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 REVOKE ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION change_session_seats(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_session_seats() FROM PUBLIC;
 
 --
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -55229,28 +52792,10 @@ GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authe
 GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
--- Name: FUNCTION check_default_kinds(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_default_kinds() FROM PUBLIC;
-
---
 -- Name: FUNCTION check_path_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.check_path_course() FROM PUBLIC;
-
---
--- Name: FUNCTION check_placeholders(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_placeholders() FROM PUBLIC;
-
---
--- Name: FUNCTION check_preferred_kinds(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_preferred_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
@@ -55274,12 +52819,6 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
 
 --
--- Name: FUNCTION check_saved_report(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_saved_report() FROM PUBLIC;
-
---
 -- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55289,16 +52828,18 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO service_role;
 
 --
+-- Name: FUNCTION check_session_reason(p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_session_reason(p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION check_unit_move(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.check_unit_move() FROM PUBLIC;
-
---
--- Name: FUNCTION check_webhook_kinds(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_webhook_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION chosen_ids(p_list jsonb, p_ids text[]); Type: ACL; Schema: private; Owner: postgres
@@ -55382,6 +52923,12 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 REVOKE ALL ON FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION compose_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.compose_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
+
+--
 -- Name: FUNCTION conduct_of(p_assessment lms.assessments, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55432,6 +52979,14 @@ GRANT ALL ON FUNCTION private.correct_key_of(p_question_id uuid, p_key jsonb, p_
 REVOKE ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
 
 --
 -- Name: FUNCTION count_added_reviews(); Type: ACL; Schema: private; Owner: postgres
@@ -55493,6 +53048,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_session_seats(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_session_seats(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_taken_seats(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55543,6 +53104,12 @@ GRANT SELECT ON TABLE private.key_revisions TO service_role;
 REVOKE ALL ON FUNCTION private.current_key(p_revision_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION current_record(p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.current_record(p_enrollment_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55553,12 +53120,6 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
-
---
--- Name: FUNCTION date_reading(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.date_reading() FROM PUBLIC;
 
 --
 -- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -55625,73 +53186,6 @@ REVOKE ALL ON FUNCTION private.diff_assessments(p_course_id uuid, p_from integer
 REVOKE ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
-
---
--- Name: TABLE saved_reports; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT ALL ON TABLE analytics.saved_reports TO service_role;
-GRANT SELECT,DELETE ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.name; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(name),UPDATE(name) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.report; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(report),UPDATE(report) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.parameters; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(parameters),UPDATE(parameters) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.format; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(format),UPDATE(format) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.locale; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(locale),UPDATE(locale) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.is_shared; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_shared),UPDATE(is_shared) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.schedule; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(schedule),UPDATE(schedule) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.hour; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(hour),UPDATE(hour) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: FUNCTION digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
@@ -55811,31 +53305,6 @@ GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO service_role;
 
 --
--- Name: TABLE notifications; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.notifications TO authenticated;
-GRANT SELECT ON TABLE lms.notifications TO service_role;
-
---
--- Name: COLUMN notifications.read_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(read_at) ON TABLE lms.notifications TO authenticated;
-
---
--- Name: FUNCTION enqueue_deliveries(p_told lms.notifications[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) FROM PUBLIC;
-
---
--- Name: FUNCTION enqueue_invitation(p_invitation lms.invitations, p_token text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) FROM PUBLIC;
-
---
 -- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55859,18 +53328,6 @@ GRANT ALL ON FUNCTION private.enrolled_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.enrolled_courses() TO service_role;
 
 --
--- Name: FUNCTION enrollment_facts(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enrollment_facts(p_scope private.report_scope, p_group text) FROM PUBLIC;
-
---
--- Name: FUNCTION enrollment_numbers(p_scope private.report_scope, p_group text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enrollment_numbers(p_scope private.report_scope, p_group text) FROM PUBLIC;
-
---
 -- Name: FUNCTION enrollment_obstacles(p_course_id uuid, p_user_id uuid, p_self boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55883,12 +53340,6 @@ REVOKE ALL ON FUNCTION private.enrollment_obstacles(p_course_id uuid, p_user_id 
 REVOKE ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
-
---
--- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enter_path_courses(p_course_ids uuid[], p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55942,10 +53393,30 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION fill_changed_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_changed_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fill_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_session(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_assessment_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.find_assessment_faults(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_attendance_faults(p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO service_role;
 
 --
 -- Name: FUNCTION find_bank_faults(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -56020,36 +53491,6 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
--- Name: FUNCTION first_language(p_languages text[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.first_language(p_languages text[]) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_changes(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_lessons(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenant_id uuid) FROM PUBLIC;
-
---
 -- Name: FUNCTION follow_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56074,6 +53515,18 @@ REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
 
 --
+-- Name: FUNCTION follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56084,14 +53537,6 @@ REVOKE ALL ON FUNCTION private.follows_from_scores(p_enrollment_id uuid, p_lesso
 --
 
 REVOKE ALL ON FUNCTION private.forget_ratings() FROM PUBLIC;
-
---
--- Name: FUNCTION is_notification_settings(value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_notification_settings(value jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO service_role;
 
 --
 -- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
@@ -56215,6 +53660,12 @@ GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
 
 --
+-- Name: FUNCTION guard_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.guard_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_hand_in(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56233,16 +53684,16 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 REVOKE ALL ON FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) FROM PUBLIC;
 
 --
--- Name: FUNCTION has_webhook(p_tenant_id uuid, p_kind text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) FROM PUBLIC;
-
---
 -- Name: FUNCTION highlight(p_config regconfig, p_text text, p_query tsquery, p_options text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_booking(p_booking_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_certificates(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56255,6 +53706,12 @@ REVOKE ALL ON FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uui
 --
 
 REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_open_cycle(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_promised_courses(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56343,6 +53800,12 @@ REVOKE ALL ON FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, 
 REVOKE ALL ON FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION import_record_settings(p_course lms.courses, p_settings jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_skills(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56383,6 +53846,12 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION insert_training_record(p_record lms.training_records); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.insert_training_record(p_record lms.training_records) FROM PUBLIC;
 
 --
 -- Name: FUNCTION instant_text(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -56498,26 +53967,12 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_ro
 REVOKE ALL ON FUNCTION private.is_next_in_path(p_status lms.training_status) FROM PUBLIC;
 
 --
--- Name: FUNCTION is_notification_preferences(value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_notification_preferences(value jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO service_role;
-
---
 -- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.is_platform_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
-
---
--- Name: FUNCTION is_report_parameter(p_name text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
@@ -56532,12 +53987,6 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.is_unanswered(p_type text, p_response jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_web_address(value text); Type: ACL; Schema: private; Owner: postgres
@@ -56736,10 +54185,22 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_session_dates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_session_dates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_statement(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_statement() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_training_record(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_training_record() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
@@ -56752,6 +54213,12 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keeps_training_record(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keeps_training_record(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -56779,40 +54246,22 @@ GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
 REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
 
 --
--- Name: FUNCTION last_day(p_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
-
---
--- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons) FROM PUBLIC;
-
---
--- Name: FUNCTION lesson_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.lesson_facts(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION lesson_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.lesson_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56829,12 +54278,6 @@ GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integ
 REVOKE ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO service_role;
-
---
--- Name: FUNCTION local_params(p_params jsonb, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.local_params(p_params jsonb, p_time_zone text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lock_attempt_to_grade(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56860,20 +54303,6 @@ GRANT ALL ON FUNCTION private.login_of(p_email text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.loosen_similarity() FROM PUBLIC;
-
---
--- Name: FUNCTION make_cursor(VARIADIC p_key text[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO authenticated;
-GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role;
-
---
--- Name: FUNCTION make_rollups(p_horizon xid8, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
@@ -56938,12 +54367,6 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO se
 REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION may_be_mailed(p_delivery private.outbox); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.may_be_mailed(p_delivery private.outbox) FROM PUBLIC;
-
---
 -- Name: FUNCTION may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56956,6 +54379,14 @@ REVOKE ALL ON FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id u
 REVOKE ALL ON FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_file_evidence(p_name text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_file_evidence(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO authenticated;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO service_role;
+
+--
 -- Name: FUNCTION may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56966,6 +54397,12 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 --
 
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_run_session(p_session lms.led_sessions); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_run_session(p_session lms.led_sessions) FROM PUBLIC;
 
 --
 -- Name: FUNCTION may_write_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
@@ -57033,79 +54470,20 @@ GRANT ALL ON FUNCTION private.my_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.my_courses() TO service_role;
 
 --
+-- Name: FUNCTION my_evidence_folders(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_evidence_folders() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO authenticated;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO service_role;
+
+--
 -- Name: FUNCTION my_fellows(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.my_fellows() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
-
---
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.my_hidden_answers(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION my_open_assessments(); Type: ACL; Schema: private; Owner: postgres
@@ -57185,12 +54563,6 @@ GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 REVOKE ALL ON FUNCTION private.new_certificate_code() FROM PUBLIC;
 
 --
--- Name: FUNCTION new_webhook_secret(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.new_webhook_secret() FROM PUBLIC;
-
---
 -- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57215,77 +54587,10 @@ REVOKE ALL ON FUNCTION private.normal_unit(p_unit text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.normalize_certificate_code(p_code text) FROM PUBLIC;
 
 --
--- Name: FUNCTION note_changed_enrollment(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
-
---
--- Name: FUNCTION note_changed_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
-
---
--- Name: FUNCTION note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
-
---
--- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_enrollments(p_rows lms.enrollments[], p_sign integer) FROM PUBLIC;
-
---
--- Name: FUNCTION note_membership(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_membership() FROM PUBLIC;
-
---
--- Name: FUNCTION note_new_enrollments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_new_enrollments() FROM PUBLIC;
-
---
--- Name: FUNCTION note_removed_enrollments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
-
---
 -- Name: FUNCTION note_rule_author(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
-
---
--- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
-
---
--- Name: FUNCTION note_time_zone(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
-
---
--- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) FROM PUBLIC;
-
---
--- Name: FUNCTION notify_all(p_notices private.notice[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.notify_all(p_notices private.notice[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -57312,24 +54617,6 @@ REVOKE ALL ON FUNCTION private.open_path_courses(p_path_id uuid, p_user_id uuid)
 REVOKE ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO authenticated;
 GRANT ALL ON FUNCTION private.ordered_content(p_type text, p_content jsonb, p_order text[]) TO service_role;
-
---
--- Name: FUNCTION outcome_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.outcome_facts(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION outcome_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.outcome_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
--- Name: FUNCTION outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION outdated_attempts(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -57362,6 +54649,14 @@ GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 
 --
+-- Name: FUNCTION parse_record_cursor(p_after text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_record_cursor(p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO service_role;
+
+--
 -- Name: FUNCTION parse_search(p_query text, p_configs text[]); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57376,28 +54671,10 @@ GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_watched(p_watched jsonb) TO service_role;
 
 --
--- Name: FUNCTION people_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION people_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
-
---
 -- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
-
---
--- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
@@ -57514,10 +54791,22 @@ REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_question_skill() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_record_settings(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_record_settings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_session() FROM PUBLIC;
 
 --
 -- Name: FUNCTION plain_text(html text); Type: ACL; Schema: private; Owner: postgres
@@ -57595,12 +54884,6 @@ GRANT ALL ON FUNCTION private.publish_statement(p_wanted lms.attestation_stateme
 REVOKE ALL ON FUNCTION private.published_text(p_version_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION question_facts(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_facts(p_scope private.report_scope) FROM PUBLIC;
-
---
 -- Name: FUNCTION question_faults(p_type text, p_content jsonb, p_scoring text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57611,18 +54894,6 @@ REVOKE ALL ON FUNCTION private.question_faults(p_type text, p_content jsonb, p_s
 --
 
 REVOKE ALL ON FUNCTION private.question_hash(p_question jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION question_numbers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_numbers(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION question_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
 -- Name: FUNCTION queue_role_changes(); Type: ACL; Schema: private; Owner: postgres
@@ -57670,26 +54941,10 @@ GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
 
 --
--- Name: FUNCTION read_cursor(p_cursor text, p_length integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO authenticated;
-GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO service_role;
-
---
 -- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.read_decimal(p_text text) FROM PUBLIC;
-
---
--- Name: FUNCTION read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
 
 --
 -- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -57768,6 +55023,26 @@ REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.record_answers() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION record_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_completion() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) FROM PUBLIC;
 
 --
 -- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -57914,12 +55189,6 @@ GRANT ALL ON FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) T
 REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 
 --
--- Name: FUNCTION refuse_unknown_kinds(p_preferences jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) FROM PUBLIC;
-
---
 -- Name: FUNCTION refuse_version_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57956,18 +55225,6 @@ GRANT ALL ON FUNCTION private.release_grades_of(p_assessment_id uuid, p_attempt_
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
--- Name: FUNCTION reminder_days(p_settings jsonb, p_which text, p_usual integer[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) FROM PUBLIC;
-
---
--- Name: FUNCTION reminders_at(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION renew_keys(p_draft jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57980,104 +55237,6 @@ REVOKE ALL ON FUNCTION private.renew_keys(p_draft jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
-
---
--- Name: FUNCTION replace_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO service_role;
-
---
--- Name: FUNCTION replay_deliveries_of_caller(p_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO authenticated;
-GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO service_role;
-
---
--- Name: FUNCTION report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION private.report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION private.report_engagement(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO authenticated;
-GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
-
---
--- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) FROM PUBLIC;
-
---
--- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid) TO service_role;
-
---
--- Name: FUNCTION report_overview(p_tenant_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
-
---
--- Name: FUNCTION report_parameters(p_report text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_parameters(p_report text) FROM PUBLIC;
-
---
--- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION private.report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) TO service_role;
-
---
--- Name: FUNCTION report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO authenticated;
-GRANT ALL ON FUNCTION private.report_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) TO service_role;
-
---
--- Name: FUNCTION report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_scope(p_permission text, p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date) FROM PUBLIC;
-
---
--- Name: FUNCTION report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.report_training(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_at timestamp with time zone, p_states text[], p_limit integer, p_after_user_id uuid, p_after_course_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION request_enrollment_of_caller(p_course_id uuid, p_message text); Type: ACL; Schema: private; Owner: postgres
@@ -58118,6 +55277,14 @@ REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.require_bank_author(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_certificate(p_certificate_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58163,6 +55330,14 @@ GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO serv
 REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION require_grader(p_attempt lms.assessment_attempts); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58181,26 +55356,10 @@ REVOKE ALL ON FUNCTION private.require_key_author(p_question_id uuid) FROM PUBLI
 REVOKE ALL ON FUNCTION private.require_key_corrector(p_question_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION require_page(p_limit integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_page(p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO authenticated;
-GRANT ALL ON FUNCTION private.require_page(p_limit integer) TO service_role;
-
---
 -- Name: FUNCTION require_path_right(p_path lms.learning_paths, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.require_path_right(p_path lms.learning_paths, p_user_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION require_period(p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_period(p_from date, p_until date) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO authenticated;
-GRANT ALL ON FUNCTION private.require_period(p_from date, p_until date) TO service_role;
 
 --
 -- Name: FUNCTION require_platform_admin(); Type: ACL; Schema: private; Owner: postgres
@@ -58233,24 +55392,18 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_session(p_session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION require_statement_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION require_step(p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
-GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
-
---
--- Name: FUNCTION require_webhook_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_webhook_right(p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -58295,12 +55448,6 @@ GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO authentica
 GRANT ALL ON FUNCTION private.restore_part(p_kind text, p_id uuid) TO service_role;
 
 --
--- Name: FUNCTION retention_numbers(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.retention_numbers(p_scope private.report_scope, p_step text) FROM PUBLIC;
-
---
 -- Name: FUNCTION retire_statement(p_statement_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58315,6 +55462,14 @@ GRANT ALL ON FUNCTION private.retire_statement(p_statement_id uuid) TO service_r
 REVOKE ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58347,24 +55502,6 @@ GRANT ALL ON FUNCTION private.revoke_entitlement_of(p_entitlement_id uuid, p_rea
 REVOKE ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.revoke_open_invitation(p_invitation_id uuid) TO service_role;
-
---
--- Name: FUNCTION rollup_differences(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rollup_differences(p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION rollup_horizon(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rollup_horizon(p_scope private.report_scope) FROM PUBLIC;
-
---
--- Name: FUNCTION rollup_keys(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.rollup_keys(p_scope private.report_scope) FROM PUBLIC;
 
 --
 -- Name: FUNCTION round_half_up(p_top numeric, p_bottom numeric); Type: ACL; Schema: private; Owner: postgres
@@ -58468,12 +55605,6 @@ GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO 
 GRANT ALL ON FUNCTION private.set_path_status(p_path_id uuid, p_status text) TO service_role;
 
 --
--- Name: FUNCTION set_period(p_scope private.report_scope, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_until date) FROM PUBLIC;
-
---
 -- Name: FUNCTION set_review_reply(p_review_id uuid, p_reply text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58500,6 +55631,12 @@ REVOKE ALL ON FUNCTION private.settle_after_lowered_score() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
 -- Name: TABLE block_progress; Type: ACL; Schema: lms; Owner: postgres
@@ -58578,6 +55715,14 @@ REVOKE ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enroll
 GRANT ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off_of(p_booking_id uuid, p_note text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58632,13 +55777,6 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
--- Name: FUNCTION take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
-
---
 -- Name: FUNCTION take_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58672,36 +55810,6 @@ REVOKE ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO anon;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO service_role;
-
---
--- Name: FUNCTION tell_of_assignments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_assignments() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_certificates(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_certificates() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_completion(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_completion() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_request(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_request() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_result(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_result() FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres
@@ -58839,10 +55947,12 @@ REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id
 REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION withdraw_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58851,6 +55961,14 @@ REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off_of(p_booking_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text); Type: ACL; Schema: private; Owner: postgres
@@ -58867,10 +55985,24 @@ GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, 
 REVOKE ALL ON FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION write_evidence(p_evidence lms.outside_training); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO authenticated;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO service_role;
+
+--
 -- Name: FUNCTION write_moment(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
 
 --
 -- Name: FUNCTION write_waiver(p_waiver lms.training_waivers); Type: ACL; Schema: private; Owner: postgres
@@ -58879,45 +56011,6 @@ REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM 
 REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
-
---
--- Name: TABLE webhooks; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.webhooks TO service_role;
-GRANT SELECT,DELETE ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.url; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(url) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(description) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.kinds; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(kinds) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.is_active; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(is_active) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: FUNCTION write_webhook(p_wanted lms.webhooks); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO authenticated;
-GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO service_role;
 
 --
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
@@ -59048,6 +56141,67 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
@@ -59456,50 +56610,6 @@ GRANT INSERT(part),UPDATE(part) ON TABLE lms.lesson_skills TO authenticated;
 GRANT INSERT(mastery_threshold),UPDATE(mastery_threshold) ON TABLE lms.lesson_skills TO authenticated;
 
 --
--- Name: TABLE message_templates; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.message_templates TO service_role;
-GRANT SELECT,DELETE ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.tenant_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.kind; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(kind) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.language; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(language) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.subject; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(subject),UPDATE(subject) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.body; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(body),UPDATE(body) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: TABLE notification_kinds; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.notification_kinds TO authenticated;
-GRANT SELECT ON TABLE lms.notification_kinds TO service_role;
-
---
 -- Name: TABLE org_units; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -59716,13 +56826,6 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.skills TO authenticated;
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.skills TO authenticated;
 
 --
--- Name: TABLE standard_templates; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.standard_templates TO authenticated;
-GRANT SELECT ON TABLE lms.standard_templates TO service_role;
-
---
 -- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -59753,6 +56856,43 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 --
 
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: TABLE training_record_settings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.training_record_settings TO service_role;
+GRANT SELECT ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(keeps_training_record),UPDATE(keeps_training_record) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.training_record_settings TO authenticated;
 
 --
 -- Name: TABLE training_requirements; Type: ACL; Schema: lms; Owner: postgres
@@ -59812,6 +56952,13 @@ GRANT SELECT ON TABLE private.attempt_scopes TO authenticated;
 
 GRANT SELECT ON TABLE private.category_scopes TO anon;
 GRANT SELECT ON TABLE private.category_scopes TO authenticated;
+
+--
+-- Name: TABLE employment_ends; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.employment_ends TO authenticated;
+GRANT SELECT ON TABLE private.employment_ends TO service_role;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

@@ -1268,6 +1268,50 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
+                },"led_sessions": {
+                  Row: {
+                    "cancel_reason": string | null,"cancelled_at": string | null,"cancelled_by": string | null,"course_id": string,"created_at": string,"created_by": string | null,"ends_at": string,"held_at": string | null,"id": string,"lesson_id": string | null,"materials": string | null,"place_address": string | null,"place_name": string | null,"seats": number | null,"starts_at": string,"status": string,"tenant_id": string,"title": string,"trainer_address": string | null,"trainer_id": string | null,"trainer_name": string | null,"unit_id": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "cancel_reason"?: string | null,"cancelled_at"?: string | null,"cancelled_by"?: string | null,"course_id": string,"created_at"?: string,"created_by"?: string | null,"ends_at": string,"held_at"?: string | null,"id"?: string,"lesson_id"?: string | null,"materials"?: string | null,"place_address"?: string | null,"place_name"?: string | null,"seats"?: number | null,"starts_at": string,"status"?: string,"tenant_id"?: string,"title": string,"trainer_address"?: string | null,"trainer_id"?: string | null,"trainer_name"?: string | null,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "cancel_reason"?: string | null,"cancelled_at"?: string | null,"cancelled_by"?: string | null,"course_id"?: string,"created_at"?: string,"created_by"?: string | null,"ends_at"?: string,"held_at"?: string | null,"id"?: string,"lesson_id"?: string | null,"materials"?: string | null,"place_address"?: string | null,"place_name"?: string | null,"seats"?: number | null,"starts_at"?: string,"status"?: string,"tenant_id"?: string,"title"?: string,"trainer_address"?: string | null,"trainer_id"?: string | null,"trainer_name"?: string | null,"unit_id"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "session_lesson_is_of_the_same_course"
+      columns: ["tenant_id","course_id","lesson_id"]
+isOneToOne: false
+      referencedRelation: "lessons"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "session_trainer_is_a_member"
+      columns: ["tenant_id","trainer_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "session_trainer_is_a_person"
+      columns: ["trainer_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "session_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
                 },"lesson_blocks": {
                   Row: {
                     "content": NonNullable<Json>,"course_id": string,"created_at": string,"deleted_at": string | null,"id": string,"is_optional": boolean,"lesson_id": string,"metadata": NonNullable<Json>,"order_index": number,"tenant_id": string,"title": string | null,"type": string,"updated_at": string
@@ -1574,6 +1618,44 @@ isOneToOne: false
       referencedColumns: ["tenant_id","id"]
     }
                   ]
+                },"outside_training": {
+                  Row: {
+                    "course_id": string,"document_path": string | null,"enrollment_id": string | null,"id": string,"materials": string | null,"note": string | null,"provider_address": string | null,"provider_name": string,"review_reason": string | null,"reviewed_at": string | null,"reviewed_by": string | null,"status": string,"submitted_at": string,"submitted_by": string | null,"taken_on": string,"tenant_id": string,"user_id": string,"was_tested": boolean,"withdrawn_at": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"document_path"?: string | null,"enrollment_id"?: string | null,"id"?: string,"materials"?: string | null,"note"?: string | null,"provider_address"?: string | null,"provider_name": string,"review_reason"?: string | null,"reviewed_at"?: string | null,"reviewed_by"?: string | null,"status"?: string,"submitted_at"?: string,"submitted_by"?: string | null,"taken_on": string,"tenant_id": string,"user_id": string,"was_tested"?: boolean,"withdrawn_at"?: string | null
+                  }
+                  Update: {
+                    "course_id"?: string,"document_path"?: string | null,"enrollment_id"?: string | null,"id"?: string,"materials"?: string | null,"note"?: string | null,"provider_address"?: string | null,"provider_name"?: string,"review_reason"?: string | null,"reviewed_at"?: string | null,"reviewed_by"?: string | null,"status"?: string,"submitted_at"?: string,"submitted_by"?: string | null,"taken_on"?: string,"tenant_id"?: string,"user_id"?: string,"was_tested"?: boolean,"withdrawn_at"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "outside_training_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "outside_training_is_of_a_member"
+      columns: ["tenant_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["tenant_id","user_id"]
+    },{
+      foreignKeyName: "outside_training_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "outside_training_made_a_cycle_of_the_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
                 },"path_enrollments": {
                   Row: {
                     "advance_at": string | null,"completed_at": string | null,"created_at": string,"dropped_at": string | null,"due_at": string | null,"enrolled_at": string,"enrolled_by": string | null,"id": string,"items_done": number,"items_total": number,"path_id": string,"progress_percentage": number,"source": string,"started_at": string | null,"status": string,"tenant_id": string,"unit_id": string | null,"updated_at": string,"user_id": string
@@ -1854,6 +1936,38 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
+                },"session_bookings": {
+                  Row: {
+                    "booked_at": string,"booked_by": string | null,"cancelled_at": string | null,"change_reason": string | null,"course_id": string,"enrollment_id": string,"id": string,"recorded_at": string | null,"recorded_by": string | null,"session_id": string,"sign_off_note": string | null,"signed_off_at": string | null,"signed_off_by": string | null,"status": string,"tenant_id": string,"updated_at": string,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "booked_at"?: string,"booked_by"?: string | null,"cancelled_at"?: string | null,"change_reason"?: string | null,"course_id": string,"enrollment_id": string,"id"?: string,"recorded_at"?: string | null,"recorded_by"?: string | null,"session_id": string,"sign_off_note"?: string | null,"signed_off_at"?: string | null,"signed_off_by"?: string | null,"status": string,"tenant_id": string,"updated_at"?: string,"user_id": string
+                  }
+                  Update: {
+                    "booked_at"?: string,"booked_by"?: string | null,"cancelled_at"?: string | null,"change_reason"?: string | null,"course_id"?: string,"enrollment_id"?: string,"id"?: string,"recorded_at"?: string | null,"recorded_by"?: string | null,"session_id"?: string,"sign_off_note"?: string | null,"signed_off_at"?: string | null,"signed_off_by"?: string | null,"status"?: string,"tenant_id"?: string,"updated_at"?: string,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "booking_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "booking_is_of_a_session_of_the_course"
+      columns: ["tenant_id","course_id","session_id"]
+isOneToOne: false
+      referencedRelation: "led_sessions"
+      referencedColumns: ["tenant_id","course_id","id"]
+    },{
+      foreignKeyName: "booking_is_of_the_enrolled_learner"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    }
+                  ]
                 },"skills": {
                   Row: {
                     "created_at": string,"description": string,"id": string,"key": string,"name": string,"tenant_id": string,"updated_at": string
@@ -1927,6 +2041,64 @@ isOneToOne: false
                   }
                   Relationships: [
                     
+                  ]
+                },"training_record_settings": {
+                  Row: {
+                    "course_id": string,"created_at": string,"keeps_training_record": boolean,"materials": string | null,"tenant_id": string,"trainer_address": string | null,"trainer_name": string | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "course_id": string,"created_at"?: string,"keeps_training_record"?: boolean,"materials"?: string | null,"tenant_id"?: string,"trainer_address"?: string | null,"trainer_name"?: string | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "course_id"?: string,"created_at"?: string,"keeps_training_record"?: boolean,"materials"?: string | null,"tenant_id"?: string,"trainer_address"?: string | null,"trainer_name"?: string | null,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "record_settings_are_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    }
+                  ]
+                },"training_records": {
+                  Row: {
+                    "attestation_id": string | null,"certification": string | null,"certification_text": string | null,"certified_at": string | null,"certified_by": string | null,"certifier_name": string | null,"completed_at": string,"completed_on": string,"content_hash": string,"corrected_by": string | null,"correction_reason": string | null,"course_id": string,"course_title": string,"cycle": number,"edition": number,"employee_name": string,"employer_name": string,"enrollment_id": string,"id": string,"materials": string | null,"missing": (string)[],"recorded_at": string,"tenant_id": string,"test_percentage": number | null,"tested_at": string | null,"tested_by": string | null,"trainer_address": string | null,"trainer_name": string | null,"unit_id": string | null,"user_id": string,"version_number": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "attestation_id"?: string | null,"certification"?: string | null,"certification_text"?: string | null,"certified_at"?: string | null,"certified_by"?: string | null,"certifier_name"?: string | null,"completed_at": string,"completed_on": string,"content_hash": string,"corrected_by"?: string | null,"correction_reason"?: string | null,"course_id": string,"course_title": string,"cycle": number,"edition": number,"employee_name": string,"employer_name": string,"enrollment_id": string,"id"?: string,"materials"?: string | null,"missing"?: never,"recorded_at"?: string,"tenant_id": string,"test_percentage"?: number | null,"tested_at"?: string | null,"tested_by"?: string | null,"trainer_address"?: string | null,"trainer_name"?: string | null,"unit_id"?: string | null,"user_id": string,"version_number": number
+                  }
+                  Update: {
+                    "attestation_id"?: string | null,"certification"?: string | null,"certification_text"?: string | null,"certified_at"?: string | null,"certified_by"?: string | null,"certifier_name"?: string | null,"completed_at"?: string,"completed_on"?: string,"content_hash"?: string,"corrected_by"?: string | null,"correction_reason"?: string | null,"course_id"?: string,"course_title"?: string,"cycle"?: number,"edition"?: number,"employee_name"?: string,"employer_name"?: string,"enrollment_id"?: string,"id"?: string,"materials"?: string | null,"missing"?: never,"recorded_at"?: string,"tenant_id"?: string,"test_percentage"?: number | null,"tested_at"?: string | null,"tested_by"?: string | null,"trainer_address"?: string | null,"trainer_name"?: string | null,"unit_id"?: string | null,"user_id"?: string,"version_number"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "training_record_course_is_of_the_same_tenant"
+      columns: ["tenant_id","course_id"]
+isOneToOne: false
+      referencedRelation: "courses"
+      referencedColumns: ["tenant_id","id"]
+    },{
+      foreignKeyName: "training_record_is_of_a_person"
+      columns: ["user_id"]
+isOneToOne: false
+      referencedRelation: "people"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "training_record_is_of_the_learners_cycle"
+      columns: ["enrollment_id","tenant_id","course_id","user_id"]
+isOneToOne: false
+      referencedRelation: "enrollments"
+      referencedColumns: ["id","tenant_id","course_id","user_id"]
+    },{
+      foreignKeyName: "training_record_unit_is_of_the_same_tenant"
+      columns: ["tenant_id","unit_id"]
+isOneToOne: false
+      referencedRelation: "org_units"
+      referencedColumns: ["tenant_id","id"]
+    }
                   ]
                 },"training_requirements": {
                   Row: {
@@ -2270,6 +2442,90 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"book_session":
+{ Args: { "p_session_id": string,"p_user_id"?: string }; Returns: {
+              "booked_at": string,
+"booked_by": string | null,
+"cancelled_at": string | null,
+"change_reason": string | null,
+"course_id": string,
+"enrollment_id": string,
+"id": string,
+"recorded_at": string | null,
+"recorded_by": string | null,
+"session_id": string,
+"sign_off_note": string | null,
+"signed_off_at": string | null,
+"signed_off_by": string | null,
+"status": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "session_bookings"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"cancel_booking":
+{ Args: { "p_booking_id": string }; Returns: {
+              "booked_at": string,
+"booked_by": string | null,
+"cancelled_at": string | null,
+"change_reason": string | null,
+"course_id": string,
+"enrollment_id": string,
+"id": string,
+"recorded_at": string | null,
+"recorded_by": string | null,
+"session_id": string,
+"sign_off_note": string | null,
+"signed_off_at": string | null,
+"signed_off_by": string | null,
+"status": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "session_bookings"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"cancel_session":
+{ Args: { "p_reason": string,"p_session_id": string }; Returns: {
+              "cancel_reason": string | null,
+"cancelled_at": string | null,
+"cancelled_by": string | null,
+"course_id": string,
+"created_at": string,
+"created_by": string | null,
+"ends_at": string,
+"held_at": string | null,
+"id": string,
+"lesson_id": string | null,
+"materials": string | null,
+"place_address": string | null,
+"place_name": string | null,
+"seats": number | null,
+"starts_at": string,
+"status": string,
+"tenant_id": string,
+"title": string,
+"trainer_address": string | null,
+"trainer_id": string | null,
+"trainer_name": string | null,
+"unit_id": string | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "led_sessions"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "change_enrollment":
 { Args: { "p_change_due_at"?: boolean,"p_due_at"?: string,"p_enrollment_id": string,"p_status"?: string }; Returns: {
               "completed_at": string | null,
@@ -2359,6 +2615,46 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "progress_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"correct_training_record":
+{ Args: { "p_employee_name"?: string,"p_materials"?: string,"p_reason": string,"p_record_id": string,"p_trainer_address"?: string,"p_trainer_name"?: string }; Returns: {
+              "attestation_id": string | null,
+"certification": string | null,
+"certification_text": string | null,
+"certified_at": string | null,
+"certified_by": string | null,
+"certifier_name": string | null,
+"completed_at": string,
+"completed_on": string,
+"content_hash": string,
+"corrected_by": string | null,
+"correction_reason": string | null,
+"course_id": string,
+"course_title": string,
+"cycle": number,
+"edition": number,
+"employee_name": string,
+"employer_name": string,
+"enrollment_id": string,
+"id": string,
+"materials": string | null,
+"missing": (string)[],
+"recorded_at": string,
+"tenant_id": string,
+"test_percentage": number | null,
+"tested_at": string | null,
+"tested_by": string | null,
+"trainer_address": string | null,
+"trainer_name": string | null,
+"unit_id": string | null,
+"user_id": string,
+"version_number": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "training_records"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -2712,6 +3008,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "tenant_overview"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"get_training_records":
+{ Args: { "p_after"?: string,"p_course_id"?: string,"p_from"?: string,"p_limit"?: number,"p_tenant_id": string,"p_unit_id"?: string,"p_until"?: string,"p_user_id"?: string }; Returns: Database["lms"]['CompositeTypes']["training_record"][]
+                          SetofOptions: {
+        from: "*"
+        to: "training_record"
         isOneToOne: false
         isSetofReturn: true
       } },
@@ -3073,6 +3377,32 @@ isOneToOne: false
         to: "learning_paths"
         isOneToOne: true
         isSetofReturn: false
+      } },
+"record_attendance":
+{ Args: { "p_reason"?: string,"p_rows": Json,"p_session_id": string }; Returns: {
+              "booked_at": string,
+"booked_by": string | null,
+"cancelled_at": string | null,
+"change_reason": string | null,
+"course_id": string,
+"enrollment_id": string,
+"id": string,
+"recorded_at": string | null,
+"recorded_by": string | null,
+"session_id": string,
+"sign_off_note": string | null,
+"signed_off_at": string | null,
+"signed_off_by": string | null,
+"status": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string
+            }[]
+                          SetofOptions: {
+        from: "*"
+        to: "session_bookings"
+        isOneToOne: false
+        isSetofReturn: true
       } },
 "record_block_progress":
 { Args: { "p_block_id": string,"p_last_position"?: Json,"p_progress_percentage"?: number,"p_watched"?: Json }; Returns: Database["lms"]['CompositeTypes']["block_receipt"]
@@ -3453,6 +3783,34 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"review_outside_training":
+{ Args: { "p_accept": boolean,"p_end_open_cycle"?: boolean,"p_evidence_id": string,"p_reason"?: string }; Returns: {
+              "course_id": string,
+"document_path": string | null,
+"enrollment_id": string | null,
+"id": string,
+"materials": string | null,
+"note": string | null,
+"provider_address": string | null,
+"provider_name": string,
+"review_reason": string | null,
+"reviewed_at": string | null,
+"reviewed_by": string | null,
+"status": string,
+"submitted_at": string,
+"submitted_by": string | null,
+"taken_on": string,
+"tenant_id": string,
+"user_id": string,
+"was_tested": boolean,
+"withdrawn_at": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "outside_training"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "revoke_accommodation":
 { Args: { "p_accommodation_id": string }; Returns: {
               "assessment_id": string | null,
@@ -3682,6 +4040,32 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"sign_off":
+{ Args: { "p_booking_id": string,"p_note"?: string }; Returns: {
+              "booked_at": string,
+"booked_by": string | null,
+"cancelled_at": string | null,
+"change_reason": string | null,
+"course_id": string,
+"enrollment_id": string,
+"id": string,
+"recorded_at": string | null,
+"recorded_by": string | null,
+"session_id": string,
+"sign_off_note": string | null,
+"signed_off_at": string | null,
+"signed_off_by": string | null,
+"status": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "session_bookings"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "start_attempt":
 { Args: { "p_assessment_id": string }; Returns: Database["lms"]['CompositeTypes']["attempt_view"]
                           SetofOptions: {
@@ -3695,6 +4079,34 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "attempt_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"submit_outside_training":
+{ Args: { "p_course_id": string,"p_document_path"?: string,"p_materials"?: string,"p_note"?: string,"p_provider_address"?: string,"p_provider_name": string,"p_taken_on": string,"p_user_id"?: string,"p_was_tested"?: boolean }; Returns: {
+              "course_id": string,
+"document_path": string | null,
+"enrollment_id": string | null,
+"id": string,
+"materials": string | null,
+"note": string | null,
+"provider_address": string | null,
+"provider_name": string,
+"review_reason": string | null,
+"reviewed_at": string | null,
+"reviewed_by": string | null,
+"status": string,
+"submitted_at": string,
+"submitted_by": string | null,
+"taken_on": string,
+"tenant_id": string,
+"user_id": string,
+"was_tested": boolean,
+"withdrawn_at": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "outside_training"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -3774,6 +4186,60 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "enrollment_requests"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"withdraw_outside_training":
+{ Args: { "p_evidence_id": string }; Returns: {
+              "course_id": string,
+"document_path": string | null,
+"enrollment_id": string | null,
+"id": string,
+"materials": string | null,
+"note": string | null,
+"provider_address": string | null,
+"provider_name": string,
+"review_reason": string | null,
+"reviewed_at": string | null,
+"reviewed_by": string | null,
+"status": string,
+"submitted_at": string,
+"submitted_by": string | null,
+"taken_on": string,
+"tenant_id": string,
+"user_id": string,
+"was_tested": boolean,
+"withdrawn_at": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "outside_training"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"withdraw_sign_off":
+{ Args: { "p_booking_id": string,"p_reason": string }; Returns: {
+              "booked_at": string,
+"booked_by": string | null,
+"cancelled_at": string | null,
+"change_reason": string | null,
+"course_id": string,
+"enrollment_id": string,
+"id": string,
+"recorded_at": string | null,
+"recorded_by": string | null,
+"session_id": string,
+"sign_off_note": string | null,
+"signed_off_at": string | null,
+"signed_off_by": string | null,
+"status": string,
+"tenant_id": string,
+"updated_at": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "session_bookings"
         isOneToOne: true
         isSetofReturn: false
       } }
@@ -3906,6 +4372,8 @@ isOneToOne: false
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"time_zone": string | null,"locale": string | null,"membership_id": string | null,"unit_id": string | null,"is_guest": boolean | null,"roles": (Database["lms"]['CompositeTypes']["held_role"])[] | null,"permissions": (Database["lms"]['CompositeTypes']["held_permission"])[] | null,"staffed_course_ids": (string)[] | null
                       },"tenant_overview": {
                         "tenant_id": string | null,"slug": string | null,"name": string | null,"domain": string | null,"time_zone": string | null,"locale": string | null,"is_active": boolean | null,"active_members": number | null,"published_courses": number | null,"created_at": string | null
+                      },"training_record": {
+                        "id": string | null,"tenant_id": string | null,"user_id": string | null,"course_id": string | null,"enrollment_id": string | null,"unit_id": string | null,"edition": number | null,"employer_name": string | null,"employee_name": string | null,"course_title": string | null,"version_number": number | null,"content_hash": string | null,"completed_on": string | null,"completed_at": string | null,"is_most_recent": boolean | null,"materials": string | null,"trainer_name": string | null,"trainer_address": string | null,"tested_at": string | null,"tested_by": string | null,"test_percentage": number | null,"certified_at": string | null,"certified_by": string | null,"certifier_name": string | null,"certification": string | null,"certification_text": string | null,"missing": (string)[] | null,"recorded_at": string | null,"corrected_by": string | null,"correction_reason": string | null,"kept_at_least_until": string | null,"kept_until": string | null,"cursor": string | null
                       },"training_status": {
                         "user_id": string | null,"course_id": string | null,"state": string | null,"due_at": string | null,"completed_at": string | null,"expires_at": string | null,"opens_at": string | null,"rule_ids": (string)[] | null
                       },"version_change": {

@@ -261,7 +261,7 @@ create table lms.lessons (
   is_preview boolean not null default false,
   objectives text[] not null default '{}' constraint lesson_objectives_are_few check (cardinality(objectives) <= 50),
   completion_rule text not null default 'manual'
-    constraint completion_rule_is_known check (completion_rule in ('manual', 'all_blocks', 'watched', 'assessment')),
+    constraint completion_rule_is_known check (completion_rule in ('manual', 'all_blocks', 'watched', 'assessment', 'attendance', 'sign_off')),
   required_watched_percentage private.percentage not null default 90
     constraint required_watched_percentage_is_positive check (required_watched_percentage > 0),
   release_after_days integer constraint release_is_within_10_years check (release_after_days between 0 and 3650),
@@ -296,7 +296,8 @@ comment on column lms.lessons.published_at is 'When it first became part of a ve
 comment on column lms.lessons.completion_rule is
   'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when '
   'required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where '
-  'none is mandatory, are passed. By the last three it completes by evidence only.';
+  'none is mandatory, are passed; attendance: when the learner was at a led session of the lesson; sign_off: when they were signed '
+  'off there. But for manual it completes by evidence only.';
 comment on column lms.lessons.release_after_days is
   'Opens so many days after enrolment, at the beginning of that day in the tenant''s time zone.';
 comment on column lms.lessons.release_on is 'Opens on this day, at its beginning in the tenant''s time zone.';

@@ -350,6 +350,17 @@ begin
 
   return query select * from private.find_assessment_faults(p_course_id);
 
+  -- No fault: sessions are planned as long as a course is taken, also after it was published or imported.
+  return query
+  select
+    'warning', 'rule_without_session',
+    format('"%s" is completed by attendance or sign-off, and no session of it is to come.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule in ('attendance', 'sign_off') and not exists (
+    select from lms.led_sessions s where s.lesson_id = l.lesson_id and s.status = 'scheduled' and s.ends_at > now()
+  );
+
   return query
   select
     'warning', 'lesson_without_content', format('"%s" has no content.', l.title), jsonb_build_object('lesson_id', l.lesson_id)

@@ -19,7 +19,7 @@ create table lms.enrollments (
   cycle integer not null default 0,
   status text not null default 'enrolled',
   source text not null default 'self' constraint enrollment_source_is_known
-    check (source in ('self', 'assigned', 'bulk', 'rule', 'invitation', 'purchase', 'import')),
+    check (source in ('self', 'assigned', 'bulk', 'rule', 'invitation', 'purchase', 'import', 'evidence')),
   enrolled_by uuid,
   due_at timestamptz,
   expires_at timestamptz,
@@ -468,8 +468,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation', 'rule') and current_setting('lyceum.admitted', true) = 'true' then
+  -- Judged and filled in already: many at once, by private.begin_enrollments, or done elsewhere, by private.review_evidence.
+  -- Clients write neither the column nor the setting.
+  if new.source in ('bulk', 'invitation', 'rule', 'evidence') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.

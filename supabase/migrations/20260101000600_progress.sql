@@ -255,7 +255,7 @@ declare
 begin
   -- No client names the enrolment: what does, is the database itself.
   if v_client and new.enrollment_id <> '00000000-0000-0000-0000-000000000000'
-    and private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     v_client := false;
   elsif v_client and new.user_id is distinct from auth.uid() then
@@ -353,11 +353,16 @@ begin
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
         when 'assessment' then 'This lesson completes when its assessments are passed.'
+        when 'attendance' then 'This lesson completes by being at one of its sessions.'
+        when 'sign_off' then 'This lesson completes when a trainer signs it off.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
       case v_lesson.completion_rule
-        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+        when 'assessment' then 'Take them: start_attempt.'
+        when 'attendance' then 'Take a seat: book_session.'
+        when 'sign_off' then 'Take a seat: book_session.'
+        else 'Record its blocks: record_block_progress.'
       end
     );
   end if;
@@ -403,7 +408,7 @@ begin
   if not private.is_api_call() or (
     old.user_id is distinct from auth.uid() and (
       private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
-      or private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+      or private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
     )
   ) then
     -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
@@ -445,7 +450,7 @@ begin
   ) then
     return old;
   elsif v_enrollment.expires_at <= now()
-    and not private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and not private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then

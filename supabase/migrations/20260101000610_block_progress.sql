@@ -79,6 +79,8 @@ begin
         where m.version_id = a.version_id and m.lesson_id = a.lesson_id and m.is_mandatory
       ));
     return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+  elsif p_lesson.completion_rule in ('attendance', 'sign_off') then
+    return private.led_evidence(p_enrollment_id, p_lesson.lesson_id, p_lesson.completion_rule);
   elsif p_lesson.completion_rule = 'watched' then
     select
       sum(private.media_seconds(r.type, r.content)),

@@ -169,6 +169,14 @@ begin
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
 
+  -- Who trains, and where, is the organisation's; what has to be kept, and of which materials, is the course's.
+  insert into lms.training_record_settings (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  select
+    v_copy.id, s.keeps_training_record, s.materials, case when s.tenant_id = p_tenant_id then s.trainer_name end,
+    case when s.tenant_id = p_tenant_id then s.trainer_address end
+  from lms.training_record_settings s
+  where s.course_id = p_course_id;
+
   -- Categories and tags belong to their tenant.
   insert into lms.course_categories (course_id, category_id)
   select v_copy.id, c.category_id

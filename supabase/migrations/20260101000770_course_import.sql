@@ -34,6 +34,9 @@ as $$
   from jsonb_array_elements(case jsonb_typeof(p_course -> 'skills') when 'array' then p_course -> 'skills' else '[]' end)
     with ordinality as s (doc, place)
   union all
+  select 'training_record', 'training_record', p_course -> 'training_record'
+  where coalesce(p_course -> 'training_record', 'null') <> 'null'
+  union all
   select 'module', m.path, m.doc from modules m
   union all
   select 'lesson', l.path, l.doc from lessons l
@@ -63,9 +66,11 @@ as $$
     ('course', 'boolean', 'is_sequential allow_retake'),
     ('course', 'integer', 'estimated_minutes max_attempts'),
     ('course', 'number', 'required_score'),
-    ('course', 'object', 'metadata'),
+    ('course', 'object', 'metadata training_record'),
     ('course', 'array', 'skills modules'),
     ('course', 'strings', 'tags'),
+    ('training_record', 'string', 'materials trainer_name trainer_address'),
+    ('training_record', 'boolean', 'keeps_training_record'),
     ('skill', 'string', 'key! name! description'),
     ('module', 'string', 'key! title! description'),
     ('module', 'array', 'lessons'),
@@ -643,6 +648,30 @@ begin
 end
 $$;
 
+-- A document that says nothing of training records leaves them as they are: an old document must not end what the law asks for.
+create function private.import_record_settings(p_course lms.courses, p_settings jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if coalesce(p_settings, 'null') = 'null' then
+    return;
+  end if;
+  insert into lms.training_record_settings as s (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  values (
+    p_course.id, coalesce((p_settings ->> 'keeps_training_record')::boolean, true), p_settings ->> 'materials',
+    p_settings ->> 'trainer_name', p_settings ->> 'trainer_address'
+  )
+  on conflict (course_id) do update
+  set keeps_training_record = excluded.keeps_training_record, materials = excluded.materials,
+      trainer_name = excluded.trainer_name, trainer_address = excluded.trainer_address
+  where (s.keeps_training_record, s.materials, s.trainer_name, s.trainer_address)
+    is distinct from (excluded.keeps_training_record, excluded.materials, excluded.trainer_name, excluded.trainer_address);
+end
+$$;
+
 -- Definer, because nobody writes deletion by hand and lessons that were deleted are seen by nobody; so it checks its caller.
 create function private.apply_course_document(p_tenant_id uuid, p_document jsonb)
 returns jsonb
@@ -704,6 +733,7 @@ begin
     when coalesce(p_document -> 'tags', 'null') = 'null' then '{"created": 0, "removed": 0}'
     else private.import_tags(v_course, p_document)
   end;
+  perform private.import_record_settings(v_course, p_document -> 'training_record');
 
   return jsonb_build_object(
     'course_id', v_course.id, 'slug', v_course.slug, 'course', v_row.action, 'modules', v_modules, 'lessons', v_lessons,
@@ -844,6 +874,14 @@ begin
       'meta_keywords', v_course.meta_keywords, 'version_label', v_course.version_label
     ))
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
+    || coalesce((
+      select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'trainer_address', s.trainer_address
+      )))
+      from lms.training_record_settings s
+      where s.course_id = p_course_id
+    ), '{}')
     || jsonb_build_object(
       'tags', coalesce((
         select jsonb_agg(t.slug order by t.slug collate "C")

@@ -348,6 +348,22 @@ select
     'Deliveries are forgotten after 30 days, dead ones after 120, notifications after 800.'
   ),
   ops.register_job(
+    'fill-session-seats', '* * * * *', 'ops.fill_session_seats', interval '30 minutes',
+    'Seats of led sessions that became free go to those who wait for them.'
+  ),
+  ops.register_job(
+    'settle-attendance', '*/5 * * * *', 'ops.settle_attendance', interval '1 hour',
+    'Attendance counts for lessons that were not open yet when it was recorded.'
+  ),
+  ops.register_job(
+    'write-training-records', '29 * * * *', 'ops.write_training_records', interval '1 day',
+    'Completed cycles whose training record was not written with them get it; what was missing is filled in.'
+  ),
+  ops.register_job(
+    'forget-training-records', '7 3 * * *', 'ops.forget_training_records', interval '7 days',
+    'Training records are forgotten when the law has them kept no longer.'
+  ),
+  ops.register_job(
     'forget-idempotency-keys', '17 * * * *', 'ops.forget_idempotency_keys', interval '1 day',
     'Answers kept for replays are forgotten after a week.'
   ),

@@ -671,6 +671,14 @@ select
   audit.watch('lms.training_waivers', personal => '{reason}'),
   audit.watch('lms.message_templates'),
   audit.watch('lms.webhooks'),
+  audit.watch('lms.led_sessions', personal => '{trainer_name, trainer_address}'),
+  audit.watch('lms.session_bookings', personal => '{change_reason, sign_off_note}'),
+  audit.watch('lms.outside_training', personal => '{provider_name, provider_address, materials, document_path, note, review_reason}'),
+  audit.watch('lms.training_record_settings', personal => '{trainer_name, trainer_address}'),
+  audit.watch(
+    'lms.training_records',
+    personal => '{employee_name, trainer_name, trainer_address, certifier_name, certification_text, correction_reason}'
+  ),
   audit.watch('lms.course_versions'),
   -- What a version consists of comes with it and never changes: the hash in course_versions stands for it.
   audit.watch('lms.version_lessons', corrections => 'true'),

@@ -43,6 +43,7 @@ select is_empty(
      -- Ids only, for policies; their comments say why.
      and c.oid not in ('private.learner_scopes'::regclass, 'private.enrollment_scopes'::regclass, 'private.membership_scopes'::regclass, 'private.staff_scopes'::regclass)
      and c.oid <> 'private.attempt_scopes'::regclass
+     and c.oid <> 'private.employment_ends'::regclass
      and c.oid not in ('private.category_scopes'::regclass, 'private.latest_versions'::regclass) $$,
   'every view asks with the rights of its caller; there are no materialised ones'
 );
@@ -87,6 +88,8 @@ select set_eq(
     'authenticated lms.message_templates SELECT', 'authenticated lms.message_templates DELETE', 'authenticated lms.webhooks SELECT', 'authenticated lms.webhooks DELETE',
     'authenticated lms.assignment_rules SELECT', 'authenticated lms.assignment_rules DELETE', 'authenticated lms.assignment_rule_courses SELECT', 'authenticated lms.assignment_rule_courses DELETE',
     'authenticated lms.training_requirements SELECT', 'authenticated lms.training_waivers SELECT',
+    'authenticated lms.led_sessions SELECT', 'authenticated lms.session_bookings SELECT', 'authenticated lms.outside_training SELECT',
+    'authenticated lms.training_records SELECT', 'authenticated lms.training_record_settings SELECT', 'authenticated private.employment_ends SELECT',
     'anon private.latest_versions SELECT', 'authenticated private.latest_versions SELECT',
     -- Assessments, and attempts at them.
     'authenticated lms.assessments SELECT', 'authenticated lms.assessment_sections SELECT', 'authenticated lms.questions SELECT', 'authenticated lms.question_skills SELECT', 'authenticated lms.version_assessments SELECT', 'authenticated lms.question_revisions SELECT', 'authenticated lms.version_questions SELECT', 'authenticated lms.accommodations SELECT',
@@ -135,6 +138,10 @@ select set_eq(
     'authenticated lms.assignment_rules INSERT cohort_id description due_after_days due_on job_title name path_id recurs_every_months renewal_window_days role_id tenant_id unit_id',
     'authenticated lms.assignment_rules UPDATE cohort_id description due_after_days due_on job_title name path_id recurs_every_months renewal_window_days role_id unit_id',
     'authenticated lms.assignment_rule_courses INSERT course_id rule_id',
+    'authenticated lms.led_sessions INSERT course_id ends_at lesson_id materials place_address place_name seats starts_at title trainer_address trainer_id trainer_name unit_id',
+    'authenticated lms.led_sessions UPDATE ends_at materials place_address place_name seats starts_at title trainer_address trainer_id trainer_name',
+    'authenticated lms.training_record_settings INSERT course_id keeps_training_record materials trainer_address trainer_name',
+    'authenticated lms.training_record_settings UPDATE keeps_training_record materials trainer_address trainer_name',
     'authenticated lms.learning_paths INSERT description is_ordered language slug tenant_id thumbnail_url title visibility',
     'authenticated lms.learning_paths UPDATE description is_ordered language slug thumbnail_url title visibility',
     'authenticated lms.learning_path_courses INSERT course_id is_required order_index path_id',
@@ -224,6 +231,9 @@ select set_eq(
     'analytics.get_engagement(uuid,uuid,uuid,uuid,date,date,text)', 'analytics.get_lesson_drop_off(uuid,uuid,uuid)',
     'analytics.describe_report(uuid,uuid,uuid,uuid,uuid,boolean)',
     'analytics.get_cohort_retention(uuid,uuid,uuid,uuid,date,date,text)',
+    'lms.book_session(uuid,uuid)', 'lms.cancel_booking(uuid)', 'lms.cancel_session(uuid,text)', 'lms.record_attendance(uuid,jsonb,text)', 'lms.sign_off(uuid,text)', 'lms.withdraw_sign_off(uuid,text)',
+    'lms.submit_outside_training(uuid,text,date,uuid,text,boolean,text,text,text)', 'lms.withdraw_outside_training(uuid)', 'lms.review_outside_training(uuid,boolean,text,boolean)',
+    'lms.get_training_records(uuid,uuid,uuid,uuid,date,date,integer,text)', 'lms.correct_training_record(uuid,text,text,text,text,text)',
     'lms.publish_attestation_statement(uuid,text,text,text,text,text)', 'lms.retire_attestation_statement(uuid)', 'lms.sign_attestation(uuid,uuid)',
     'lms.verify_certificate(text)', 'lms.issue_certificate(uuid,text)', 'lms.revoke_certificate(uuid,text,boolean)', 'lms.reissue_certificate(uuid,text,text)',
     'lms.search(text,uuid,text,uuid,text,text,text,integer,text)', 'lms.get_search_facets(text,uuid,text,uuid,text,text,text)', 'lms.suggest_searches(text,uuid,integer)',
@@ -315,6 +325,11 @@ select set_eq(
     'private.report_engagement(uuid,uuid,uuid,uuid,date,date,text)', 'private.report_overview(uuid,uuid)', 'private.report_lessons(uuid,uuid,uuid)',
     'private.report_retention(uuid,uuid,uuid,uuid,date,date,text)',
     'private.report_training(uuid,uuid,uuid,uuid,timestamp with time zone,text[],integer,uuid,uuid)',
+    'private.require_session(uuid)', 'private.require_booking(uuid)', 'private.check_session_reason(text)', 'private.find_attendance_faults(jsonb)',
+    'private.book_session_of(uuid,uuid)', 'private.cancel_booking_of(uuid)', 'private.cancel_session_of(uuid,text)', 'private.record_attendance_of(uuid,jsonb,text)',
+    'private.sign_off_of(uuid,text)', 'private.withdraw_sign_off_of(uuid,text)',
+    'private.write_evidence(lms.outside_training)', 'private.require_evidence(uuid)', 'private.withdraw_evidence(uuid)', 'private.review_evidence(uuid,boolean,text,boolean)',
+    'private.my_evidence_folders()', 'private.may_file_evidence(text)', 'private.correct_record(uuid,text,text,text,text,text)', 'private.parse_record_cursor(text)',
     'private.course_ids_of_rule(uuid)', 'private.units_below(uuid)', 'private.training_status_at(uuid,uuid[],uuid,timestamp with time zone)', 'private.end_waiver(uuid)', 'private.my_rules()',
     'private.is_platform_admin()', 'private.read_health()', 'private.require_platform_admin()', 'private.list_tenants(integer,text,uuid)', 'private.found_tenant(lms.tenants,text)', 'private.switch_tenant(uuid,boolean)',
     'private.import_fault(text,text,jsonb)', 'private.parse_person(jsonb)', 'private.describe_failure(text,text,text)', 'private.match_people(uuid,jsonb)',
@@ -352,6 +367,8 @@ select is_empty(
        'preview_regrade_of',
        -- With tenant.settings in the tenant that it names.
        'read_delivery_failures'
+       -- For those who run the session, about people in their scope.
+       'record_attendance_of'
      ) $$,
   'helpers of policies take no id: nobody can ask on behalf of another'
 );

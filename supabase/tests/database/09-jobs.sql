@@ -46,6 +46,8 @@ select set_eq(
        ('make-event-partitions', '47 2 * * *'), ('forget-event-receipts', '37 * * * *'), ('end-learning-sessions', '*/5 * * * *'),
        ('apply-assignment-marks', '* * * * *'), ('apply-assignment-rules', '13 1 * * *'),
        ('remind', '29 * * * *'), ('forget-deliveries', '43 2 * * *'),
+       ('fill-session-seats', '* * * * *'), ('settle-attendance', '*/5 * * * *'),
+       ('write-training-records', '29 * * * *'), ('forget-training-records', '7 3 * * *'),
        ('issue-certificates', '11 * * * *'), ('open-renewals', '*/15 * * * *'),
        ('seal-audit-log', '*/5 * * * *'), ('make-audit-partitions', '41 2 * * *') $$,
   'these jobs are registered'

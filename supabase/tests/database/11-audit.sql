@@ -90,6 +90,7 @@ select set_eq(
     'lms.message_templates', 'lms.webhooks',
     'lms.learning_paths', 'lms.learning_path_courses', 'lms.path_enrollments',
     'lms.assignment_rules', 'lms.assignment_rule_courses', 'lms.training_requirements', 'lms.training_waivers',
+    'lms.led_sessions', 'lms.session_bookings', 'lms.outside_training', 'lms.training_records', 'lms.training_record_settings',
     'lms.course_reviews', 'lms.review_reports',
     'lms.categories', 'lms.tags', 'lms.course_categories', 'lms.course_tags',
     'lms.tenants', 'lms.org_units', 'lms.roles', 'lms.role_permissions', 'lms.assignable_roles', 'lms.memberships', 'lms.role_grants', 'lms.invitations', 'lms.cohorts',

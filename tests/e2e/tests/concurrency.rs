@@ -210,6 +210,147 @@ async fn inv_p2_200_parallel_completions_of_200_lessons_end_at_exactly_100() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn inv_e4_the_last_seat_of_a_session_goes_to_exactly_one() -> Result<()> {
+    let course = Course::new(1).await?;
+    let database = sandbox().database().await?;
+    let mut learners = Vec::new();
+    for _ in 0..6 {
+        let learner = course.learner().await?;
+        course.enroll(&learner).await?;
+        learners.push(learner);
+    }
+    for race in 0..RACES {
+        let seats: i64 = if race % 2 == 0 { 1 } else { 3 };
+        let session: Uuid = database
+            .query_one(
+                "insert into lms.led_sessions (course_id, title, starts_at, ends_at, seats)
+                 values ($1, 'Race', now() + interval '1 day', now() + interval '2 days', $2::bigint) returning id",
+                &[&course.id, &seats],
+            )
+            .await?
+            .get(0);
+        // Everybody asks twice, at the same time.
+        let call = json!({ "p_session_id": session });
+        let answers = try_join_all(
+            learners
+                .iter()
+                .chain(&learners)
+                .map(|learner| learner.rpc("book_session", &call)),
+        )
+        .await?;
+        assert!(
+            answers.iter().all(|answer| answer.status == 200),
+            "{answers:?}"
+        );
+        assert_eq!(seated(session).await?, (seats, 6 - seats), "race {race}");
+
+        // Those who have a seat give it back while staff takes one away and the others ask again: never one too many, and
+        // nobody waits for a seat that is free.
+        let bookings: Vec<Uuid> = database
+            .query(
+                "select id from lms.session_bookings where session_id = $1 and status = 'booked' order by id limit 2",
+                &[&session],
+            )
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let cancelled: Vec<Value> = bookings
+            .iter()
+            .map(|booking| json!({ "p_booking_id": booking }))
+            .collect();
+        let cancels = cancelled
+            .iter()
+            .map(|booking| course.instructor.rpc("cancel_booking", booking));
+        let again = learners
+            .iter()
+            .map(|learner| learner.rpc("book_session", &call));
+        let (cancels, again) = tokio::join!(try_join_all(cancels), try_join_all(again));
+        for answer in cancels?.iter().chain(&again?) {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        assert_eq!(seated(session).await?.0, seats, "race {race}");
+    }
+    Ok(())
+}
+
+/// How many have a seat in a session, and how many wait for one.
+async fn seated(session: Uuid) -> Result<(i64, i64)> {
+    let row = sandbox()
+        .database()
+        .await?
+        .query_one(
+            "select count(*) filter (where status = 'booked'), count(*) filter (where status = 'waitlisted')
+             from lms.session_bookings where session_id = $1",
+            &[&session],
+        )
+        .await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_e1_evidence_is_accepted_once_whoever_decides_at_the_same_time() -> Result<()> {
+    let course = Course::new(1).await?;
+    let database = sandbox().database().await?;
+    let call_of = |evidence: Uuid, accept: bool| json!({ "p_evidence_id": evidence, "p_accept": accept, "p_reason": "Looked at", "p_end_open_cycle": true });
+    for race in 0..RACES {
+        let learner = course.learner().await?;
+        let mut evidence = Vec::new();
+        for day in ["2021-02-03", "2022-02-03"] {
+            let answer = learner
+                .rpc(
+                    "submit_outside_training",
+                    &json!({ "p_course_id": course.id, "p_provider_name": "School", "p_taken_on": day }),
+                )
+                .await?;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let id: Uuid = answer.body["id"].as_str().unwrap_or_default().parse()?;
+            evidence.push(id);
+        }
+        // The learner enrols meanwhile; each piece is accepted twice and the first one rejected as well.
+        let decisions = [
+            call_of(evidence[0], true),
+            call_of(evidence[1], true),
+            call_of(evidence[0], true),
+            call_of(evidence[1], true),
+            call_of(evidence[0], false),
+        ];
+        let enrolling = json!({ "p_course_id": course.id });
+        let (decided, enrolled) = tokio::join!(
+            try_join_all(
+                decisions
+                    .iter()
+                    .map(|decision| course.instructor.rpc("review_outside_training", decision))
+            ),
+            learner.rpc("enroll", &enrolling)
+        );
+        for answer in decided?.iter().chain([&enrolled?]) {
+            assert!(matches!(answer.status.as_u16(), 200 | 409), "{answer:?}");
+        }
+        let row = database
+            .query_one(
+                "select
+                   (select count(*) from lms.outside_training o where o.user_id = $1 and o.status = 'accepted'),
+                   (select count(*) from lms.enrollments e where e.user_id = $1 and e.status = 'completed' and e.source = 'evidence'),
+                   (select count(*) from lms.certificates c where c.user_id = $1),
+                   (select count(*) from lms.enrollments e where e.user_id = $1 and e.status in ('enrolled', 'in_progress', 'paused')),
+                   (select bool_and(later.completed_at > e.completed_at) from lms.enrollments e join lms.enrollments later
+                    on later.user_id = e.user_id and later.cycle > e.cycle and later.completed_at is not null
+                    where e.user_id = $1 and e.completed_at is not null)",
+                &[&learner.id],
+            )
+            .await?;
+        let (accepted, cycles, certificates, open): (i64, i64, i64, i64) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let in_order: Option<bool> = row.get(4);
+        assert!((1..=2).contains(&accepted), "race {race}: {accepted}");
+        assert_eq!((cycles, certificates), (accepted, accepted), "race {race}");
+        assert!(open <= 1 && in_order != Some(false), "race {race}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn inv_e1_100_parallel_enrollments_of_one_learner_give_one_row() -> Result<()> {
     let course = Course::new(1).await?;
     let learner = course.learner().await?;

@@ -216,6 +216,20 @@ impl Company {
                  select tenant_id, user_id, 'training_due', course_id, id, 'due ' || id from lms.enrollments where tenant_id = '{tenant}';
                  insert into lms.message_templates (tenant_id, kind, language, subject, body) values ('{tenant}', 'training_due', 'en', 'Due', 'Soon');
                  insert into lms.webhooks (tenant_id, url) values ('{tenant}', 'https://example.com/hook');",
+                 insert into lms.led_sessions (course_id, title, starts_at, ends_at)
+                 select id, 'Day', now() + interval '1 day', now() + interval '2 days' from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.session_bookings (tenant_id, session_id, course_id, enrollment_id, user_id, status)
+                 select e.tenant_id, s.id, e.course_id, e.id, e.user_id, 'booked'
+                 from lms.enrollments e join lms.led_sessions s using (tenant_id, course_id) where e.tenant_id = '{tenant}';
+                 insert into lms.outside_training (tenant_id, course_id, user_id, provider_name, taken_on)
+                 select tenant_id, id, '{learner}', 'School', '2020-02-02' from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.training_record_settings (course_id, materials)
+                 select id, 'Shelf 4' from lms.courses where tenant_id = '{tenant}';
+                 insert into lms.training_records
+                   (tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, employer_name, employee_name, course_title,
+                    version_number, content_hash, completed_at, completed_on)
+                 select e.tenant_id, e.course_id, e.user_id, e.id, e.unit_id, e.cycle, 1, 'Works', 'Lena', 'Course', 1, 'x', now(), current_date
+                 from lms.enrollments e where e.tenant_id = '{tenant}';",
                 teacher = self.person("teacher").id,
                 learner = self.person("learner").id,
             ))

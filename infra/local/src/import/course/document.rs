@@ -49,6 +49,9 @@ pub struct Course {
     pub version_label: Option<String>,
     #[serde(default, skip_serializing_if = "Object::is_empty")]
     pub metadata: Object,
+    /// What training records print; empty: as it is.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub training_record: Object,
     /// Slugs; None: as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
@@ -168,6 +171,7 @@ impl Course {
             meta_keywords: None,
             version_label: None,
             metadata: Object::default(),
+            training_record: Object::default(),
             tags: None,
             skills: Vec::new(),
             modules: Vec::new(),
@@ -350,6 +354,7 @@ impl Check {
             self.length(field, text.as_deref().unwrap_or_default(), most);
         }
         self.object("metadata", &course.metadata, 50_000);
+        self.object("training_record", &course.training_record, 10_000);
         for (place, tag) in course.tags.iter().flatten().enumerate() {
             self.slug(format!("tags[{place}]"), tag, 100);
         }
@@ -419,7 +424,14 @@ impl Check {
         self.one_of(
             at("completion_rule"),
             &lesson.completion_rule,
-            &["manual", "all_blocks", "watched"],
+            &[
+                "manual",
+                "all_blocks",
+                "watched",
+                "assessment",
+                "attendance",
+                "sign_off",
+            ],
         );
         self.decimal(
             at("required_watched_percentage"),

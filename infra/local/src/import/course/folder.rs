@@ -178,6 +178,7 @@ fn read_course(name: &str, file: Option<&File>, found: &mut Vec<Fault>) -> Cours
     course.meta_keywords = fields.text("meta_keywords");
     course.version_label = fields.text("version_label");
     course.metadata = fields.object("metadata").unwrap_or_default();
+    course.training_record = fields.object("training_record").unwrap_or_default();
     course.tags = fields.texts("tags");
     for node in fields.list("skills").unwrap_or_default() {
         course.skills.extend(read_skill(node, &mut fields));
@@ -536,6 +537,7 @@ fn write_course(course: &Course) -> String {
     front.optional("meta_keywords", course.meta_keywords.as_deref());
     front.optional("version_label", course.version_label.as_deref());
     front.object("metadata", &course.metadata);
+    front.object("training_record", &course.training_record);
     if let Some(tags) = &course.tags {
         front.texts("tags", tags);
     }

@@ -122,7 +122,13 @@ fn lessons() -> impl Strategy<Value = Lesson> {
             0..3,
         ),
         (
-            prop_oneof![Just("manual"), Just("all_blocks"), Just("watched")],
+            prop_oneof![
+                Just("manual"),
+                Just("all_blocks"),
+                Just("watched"),
+                Just("attendance"),
+                Just("sign_off")
+            ],
             prop_oneof![Just(90.0), Just(75.5), Just(100.0)],
             prop_oneof![
                 Just((None, None)),
@@ -171,7 +177,7 @@ fn lessons() -> impl Strategy<Value = Lesson> {
 prop_compose! {
     fn courses()(
         (slug, title, description) in (keys(), titles(), texts()),
-        metadata in objects(),
+        (metadata, training_record) in (objects(), objects()),
         tags in proptest::option::of(proptest::collection::vec(keys(), 0..3)),
         texts in proptest::option::of(texts()),
         (flag, number, score) in (any::<bool>(), proptest::option::of(1_u32..1000), prop_oneof![Just(0.0), Just(70.0), Just(66.67)]),
@@ -182,6 +188,7 @@ prop_compose! {
         let mut course = Course::new(slug, title);
         course.description = description;
         course.metadata = metadata;
+        course.training_record = training_record;
         course.tags = tags;
         course.is_sequential = flag;
         course.allow_retake = !flag;

@@ -366,7 +366,7 @@ select is_empty(
        'enrollment_obstacles_for_caller', 'explain_rule', 'preview_rule', 'course_ids_of_rule', 'training_status_at', 'units_below', 'list_tenants', 'read_audit_trail', 'check_course_for_caller', 'diff_versions', 'list_deleted_items', 'closed_lessons_of_caller', 'version_outline',
        'preview_regrade_of',
        -- With tenant.settings in the tenant that it names.
-       'read_delivery_failures'
+       'read_delivery_failures',
        -- For those who run the session, about people in their scope.
        'record_attendance_of'
      ) $$,

@@ -603,6 +603,8 @@ where c.relkind in ('r', 'p') and not c.relispartition
   and n.nspname || '.' || c.relname not in (
     'private.search_documents', 'analytics.question_events', 'analytics.activity_events', 'analytics.learning_sessions',
     'private.assignment_marks',
+    'private.report_changes', 'private.lesson_changes', 'private.report_cells', 'private.question_cells', 'private.lesson_cells',
+    'private.active_days', 'private.activity_cells', 'private.active_elsewhere', 'private.stale_reports',
     'lms.notifications', 'private.outbox', 'private.reminded_days'
   )
   and not exists (select from audit.watched_tables w where w.table_name = n.nspname || '.' || c.relname);

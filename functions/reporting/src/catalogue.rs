@@ -280,7 +280,7 @@ const fn column(name: &'static str, kind: Kind, heading: Words) -> Column {
     }
 }
 
-use Kind::{Count, Course, Data, Day, Id, Moment, Number, Percent, Seconds, Text, Word};
+use Kind::{Count, Course, Data, Day, Id, List, Moment, Number, Percent, Seconds, Text, Word};
 use Parameter as P;
 
 const FILTERS: &[Parameter] = &[P::Tenant, P::Unit, P::Course, P::Cohort, P::From, P::Until];
@@ -584,6 +584,44 @@ pub static REPORTS: &[Report] = &[
         ],
         layout: Layout::Matrix,
         chart: Chart::States("state"),
+    },
+    Report {
+        name: "training-records",
+        schema: "lms",
+        function: "get_training_records",
+        parameters: &[P::Tenant, P::Person, P::Unit, P::Course, P::From, P::Until],
+        // Materials and statements are texts of some length.
+        page: Some(200),
+        columns: &[
+            column("employee_name", Text, words::PERSON),
+            column("course_title", Text, words::COURSE),
+            column("employer_name", Text, words::EMPLOYER),
+            column("completed_on", Day, words::COMPLETED_AT),
+            column("materials", Text, words::MATERIALS),
+            column("trainer_name", Text, words::TRAINER_NAME),
+            column("trainer_address", Text, words::TRAINER_ADDRESS),
+            column("tested_at", Moment, words::TESTED_AT),
+            column("test_percentage", Percent, words::TEST_RESULT),
+            column("certified_at", Moment, words::CERTIFIED_AT),
+            column("certifier_name", Text, words::CERTIFIED_BY),
+            column("certification_text", Text, words::CERTIFICATION),
+            column("correction_reason", Text, words::CORRECTION),
+            column("kept_at_least_until", Day, words::KEPT_AT_LEAST),
+            column("kept_until", Day, words::KEPT_UNTIL),
+            column("missing", List, words::MISSING),
+        ],
+        title: [
+            "Training records",
+            "Schulungsnachweise",
+            "Registros de formación",
+        ],
+        counts: [
+            "Records of training as 49 CFR 172.704(d) has them kept, in their current editions, latest completion first. They are kept for three years, and until 90 days after the person has left.",
+            "Schulungsnachweise, wie 49 CFR 172.704(d) sie verlangt, in der geltenden Fassung, jüngster Abschluss zuerst. Sie werden drei Jahre aufbewahrt, und bis 90 Tage nach dem Ausscheiden der Person.",
+            "Registros de formación como los exige 49 CFR 172.704(d), en su edición vigente, la finalización más reciente primero. Se conservan tres años, y hasta 90 días después de la salida de la persona.",
+        ],
+        layout: Layout::Records,
+        chart: Chart::None,
     },
     Report {
         name: "engagement",

@@ -26,13 +26,14 @@ words! {
     BEGINNING = "From", "Ab", "Desde";
     CERTIFIED_AT = "Certified at", "Bescheinigt am", "Certificado el";
     CERTIFIED_BY = "Certified by", "Bescheinigt von", "Certificado por";
-    CHART = "Chart", "Diagramm", "Gráfico";
+    CERTIFICATION = "Certification", "Bescheinigung", "Certificación";
     COHORT = "Cohort", "Gruppe", "Grupo";
     COMPLETED = "Completed", "Abgeschlossen", "Completados";
     COMPLETED_AT = "Completed on", "Abgeschlossen am", "Completado el";
     COMPLETED_RATE = "Completed, share", "Abgeschlossen, Anteil", "Completados, parte";
     COMPLETIONS = "Completions", "Abschlüsse", "Finalizaciones";
     COMPLETION_RATE = "Completion rate", "Abschlussquote", "Tasa de finalización";
+    CORRECTION = "Corrected because", "Berichtigt, weil", "Corregido porque";
     COURSE = "Course", "Kurs", "Curso";
     COURSE_ID = "Course id", "Kurs-ID", "ID del curso";
     CURRENT_SECTION = "Last lesson", "Letzte Lektion", "Última lección";
@@ -42,6 +43,7 @@ words! {
     DROPPED_OFF = "Not completed", "Nicht abgeschlossen", "Sin completar";
     DROP_OFF_RATE = "Drop-off rate", "Abbruchquote", "Tasa de abandono";
     DUE_AT = "Due", "Fällig", "Vence";
+    EMPLOYER = "Employer", "Arbeitgeber", "Empleador";
     EMPTY = "There is nothing to show for this choice.", "Zu dieser Auswahl gibt es nichts zu zeigen.", "No hay nada que mostrar para esta selección.";
     ENROLLED = "Enrolled", "Eingeschrieben", "Inscritos";
     ENROLLED_AT = "Enrolled on", "Eingeschrieben am", "Inscrito el";
@@ -55,6 +57,7 @@ words! {
     HALF_RATE = "Halfway, share", "Zur Hälfte, Anteil", "A la mitad, parte";
     IN_PROGRESS = "In progress", "In Arbeit", "En curso";
     JOB_TITLE = "Job title", "Tätigkeit", "Puesto";
+    KEPT_AT_LEAST = "Kept at least until", "Aufbewahrt mindestens bis", "Se conserva al menos hasta";
     KEPT_UNTIL = "Kept until", "Aufbewahrt bis", "Se conserva hasta";
     LAST_ACTIVE = "Last active", "Zuletzt aktiv", "Última actividad";
     LAST_DAYS = "The last {days} days", "Die letzten {days} Tage", "Los últimos {days} días";
@@ -68,10 +71,8 @@ words! {
     MISS_RATE = "Wrong, share", "Falsch, Anteil", "Falladas, parte";
     MORE_BARS = "The first {shown} of {all}", "Die ersten {shown} von {all}", "Las primeras {shown} de {all}";
     NO = "no", "nein", "no";
-    NONE = "none", "keine", "ninguna";
     NOTHING_ASKED = "not asked of this person", "von dieser Person nicht verlangt", "no se exige a esta persona";
     NOT_STARTED = "Not started", "Nicht begonnen", "Sin empezar";
-    NUMBERS = "Figures", "Zahlen", "Cifras";
     ORGANIZATION = "Organisation", "Organisation", "Organización";
     PEOPLE = "People", "Personen", "Personas";
     PERIOD = "Period", "Zeitraum", "Período";
@@ -97,6 +98,8 @@ words! {
     SUBJECT = "Subject", "Gegenstand", "Objeto";
     SUCCESS_RATE = "Right, share", "Richtig, Anteil", "Acertadas, parte";
     TESTED = "Trained and tested", "Geschult und geprüft", "Formado y evaluado";
+    TESTED_AT = "Tested on", "Geprüft am", "Evaluado el";
+    TEST_RESULT = "Test result", "Prüfungsergebnis", "Resultado de la prueba";
     TIME_SPENT = "Time spent", "Zeitaufwand", "Tiempo dedicado";
     TRAINER_ADDRESS = "Address of the trainer", "Anschrift der Lehrkraft", "Dirección del formador";
     TRAINER_NAME = "Trained by", "Geschult von", "Formado por";

@@ -356,3 +356,49 @@ async fn the_list_is_told_in_the_readers_language() {
     let document = get(&project, "/openapi.json", &[]).await.json();
     assert_eq!(document["paths"].as_object().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn training_records_are_printed_one_by_one_with_what_they_lack() {
+    let project = with_heading().await;
+    let record = |name: &str, missing: Value| {
+        json!({
+            "employee_name": name, "course_title": "Handling Hazardous Materials", "employer_name": "Works & Sons",
+            "completed_on": "2026-02-01", "materials": "Slides of 2026, shelf 4 of the training room", "trainer_name": "Ines Lindqvist",
+            "trainer_address": "1 Harbor Road, Harbor City", "tested_at": "2026-02-01T15:00:00+00:00", "test_percentage": 92.5,
+            "certified_at": "2026-02-01T15:30:00+00:00", "certifier_name": "Ines Lindqvist",
+            "certification_text": "I certify that this person has been trained and tested as 49 CFR part 172 requires.",
+            "correction_reason": null, "kept_at_least_until": "2029-02-01", "kept_until": null, "missing": missing,
+            "id": ID, "cursor": "1|x",
+        })
+    };
+    Mock::given(path("/rest/v1/rpc/get_training_records"))
+        .and(header("content-profile", "lms"))
+        .respond_with(ResponseTemplate::new(200).set_body_json([
+            record("Lena Fischer", json!([])),
+            record("Noah <Adeyemi>", json!(["trainer_address"])),
+        ]))
+        .mount(&project.server)
+        .await;
+    let answer = get(
+        &project,
+        &format!("/training-records?tenant_id={ID}&format=html&locale=en"),
+        &[],
+    )
+    .await;
+    let page = answer.text();
+    assert_eq!(
+        page.matches("<article class=\"record\">").count(),
+        2,
+        "{page}"
+    );
+    assert!(
+        page.contains("<h2>Noah &lt;Adeyemi&gt; <span>Handling Hazardous Materials</span></h2>")
+    );
+    // What lacks is told where something does.
+    assert_eq!(
+        page.matches("<dt>Missing</dt><dd>trainer address</dd>")
+            .count(),
+        1
+    );
+    assert!(page.contains("<dt>Completed on</dt><dd>1\u{a0}Feb\u{a0}2026</dd>"));
+}

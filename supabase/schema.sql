@@ -757,65 +757,6 @@ ALTER TYPE lms.deleted_item OWNER TO postgres;
 COMMENT ON TYPE lms.deleted_item IS 'kind: course, module, lesson, block, assessment, section or question; what was deleted with it is not listed apart.';
 
 --
--- Name: delivery; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.delivery AS (
-	id uuid,
-	lease uuid,
-	channel text,
-	kind text,
-	attempt integer,
-	created_at timestamp with time zone,
-	tenant_id uuid,
-	webhook_id uuid,
-	recipient text,
-	organization text,
-	language text,
-	subject text,
-	body text,
-	params jsonb,
-	url text,
-	secrets text[],
-	payload jsonb
-);
-
-ALTER TYPE lms.delivery OWNER TO postgres;
-
---
--- Name: TYPE delivery; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.delivery IS 'A delivery that the caller holds until its lease ends. Mails: recipient, language, subject and body with their placeholders, params. Webhooks: url, secrets, payload.';
-
---
--- Name: delivery_failure; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.delivery_failure AS (
-	id uuid,
-	channel text,
-	kind text,
-	status text,
-	user_id uuid,
-	webhook_id uuid,
-	course_id uuid,
-	attempts integer,
-	last_error text,
-	created_at timestamp with time zone,
-	next_attempt_at timestamp with time zone,
-	dead_at timestamp with time zone
-);
-
-ALTER TYPE lms.delivery_failure OWNER TO postgres;
-
---
--- Name: TYPE delivery_failure; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.delivery_failure IS 'status: dead, until it is replayed; pending, tried in vain and to be tried again at next_attempt_at.';
-
---
 -- Name: enrollment_eligibility; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -976,25 +917,6 @@ ALTER TYPE lms.issued_invitation OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.issued_invitation IS 'An invitation with its token, which is shown this once: the database keeps a hash.';
-
---
--- Name: issued_webhook; Type: TYPE; Schema: lms; Owner: postgres
---
-
-CREATE TYPE lms.issued_webhook AS (
-	webhook_id uuid,
-	url text,
-	kinds text[],
-	secret text
-);
-
-ALTER TYPE lms.issued_webhook OWNER TO postgres;
-
---
--- Name: TYPE issued_webhook; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TYPE lms.issued_webhook IS 'A webhook with its secret, which is told this once.';
 
 --
 -- Name: job_health; Type: TYPE; Schema: lms; Owner: postgres
@@ -2210,24 +2132,6 @@ CREATE TYPE private.lesson_numbers AS (
 ALTER TYPE private.lesson_numbers OWNER TO postgres;
 
 --
--- Name: mail_body; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.mail_body AS text
-	CONSTRAINT body_is_1_to_10000_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 10000) AND (VALUE !~ '[\x01-\x08\x0b-\x1f\x7f]'::text)));
-
-ALTER DOMAIN private.mail_body OWNER TO postgres;
-
---
--- Name: mail_subject; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.mail_subject AS text
-	CONSTRAINT subject_is_one_line_of_1_to_200_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 200) AND (VALUE !~ '[\x01-\x1f\x7f]'::text)));
-
-ALTER DOMAIN private.mail_subject OWNER TO postgres;
-
---
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -2356,22 +2260,6 @@ CREATE TYPE private.matched_person AS (
 );
 
 ALTER TYPE private.matched_person OWNER TO postgres;
-
---
--- Name: notice; Type: TYPE; Schema: private; Owner: postgres
---
-
-CREATE TYPE private.notice AS (
-	tenant_id uuid,
-	user_id uuid,
-	kind text,
-	course_id uuid,
-	enrollment_id uuid,
-	params jsonb,
-	dedupe_key text
-);
-
-ALTER TYPE private.notice OWNER TO postgres;
 
 --
 -- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
@@ -2653,51 +2541,6 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
-
---
--- Name: webhook_address; Type: DOMAIN; Schema: private; Owner: postgres
---
-
-CREATE DOMAIN private.webhook_address AS text
-	CONSTRAINT webhook_address_is_https_without_a_password CHECK (((VALUE ~ '^(https://[^\s<>"@\\/?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s<>"@\\#]*)?$'::text) AND (length(VALUE) <= 2000)));
-
-ALTER DOMAIN private.webhook_address OWNER TO postgres;
-
---
--- Name: describe_report(uuid, uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: analytics; Owner: postgres
---
-
-CREATE FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_with_courses boolean DEFAULT false) RETURNS TABLE(organization text, time_zone text, locale text, today date, person text, unit text, course text, cohort text, courses jsonb)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  -- All of it as the caller reads it: what is hidden has no name here either.
-  select
-    t.name::text, t.time_zone::text, t.locale::text, (now() at time zone t.time_zone)::date,
-    (select n.display_name::text from lms.people n where n.id = coalesce(p_user_id, (select auth.uid())) limit 1),
-    (select u.name::text from lms.org_units u where u.id = p_unit_id and u.tenant_id = p_tenant_id),
-    (select c.title::text from lms.courses c where c.id = p_course_id and c.tenant_id = p_tenant_id),
-    (select k.name::text from lms.cohorts k where k.id = p_cohort_id and k.tenant_id = p_tenant_id),
-    case when p_with_courses then (
-      select jsonb_object_agg(c.id, c.title)
-      from (
-        select k.id, k.title from lms.courses k where k.tenant_id = p_tenant_id order by k.created_at desc limit 2000
-      ) c
-    ) end
-  from lms.tenants t
-  where t.id = p_tenant_id;
-end
-$$;
-
-ALTER FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) OWNER TO postgres;
-
---
--- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) IS 'What heads a report: names of what its parameters stand for, as the caller sees them, and the organisation''s time zone, language and day; with p_with_courses the titles of its courses by their ids. Nothing where the caller does not see the organisation.';
 
 --
 -- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
@@ -3527,151 +3370,6 @@ end
 $$;
 
 ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
-
---
--- Name: record_analytics_saved_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_analytics_saved_reports() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if (old.id, old.tenant_id, old.owner_id, old.name, old.report, old.parameters, old.unit_id, old.format, old.locale, old.is_shared, old.schedule, old.hour, old.created_at)
-    is not distinct from (new.id, new.tenant_id, new.owner_id, new.name, new.report, new.parameters, new.unit_id, new.format, new.locale, new.is_shared, new.schedule, new.hour, new.created_at)
-  then
-    return null;
-  end if;
-
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.owner_id is distinct from new.owner_id then
-    v_changes := v_changes || jsonb_build_object('owner_id', jsonb_build_object(
-      'old', old.owner_id,
-      'new', new.owner_id
-    ));
-  end if;
-  if old.name is distinct from new.name then
-    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
-      'old', audit.hash_personal('analytics.saved_reports.name', to_jsonb(old.name)),
-      'new', audit.hash_personal('analytics.saved_reports.name', to_jsonb(new.name))
-    ));
-  end if;
-  if old.report is distinct from new.report then
-    v_changes := v_changes || jsonb_build_object('report', jsonb_build_object(
-      'old', case when octet_length(old.report) > 8000 then audit.shorten(to_jsonb(old.report)) else to_jsonb(old.report) end,
-      'new', case when octet_length(new.report) > 8000 then audit.shorten(to_jsonb(new.report)) else to_jsonb(new.report) end
-    ));
-  end if;
-  if old.parameters is distinct from new.parameters then
-    v_changes := v_changes || jsonb_build_object('parameters', jsonb_build_object(
-      'old', audit.shorten(to_jsonb(old.parameters)),
-      'new', audit.shorten(to_jsonb(new.parameters))
-    ));
-  end if;
-  if old.unit_id is distinct from new.unit_id then
-    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
-      'old', old.unit_id,
-      'new', new.unit_id
-    ));
-  end if;
-  if old.format is distinct from new.format then
-    v_changes := v_changes || jsonb_build_object('format', jsonb_build_object(
-      'old', case when octet_length(old.format) > 8000 then audit.shorten(to_jsonb(old.format)) else to_jsonb(old.format) end,
-      'new', case when octet_length(new.format) > 8000 then audit.shorten(to_jsonb(new.format)) else to_jsonb(new.format) end
-    ));
-  end if;
-  if old.locale is distinct from new.locale then
-    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
-      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
-      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
-    ));
-  end if;
-  if old.is_shared is distinct from new.is_shared then
-    v_changes := v_changes || jsonb_build_object('is_shared', jsonb_build_object(
-      'old', old.is_shared,
-      'new', new.is_shared
-    ));
-  end if;
-  if old.schedule is distinct from new.schedule then
-    v_changes := v_changes || jsonb_build_object('schedule', jsonb_build_object(
-      'old', case when octet_length(old.schedule) > 8000 then audit.shorten(to_jsonb(old.schedule)) else to_jsonb(old.schedule) end,
-      'new', case when octet_length(new.schedule) > 8000 then audit.shorten(to_jsonb(new.schedule)) else to_jsonb(new.schedule) end
-    ));
-  end if;
-  if old.hour is distinct from new.hour then
-    v_changes := v_changes || jsonb_build_object('hour', jsonb_build_object(
-      'old', old.hour,
-      'new', new.hour
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'analytics.saved_reports', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_analytics_saved_reports() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -9179,109 +8877,6 @@ $$;
 ALTER FUNCTION audit.record_lms_memberships() OWNER TO postgres;
 
 --
--- Name: record_lms_message_templates(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_lms_message_templates() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.kind is distinct from new.kind then
-    v_changes := v_changes || jsonb_build_object('kind', jsonb_build_object(
-      'old', case when octet_length(old.kind) > 8000 then audit.shorten(to_jsonb(old.kind)) else to_jsonb(old.kind) end,
-      'new', case when octet_length(new.kind) > 8000 then audit.shorten(to_jsonb(new.kind)) else to_jsonb(new.kind) end
-    ));
-  end if;
-  if old.language is distinct from new.language then
-    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
-      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
-      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
-    ));
-  end if;
-  if old.subject is distinct from new.subject then
-    v_changes := v_changes || jsonb_build_object('subject', jsonb_build_object(
-      'old', case when octet_length(old.subject) > 8000 then audit.shorten(to_jsonb(old.subject)) else to_jsonb(old.subject) end,
-      'new', case when octet_length(new.subject) > 8000 then audit.shorten(to_jsonb(new.subject)) else to_jsonb(new.subject) end
-    ));
-  end if;
-  if old.body is distinct from new.body then
-    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
-      'old', case when octet_length(old.body) > 8000 then audit.shorten(to_jsonb(old.body)) else to_jsonb(old.body) end,
-      'new', case when octet_length(new.body) > 8000 then audit.shorten(to_jsonb(new.body)) else to_jsonb(new.body) end
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'lms.message_templates', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_lms_message_templates() OWNER TO postgres;
-
---
 -- Name: record_lms_modules(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -11817,115 +11412,6 @@ $$;
 ALTER FUNCTION audit.record_lms_version_questions() OWNER TO postgres;
 
 --
--- Name: record_lms_webhooks(); Type: FUNCTION; Schema: audit; Owner: postgres
---
-
-CREATE FUNCTION audit.record_lms_webhooks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_changes jsonb := '{}';
-  v_role text := current_setting('role');
-  v_job text;
-  v_via text;
-  v_actor_id uuid;
-  v_headers jsonb;
-  v_address text;
-  v_client text;
-begin
-  if old.id is distinct from new.id then
-    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
-      'old', old.id,
-      'new', new.id
-    ));
-  end if;
-  if old.tenant_id is distinct from new.tenant_id then
-    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
-      'old', old.tenant_id,
-      'new', new.tenant_id
-    ));
-  end if;
-  if old.url is distinct from new.url then
-    v_changes := v_changes || jsonb_build_object('url', jsonb_build_object(
-      'old', case when octet_length(old.url) > 8000 then audit.shorten(to_jsonb(old.url)) else to_jsonb(old.url) end,
-      'new', case when octet_length(new.url) > 8000 then audit.shorten(to_jsonb(new.url)) else to_jsonb(new.url) end
-    ));
-  end if;
-  if old.description is distinct from new.description then
-    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
-      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
-      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
-    ));
-  end if;
-  if old.kinds is distinct from new.kinds then
-    v_changes := v_changes || jsonb_build_object('kinds', jsonb_build_object(
-      'old', audit.shorten(to_jsonb(old.kinds)),
-      'new', audit.shorten(to_jsonb(new.kinds))
-    ));
-  end if;
-  if old.is_active is distinct from new.is_active then
-    v_changes := v_changes || jsonb_build_object('is_active', jsonb_build_object(
-      'old', old.is_active,
-      'new', new.is_active
-    ));
-  end if;
-  if old.created_by is distinct from new.created_by then
-    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
-      'old', old.created_by,
-      'new', new.created_by
-    ));
-  end if;
-  if old.created_at is distinct from new.created_at then
-    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
-      'old', old.created_at,
-      'new', new.created_at
-    ));
-  end if;
-  if v_changes = '{}' then
-    return null;
-  end if;
-
-  begin
-    v_actor_id := auth.uid();
-    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
-  exception
-    when others then
-      -- Whatever is wrong with a token or a header, the fact is recorded.
-      v_headers := null;
-  end;
-  if v_headers is null then
-    v_address := host(inet_client_addr());
-    v_client := current_setting('application_name');
-  else
-    v_address := v_headers ->> 'x-forwarded-for';
-    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
-  end if;
-  v_job := nullif(current_setting('lyceum.job', true), '');
-  if v_job is not null and v_role not in ('anon', 'authenticated') then
-    v_via := 'job ' || left(v_job, 100);
-  else
-    v_via := nullif(btrim(left(
-      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
-    )), '');
-  end if;
-
-  insert into audit.log (
-    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
-  )
-  values (
-    new.tenant_id, 'lms.webhooks', concat_ws(',', old.id),
-    'UPDATE',
-    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
-    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION audit.record_lms_webhooks() OWNER TO postgres;
-
---
 -- Name: record_private_answer_keys(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -13485,30 +12971,6 @@ ALTER FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid
 COMMENT ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) IS 'May this person be enrolled? All reasons against at once: {eligible, reasons: [{code, message, details}]}. Without p_user_id: may the caller enrol? 404 course_not_found; 403 for people one may not enrol.';
 
 --
--- Name: claim_deliveries(text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.claim_deliveries(p_channel text, p_limit integer DEFAULT 50, p_lease_seconds integer DEFAULT 60) RETURNS SETOF lms.delivery
-    LANGUAGE plpgsql ROWS 50
-    SET search_path TO ''
-    AS $$
-begin
-  if not coalesce(p_channel in ('email', 'webhook') and p_limit between 1 and 500 and p_lease_seconds between 5 and 900, false) then
-    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
-  end if;
-  return query select * from private.take_deliveries(p_channel, p_limit, p_lease_seconds);
-end
-$$;
-
-ALTER FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
-
---
--- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) IS 'Hands out deliveries that are due, each for p_lease_seconds, and counts the attempt. For the service role.';
-
---
 -- Name: complete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -13667,37 +13129,6 @@ ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p
 --
 
 COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
-
---
--- Name: create_webhook(uuid, text, text[], text); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[] DEFAULT '{}'::text[], p_description text DEFAULT ''::text) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_wanted lms.webhooks;
-begin
-  -- Read as the caller: a tenant that they cannot see does not exist for them.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id) then
-    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
-  end if;
-  v_wanted.tenant_id := p_tenant_id;
-  v_wanted.url := p_url;
-  v_wanted.kinds := coalesce(p_kinds, '{}');
-  v_wanted.description := coalesce(p_description, '');
-  return private.write_webhook(v_wanted);
-end
-$$;
-
-ALTER FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) OWNER TO postgres;
-
---
--- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) IS 'Has events of a tenant sent to an address (https), of the kinds named or of all, and returns the secret that signs them, this once. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 409 too_many_webhooks; 422 unknown_notification_kind; 23514 webhook_address_is_https_without_a_password.';
 
 --
 -- Name: enrollment_requests; Type: TABLE; Schema: lms; Owner: postgres
@@ -14817,32 +14248,6 @@ ALTER FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_
 COMMENT ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) IS 'What the caller can restore in a tenant, last deleted first: courses that they are staff of, or all with catalog.write. Next page: p_after_id = the last one received. 422 invalid_limit.';
 
 --
--- Name: get_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer DEFAULT 100, p_after uuid DEFAULT NULL::uuid) RETURNS SETOF lms.delivery_failure
-    LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  if p_limit is null or p_limit not between 1 and 1000 then
-    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
-  elsif not exists (select from lms.tenants t where t.id = p_tenant_id) then
-    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
-  end if;
-  return query select * from private.read_delivery_failures(p_tenant_id, p_limit, p_after);
-end
-$$;
-
-ALTER FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) IS 'Mails and webhooks of a tenant that could not be delivered, newest first: dead ones, and those that are still tried. Next page: p_after = the last id received. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 422 invalid_limit.';
-
---
 -- Name: get_gradebook(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -15899,34 +15304,6 @@ ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
 
 --
--- Name: mark_notifications_read(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.mark_notifications_read(p_ids uuid[] DEFAULT NULL::uuid[]) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  v_read integer;
-begin
-  -- As the caller: policies leave them their own.
-  update lms.notifications n
-  set read_at = now()
-  where n.user_id = (select auth.uid()) and n.is_shown and n.read_at is null and (p_ids is null or n.id = any (p_ids));
-  get diagnostics v_read = row_count;
-  return v_read;
-end
-$$;
-
-ALTER FUNCTION lms.mark_notifications_read(p_ids uuid[]) OWNER TO postgres;
-
---
--- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) IS 'Marks the caller''s notifications read: those named, or all; returns how many were not yet. Again changes nothing.';
-
---
 -- Name: migrate_enrollments(uuid, text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -16619,30 +15996,6 @@ ALTER FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) IS 'Puts the modules of a course, the lessons of a module, the blocks of a lesson, the questions of an assessment, the courses of a learning path, the categories below a category, or those at the top of a tenant (p_parent_id) into the order of p_ids, which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds catalog.write; 409 order_out_of_date {missing, unknown}.';
-
---
--- Name: replay_deliveries(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.replay_deliveries(p_ids uuid[]) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if p_ids is null or cardinality(p_ids) > 1000 then
-    perform private.fail('invalid_ids', 'Name up to 1000 deliveries.', 422, jsonb_build_object('field', 'p_ids'));
-  end if;
-  return private.replay_deliveries_of_caller(p_ids);
-end
-$$;
-
-ALTER FUNCTION lms.replay_deliveries(p_ids uuid[]) OWNER TO postgres;
-
---
--- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.replay_deliveries(p_ids uuid[]) IS 'Sends dead deliveries again, with the ids that they had; returns how many are tried anew. Others than dead ones, those of organisations in which the caller lacks tenant.settings, and mails of invitations (invite again) are passed over. 422 invalid_ids.';
 
 --
 -- Name: reply_to_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17513,31 +16866,6 @@ ALTER FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) IS 'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
 
 --
--- Name: rotate_webhook_secret(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  -- Read as the caller: another tenant's webhook does not exist for them.
-  if not exists (select from lms.webhooks w where w.id = p_webhook_id) then
-    perform private.fail('webhook_not_found', 'There is no such webhook.', 404);
-  end if;
-  return private.replace_webhook_secret(p_webhook_id);
-end
-$$;
-
-ALTER FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
-
---
--- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) IS 'Gives a webhook another secret, which is returned this once; for a day both sign. Takes tenant.settings in the whole tenant. 404 webhook_not_found.';
-
---
 -- Name: save_answers(uuid, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17771,32 +17099,6 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 --
 
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
-
---
--- Name: settle_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: lms; Owner: postgres
---
-
-CREATE FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text DEFAULT NULL::text, p_retry_seconds integer DEFAULT 60) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if not coalesce(
-    p_outcome in ('delivered', 'failed', 'rejected', 'deferred') and p_retry_seconds between 0 and 604800, false
-  ) then
-    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
-  end if;
-  return private.note_delivery(p_id, p_lease, p_outcome, p_error, p_retry_seconds);
-end
-$$;
-
-ALTER FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
-
---
--- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) IS 'Says what came of a delivery: delivered, failed, rejected or deferred. After 12 failures it is dead. For the service role.';
 
 --
 -- Name: sha256_of(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18551,61 +17853,6 @@ ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
 
 --
--- Name: forget_deliveries(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.forget_deliveries(p_batch integer DEFAULT 10000) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_given_up integer;
-  v_forgotten integer;
-  v_notices integer;
-begin
-  -- Nobody has asked for it for a month: the webhook is switched off, or the organisation is.
-  update private.outbox o
-  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null, last_error = coalesce(o.last_error, 'never sent')
-  where o.id in (
-    select d.id
-    from private.outbox d
-    where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
-    order by d.id
-    limit p_batch
-    for no key update skip locked
-  );
-  get diagnostics v_given_up = row_count;
-  delete from private.outbox o
-  where o.id in (
-    select d.id
-    from private.outbox d
-    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
-      and d.status <> 'pending'
-    order by d.created_at
-    limit p_batch
-    for update skip locked
-  );
-  get diagnostics v_forgotten = row_count;
-  -- Longer than anything is reminded of: what was told once is not told again.
-  delete from lms.notifications n
-  where n.id in (
-    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
-    for update skip locked
-  );
-  get diagnostics v_notices = row_count;
-  return v_given_up + v_forgotten + v_notices;
-end
-$$;
-
-ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
-
---
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19082,71 +18329,6 @@ ALTER FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name te
 COMMENT ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) IS 'Adds a job to the registry, or changes it, and schedules it where there is a scheduler. Elsewhere have `select ops.run_job(name)` called at the times that ops.jobs lists.';
 
 --
--- Name: remind(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.remind(p_batch integer DEFAULT 5000) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    SET jit TO 'off'
-    AS $$
-declare
-  v_now constant timestamptz := private.training_clock();
-  v_tenant record;
-  v_notices private.notice[];
-  v_done bigint := 0;
-begin
-  for v_tenant in
-    select t.id, (v_now at time zone t.time_zone)::date as day
-    from lms.tenants t
-    left join private.reminded_days r on r.tenant_id = t.id
-    where t.is_active and extract(hour from v_now at time zone t.time_zone) >= 6
-      and r.day is distinct from (v_now at time zone t.time_zone)::date
-    order by r.day nulls first, t.id
-  loop
-    exit when v_done >= p_batch;
-    begin
-      v_notices := array(
-        select n
-        from private.reminders_at(v_tenant.id, v_now) n
-        where not exists (
-            select
-            from lms.notifications o
-            where o.tenant_id = n.tenant_id and o.user_id = n.user_id and o.dedupe_key = n.dedupe_key
-          )
-          and not exists (
-            select from lms.memberships m
-            where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
-          )
-        order by n.user_id, n.dedupe_key
-        limit p_batch
-      );
-      v_done := v_done + private.notify_all(v_notices);
-      -- INV-O1: the rest of a large organisation comes with the next runs.
-      if cardinality(v_notices) < p_batch then
-        insert into private.reminded_days (tenant_id, day)
-        values (v_tenant.id, v_tenant.day)
-        on conflict (tenant_id) do update set day = excluded.day;
-      end if;
-    exception
-      -- One organisation that fails holds up no other.
-      when others then
-        raise warning 'Nobody of organisation % was reminded: %: %', v_tenant.id, sqlstate, sqlerrm;
-    end;
-  end loop;
-  return v_done;
-end
-$$;
-
-ALTER FUNCTION ops.remind(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION remind(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.remind(p_batch integer) IS 'Reminds people of dates that come near or have passed, once a day from six in the morning of each organisation; returns how many were told.';
-
---
 -- Name: repair_search(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19251,46 +18433,6 @@ ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
-
---
--- Name: schedule_report_digests(integer); Type: FUNCTION; Schema: ops; Owner: postgres
---
-
-CREATE FUNCTION ops.schedule_report_digests(p_batch integer DEFAULT 500) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_due record;
-  v_done bigint := 0;
-begin
-  -- One for the latest time that has passed, however many the job has missed.
-  for v_due in
-    select s as saved, d.slot
-    from analytics.saved_reports s
-    join lms.tenants t on t.id = s.tenant_id and t.is_active
-    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.owner_id and m.status = 'active'
-    cross join lateral private.latest_digest(s.schedule, s.hour, t.time_zone, now()) as d (slot)
-    where s.schedule is not null and d.slot > s.digested_at
-    order by s.digested_at, s.id
-    limit p_batch
-    for no key update of s skip locked
-  loop
-    perform private.digest_report(v_due.saved, v_due.slot);
-    update analytics.saved_reports r set digested_at = v_due.slot where r.id = (v_due.saved).id;
-    v_done := v_done + 1;
-  end loop;
-  return v_done;
-end
-$$;
-
-ALTER FUNCTION ops.schedule_report_digests(p_batch integer) OWNER TO postgres;
-
---
--- Name: FUNCTION schedule_report_digests(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
---
-
-COMMENT ON FUNCTION ops.schedule_report_digests(p_batch integer) IS 'Tells the owners of scheduled reports whose time has come; returns how many reports that were, told of or not.';
 
 --
 -- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -19656,6 +18798,7 @@ CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text,
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -19674,8 +18817,13 @@ begin
     else v_keys.courses = '{}' and not exists (
       select
       from unnest(p_scope.deleted_courses) as c (id)
-      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
-        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+      cross join lateral (
+        select l.*
+        from private.activity_cells l
+        where l.tenant_id = p_scope.tenant_id and l.unit_key = v_all and l.course_key = c.id and l.step = p_step
+          and l.period_start >= p_scope.from_day and l.period_start <= p_scope.until_day
+        offset 0
+      ) r
     )
   end;
 
@@ -19686,32 +18834,40 @@ begin
       d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
     from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
   ),
+  -- By transaction alone; which period each belongs to is found afterwards.
+  recent as materialized (
+    select q.user_id, q.received_at
+    from analytics.question_events q
+    where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+    union all
+    select v.user_id, v.received_at
+    from analytics.activity_events v
+    where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id
+      and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or v.course_id = p_scope.of_course)
+      and v.course_id <> all (p_scope.deleted_courses)
+  ),
   tail as materialized (
-    select p.period_start, p.next_start, a.user_id, a.events
-    from (
-      select q.user_id, q.received_at, 1 as events
-      from analytics.question_events q
-      where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
-        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-        and q.course_id <> all (p_scope.deleted_courses)
-      union all
-      select v.user_id, v.received_at, 1
-      from analytics.activity_events v
-      where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
-        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
-        and v.course_id <> all (p_scope.deleted_courses)
-    ) a
+    select p.period_start, p.next_start, a.user_id, count(*) as events
+    from recent a
     join periods p on a.received_at >= p.since and a.received_at < p.before
+    group by 1, 2, 3
   ),
   kept as (
     select r.period_start, r.people, r.events
     from unnest(v_units) as u (id)
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.activity_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = v_course_key
+        and l.step = p_step and l.period_start >= p_scope.from_day and l.period_start <= p_scope.until_day
+      offset 0
+    ) r
     where v_is_kept
     union all
     select m.period_start, 1 - count(*), 0
@@ -19721,7 +18877,7 @@ begin
     group by m.period_start, m.user_id
     union all
     select t.period_start, count(*), 0
-    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
+    from tail t
     where v_is_kept and not exists (
       select
       from private.active_days d
@@ -19741,8 +18897,13 @@ begin
   days as (
     select d.day, d.user_id, d.events
     from chosen c
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.active_days l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = c.unit_key
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) d
     where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
     union all
     select d.day, d.user_id, d.events
@@ -19753,8 +18914,13 @@ begin
     union all
     select d.day, d.user_id, d.events
     from unnest(v_keys.courses) as c (id)
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.active_days l
+      where l.tenant_id = p_scope.tenant_id and l.course_id = c.id
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) d
     where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
       and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
   ),
@@ -21664,22 +20830,6 @@ $$;
 ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
--- Name: check_default_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_default_kinds() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.refuse_unknown_kinds(new.settings #> '{notifications,defaults}');
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_default_kinds() OWNER TO postgres;
-
---
 -- Name: check_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21705,53 +20855,6 @@ end
 $$;
 
 ALTER FUNCTION private.check_path_course() OWNER TO postgres;
-
---
--- Name: check_placeholders(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_placeholders() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_known constant text[] := array['person', 'organization', 'link']
-    || (select k.placeholders from lms.notification_kinds k where k.kind = new.kind);
-  v_unknown text[];
-begin
-  v_unknown := array(
-    select distinct btrim(m.name[1])
-    from regexp_matches(new.subject || E'\n' || new.body, '\{\{(.*?)\}\}', 'g') as m (name)
-    where btrim(m.name[1]) <> all (v_known)
-    order by 1
-  );
-  if v_unknown <> '{}' then
-    perform private.fail(
-      'unknown_placeholder', 'Messages of this kind have no such placeholder.', 422,
-      jsonb_build_object('unknown', v_unknown, 'known', v_known)
-    );
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_placeholders() OWNER TO postgres;
-
---
--- Name: check_preferred_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_preferred_kinds() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.refuse_unknown_kinds(new.notification_preferences);
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_preferred_kinds() OWNER TO postgres;
 
 --
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21829,66 +20932,6 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
--- Name: check_saved_report(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_saved_report() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_known constant text[] := private.report_parameters(new.report);
-  v_faults text[];
-begin
-  if v_known is null then
-    perform private.fail(
-      'report_not_found', 'There is no such report.', 422, jsonb_build_object('field', 'report'), 'GET /reporting lists them.'
-    );
-  end if;
-  if jsonb_typeof(new.parameters) = 'object' then
-    v_faults := array(
-      select p.key
-      from jsonb_each(new.parameters) as p
-      where p.key <> all (v_known) or not private.is_report_parameter(p.key, p.value)
-      order by p.key
-    );
-    if new.parameters ? 'last_days' and new.parameters ?| '{from,until}' then
-      v_faults := v_faults || 'last_days'::text;
-    end if;
-    if new.parameters ->> 'from' > new.parameters ->> 'until' then
-      v_faults := v_faults || 'until'::text;
-    end if;
-    if new.report = 'lesson-drop-off' and not new.parameters ? 'course_id' then
-      v_faults := v_faults || 'course_id'::text;
-    end if;
-    if v_faults <> '{}' then
-      perform private.fail(
-        'invalid_report_parameters', 'Some parameters are not known to this report, or their values are not.', 422,
-        jsonb_build_object('parameters', v_faults, 'known', v_known)
-      );
-    end if;
-    new.unit_id := (new.parameters ->> 'unit_id')::uuid;
-  end if;
-  if private.is_api_call() then
-    if tg_op = 'INSERT' then
-      -- Nobody's list is filled up, and nobody's inbox: each may be told of daily.
-      perform pg_advisory_xact_lock(hashtextextended('lyceum saved reports ' || new.owner_id, 0));
-      if (select count(*) from analytics.saved_reports s where s.tenant_id = new.tenant_id and s.owner_id = new.owner_id) >= 100 then
-        perform private.fail('too_many_saved_reports', 'One person saves at most 100 reports in an organisation.', 409);
-      end if;
-      new.digested_at := now();
-    elsif (new.schedule, new.hour) is distinct from (old.schedule, old.hour) then
-      -- From now on: what lies before was on another schedule.
-      new.digested_at := now();
-    end if;
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_saved_report() OWNER TO postgres;
-
---
 -- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21946,22 +20989,6 @@ end
 $$;
 
 ALTER FUNCTION private.check_unit_move() OWNER TO postgres;
-
---
--- Name: check_webhook_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.check_webhook_kinds() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.refuse_unknown_kinds((select jsonb_object_agg(k.kind, true) from unnest(new.kinds) as k (kind)));
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.check_webhook_kinds() OWNER TO postgres;
 
 --
 -- Name: chosen_ids(jsonb, text[]); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23254,24 +22281,6 @@ $$;
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
 
 --
--- Name: date_reading(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.date_reading() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() and new.read_at is not null then
-    new.read_at := coalesce(old.read_at, now());
-  end if;
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.date_reading() OWNER TO postgres;
-
---
 -- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23752,120 +22761,6 @@ end
 $$;
 
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
-
---
--- Name: saved_reports; Type: TABLE; Schema: analytics; Owner: postgres
---
-
-CREATE TABLE analytics.saved_reports (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    owner_id uuid DEFAULT auth.uid() NOT NULL,
-    name private.title NOT NULL,
-    report text NOT NULL,
-    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
-    unit_id uuid,
-    format text DEFAULT 'html'::text NOT NULL,
-    locale private.locale,
-    is_shared boolean DEFAULT false NOT NULL,
-    schedule text,
-    hour integer DEFAULT 7 NOT NULL,
-    digested_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT hour_is_one_of_the_day CHECK (((hour >= 0) AND (hour <= 23))),
-    CONSTRAINT saved_format_is_known CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'xlsx'::text, 'html'::text, 'svg'::text]))),
-    CONSTRAINT saved_parameters_are_a_small_object CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (length((parameters)::text) <= 2000))),
-    CONSTRAINT saved_report_names_a_report CHECK (((report ~ '^[a-z]+(-[a-z]+)*$'::text) AND (length(report) <= 60))),
-    CONSTRAINT schedule_is_daily_weekly_or_monthly CHECK ((schedule = ANY (ARRAY['daily'::text, 'weekly'::text, 'monthly'::text])))
-);
-
-ALTER TABLE analytics.saved_reports OWNER TO postgres;
-
---
--- Name: TABLE saved_reports; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON TABLE analytics.saved_reports IS 'Reports that somebody wants to see again: GET /reporting/{report} with tenant_id and the parameters, format and locale of the row. One''s own; shared ones also for holders of progress.read in the whole organisation, or in the unit that they are about. With a schedule their owner is told the headline figures: report_ready in lms.notifications, by mail where they want it.';
-
---
--- Name: COLUMN saved_reports.parameters; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.parameters IS 'As the report takes them: GET /reporting lists them; states as a list, last_days and limit as numbers. tenant_id is a column. Else 422 invalid_report_parameters.';
-
---
--- Name: COLUMN saved_reports.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.unit_id IS 'parameters.unit_id.';
-
---
--- Name: COLUMN saved_reports.locale; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.locale IS 'Null: the reader''s.';
-
---
--- Name: COLUMN saved_reports.is_shared; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.is_shared IS 'Shows the definition, not its rows, to holders of progress.read. Takes reports.read in the organisation or in the unit.';
-
---
--- Name: COLUMN saved_reports.schedule; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.schedule IS 'daily; weekly, on Mondays; monthly, on the first: at hour on the clock of the organisation. Null: never.';
-
---
--- Name: COLUMN saved_reports.digested_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.saved_reports.digested_at IS 'When the owner was last told, or began to wait.';
-
---
--- Name: digest_report(analytics.saved_reports, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
-  v_language constant text := coalesce(
-    p_saved.locale, (select p.locale from public.profile_private p where p.profile_id = p_saved.owner_id),
-    (select t.locale from lms.tenants t where t.id = p_saved.tenant_id)
-  );
-  v_figures text;
-  v_may boolean := true;
-begin
-  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_saved.owner_id, 'role', 'authenticated')::text, true);
-  perform set_config('lyceum.on_behalf', 'on', true);
-  begin
-    v_figures := private.report_figures(p_saved, v_language);
-  exception
-    when others then
-      v_may := false;
-      if sqlstate <> 'PGRST' then
-        raise warning 'The digest of saved report % was not made: %: %', p_saved.id, sqlstate, sqlerrm;
-      end if;
-  end;
-  perform set_config('lyceum.on_behalf', '', true);
-  perform set_config('request.jwt.claims', v_claims, true);
-  if v_may then
-    perform private.notify(
-      p_saved.tenant_id, p_saved.owner_id, 'report_ready', null, null,
-      jsonb_strip_nulls(jsonb_build_object('report', p_saved.name, 'figures', v_figures, 'saved_report_id', p_saved.id)),
-      'report_ready ' || p_saved.id || ' ' || to_char(p_slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"')
-    );
-  end if;
-  return v_may;
-end
-$$;
-
-ALTER FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24492,123 +23387,6 @@ $$;
 ALTER FUNCTION private.end_waiver(p_waiver_id uuid) OWNER TO postgres;
 
 --
--- Name: notifications; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.notifications (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    kind text NOT NULL,
-    course_id uuid,
-    enrollment_id uuid,
-    params jsonb DEFAULT '{}'::jsonb NOT NULL,
-    dedupe_key text NOT NULL,
-    is_shown boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    read_at timestamp with time zone,
-    CONSTRAINT notification_dedupe_key_is_1_to_200_characters CHECK (((length(dedupe_key) >= 1) AND (length(dedupe_key) <= 200))),
-    CONSTRAINT notification_params_are_a_small_object CHECK (((jsonb_typeof(params) = 'object'::text) AND (length((params)::text) <= 8000)))
-);
-
-ALTER TABLE lms.notifications OWNER TO postgres;
-
---
--- Name: TABLE notifications; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.notifications IS 'What somebody was told. Newest first: order=id.desc. Everybody sees their own, and marks them read: mark_notifications_read.';
-
---
--- Name: COLUMN notifications.params; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notifications.params IS 'What a sentence about it says: of the placeholders of its kind those that apply. Names ending in _on are days, in _at times.';
-
---
--- Name: COLUMN notifications.dedupe_key; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notifications.dedupe_key IS 'Of the fact that it follows: nobody is told the same twice.';
-
---
--- Name: COLUMN notifications.is_shown; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notifications.is_shown IS 'False where the person does not want it here, and it was only mailed.';
-
---
--- Name: enqueue_deliveries(lms.notifications[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-begin
-  insert into private.outbox (tenant_id, channel, kind, user_id, event_id, course_id, enrollment_id, params)
-  select n.tenant_id, 'email', n.kind, n.user_id, n.id, n.course_id, n.enrollment_id, n.params
-  from unnest(p_told) n
-  join lms.notification_kinds k on k.kind = n.kind
-  join lms.tenants t on t.id = n.tenant_id
-  join public.profile_private p on p.profile_id = n.user_id and p.email is not null
-  where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
-
-  insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
-  select
-    n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
-    -- Ids, days, times and states: what a receiver needs to look the rest up with rights of its own.
-    coalesce(
-      (
-        select jsonb_object_agg(p.key, p.value)
-        from jsonb_each(n.params) as p
-        where p.key in ('status', 'days') or p.key ~ '_(on|at|id)$'
-      ),
-      '{}'
-    )
-  from unnest(p_told) n
-  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
-end
-$_$;
-
-ALTER FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) OWNER TO postgres;
-
---
--- Name: enqueue_invitation(lms.invitations, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  begin
-    update private.outbox o
-    set status = 'discarded', token = null
-    where o.tenant_id = p_invitation.tenant_id and o.invitation_id = p_invitation.id and o.status = 'pending';
-    insert into private.outbox (tenant_id, channel, kind, invitation_id, event_id, params, token)
-    select
-      t.id, 'email', 'invitation', p_invitation.id, p_invitation.id,
-      jsonb_build_object('invited_until', (p_invitation.expires_at at time zone t.time_zone)::date), p_token
-    from lms.tenants t
-    where t.id = p_invitation.tenant_id and t.settings #>> '{notifications,app_url}' is not null
-      and coalesce((t.settings #>> '{notifications,defaults,invitation,email}')::boolean, true)
-      and (
-        select count(*)
-        from private.outbox o
-        join lms.invitations i on i.id = o.invitation_id
-        where o.tenant_id = t.id and i.email = p_invitation.email and o.created_at > now() - interval '1 day'
-      ) < 3;
-  exception
-    when others then
-      raise warning 'The mail of invitation % was not made: %: %', p_invitation.id, sqlstate, sqlerrm;
-  end;
-end
-$$;
-
-ALTER FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) OWNER TO postgres;
-
---
 -- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25055,6 +23833,7 @@ CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group te
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -25091,8 +23870,13 @@ begin
       union all
       select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
     ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_key = k.course_key
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group <> 'course' and p_scope.of_course is null
     union all
     -- One course.
@@ -25104,22 +23888,37 @@ begin
       union all
       select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
     ) u
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = p_scope.of_course
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_scope.of_course is not null
     union all
     -- Each course.
     select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
     from unnest(v_keys.units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key <> '00000000-0000-0000-0000-000000000000'
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
     union all
     select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
     from unnest(v_keys.course_units) as u (id)
     cross join unnest(v_keys.courses) as c (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = c.id
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group = 'course' and p_scope.of_course is null
     union all
     -- What lies beyond the horizon.
@@ -26191,30 +24990,6 @@ $$;
 ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
 
 --
--- Name: first_language(text[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.first_language(p_languages text[]) RETURNS SETOF text
-    LANGUAGE plpgsql IMMUTABLE ROWS 5
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select f.language
-  from (
-    select l.language, l.place * 2 as place from unnest(p_languages) with ordinality as l (language, place)
-    union all
-    select split_part(l.language, '-', 1), l.place * 2 + 1 from unnest(p_languages) with ordinality as l (language, place)
-  ) f
-  where f.language is not null
-  group by f.language
-  order by min(f.place);
-end
-$$;
-
-ALTER FUNCTION private.first_language(p_languages text[]) OWNER TO postgres;
-
---
 -- Name: fold_activity(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26633,44 +25408,6 @@ $$;
 ALTER FUNCTION private.forget_ratings() OWNER TO postgres;
 
 --
--- Name: is_notification_settings(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_notification_settings(value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select case jsonb_typeof(value)
-    when 'object' then
-      value - array['defaults', 'reminders', 'app_url'] = '{}'
-      and private.is_notification_preferences(coalesce(value -> 'defaults', '{}'))
-      and coalesce(value ->> 'app_url', 'https://example.com') ~ '^https?://[^\s<>"?#]+$'
-      and length(coalesce(value ->> 'app_url', '')) <= 500
-      and jsonb_typeof(coalesce(value -> 'app_url', '""')) = 'string'
-      and case jsonb_typeof(coalesce(value -> 'reminders', '{}'))
-        when 'object' then
-          coalesce(value -> 'reminders', '{}') - array['days_before_due', 'days_overdue', 'days_before_expiry'] = '{}'
-          and not exists (
-            select
-            from jsonb_each(case jsonb_typeof(value -> 'reminders') when 'object' then value -> 'reminders' else '{}' end) as days
-            where case jsonb_typeof(days.value)
-              when 'array' then jsonb_array_length(days.value) > 20 or exists (
-                select
-                from jsonb_array_elements(case jsonb_typeof(days.value) when 'array' then days.value else '[]' end) as day
-                where day::text !~ '^[0-9]{1,3}$'
-              )
-              else true
-            end
-          )
-        else false
-      end
-    else false
-  end
-$_$;
-
-ALTER FUNCTION private.is_notification_settings(value jsonb) OWNER TO postgres;
-
---
 -- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -26687,7 +25424,6 @@ CREATE TABLE lms.tenants (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT invitations_are_valid_for_1_to_90_days CHECK (((invitation_valid_days >= 1) AND (invitation_valid_days <= 90))),
-    CONSTRAINT notification_settings_have_the_documented_shape CHECK (private.is_notification_settings(COALESCE((settings -> 'notifications'::text), '{}'::jsonb))),
     CONSTRAINT tenant_domain_is_a_host_name CHECK ((domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'::text)),
     CONSTRAINT tenant_settings_are_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (length((settings)::text) <= 50000)))
 );
@@ -26699,12 +25435,6 @@ ALTER TABLE lms.tenants OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.tenants IS 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
-
---
--- Name: COLUMN tenants.settings; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.tenants.settings IS 'Free but for what is documented: notifications, {defaults: as people''s notification_preferences, reminders: {days_before_due, days_overdue, days_before_expiry: [days]}, app_url: where the links in mails lead}.';
 
 --
 -- Name: COLUMN tenants.time_zone; Type: COMMENT; Schema: lms; Owner: postgres
@@ -27514,23 +26244,6 @@ end
 $$;
 
 ALTER FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) OWNER TO postgres;
-
---
--- Name: has_webhook(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return exists (
-    select from lms.webhooks w where w.tenant_id = p_tenant_id and w.is_active and (w.kinds = '{}' or p_kind = any (w.kinds))
-  );
-end
-$$;
-
-ALTER FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) OWNER TO postgres;
 
 --
 -- Name: highlight(regconfig, text, tsquery, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28577,9 +27290,7 @@ CREATE FUNCTION private.is_api_call() RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
-    -- Jobs that read with somebody's rights say so: nobody gains by it, for it only takes rights away.
-    or coalesce(current_setting('lyceum.on_behalf', true), '') <> '';
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
 end
 $$;
 
@@ -28879,35 +27590,6 @@ $$;
 ALTER FUNCTION private.is_next_in_path(p_status lms.training_status) OWNER TO postgres;
 
 --
--- Name: is_notification_preferences(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_notification_preferences(value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-  select case jsonb_typeof(value)
-    when 'object' then not exists (
-      select
-      from jsonb_each(value) as wish
-      where case
-        when wish.key in ('in_app', 'email') then jsonb_typeof(wish.value) <> 'boolean'
-        when wish.key !~ '^[a-z_]{1,50}$' then true
-        else case jsonb_typeof(wish.value)
-          when 'object' then wish.value - array['in_app', 'email'] <> '{}'
-            or jsonb_typeof(coalesce(wish.value -> 'in_app', 'true')) <> 'boolean'
-            or jsonb_typeof(coalesce(wish.value -> 'email', 'true')) <> 'boolean'
-          else true
-        end
-      end
-    ) and length(value::text) <= 10000
-    else false
-  end
-$_$;
-
-ALTER FUNCTION private.is_notification_preferences(value jsonb) OWNER TO postgres;
-
---
 -- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28921,41 +27603,6 @@ end
 $$;
 
 ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
-
---
--- Name: is_report_parameter(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_report_parameter(p_name text, p_value jsonb) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  v_text constant text := p_value #>> '{}';
-begin
-  return case
-    when p_name ~ '_id$' then
-      jsonb_typeof(p_value) = 'string' and v_text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-    when p_name in ('from', 'until', 'at') then
-      jsonb_typeof(p_value) = 'string' and v_text ~ '^\d{4}-\d\d-\d\d$' and v_text::date between date '1900-01-01' and date '9999-01-01'
-    when p_name in ('limit', 'min_attempts') then
-      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
-    when p_name = 'last_days' then
-      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
-    when p_name = 'step' then v_text in ('day', 'week', 'month')
-    when p_name = 'states' then
-      jsonb_typeof(p_value) = 'array' and p_value <> '[]'
-      and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
-    else jsonb_typeof(p_value) = 'string' and length(v_text) <= 200
-  end;
-exception
-  when data_exception then
-    -- The thirtieth of February.
-    return false;
-end
-$_$;
-
-ALTER FUNCTION private.is_report_parameter(p_name text, p_value jsonb) OWNER TO postgres;
 
 --
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29019,24 +27666,6 @@ end
 $$;
 
 ALTER FUNCTION private.is_unanswered(p_type text, p_response jsonb) OWNER TO postgres;
-
---
--- Name: is_wanted(jsonb, jsonb, text, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return coalesce(
-    p_preferences -> p_kind -> p_channel, p_preferences -> p_channel, p_defaults -> p_kind -> p_channel,
-    p_defaults -> p_channel, to_jsonb(p_usual)
-  )::boolean;
-end
-$$;
-
-ALTER FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) OWNER TO postgres;
 
 --
 -- Name: is_web_address(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29134,7 +27763,6 @@ begin
   insert into private.invitation_tokens as t (invitation_id, token_hash)
   values (v_invitation.id, sha256(convert_to(v_token, 'UTF8')))
   on conflict (invitation_id) do update set token_hash = excluded.token_hash;
-  perform private.enqueue_invitation(v_invitation, v_token);
 
   return (
     v_invitation.id, v_invitation.tenant_id, v_invitation.email, v_invitation.role_id, v_invitation.unit_id,
@@ -30018,49 +28646,6 @@ $$;
 ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
 
 --
--- Name: last_day(timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) RETURNS date
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return ((p_at - interval '1 microsecond') at time zone p_time_zone)::date;
-end
-$$;
-
-ALTER FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
-
---
--- Name: latest_digest(text, integer, text, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_unit constant text := case p_schedule when 'daily' then 'day' when 'weekly' then 'week' else 'month' end;
-  v_local constant timestamp := p_now at time zone p_time_zone;
-  v_slot timestamp := date_trunc(v_unit, v_local) + make_interval(hours => p_hour);
-begin
-  if v_slot at time zone p_time_zone > p_now then
-    v_slot := date_trunc(v_unit, date_trunc(v_unit, v_local) - interval '1 hour') + make_interval(hours => p_hour);
-  end if;
-  return v_slot at time zone p_time_zone;
-end
-$$;
-
-ALTER FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) OWNER TO postgres;
-
---
--- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) IS 'When a schedule last came round: at the hour of the day, of Monday, or of the first, on the clock of the time zone.';
-
---
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30290,34 +28875,6 @@ end
 $$;
 
 ALTER FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: local_params(jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.local_params(p_params jsonb, p_time_zone text) RETURNS jsonb
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $_$
-begin
-  return coalesce(
-    (
-      select jsonb_object_agg(
-        p.key,
-        case
-          when p.key ~ '_at$' and p.value #>> '{}' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d'
-            then to_jsonb(to_char((p.value #>> '{}')::timestamptz at time zone p_time_zone, 'YYYY-MM-DD HH24:MI'))
-          else p.value
-        end
-      )
-      from jsonb_each(p_params) as p
-    ),
-    '{}'
-  );
-end
-$_$;
-
-ALTER FUNCTION private.local_params(p_params jsonb, p_time_zone text) OWNER TO postgres;
 
 --
 -- Name: lock_attempt_to_grade(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30712,95 +29269,6 @@ end
 $$;
 
 ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
-
---
--- Name: outbox; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.outbox (
-    id uuid DEFAULT private.uuid_v7() NOT NULL,
-    tenant_id uuid NOT NULL,
-    channel text NOT NULL,
-    kind text NOT NULL,
-    user_id uuid,
-    invitation_id uuid,
-    webhook_id uuid,
-    event_id uuid NOT NULL,
-    course_id uuid,
-    enrollment_id uuid,
-    params jsonb DEFAULT '{}'::jsonb NOT NULL,
-    token text,
-    status text DEFAULT 'pending'::text NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
-    lease uuid,
-    leased_until timestamp with time zone,
-    last_error text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    delivered_at timestamp with time zone,
-    dead_at timestamp with time zone,
-    CONSTRAINT delivery_channel_is_known CHECK ((channel = ANY (ARRAY['email'::text, 'webhook'::text]))),
-    CONSTRAINT delivery_error_is_short CHECK ((length(last_error) <= 500)),
-    CONSTRAINT delivery_has_one_receiver CHECK (
-CASE channel
-    WHEN 'email'::text THEN ((webhook_id IS NULL) AND ((user_id IS NULL) <> (invitation_id IS NULL)))
-    ELSE (webhook_id IS NOT NULL)
-END),
-    CONSTRAINT delivery_has_the_dates_of_its_status CHECK ((((status = 'delivered'::text) = (delivered_at IS NOT NULL)) AND ((status = 'dead'::text) = (dead_at IS NOT NULL)))),
-    CONSTRAINT delivery_keeps_no_token_once_it_is_settled CHECK (((status = 'pending'::text) OR (token IS NULL))),
-    CONSTRAINT delivery_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
-);
-
-ALTER TABLE private.outbox OWNER TO postgres;
-
---
--- Name: TABLE outbox; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.outbox IS 'What is to be delivered, and what came of it. Addresses are looked up when it is sent: nothing goes to one that somebody has given up, and none is kept here.';
-
---
--- Name: COLUMN outbox.event_id; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.outbox.event_id IS 'The notification: the same for all who are told of the same event.';
-
---
--- Name: COLUMN outbox.token; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.outbox.token IS 'What opens an invitation, in the clear, from when it is sent until it is delivered or given up: the mail cannot be written without.';
-
---
--- Name: may_be_mailed(private.outbox); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.may_be_mailed(p_delivery private.outbox) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  if p_delivery.invitation_id is not null then
-    return exists (
-      select
-      from lms.invitations i
-      where i.id = p_delivery.invitation_id and i.accepted_at is null and i.revoked_at is null and i.expires_at > now()
-    );
-  end if;
-  return exists (
-    select
-    from public.profiles p
-    join public.profile_private q on q.profile_id = p.id and q.email is not null
-    where p.id = p_delivery.user_id and p.is_active
-  ) and not exists (
-    select
-    from lms.memberships m
-    where m.tenant_id = p_delivery.tenant_id and m.user_id = p_delivery.user_id and m.status <> 'active'
-  );
-end
-$$;
-
-ALTER FUNCTION private.may_be_mailed(p_delivery private.outbox) OWNER TO postgres;
 
 --
 -- Name: may_enroll_in_scope(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31646,21 +30114,6 @@ $$;
 ALTER FUNCTION private.new_certificate_code() OWNER TO postgres;
 
 --
--- Name: new_webhook_secret(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.new_webhook_secret() RETURNS text
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  return 'whsec_' || encode(extensions.gen_random_bytes(32), 'base64');
-end
-$$;
-
-ALTER FUNCTION private.new_webhook_secret() OWNER TO postgres;
-
---
 -- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31807,51 +30260,6 @@ $$;
 ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
 
 --
--- Name: note_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  c_most_attempts constant integer := 12;
-  c_most_failures constant integer := 5;
-  v_delivery private.outbox;
-  v_outcome text := p_outcome;
-begin
-  select * into v_delivery from private.outbox o where o.id = p_id and o.lease = p_lease and o.status = 'pending' for no key update;
-  if not found then
-    return false;
-  end if;
-  if v_outcome = 'failed' and v_delivery.attempts >= c_most_attempts then
-    v_outcome := 'rejected';
-  end if;
-  update private.outbox o
-  set status = case v_outcome when 'delivered' then 'delivered' when 'rejected' then 'dead' else 'pending' end,
-      delivered_at = case v_outcome when 'delivered' then now() end,
-      dead_at = case v_outcome when 'rejected' then now() end,
-      token = case when v_outcome in ('failed', 'deferred') then o.token end,
-      attempts = case v_outcome when 'deferred' then greatest(o.attempts - 1, 0) else o.attempts end,
-      next_attempt_at = now() + make_interval(secs => p_retry_seconds),
-      last_error = case when v_outcome = 'delivered' then null else coalesce(left(p_error, 500), o.last_error) end,
-      lease = null, leased_until = null
-  where o.id = p_id;
-  if v_delivery.webhook_id is not null and p_outcome <> 'deferred' then
-    update private.webhook_states s
-    set failures = case p_outcome when 'failed' then least(s.failures + 1, 1000) else 0 end,
-        paused_until = case when p_outcome = 'failed' and s.failures + 1 >= c_most_failures
-          then now() + make_interval(secs => least(30 * power(2, least(s.failures + 1 - c_most_failures, 7)), 3600))
-        end
-    where s.webhook_id = v_delivery.webhook_id;
-  end if;
-  return true;
-end
-$$;
-
-ALTER FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
-
---
 -- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31988,89 +30396,6 @@ end
 $$;
 
 ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
-
---
--- Name: notify(uuid, uuid, text, uuid, uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify_all(array[
-    (p_tenant_id, p_user_id, p_kind, p_course_id, p_enrollment_id, p_params, p_dedupe_key)::private.notice
-  ]);
-end
-$$;
-
-ALTER FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) OWNER TO postgres;
-
---
--- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) IS 'notify_all for one. p_params: of the placeholders of the kind those that apply; the course''s title is added.';
-
---
--- Name: notify_all(private.notice[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.notify_all(p_notices private.notice[]) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_told lms.notifications[];
-begin
-  begin
-    with told as (
-      insert into lms.notifications (
-        tenant_id, user_id, kind, course_id, enrollment_id, params, dedupe_key, is_shown
-      )
-      select
-        n.tenant_id, n.user_id, n.kind, coalesce(n.course_id, e.course_id), own.id,
-        jsonb_strip_nulls(jsonb_build_object('course', c.title) || coalesce(n.params, '{}')),
-        n.dedupe_key, wish.in_app
-      from unnest(p_notices) n
-      join lms.notification_kinds k on k.kind = n.kind
-      join lms.tenants t on t.id = n.tenant_id and t.is_active
-      join public.profile_private p on p.profile_id = n.user_id
-      left join lms.enrollments e on e.id = n.enrollment_id and e.tenant_id = n.tenant_id
-      left join lms.courses c on c.id = coalesce(n.course_id, e.course_id) and c.tenant_id = n.tenant_id
-      -- What staff is told about a learner's cycle refers to the course alone.
-      left join lms.enrollments own on own.id = e.id and own.user_id = n.user_id and own.course_id = c.id
-      cross join lateral (
-        select
-          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app),
-          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
-      ) as wish (in_app, email)
-      where not exists (
-          select from lms.memberships m where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
-        )
-        and (wish.in_app or wish.email or private.has_webhook(n.tenant_id, n.kind))
-      order by n.tenant_id, n.user_id, n.dedupe_key
-      on conflict (tenant_id, user_id, dedupe_key) do nothing
-      returning *
-    )
-    select array_agg(d::lms.notifications) into v_told from told d;
-    perform private.enqueue_deliveries(v_told);
-    return coalesce(cardinality(v_told), 0);
-  exception
-    when others then
-      raise warning 'Notifications (% of kind %) were not made: %: %', cardinality(p_notices), p_notices[1].kind, sqlstate, sqlerrm;
-      return 0;
-  end;
-end
-$$;
-
-ALTER FUNCTION private.notify_all(p_notices private.notice[]) OWNER TO postgres;
-
---
--- Name: FUNCTION notify_all(p_notices private.notice[]); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.notify_all(p_notices private.notice[]) IS 'Tells people something, each once for a dedupe_key, by the channels that they want; returns how many were told anew. Whatever goes wrong is a warning.';
 
 --
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32322,6 +30647,7 @@ CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, 
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -32341,8 +30667,13 @@ begin
       union all
       select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
     ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_key = k.course_key
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) r
     union all
     select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
     from private.report_changes h
@@ -32710,6 +31041,7 @@ CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -32724,7 +31056,12 @@ begin
   from (
     select r.unit_key, r.people
     from unnest(v_units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = v_all and l.day = '-infinity'
+      offset 0
+    ) r
     union all
     select coalesce(h.unit_id, v_none), h.people
     from private.report_changes h
@@ -34005,6 +32342,7 @@ CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xi
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
@@ -34041,7 +32379,12 @@ begin
   from (
     select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
     from unnest(v_keys.units) as u (id)
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
+    cross join lateral (
+      select l.*
+      from private.question_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.month >= v_first and l.month <= v_last
+      offset 0
+    ) r
     where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
     union all
     select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
@@ -34053,8 +32396,13 @@ begin
       where p_scope.of_course is null or c.id = p_scope.of_course
     ) k
     -- Nothing at all where neither end is open and no month is whole.
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
-      and r.month >= v_first and r.month <= v_last
+    cross join lateral (
+      select l.*
+      from private.question_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_id = k.course_id
+        and l.month >= v_first and l.month <= v_last
+      offset 0
+    ) r
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from analytics.question_events q
@@ -34070,13 +32418,20 @@ begin
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from unnest(v_edges) as e (edge)
-    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
-      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
-    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
+    cross join lateral (
+      select k.course_id, k.section_key, k.question_key, k.is_correct
+      from analytics.question_events k
+      where k.tenant_id = p_scope.tenant_id
+        and k.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+        and k.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
+        and k.is_counted and k.is_correct is not null
+        and (p_scope.is_whole or k.unit_id = any (p_scope.units) or k.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or k.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or k.course_id = p_scope.of_course)
+        and k.course_id <> all (p_scope.deleted_courses)
+      -- Edge by edge, and not at all where there is none.
+      offset 0
+    ) q
     union all
     select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
     from private.my_hidden_answers(p_scope) q
@@ -34367,30 +32722,6 @@ end
 $_$;
 
 ALTER FUNCTION private.read_decimal(p_text text) OWNER TO postgres;
-
---
--- Name: read_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) RETURNS SETOF lms.delivery_failure
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.require_webhook_right(p_tenant_id);
-  return query
-  select
-    o.id, o.channel, o.kind, o.status, o.user_id, o.webhook_id, o.course_id, o.attempts, o.last_error, o.created_at,
-    case o.status when 'pending' then o.next_attempt_at end, o.dead_at
-  from private.outbox o
-  where o.tenant_id = p_tenant_id and (o.status = 'dead' or (o.status = 'pending' and o.last_error is not null))
-    and (p_after is null or o.id < p_after)
-  order by o.id desc
-  limit p_limit;
-end
-$$;
-
-ALTER FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
 
 --
 -- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35408,34 +33739,6 @@ $$;
 ALTER FUNCTION private.refuse_progress_without_enrollment() OWNER TO postgres;
 
 --
--- Name: refuse_unknown_kinds(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) RETURNS void
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_unknown text[];
-begin
-  v_unknown := array(
-    select w.key
-    from jsonb_object_keys(case jsonb_typeof(p_preferences) when 'object' then p_preferences else '{}' end) as w (key)
-    where w.key not in ('in_app', 'email') and not exists (select from lms.notification_kinds k where k.kind = w.key)
-    order by w.key
-  );
-  if v_unknown <> '{}' then
-    perform private.fail(
-      'unknown_notification_kind', 'There is no such kind of notification.', 422, jsonb_build_object('kinds', v_unknown),
-      'lms.notification_kinds lists them.'
-    );
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) OWNER TO postgres;
-
---
 -- Name: refuse_version_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35622,132 +33925,6 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
--- Name: reminder_days(jsonb, text, integer[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) RETURNS integer[]
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  v_days constant jsonb := p_settings #> array['notifications', 'reminders', p_which];
-begin
-  if v_days is null then
-    return p_usual;
-  end if;
-  return array(select d::integer from jsonb_array_elements_text(v_days) as d);
-end
-$$;
-
-ALTER FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) OWNER TO postgres;
-
---
--- Name: reminders_at(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.notice
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_tenant lms.tenants;
-  v_today date;
-  v_before_due integer[];
-  v_overdue integer[];
-  v_before_expiry integer[];
-begin
-  select * into v_tenant from lms.tenants t where t.id = p_tenant_id;
-  v_today := (p_at at time zone v_tenant.time_zone)::date;
-  v_before_due := private.reminder_days(v_tenant.settings, 'days_before_due', '{14, 3}');
-  v_overdue := private.reminder_days(v_tenant.settings, 'days_overdue', '{1, 7, 30}');
-  v_before_expiry := private.reminder_days(v_tenant.settings, 'days_before_expiry', '{60, 14}');
-
-  return query
-  with required as materialized (
-    select s.* from private.training_status_at(p_tenant_id, null, null, p_at) s
-  ), due as (
-    select s.user_id, s.course_id, s.due_at, s.state in ('expiring', 'expired') as is_renewal, (
-      select min(q.since) from lms.training_requirements q
-      where q.user_id = s.user_id and q.course_id = s.course_id and q.tenant_id = p_tenant_id and q.ended_at is null
-    ) as since
-    from required s
-    where s.state in ('due', 'overdue', 'expiring', 'expired') and s.due_at is not null
-    union all
-    select e.user_id, e.course_id, e.due_at, false, e.enrolled_at
-    from lms.enrollments e
-    where e.tenant_id = p_tenant_id and e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
-      and (e.expires_at is null or e.expires_at > p_at)
-      and not exists (select from required r where r.user_id = e.user_id and r.course_id = e.course_id)
-  ), dated as (
-    select
-      d.user_id, d.course_id, private.last_day(d.due_at, v_tenant.time_zone) as due_on,
-      (d.since at time zone v_tenant.time_zone)::date as since_on, e.id as enrollment_id
-    from due d
-    join lms.courses c on c.id = d.course_id and c.deleted_at is null
-    left join lateral (
-      select o.id from lms.enrollments o
-      where o.user_id = d.user_id and o.course_id = d.course_id and o.status in ('enrolled', 'in_progress', 'paused')
-      limit 1
-    ) e on true
-  )
-  select
-    p_tenant_id, d.user_id, r.kind, d.course_id, d.enrollment_id,
-    jsonb_build_object('due_on', d.due_on, 'days', abs(d.due_on - v_today)),
-    format('%s %s %s %s', r.kind, d.course_id, d.due_on, r.threshold)
-  from dated d
-  cross join lateral (
-    select
-      case when d.due_on >= v_today then 'training_due' else 'training_overdue' end as kind,
-      case when d.due_on >= v_today
-        then (select min(t) from unnest(v_before_due) as t where t >= d.due_on - v_today and d.due_on - t > d.since_on)
-        else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
-      end as threshold
-  ) r
-  where r.threshold is not null
-  union all
-  select
-    p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
-    jsonb_build_object(
-      'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id, 'expires_on', x.expires_on,
-      'days', x.expires_on - v_today
-    ),
-    format('certificate_expiring %s %s', c.id, x.threshold)
-  from lms.certificates c
-  cross join lateral (select private.last_day(c.expires_at, v_tenant.time_zone) as expires_on) y
-  cross join lateral (
-    select y.expires_on, (
-      select min(t) from unnest(v_before_expiry) as t
-      where t >= y.expires_on - v_today and y.expires_on - t > (c.valid_from at time zone v_tenant.time_zone)::date
-    ) as threshold
-  ) x
-  where c.tenant_id = p_tenant_id and c.revoked_at is null and c.renewed_by is null
-    and c.expires_at > p_at and c.expires_at <= p_at + interval '1001 days'
-    and x.threshold is not null
-    -- Whom a rule asks to renew is told when that is due, and whom none asks any more, or who is excused, of neither.
-    and not exists (
-      select from required r
-      where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
-    )
-  union all
-  -- Work that waits for a grader: once, until more has come.
-  select
-    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
-    jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
-    format('grading_waits %s %s', w.assessment_id, w.newest)
-  from (
-    select t.course_id, t.assessment_id, max(t.id::text) as newest
-    from lms.assessment_attempts t
-    where t.tenant_id = p_tenant_id and t.status = 'submitted'
-    group by t.course_id, t.assessment_id
-  ) w
-  join lms.assessments a on a.id = w.assessment_id
-  join lms.course_staff s on s.course_id = w.course_id;
-end
-$$;
-
-ALTER FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
-
---
 -- Name: renew_keys(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35803,65 +33980,6 @@ end
 $$;
 
 ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
-
---
--- Name: replace_webhook_secret(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.replace_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_webhook lms.webhooks;
-  v_secret constant text := private.new_webhook_secret();
-begin
-  select * into v_webhook from lms.webhooks w where w.id = p_webhook_id for no key update;
-  perform private.require_webhook_right(v_webhook.tenant_id);
-  update private.webhook_states s
-  set previous_secret = s.secret, previous_until = now() + interval '1 day', secret = v_secret
-  where s.webhook_id = p_webhook_id;
-  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
-end
-$$;
-
-ALTER FUNCTION private.replace_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
-
---
--- Name: replay_deliveries_of_caller(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_replayed integer;
-begin
-  -- Others' are passed over, as if there were none. An invitation's mail is written no more: its token is gone.
-  update private.outbox o
-  set status = 'pending', dead_at = null, attempts = 0, next_attempt_at = now()
-  where o.id in (
-    select d.id
-    from private.outbox d
-    where d.id = any (p_ids) and d.status = 'dead' and d.kind <> 'invitation' and (
-      not private.is_api_call() or d.tenant_id = any (array(select private.tenants_where('tenant.settings')))
-    )
-    order by d.id
-    for no key update
-  );
-  get diagnostics v_replayed = row_count;
-  update private.webhook_states s
-  set failures = 0, paused_until = null
-  where s.paused_until is not null and s.webhook_id in (
-    select o.webhook_id from private.outbox o where o.id = any (p_ids) and o.status = 'pending' and o.webhook_id is not null
-      and (not private.is_api_call() or o.tenant_id = any (array(select private.tenants_where('tenant.settings'))))
-  );
-  return v_replayed;
-end
-$$;
-
-ALTER FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: report_discrimination(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35966,75 +34084,6 @@ $$;
 ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
 
 --
--- Name: report_figures(analytics.saved_reports, text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) RETURNS text
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_parameters constant jsonb := p_saved.parameters;
-  v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
-  v_unit_id constant uuid := (v_parameters ->> 'unit_id')::uuid;
-  v_course_id constant uuid := (v_parameters ->> 'course_id')::uuid;
-  v_cohort_id constant uuid := (v_parameters ->> 'cohort_id')::uuid;
-  v_from date := (v_parameters ->> 'from')::date;
-  v_until date := (v_parameters ->> 'until')::date;
-  v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
-  v_figures text;
-begin
-  if v_parameters ? 'last_days' then
-    v_until := (now() at time zone v_zone)::date;
-    v_from := v_until - (v_parameters ->> 'last_days')::integer + 1;
-  end if;
-  if p_saved.report in ('completion-rate', 'progress-summary', 'enrollment-funnel') then
-    select
-      (array['Completed', 'Abgeschlossen', 'Completados'])[v_place] || ': ' || r.completed || ' / ' || r.total_enrolled || ' ('
-        || case v_place when 1 then r.completion_rate || '%' else replace(r.completion_rate::text, '.', ',') || U&'\00A0%' end || ')'
-    into v_figures
-    from analytics.get_completion_rate(p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until) r;
-  elsif p_saved.report in ('due-training', 'training-matrix') then
-    select string_agg(w.words[v_place] || ': ' || n.number, ', ' order by w.place) into v_figures
-    from (
-      select s.state, count(*) as number
-      from private.report_training(
-        p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, private.training_clock(),
-        coalesce(
-          array(select e.value from jsonb_array_elements_text(v_parameters -> 'states') as e (value)),
-          case p_saved.report when 'due-training' then array['due', 'overdue', 'expiring', 'expired'] end
-        ),
-        100000, null, null
-      ) s
-      group by s.state
-    ) n
-    join (
-      values
-        ('overdue', array['Overdue', 'Überfällig', 'Vencidas'], 1), ('expired', array['Expired', 'Abgelaufen', 'Caducadas'], 2),
-        ('due', array['Due', 'Fällig', 'Pendientes'], 3), ('expiring', array['Expiring', 'Laufen ab', 'Por caducar'], 4),
-        ('done', array['Done', 'Erledigt', 'Hechas'], 5), ('waived', array['Waived', 'Befreit', 'Exentas'], 6)
-    ) as w (state, words, place) on w.state = n.state;
-  elsif p_saved.report = 'engagement' then
-    select (array['Events', 'Ereignisse', 'Eventos'])[v_place] || ': ' || coalesce(sum(r.events), 0) || ', '
-      || (array['completions', 'Abschlüsse', 'finalizaciones'])[v_place] || ': ' || coalesce(sum(r.completions), 0)
-    into v_figures
-    from analytics.get_engagement(
-      p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until, coalesce(v_parameters ->> 'step', 'day')
-    ) r;
-  end if;
-  return v_figures;
-end
-$$;
-
-ALTER FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) OWNER TO postgres;
-
---
--- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) IS 'The headline figures of a saved report, for whom request.jwt.claims names; null where the report has none. 403 as the report.';
-
---
 -- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36083,39 +34132,6 @@ end
 $$;
 
 ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
-
---
--- Name: report_parameters(text); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.report_parameters(p_report text) RETURNS text[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
-declare
-  v_parameters text[];
-begin
-  select array_agg(substr(a.name, 3)) into v_parameters
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  cross join lateral unnest(p.proargnames[1:p.pronargs]) as a (name)
-  where p_report ~ '^[a-z]+(-[a-z]+)*$' and p.proname = 'get_' || replace(p_report, '-', '_')
-    and (n.nspname = 'analytics' or (n.nspname = 'lms' and p_report = 'training-records'))
-    and a.name not in ('p_tenant_id', 'p_after');
-  if 'until' = any (v_parameters) then
-    v_parameters := v_parameters || 'last_days'::text;
-  end if;
-  return v_parameters;
-end
-$_$;
-
-ALTER FUNCTION private.report_parameters(p_report text) OWNER TO postgres;
-
---
--- Name: FUNCTION report_parameters(p_report text); Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON FUNCTION private.report_parameters(p_report text) IS 'What can be asked of a report, under the names that GET /reporting/{report} takes, but for tenant_id. training-records is the one report that is not in analytics.';
 
 --
 -- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36855,23 +34871,6 @@ end
 $$;
 
 ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
-
---
--- Name: require_webhook_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.require_webhook_right(p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if private.is_api_call() and not coalesce(p_tenant_id = any (array(select private.tenants_where('tenant.settings'))), false) then
-    raise insufficient_privilege using message = 'Webhooks take tenant.settings in the whole organisation.';
-  end if;
-end
-$$;
-
-ALTER FUNCTION private.require_webhook_right(p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39006,135 +37005,6 @@ $$;
 ALTER FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) OWNER TO postgres;
 
 --
--- Name: take_deliveries(text, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) RETURNS SETOF lms.delivery
-    LANGUAGE plpgsql SECURITY DEFINER ROWS 50
-    SET search_path TO ''
-    AS $$
-declare
-  c_most_attempts constant integer := 12;
-  v_ids uuid[];
-begin
-  if p_channel = 'email' then
-    select array_agg(c.id order by c.turn, c.next_attempt_at) into v_ids
-    from (
-      select o.id, o.turn, o.next_attempt_at
-      from lms.tenants t
-      cross join lateral (
-        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
-        from private.outbox k
-        where k.tenant_id = t.id and k.status = 'pending' and k.channel = 'email' and k.next_attempt_at <= now()
-          and (k.leased_until is null or k.leased_until <= now())
-        order by k.next_attempt_at, k.id
-        limit p_limit
-      ) o
-      where t.is_active
-      order by o.turn, o.next_attempt_at
-      limit p_limit
-    ) c;
-  else
-    -- Whoever holds the state holds the webhook's queue.
-    select array_agg(c.id) into v_ids
-    from (
-      select o.id
-      from lms.webhooks w
-      join lms.tenants t on t.id = w.tenant_id and t.is_active
-      join lateral (
-        select s.failures
-        from private.webhook_states s
-        where s.webhook_id = w.id and (s.paused_until is null or s.paused_until <= now())
-        for update skip locked
-      ) s on true
-      cross join lateral (
-        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
-        from private.outbox k
-        where k.webhook_id = w.id and k.status = 'pending' and k.next_attempt_at <= now()
-        order by k.next_attempt_at, k.id
-        limit case when s.failures >= 5 then 1 else 20 end
-      ) o
-      where w.is_active and not exists (
-        select from private.outbox l where l.webhook_id = w.id and l.status = 'pending' and l.leased_until > now()
-      )
-      order by o.turn, o.next_attempt_at
-      limit p_limit
-    ) c;
-  end if;
-
-  v_ids := array(
-    select o.id
-    from private.outbox o
-    where o.id = any (v_ids) and o.status = 'pending' and (o.leased_until is null or o.leased_until <= now())
-    for no key update skip locked
-  );
-  update private.outbox o
-  set status = 'discarded', token = null, lease = null, leased_until = null
-  where o.id = any (v_ids) and o.channel = 'email' and not private.may_be_mailed(o);
-  -- Runs that died with it, again and again.
-  update private.outbox o
-  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null,
-      last_error = coalesce(o.last_error, 'no run came back')
-  where o.id = any (v_ids) and o.status = 'pending' and o.attempts >= c_most_attempts;
-
-  return query
-  with taken as (
-    update private.outbox o
-    set lease = gen_random_uuid(), leased_until = now() + make_interval(secs => p_lease_seconds), attempts = o.attempts + 1
-    where o.id = any (v_ids) and o.status = 'pending'
-    returning o.*
-  )
-  select
-    o.id, o.lease, o.channel, o.kind, o.attempts, o.created_at, o.tenant_id, o.webhook_id,
-    coalesce(q.email, i.email::text), t.name::text, text.language, text.subject, text.body,
-    case o.channel when 'email' then
-      jsonb_strip_nulls(private.local_params(o.params, t.time_zone) || jsonb_build_object(
-        'person', coalesce(nullif(p.first_name, ''), p.display_name, nullif(i.first_name, '')),
-        'organization', t.name,
-        'link', rtrim(t.settings #>> '{notifications,app_url}', '/') || case when o.token is not null then '?invitation=' || o.token else '' end
-      ))
-    end,
-    w.url::text,
-    case when s.webhook_id is not null then
-      array_remove(array[s.secret, case when s.previous_until > now() then s.previous_secret end], null)
-    end,
-    case o.channel when 'webhook' then jsonb_build_object(
-      'type', o.kind,
-      'timestamp', o.created_at,
-      'data', jsonb_build_object(
-        'event_id', o.event_id, 'tenant_id', o.tenant_id, 'user_id', o.user_id, 'course_id', o.course_id,
-        'enrollment_id', o.enrollment_id
-      ) || o.params
-    ) end
-  from taken o
-  join lms.tenants t on t.id = o.tenant_id
-  left join public.profiles p on p.id = o.user_id and o.channel = 'email'
-  left join public.profile_private q on q.profile_id = p.id
-  left join lms.invitations i on i.id = o.invitation_id
-  left join lms.webhooks w on w.id = o.webhook_id
-  left join private.webhook_states s on s.webhook_id = w.id
-  left join lateral (
-    select m.language, m.subject, m.body
-    from private.first_language(array[q.locale::text, t.locale::text, 'en']) with ordinality as l (language, place)
-    join (
-      select a.language::text, a.subject::text, a.body::text, 1 as source
-      from lms.message_templates a
-      where a.tenant_id = o.tenant_id and a.kind = o.kind
-      union all
-      select b.language::text, b.subject::text, b.body::text, 2
-      from lms.standard_templates b
-      where b.kind = o.kind
-    ) m on m.language = l.language
-    order by l.place, m.source
-    limit 1
-  ) as text on o.channel = 'email'
-  order by o.created_at, o.id;
-end
-$$;
-
-ALTER FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
-
---
 -- Name: take_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39229,159 +37099,6 @@ end
 $$;
 
 ALTER FUNCTION private.takes_lesson(p_lesson_id uuid) OWNER TO postgres;
-
---
--- Name: tell_of_assignments(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_assignments() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify_all(array_agg(
-    (
-      e.tenant_id, e.user_id, 'training_assigned', e.course_id, e.id,
-      jsonb_build_object('due_on', private.last_day(e.due_at, t.time_zone)), 'assigned ' || e.id
-    )::private.notice
-  ))
-  from added e
-  join lms.tenants t on t.id = e.tenant_id
-  where e.source in ('rule', 'assigned', 'bulk') and e.status = 'enrolled' and e.user_id is distinct from (select auth.uid())
-    and not exists (
-      select
-      from lms.enrollment_requests r
-      where r.course_id = e.course_id and r.user_id = e.user_id and r.status = 'enrolled' and r.decided_at = now()
-    )
-  having count(*) > 0;
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of an assignment: %: %', sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_assignments() OWNER TO postgres;
-
---
--- Name: tell_of_certificates(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_certificates() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify_all(array_agg(
-    (
-      c.tenant_id, c.user_id, 'certificate_issued', c.course_id, c.enrollment_id,
-      jsonb_build_object(
-        'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id,
-        'expires_on', private.last_day(c.expires_at, t.time_zone)
-      ),
-      'certificate ' || c.id
-    )::private.notice
-  ))
-  from added c
-  join lms.tenants t on t.id = c.tenant_id
-  where c.edition = 1 and c.valid_from > private.training_clock() - interval '7 days'
-  having count(*) > 0;
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of a certificate: %: %', sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_certificates() OWNER TO postgres;
-
---
--- Name: tell_of_completion(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_completion() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify(
-    new.tenant_id, new.user_id, 'course_completed', new.course_id, new.id,
-    jsonb_build_object('completed_at', new.completed_at), 'completed ' || new.id
-  );
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_completion() OWNER TO postgres;
-
---
--- Name: tell_of_request(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_request() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  if tg_op = 'INSERT' then
-    perform private.notify_all(array_agg(
-      (
-        new.tenant_id, s.user_id, 'enrollment_requested', new.course_id, null,
-        jsonb_build_object('request_id', new.id), 'request ' || new.id
-      )::private.notice
-    ))
-    from (
-      select s.user_id from lms.course_staff s
-      where s.course_id = new.course_id and s.user_id <> new.user_id
-      order by s.created_at, s.id
-      limit 20
-    ) s
-    having count(*) > 0;
-  else
-    perform private.notify(
-      new.tenant_id, new.user_id, 'enrollment_decided', new.course_id, null,
-      jsonb_build_object('request_id', new.id, 'status', new.status, 'reason', left(new.decision_reason, 1000)),
-      format('request %s %s', new.id, new.status)
-    );
-  end if;
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of request %: %: %', new.id, sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_request() OWNER TO postgres;
-
---
--- Name: tell_of_result(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.tell_of_result() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  perform private.notify(
-    new.tenant_id, new.user_id, 'result_released', new.course_id, new.enrollment_id,
-    jsonb_build_object(
-      'assessment', (select a.title from lms.assessments a where a.id = new.assessment_id),
-      'assessment_id', new.assessment_id, 'attempt_id', new.attempt_id
-    ),
-    'result ' || new.attempt_id
-  );
-  return null;
-exception
-  when others then
-    raise warning 'Nobody was told of the result of attempt %: %: %', new.attempt_id, sqlstate, sqlerrm;
-    return null;
-end
-$$;
-
-ALTER FUNCTION private.tell_of_result() OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40137,72 +37854,6 @@ $$;
 ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
 
 --
--- Name: webhooks; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.webhooks (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    url private.webhook_address NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    kinds text[] DEFAULT '{}'::text[] NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
-    created_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT webhook_description_is_short CHECK ((length(description) <= 500)),
-    CONSTRAINT webhook_kinds_are_few CHECK ((cardinality(kinds) <= 50))
-);
-
-ALTER TABLE lms.webhooks OWNER TO postgres;
-
---
--- Name: TABLE webhooks; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.webhooks IS 'Where an organisation''s own systems are told of events: POST with Standard Webhooks signatures, ids and dates only. Made by create_webhook, which tells the secret this once.';
-
---
--- Name: COLUMN webhooks.kinds; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.webhooks.kinds IS 'Of lms.notification_kinds; empty: all.';
-
---
--- Name: COLUMN webhooks.is_active; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.webhooks.is_active IS 'False: nothing is added; what waits is sent when it is true again, within 30 days.';
-
---
--- Name: write_webhook(lms.webhooks); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.write_webhook(p_wanted lms.webhooks) RETURNS lms.issued_webhook
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_webhook lms.webhooks;
-  v_secret constant text := private.new_webhook_secret();
-begin
-  perform private.require_webhook_right(p_wanted.tenant_id);
-  -- Each event is sent to each of them.
-  perform pg_advisory_xact_lock(hashtextextended('lyceum webhooks ' || p_wanted.tenant_id, 0));
-  if (select count(*) from lms.webhooks w where w.tenant_id = p_wanted.tenant_id) >= 20 then
-    perform private.fail('too_many_webhooks', 'An organisation has at most 20 webhooks.', 409);
-  end if;
-  insert into lms.webhooks (tenant_id, url, description, kinds, created_by)
-  values (p_wanted.tenant_id, p_wanted.url, p_wanted.description, p_wanted.kinds, (select auth.uid()))
-  returning * into v_webhook;
-  insert into private.webhook_states (webhook_id, secret) values (v_webhook.id, v_secret);
-  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
-end
-$$;
-
-ALTER FUNCTION private.write_webhook(p_wanted lms.webhooks) OWNER TO postgres;
-
---
 -- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
 --
 
@@ -40402,7 +38053,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'private.report_changes'::text, 'private.lesson_changes'::text, 'private.report_cells'::text, 'private.question_cells'::text, 'private.lesson_cells'::text, 'private.active_days'::text, 'private.activity_cells'::text, 'private.active_elsewhere'::text, 'private.stale_reports'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -41114,68 +38765,6 @@ COMMENT ON COLUMN lms.lesson_skills.course_id IS 'Taken from the lesson.';
 COMMENT ON COLUMN lms.lesson_skills.mastery_threshold IS 'How sure one has to be that the skill is mastered, above 0 to 1; null: the lesson asks for none.';
 
 --
--- Name: message_templates; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.message_templates (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    tenant_id uuid NOT NULL,
-    kind text NOT NULL,
-    language private.locale NOT NULL,
-    subject private.mail_subject NOT NULL,
-    body private.mail_body NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-ALTER TABLE lms.message_templates OWNER TO postgres;
-
---
--- Name: TABLE message_templates; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.message_templates IS 'What mails of an organisation say, by kind and language; elsewhere lms.standard_templates counts. Plain text: {{name}} is replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
-
---
--- Name: notification_kinds; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.notification_kinds (
-    kind text NOT NULL,
-    description text NOT NULL,
-    placeholders text[] DEFAULT '{}'::text[] NOT NULL,
-    in_app boolean NOT NULL,
-    email boolean NOT NULL,
-    CONSTRAINT notification_kind_is_words_joined_by_underscores CHECK ((kind ~ '^[a-z]+(_[a-z]+)*$'::text))
-);
-
-ALTER TABLE lms.notification_kinds OWNER TO postgres;
-
---
--- Name: TABLE notification_kinds; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.notification_kinds IS 'What people are notified of. A closed list, as permissions are.';
-
---
--- Name: COLUMN notification_kinds.placeholders; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notification_kinds.placeholders IS 'What texts about it may name, beside person, organization and link: see lms.message_templates.';
-
---
--- Name: COLUMN notification_kinds.in_app; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notification_kinds.in_app IS 'Shown in lms.notifications, where neither person nor organisation says otherwise.';
-
---
--- Name: COLUMN notification_kinds.email; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON COLUMN lms.notification_kinds.email IS 'Mailed, where neither person nor organisation says otherwise.';
-
---
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -41475,25 +39064,6 @@ COMMENT ON TABLE lms.skills IS 'Something that can be learned. One list for the 
 --
 
 COMMENT ON COLUMN lms.skills.key IS 'What imports and exports know it by, unique in the tenant.';
-
---
--- Name: standard_templates; Type: TABLE; Schema: lms; Owner: postgres
---
-
-CREATE TABLE lms.standard_templates (
-    kind text NOT NULL,
-    language private.locale NOT NULL,
-    subject private.mail_subject NOT NULL,
-    body private.mail_body NOT NULL
-);
-
-ALTER TABLE lms.standard_templates OWNER TO postgres;
-
---
--- Name: TABLE standard_templates; Type: COMMENT; Schema: lms; Owner: postgres
---
-
-COMMENT ON TABLE lms.standard_templates IS 'What mails say where the organisation says nothing else. See lms.message_templates.';
 
 --
 -- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
@@ -42317,23 +39887,6 @@ CREATE TABLE private.question_events_default (
 ALTER TABLE private.question_events_default OWNER TO postgres;
 
 --
--- Name: reminded_days; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.reminded_days (
-    tenant_id uuid NOT NULL,
-    day date NOT NULL
-);
-
-ALTER TABLE private.reminded_days OWNER TO postgres;
-
---
--- Name: TABLE reminded_days; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.reminded_days IS 'The last day of each organisation on which all of it was looked through. Spares looking again on the same day; what is sent follows from the data and from what was sent.';
-
---
 -- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -42651,27 +40204,6 @@ ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
 );
 
 --
--- Name: webhook_states; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.webhook_states (
-    webhook_id uuid NOT NULL,
-    secret text NOT NULL,
-    previous_secret text,
-    previous_until timestamp with time zone,
-    failures integer DEFAULT 0 NOT NULL,
-    paused_until timestamp with time zone
-);
-
-ALTER TABLE private.webhook_states OWNER TO postgres;
-
---
--- Name: COLUMN webhook_states.previous_secret; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON COLUMN private.webhook_states.previous_secret IS 'Signs as well for a day after it was replaced.';
-
---
 -- Name: profile_private; Type: TABLE; Schema: public; Owner: postgres
 --
 
@@ -42690,7 +40222,7 @@ CREATE TABLE public.profile_private (
     CONSTRAINT knowledge_profile_has_the_documented_shape CHECK (private.is_knowledge_profile(knowledge_profile)),
     CONSTRAINT learning_interests_are_a_list_of_words CHECK (private.is_list_of_words(learning_interests)),
     CONSTRAINT learning_preferences_have_the_documented_shape CHECK (private.is_learning_preferences(learning_preferences)),
-    CONSTRAINT notification_preferences_have_the_documented_shape CHECK (private.is_notification_preferences(notification_preferences)),
+    CONSTRAINT notification_preferences_are_an_object CHECK (((jsonb_typeof(notification_preferences) = 'object'::text) AND (length((notification_preferences)::text) <= 10000))),
     CONSTRAINT phone_is_digits_and_marks CHECK ((phone ~ '^\+?[0-9 ()./-]{3,30}$'::text))
 );
 
@@ -42725,12 +40257,6 @@ COMMENT ON COLUMN public.profile_private.knowledge_profile IS 'Free-form object;
 --
 
 COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, matched against categories.';
-
---
--- Name: COLUMN profile_private.notification_preferences; Type: COMMENT; Schema: public; Owner: postgres
---
-
-COMMENT ON COLUMN public.profile_private.notification_preferences IS '{in_app: boolean, email: boolean, <kind>: {in_app, email}}, all optional; a kind''s own entry counts first. What is not said is as the organisation has it. Kinds: lms.notification_kinds.';
 
 --
 -- Name: log_default; Type: TABLE ATTACH; Schema: audit; Owner: postgres
@@ -42784,20 +40310,6 @@ ALTER TABLE ONLY analytics.learning_sessions
 
 ALTER TABLE ONLY analytics.question_events
     ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
-
---
--- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_of_its_tenant UNIQUE (tenant_id, id);
-
---
--- Name: saved_reports saved_reports_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -43332,13 +40844,6 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (id);
 
 --
--- Name: message_templates message_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT message_templates_pkey PRIMARY KEY (id);
-
---
 -- Name: modules module_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43365,20 +40870,6 @@ ALTER TABLE ONLY lms.modules
 
 ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT modules_pkey PRIMARY KEY (id);
-
---
--- Name: notification_kinds notification_kinds_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notification_kinds
-    ADD CONSTRAINT notification_kinds_pkey PRIMARY KEY (kind);
-
---
--- Name: notifications notifications_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
 
 --
 -- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43428,13 +40919,6 @@ ALTER TABLE ONLY lms.review_reports
 
 ALTER TABLE ONLY lms.course_reviews
     ADD CONSTRAINT one_review_per_course_and_person UNIQUE (course_id, user_id);
-
---
--- Name: message_templates one_template_per_kind_and_language; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT one_template_per_kind_and_language UNIQUE (tenant_id, kind, language);
 
 --
 -- Name: org_units org_unit_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43675,13 +41159,6 @@ ALTER TABLE ONLY lms.skills
     ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
 
 --
--- Name: standard_templates standard_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.standard_templates
-    ADD CONSTRAINT standard_templates_pkey PRIMARY KEY (kind, language);
-
---
 -- Name: attestation_statements statement_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43736,13 +41213,6 @@ ALTER TABLE ONLY lms.tenants
 
 ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
-
---
--- Name: notifications told_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT told_once UNIQUE (tenant_id, user_id, dedupe_key);
 
 --
 -- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43813,20 +41283,6 @@ ALTER TABLE ONLY lms.course_versions
 
 ALTER TABLE ONLY lms.version_questions
     ADD CONSTRAINT version_questions_pkey PRIMARY KEY (version_id, question_id);
-
---
--- Name: webhooks webhook_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.webhooks
-    ADD CONSTRAINT webhook_of_its_tenant UNIQUE (tenant_id, id);
-
---
--- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.webhooks
-    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
 
 --
 -- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
@@ -44004,13 +41460,6 @@ ALTER TABLE ONLY private.org_unit_closure
     ADD CONSTRAINT org_unit_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
 
 --
--- Name: outbox outbox_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
-
---
 -- Name: platform_admins platform_admins_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -44037,13 +41486,6 @@ ALTER TABLE ONLY private.question_cells
 
 ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
-
---
--- Name: reminded_days reminded_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.reminded_days
-    ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
 
 --
 -- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44086,13 +41528,6 @@ ALTER TABLE ONLY private.sign_up_notes
 
 ALTER TABLE ONLY private.stale_reports
     ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
-
---
--- Name: webhook_states webhook_states_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.webhook_states
-    ADD CONSTRAINT webhook_states_pkey PRIMARY KEY (webhook_id);
 
 --
 -- Name: profiles one_profile_per_login; Type: CONSTRAINT; Schema: public; Owner: postgres
@@ -44222,36 +41657,6 @@ CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btr
 --
 
 CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
-
---
--- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_by_owner ON analytics.saved_reports USING btree (tenant_id, owner_id);
-
---
--- Name: saved_reports_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_by_unit ON analytics.saved_reports USING btree (tenant_id, unit_id);
-
---
--- Name: saved_reports_of_person; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_of_person ON analytics.saved_reports USING btree (owner_id);
-
---
--- Name: saved_reports_of_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_of_unit ON analytics.saved_reports USING btree (unit_id) WHERE is_shared;
-
---
--- Name: saved_reports_scheduled; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX saved_reports_scheduled ON analytics.saved_reports USING btree (digested_at, id) WHERE (schedule IS NOT NULL);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -45106,58 +42511,10 @@ CREATE INDEX memberships_by_unit_and_number ON lms.memberships USING btree (unit
 CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 
 --
--- Name: message_templates_by_kind; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX message_templates_by_kind ON lms.message_templates USING btree (kind);
-
---
 -- Name: modules_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
-
---
--- Name: notifications_by_age; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_age ON lms.notifications USING btree (created_at);
-
---
--- Name: notifications_by_course; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_course ON lms.notifications USING btree (tenant_id, course_id);
-
---
--- Name: notifications_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_enrollment ON lms.notifications USING btree (enrollment_id, tenant_id, course_id, user_id);
-
---
--- Name: notifications_by_kind; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_kind ON lms.notifications USING btree (kind);
-
---
--- Name: notifications_by_person; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_person ON lms.notifications USING btree (user_id);
-
---
--- Name: notifications_by_user; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_by_user ON lms.notifications USING btree (user_id, id DESC) WHERE is_shown;
-
---
--- Name: notifications_unread; Type: INDEX; Schema: lms; Owner: postgres
---
-
-CREATE INDEX notifications_unread ON lms.notifications USING btree (user_id, id DESC) WHERE (is_shown AND (read_at IS NULL));
 
 --
 -- Name: one_current_statement; Type: INDEX; Schema: lms; Owner: postgres
@@ -45622,54 +42979,6 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
--- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
-
---
--- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_invitation ON private.outbox USING btree (tenant_id, invitation_id);
-
---
--- Name: outbox_by_kind; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_kind ON private.outbox USING btree (kind);
-
---
--- Name: outbox_by_person; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_person ON private.outbox USING btree (user_id);
-
---
--- Name: outbox_by_webhook; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook_id);
-
---
--- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
-
---
--- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt_at) WHERE ((status = 'pending'::text) AND (channel = 'email'::text));
-
---
--- Name: outbox_of_webhooks; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
-
---
 -- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -45904,22 +43213,10 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events F
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: saved_reports _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
-
---
 -- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
-
---
--- Name: saved_reports _200_parameters; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE OF report, parameters, unit_id, schedule, hour ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
 -- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -46014,22 +43311,10 @@ ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
--- Name: saved_reports _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
-
---
 -- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
--- Name: saved_reports _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
 
 --
 -- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -46038,22 +43323,10 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFEREN
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
--- Name: saved_reports _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.saved_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
-
---
 -- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
-
---
--- Name: saved_reports _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_saved_reports();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -46284,12 +43557,6 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.lessons FOR EACH ROW EXECUTE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: message_templates _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
-
---
 -- Name: modules _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46330,12 +43597,6 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
-
---
--- Name: webhooks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _120_ended; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46456,12 +43717,6 @@ CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH RO
 --
 
 CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
-
---
--- Name: webhooks _200_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_kinds BEFORE INSERT OR UPDATE OF kinds ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.check_webhook_kinds();
 
 --
 -- Name: certificates _200_never_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46620,24 +43875,6 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FU
 CREATE TRIGGER _200_place_moved BEFORE UPDATE OF lesson_id ON lms.assessments FOR EACH ROW WHEN ((new.lesson_id IS DISTINCT FROM old.lesson_id)) EXECUTE FUNCTION private.place_assessment();
 
 --
--- Name: message_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
-
---
--- Name: standard_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.standard_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
-
---
--- Name: notifications _200_read; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _200_read BEFORE UPDATE OF read_at ON lms.notifications FOR EACH ROW EXECUTE FUNCTION private.date_reading();
-
---
 -- Name: enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46744,12 +43981,6 @@ CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_questions REFERENCING 
 --
 
 CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycle ON lms.enrollments FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.course_id IS DISTINCT FROM new.course_id)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.cycle IS DISTINCT FROM new.cycle))) EXECUTE FUNCTION private.keep_enrollment_key();
-
---
--- Name: tenants _300_notification_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.check_default_kinds();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47088,48 +44319,6 @@ CREATE TRIGGER _700_search AFTER UPDATE OF name ON lms.tags FOR EACH ROW WHEN ((
 CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN ((new.status = 'published'::text)) EXECUTE FUNCTION private.index_changed_course();
 
 --
--- Name: attempt_scores _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (new.source = ANY (ARRAY['grader'::text, 'override'::text])))) EXECUTE FUNCTION private.tell_of_result();
-
---
--- Name: certificates _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.certificates REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_certificates();
-
---
--- Name: enrollment_requests _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollment_requests FOR EACH ROW WHEN ((new.status = 'pending'::text)) EXECUTE FUNCTION private.tell_of_request();
-
---
--- Name: enrollments _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_assignments();
-
---
--- Name: enrollments _800_notify_completion; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify_completion AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.tell_of_completion();
-
---
--- Name: enrollment_requests _800_notify_decision; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['enrolled'::text, 'waiting'::text, 'declined'::text])) AND (new.decided_by IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.tell_of_request();
-
---
--- Name: attempt_scores _800_notify_release; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _800_notify_release AFTER UPDATE ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (old.released_at IS NULL))) EXECUTE FUNCTION private.tell_of_result();
-
---
 -- Name: accommodations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47376,12 +44565,6 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lessons REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.memberships REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
--- Name: message_templates _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.message_templates REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
 -- Name: modules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47506,12 +44689,6 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_questions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
-
---
--- Name: webhooks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.webhooks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47706,12 +44883,6 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lessons REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.memberships REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
--- Name: message_templates _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.message_templates REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
 -- Name: modules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47806,12 +44977,6 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_requirements REFER
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_waivers REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
-
---
--- Name: webhooks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.webhooks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48060,12 +45225,6 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lessons FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.memberships FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
--- Name: message_templates _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.message_templates FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
-
---
 -- Name: modules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48190,12 +45349,6 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_questions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
-
---
--- Name: webhooks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.webhooks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48444,12 +45597,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lessons FOR EACH ROW EXECUT
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION audit.record_lms_memberships();
 
 --
--- Name: message_templates _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION audit.record_lms_message_templates();
-
---
 -- Name: modules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48576,12 +45723,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH RO
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_questions();
 
 --
--- Name: webhooks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
---
-
-CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_webhooks();
-
---
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
@@ -48702,12 +45843,6 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
--- Name: profile_private _300_notification_kinds; Type: TRIGGER; Schema: public; Owner: postgres
---
-
-CREATE TRIGGER _300_notification_kinds BEFORE UPDATE OF notification_preferences ON public.profile_private FOR EACH ROW WHEN ((new.notification_preferences IS DISTINCT FROM old.notification_preferences)) EXECUTE FUNCTION private.check_preferred_kinds();
-
---
 -- Name: profiles _600_last_administrator_locked_out; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -48767,27 +45902,6 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EX
 
 ALTER TABLE ONLY analytics.event_types
     ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: saved_reports owner_is_a_member; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT owner_is_a_member FOREIGN KEY (tenant_id, owner_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
-
---
--- Name: saved_reports saved_report_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: saved_reports saved_report_is_about_a_unit_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.saved_reports
-    ADD CONSTRAINT saved_report_is_about_a_unit_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
@@ -49406,20 +46520,6 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT membership_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
--- Name: message_templates message_template_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT message_template_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: message_templates message_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.message_templates
-    ADD CONSTRAINT message_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
-
---
 -- Name: modules module_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49439,41 +46539,6 @@ ALTER TABLE ONLY lms.lesson_notes
 
 ALTER TABLE ONLY lms.lesson_notes
     ADD CONSTRAINT note_is_on_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
-
---
--- Name: notifications notification_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE SET NULL (course_id);
-
---
--- Name: notifications notification_is_about_the_persons_own_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_is_about_the_persons_own_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id) ON DELETE SET NULL (enrollment_id);
-
---
--- Name: notifications notification_is_for_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_is_for_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
-
---
--- Name: notifications notification_is_of_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: notifications notification_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.notifications
-    ADD CONSTRAINT notification_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
 
 --
 -- Name: org_units org_unit_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -49735,13 +46800,6 @@ ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT skill_of_question_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
 
 --
--- Name: standard_templates standard_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.standard_templates
-    ADD CONSTRAINT standard_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
-
---
 -- Name: attestation_statements statement_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49868,13 +46926,6 @@ ALTER TABLE ONLY lms.training_waivers
     ADD CONSTRAINT waiver_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
 
 --
--- Name: webhooks webhook_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
---
-
-ALTER TABLE ONLY lms.webhooks
-    ADD CONSTRAINT webhook_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -49945,41 +46996,6 @@ ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
--- Name: outbox delivery_invitation_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_invitation_is_of_the_same_tenant FOREIGN KEY (tenant_id, invitation_id) REFERENCES lms.invitations(tenant_id, id) ON DELETE CASCADE;
-
---
--- Name: outbox delivery_is_about_a_person; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_is_about_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
-
---
--- Name: outbox delivery_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
-
---
--- Name: outbox delivery_kind_is_known; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
-
---
--- Name: outbox delivery_webhook_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.outbox
-    ADD CONSTRAINT delivery_webhook_is_of_the_same_tenant FOREIGN KEY (tenant_id, webhook_id) REFERENCES lms.webhooks(tenant_id, id) ON DELETE CASCADE;
-
---
 -- Name: search_documents document_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -50034,20 +47050,6 @@ ALTER TABLE ONLY private.org_unit_closure
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
-
---
--- Name: reminded_days reminded_day_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.reminded_days
-    ADD CONSTRAINT reminded_day_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id) ON DELETE CASCADE;
-
---
--- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.webhook_states
-    ADD CONSTRAINT state_of_a_webhook FOREIGN KEY (webhook_id) REFERENCES lms.webhooks(id) ON DELETE CASCADE;
 
 --
 -- Name: profile_private private_part_belongs_to_a_profile; Type: FK CONSTRAINT; Schema: public; Owner: postgres
@@ -50112,30 +47114,6 @@ CREATE POLICY "Learners record their own activity" ON analytics.activity_events 
 CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
--- Name: saved_reports Members save reports, and share what they read reports of; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Members save reports, and share what they read reports of" ON analytics.saved_reports FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
-
---
--- Name: saved_reports Owners change their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners change their saved reports" ON analytics.saved_reports FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
-
---
--- Name: saved_reports Owners remove their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners remove their saved reports" ON analytics.saved_reports FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))));
-
---
--- Name: saved_reports Owners see saved reports; those who follow people, shared ones; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Owners see saved reports; those who follow people, shared ones" ON analytics.saved_reports FOR SELECT TO authenticated USING ((((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (is_shared AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))));
-
---
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
@@ -50164,12 +47142,6 @@ ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
-
---
--- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.saved_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -50331,12 +47303,6 @@ CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO a
 CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.lessons l
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
-
---
--- Name: standard_templates Built-in texts are open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Built-in texts are open to people signed in" ON lms.standard_templates FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: categories Categories are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
@@ -50857,12 +47823,6 @@ CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_memb
   WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
 
 --
--- Name: notifications People mark their own notifications; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "People mark their own notifications" ON lms.notifications FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))))) WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
-
---
 -- Name: course_reviews People remove their own review; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -50873,12 +47833,6 @@ CREATE POLICY "People remove their own review" ON lms.course_reviews FOR DELETE 
 --
 
 CREATE POLICY "People review in their own name" ON lms.course_reviews FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: notifications People see their own notifications; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "People see their own notifications" ON lms.notifications FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
 
 --
 -- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -51235,30 +48189,6 @@ CREATE POLICY "Tags are taken off courses by staff" ON lms.course_tags FOR DELET
   WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
--- Name: message_templates Texts of mails are added by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are added by those who keep settings" ON lms.message_templates FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: message_templates Texts of mails are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are changed by those who keep settings" ON lms.message_templates FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: message_templates Texts of mails are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are removed by those who keep settings" ON lms.message_templates FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: message_templates Texts of mails are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Texts of mails are seen by those who keep settings" ON lms.message_templates FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
 -- Name: course_categories The categories of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51295,12 +48225,6 @@ CREATE POLICY "The content of published previews is seen by everyone" ON lms.blo
 --
 
 CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons FOR SELECT TO authenticated USING (((version_id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
-
---
--- Name: notification_kinds The list of kinds is open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "The list of kinds is open to people signed in" ON lms.notification_kinds FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: lesson_skills The skills of a lesson are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -51427,24 +48351,6 @@ CREATE POLICY "Versions are seen by those enrolled, staff and scope" ON lms.cour
 CREATE POLICY "Waivers are seen by whom they are about, and in scope" ON lms.training_waivers FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
    FROM private.membership_scopes m
   WHERE ((m.user_id = training_waivers.user_id) AND (m.tenant_id = training_waivers.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
-
---
--- Name: webhooks Webhooks are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Webhooks are changed by those who keep settings" ON lms.webhooks FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: webhooks Webhooks are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Webhooks are removed by those who keep settings" ON lms.webhooks FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
-
---
--- Name: webhooks Webhooks are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
---
-
-CREATE POLICY "Webhooks are seen by those who keep settings" ON lms.webhooks FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
 
 --
 -- Name: version_questions What a published assessment consists of is seen by authors; Type: POLICY; Schema: lms; Owner: postgres
@@ -51723,28 +48629,10 @@ ALTER TABLE lms.lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.memberships ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: message_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.message_templates ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: modules; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.modules ENABLE ROW LEVEL SECURITY;
-
---
--- Name: notification_kinds; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.notification_kinds ENABLE ROW LEVEL SECURITY;
-
---
--- Name: notifications; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.notifications ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: org_units; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -51825,12 +48713,6 @@ ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.skills ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: standard_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.standard_templates ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -51877,12 +48759,6 @@ ALTER TABLE lms.version_lessons ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.version_questions ENABLE ROW LEVEL SECURITY;
-
---
--- Name: webhooks; Type: ROW SECURITY; Schema: lms; Owner: postgres
---
-
-ALTER TABLE lms.webhooks ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
@@ -52017,12 +48893,6 @@ ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: outbox; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.outbox ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: platform_admins; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -52045,12 +48915,6 @@ ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
-
---
--- Name: reminded_days; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52087,12 +48951,6 @@ ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
-
---
--- Name: webhook_states; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.webhook_states ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: profiles People are seen in scope, by teachers and by fellows; Type: POLICY; Schema: public; Owner: postgres
@@ -52507,14 +49365,6 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
--- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: ACL; Schema: analytics; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO authenticated;
-GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO service_role;
-
---
 -- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
 --
 
@@ -52641,12 +49491,6 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
-
---
--- Name: FUNCTION record_analytics_saved_reports(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_analytics_saved_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -52907,12 +49751,6 @@ REVOKE ALL ON FUNCTION audit.record_lms_lessons() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_memberships() FROM PUBLIC;
 
 --
--- Name: FUNCTION record_lms_message_templates(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_lms_message_templates() FROM PUBLIC;
-
---
 -- Name: FUNCTION record_lms_modules(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -53037,12 +49875,6 @@ REVOKE ALL ON FUNCTION audit.record_lms_version_lessons() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_version_questions() FROM PUBLIC;
-
---
--- Name: FUNCTION record_lms_webhooks(); Type: ACL; Schema: audit; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION audit.record_lms_webhooks() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_private_answer_keys(); Type: ACL; Schema: audit; Owner: postgres
@@ -53296,13 +50128,6 @@ GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_
 GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
--- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
-
---
 -- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53341,14 +50166,6 @@ GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uui
 REVOKE ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO authenticated;
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
-
---
--- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO authenticated;
-GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO service_role;
 
 --
 -- Name: TABLE enrollment_requests; Type: ACL; Schema: lms; Owner: postgres
@@ -53563,14 +50380,6 @@ GRANT ALL ON FUNCTION lms.get_dashboard() TO service_role;
 REVOKE ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO service_role;
-
---
--- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
 
 --
 -- Name: FUNCTION get_gradebook(p_course_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -53800,14 +50609,6 @@ REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
 
 --
--- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO authenticated;
-GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO service_role;
-
---
 -- Name: FUNCTION migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53978,14 +50779,6 @@ GRANT ALL ON FUNCTION lms.release_grades(p_assessment_id uuid, p_attempt_ids uui
 REVOKE ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO authenticated;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO service_role;
-
---
--- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO authenticated;
-GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: ACL; Schema: lms; Owner: postgres
@@ -54502,14 +51295,6 @@ GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO authentica
 GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO service_role;
 
 --
--- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO service_role;
-
---
 -- Name: FUNCTION save_answers(p_attempt_id uuid, p_answers jsonb); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -54636,13 +51421,6 @@ GRANT ALL ON FUNCTION lms.set_enrollment_status(p_enrollment_id uuid, p_status t
 REVOKE ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO authenticated;
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
-
---
--- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: lms; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
 
 --
 -- Name: FUNCTION sha256_of(p_text text); Type: ACL; Schema: private; Owner: postgres
@@ -54777,13 +51555,6 @@ REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION forget_deliveries(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.forget_deliveries(p_batch integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.forget_deliveries(p_batch integer) TO service_role;
-
---
 -- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -54859,13 +51630,6 @@ GRANT ALL ON FUNCTION ops.recount_progress(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) FROM PUBLIC;
 
 --
--- Name: FUNCTION remind(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.remind(p_batch integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.remind(p_batch integer) TO service_role;
-
---
 -- Name: FUNCTION repair_search(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -54884,12 +51648,6 @@ GRANT SELECT ON TABLE ops.job_runs TO service_role;
 
 REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
-
---
--- Name: FUNCTION schedule_report_digests(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -55229,28 +51987,10 @@ GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authe
 GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
--- Name: FUNCTION check_default_kinds(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_default_kinds() FROM PUBLIC;
-
---
 -- Name: FUNCTION check_path_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.check_path_course() FROM PUBLIC;
-
---
--- Name: FUNCTION check_placeholders(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_placeholders() FROM PUBLIC;
-
---
--- Name: FUNCTION check_preferred_kinds(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_preferred_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
@@ -55274,12 +52014,6 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
 
 --
--- Name: FUNCTION check_saved_report(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_saved_report() FROM PUBLIC;
-
---
 -- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55293,12 +52027,6 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 --
 
 REVOKE ALL ON FUNCTION private.check_unit_move() FROM PUBLIC;
-
---
--- Name: FUNCTION check_webhook_kinds(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.check_webhook_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION chosen_ids(p_list jsonb, p_ids text[]); Type: ACL; Schema: private; Owner: postgres
@@ -55555,12 +52283,6 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
 
 --
--- Name: FUNCTION date_reading(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.date_reading() FROM PUBLIC;
-
---
 -- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55625,73 +52347,6 @@ REVOKE ALL ON FUNCTION private.diff_assessments(p_course_id uuid, p_from integer
 REVOKE ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
-
---
--- Name: TABLE saved_reports; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT ALL ON TABLE analytics.saved_reports TO service_role;
-GRANT SELECT,DELETE ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.name; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(name),UPDATE(name) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.report; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(report),UPDATE(report) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.parameters; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(parameters),UPDATE(parameters) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.format; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(format),UPDATE(format) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.locale; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(locale),UPDATE(locale) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.is_shared; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_shared),UPDATE(is_shared) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.schedule; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(schedule),UPDATE(schedule) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: COLUMN saved_reports.hour; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(hour),UPDATE(hour) ON TABLE analytics.saved_reports TO authenticated;
-
---
--- Name: FUNCTION digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
@@ -55809,31 +52464,6 @@ REVOKE ALL ON FUNCTION private.end_role_grants() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO service_role;
-
---
--- Name: TABLE notifications; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.notifications TO authenticated;
-GRANT SELECT ON TABLE lms.notifications TO service_role;
-
---
--- Name: COLUMN notifications.read_at; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(read_at) ON TABLE lms.notifications TO authenticated;
-
---
--- Name: FUNCTION enqueue_deliveries(p_told lms.notifications[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) FROM PUBLIC;
-
---
--- Name: FUNCTION enqueue_invitation(p_invitation lms.invitations, p_token text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
@@ -56020,12 +52650,6 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
--- Name: FUNCTION first_language(p_languages text[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.first_language(p_languages text[]) FROM PUBLIC;
-
---
 -- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56084,14 +52708,6 @@ REVOKE ALL ON FUNCTION private.follows_from_scores(p_enrollment_id uuid, p_lesso
 --
 
 REVOKE ALL ON FUNCTION private.forget_ratings() FROM PUBLIC;
-
---
--- Name: FUNCTION is_notification_settings(value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_notification_settings(value jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO service_role;
 
 --
 -- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
@@ -56231,12 +52847,6 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) FROM PUBLIC;
-
---
--- Name: FUNCTION has_webhook(p_tenant_id uuid, p_kind text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION highlight(p_config regconfig, p_text text, p_query tsquery, p_options text); Type: ACL; Schema: private; Owner: postgres
@@ -56498,26 +53108,12 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_ro
 REVOKE ALL ON FUNCTION private.is_next_in_path(p_status lms.training_status) FROM PUBLIC;
 
 --
--- Name: FUNCTION is_notification_preferences(value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_notification_preferences(value jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO authenticated;
-GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO service_role;
-
---
 -- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.is_platform_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
-
---
--- Name: FUNCTION is_report_parameter(p_name text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
@@ -56532,12 +53128,6 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.is_unanswered(p_type text, p_response jsonb) FROM PUBLIC;
-
---
--- Name: FUNCTION is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_web_address(value text); Type: ACL; Schema: private; Owner: postgres
@@ -56779,18 +53369,6 @@ GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
 REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
 
 --
--- Name: FUNCTION last_day(p_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
-
---
--- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56829,12 +53407,6 @@ GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integ
 REVOKE ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO service_role;
-
---
--- Name: FUNCTION local_params(p_params jsonb, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.local_params(p_params jsonb, p_time_zone text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lock_attempt_to_grade(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56936,12 +53508,6 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO se
 --
 
 REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION may_be_mailed(p_delivery private.outbox); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.may_be_mailed(p_delivery private.outbox) FROM PUBLIC;
 
 --
 -- Name: FUNCTION may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -57185,12 +53751,6 @@ GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 REVOKE ALL ON FUNCTION private.new_certificate_code() FROM PUBLIC;
 
 --
--- Name: FUNCTION new_webhook_secret(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.new_webhook_secret() FROM PUBLIC;
-
---
 -- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57225,13 +53785,6 @@ REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
-
---
--- Name: FUNCTION note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
 
 --
 -- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
@@ -57274,18 +53827,6 @@ REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
-
---
--- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) FROM PUBLIC;
-
---
--- Name: FUNCTION notify_all(p_notices private.notice[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.notify_all(p_notices private.notice[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -57684,14 +54225,6 @@ GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO se
 REVOKE ALL ON FUNCTION private.read_decimal(p_text text) FROM PUBLIC;
 
 --
--- Name: FUNCTION read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
-
---
 -- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57914,12 +54447,6 @@ GRANT ALL ON FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) T
 REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 
 --
--- Name: FUNCTION refuse_unknown_kinds(p_preferences jsonb); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) FROM PUBLIC;
-
---
 -- Name: FUNCTION refuse_version_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57956,18 +54483,6 @@ GRANT ALL ON FUNCTION private.release_grades_of(p_assessment_id uuid, p_attempt_
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
--- Name: FUNCTION reminder_days(p_settings jsonb, p_which text, p_usual integer[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) FROM PUBLIC;
-
---
--- Name: FUNCTION reminders_at(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION renew_keys(p_draft jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57980,22 +54495,6 @@ REVOKE ALL ON FUNCTION private.renew_keys(p_draft jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
-
---
--- Name: FUNCTION replace_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO service_role;
-
---
--- Name: FUNCTION replay_deliveries_of_caller(p_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO authenticated;
-GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
@@ -58022,12 +54521,6 @@ GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uui
 GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
 
 --
--- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) FROM PUBLIC;
-
---
 -- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58042,12 +54535,6 @@ GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p
 REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
-
---
--- Name: FUNCTION report_parameters(p_report text); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.report_parameters(p_report text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
@@ -58245,12 +54732,6 @@ REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PU
 REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
 GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
-
---
--- Name: FUNCTION require_webhook_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.require_webhook_right(p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -58632,13 +55113,6 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
--- Name: FUNCTION take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
-
---
 -- Name: FUNCTION take_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58672,36 +55146,6 @@ REVOKE ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO anon;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO service_role;
-
---
--- Name: FUNCTION tell_of_assignments(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_assignments() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_certificates(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_certificates() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_completion(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_completion() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_request(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_request() FROM PUBLIC;
-
---
--- Name: FUNCTION tell_of_result(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.tell_of_result() FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres
@@ -58879,45 +55323,6 @@ REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM 
 REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
-
---
--- Name: TABLE webhooks; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.webhooks TO service_role;
-GRANT SELECT,DELETE ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.url; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(url) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.description; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(description) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.kinds; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(kinds) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: COLUMN webhooks.is_active; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT UPDATE(is_active) ON TABLE lms.webhooks TO authenticated;
-
---
--- Name: FUNCTION write_webhook(p_wanted lms.webhooks); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO authenticated;
-GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO service_role;
 
 --
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
@@ -59456,50 +55861,6 @@ GRANT INSERT(part),UPDATE(part) ON TABLE lms.lesson_skills TO authenticated;
 GRANT INSERT(mastery_threshold),UPDATE(mastery_threshold) ON TABLE lms.lesson_skills TO authenticated;
 
 --
--- Name: TABLE message_templates; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT ALL ON TABLE lms.message_templates TO service_role;
-GRANT SELECT,DELETE ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.tenant_id; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(tenant_id) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.kind; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(kind) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.language; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(language) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.subject; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(subject),UPDATE(subject) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: COLUMN message_templates.body; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT INSERT(body),UPDATE(body) ON TABLE lms.message_templates TO authenticated;
-
---
--- Name: TABLE notification_kinds; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.notification_kinds TO authenticated;
-GRANT SELECT ON TABLE lms.notification_kinds TO service_role;
-
---
 -- Name: TABLE org_units; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -59714,13 +56075,6 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.skills TO authenticated;
 --
 
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.skills TO authenticated;
-
---
--- Name: TABLE standard_templates; Type: ACL; Schema: lms; Owner: postgres
---
-
-GRANT SELECT ON TABLE lms.standard_templates TO authenticated;
-GRANT SELECT ON TABLE lms.standard_templates TO service_role;
 
 --
 -- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres

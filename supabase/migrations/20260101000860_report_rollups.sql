@@ -1299,6 +1299,8 @@ begin
 end
 $$;
 
+-- Rows of the sums are looked up key by key: `offset 0` keeps the planner, which knows no key, from reading all of an
+-- organisation instead.
 -- What lies beyond the horizon is found by its transaction. To a planner that does not know the horizon it is a third of the
 -- table, and an index by organisation looks better: so the organisation is asked for in words that no index serves.
 create function private.enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8)
@@ -1312,6 +1314,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -1348,8 +1351,13 @@ begin
       union all
       select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
     ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_key = k.course_key
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group <> 'course' and p_scope.of_course is null
     union all
     -- One course.
@@ -1361,22 +1369,37 @@ begin
       union all
       select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
     ) u
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = p_scope.of_course
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_scope.of_course is not null
     union all
     -- Each course.
     select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
     from unnest(v_keys.units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key <> '00000000-0000-0000-0000-000000000000'
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
     union all
     select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
     from unnest(v_keys.course_units) as u (id)
     cross join unnest(v_keys.courses) as c (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = c.id
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group = 'course' and p_scope.of_course is null
     union all
     -- What lies beyond the horizon.
@@ -1425,6 +1448,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -1444,8 +1468,13 @@ begin
       union all
       select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
     ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_key = k.course_key
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) r
     union all
     select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
     from private.report_changes h
@@ -1491,6 +1520,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -1505,7 +1535,12 @@ begin
   from (
     select r.unit_key, r.people
     from unnest(v_units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = v_all and l.day = '-infinity'
+      offset 0
+    ) r
     union all
     select coalesce(h.unit_id, v_none), h.people
     from private.report_changes h
@@ -1602,6 +1637,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
@@ -1638,7 +1674,12 @@ begin
   from (
     select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
     from unnest(v_keys.units) as u (id)
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
+    cross join lateral (
+      select l.*
+      from private.question_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.month >= v_first and l.month <= v_last
+      offset 0
+    ) r
     where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
     union all
     select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
@@ -1650,8 +1691,13 @@ begin
       where p_scope.of_course is null or c.id = p_scope.of_course
     ) k
     -- Nothing at all where neither end is open and no month is whole.
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
-      and r.month >= v_first and r.month <= v_last
+    cross join lateral (
+      select l.*
+      from private.question_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_id = k.course_id
+        and l.month >= v_first and l.month <= v_last
+      offset 0
+    ) r
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from private.question_events q
@@ -1667,13 +1713,20 @@ begin
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from unnest(v_edges) as e (edge)
-    join private.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
-      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
-    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
+    cross join lateral (
+      select k.course_id, k.section_key, k.question_key, k.is_correct
+      from private.question_events k
+      where k.tenant_id = p_scope.tenant_id
+        and k.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+        and k.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
+        and k.is_counted and k.is_correct is not null
+        and (p_scope.is_whole or k.unit_id = any (p_scope.units) or k.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or k.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or k.course_id = p_scope.of_course)
+        and k.course_id <> all (p_scope.deleted_courses)
+      -- Edge by edge, and not at all where there is none.
+      offset 0
+    ) q
     union all
     select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
     from private.my_hidden_answers(p_scope) q
@@ -1720,6 +1773,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -1738,8 +1792,13 @@ begin
     else v_keys.courses = '{}' and not exists (
       select
       from unnest(p_scope.deleted_courses) as c (id)
-      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
-        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+      cross join lateral (
+        select l.*
+        from private.activity_cells l
+        where l.tenant_id = p_scope.tenant_id and l.unit_key = v_all and l.course_key = c.id and l.step = p_step
+          and l.period_start >= p_scope.from_day and l.period_start <= p_scope.until_day
+        offset 0
+      ) r
     )
   end;
 
@@ -1750,32 +1809,40 @@ begin
       d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
     from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
   ),
+  -- By transaction alone; which period each belongs to is found afterwards.
+  recent as materialized (
+    select q.user_id, q.received_at
+    from private.question_events q
+    where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+    union all
+    select v.user_id, v.received_at
+    from private.activity_events v
+    where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id
+      and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or v.course_id = p_scope.of_course)
+      and v.course_id <> all (p_scope.deleted_courses)
+  ),
   tail as materialized (
-    select p.period_start, p.next_start, a.user_id, a.events
-    from (
-      select q.user_id, q.received_at, 1 as events
-      from private.question_events q
-      where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
-        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-        and q.course_id <> all (p_scope.deleted_courses)
-      union all
-      select v.user_id, v.received_at, 1
-      from private.activity_events v
-      where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
-        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
-        and v.course_id <> all (p_scope.deleted_courses)
-    ) a
+    select p.period_start, p.next_start, a.user_id, count(*) as events
+    from recent a
     join periods p on a.received_at >= p.since and a.received_at < p.before
+    group by 1, 2, 3
   ),
   kept as (
     select r.period_start, r.people, r.events
     from unnest(v_units) as u (id)
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.activity_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = v_course_key
+        and l.step = p_step and l.period_start >= p_scope.from_day and l.period_start <= p_scope.until_day
+      offset 0
+    ) r
     where v_is_kept
     union all
     select m.period_start, 1 - count(*), 0
@@ -1785,7 +1852,7 @@ begin
     group by m.period_start, m.user_id
     union all
     select t.period_start, count(*), 0
-    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
+    from tail t
     where v_is_kept and not exists (
       select
       from private.active_days d
@@ -1805,8 +1872,13 @@ begin
   days as (
     select d.day, d.user_id, d.events
     from chosen c
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.active_days l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = c.unit_key
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) d
     where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
     union all
     select d.day, d.user_id, d.events
@@ -1817,8 +1889,13 @@ begin
     union all
     select d.day, d.user_id, d.events
     from unnest(v_keys.courses) as c (id)
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.active_days l
+      where l.tenant_id = p_scope.tenant_id and l.course_id = c.id
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) d
     where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
       and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
   ),

@@ -757,6 +757,65 @@ ALTER TYPE lms.deleted_item OWNER TO postgres;
 COMMENT ON TYPE lms.deleted_item IS 'kind: course, module, lesson, block, assessment, section or question; what was deleted with it is not listed apart.';
 
 --
+-- Name: delivery; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.delivery AS (
+	id uuid,
+	lease uuid,
+	channel text,
+	kind text,
+	attempt integer,
+	created_at timestamp with time zone,
+	tenant_id uuid,
+	webhook_id uuid,
+	recipient text,
+	organization text,
+	language text,
+	subject text,
+	body text,
+	params jsonb,
+	url text,
+	secrets text[],
+	payload jsonb
+);
+
+ALTER TYPE lms.delivery OWNER TO postgres;
+
+--
+-- Name: TYPE delivery; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.delivery IS 'A delivery that the caller holds until its lease ends. Mails: recipient, language, subject and body with their placeholders, params. Webhooks: url, secrets, payload.';
+
+--
+-- Name: delivery_failure; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.delivery_failure AS (
+	id uuid,
+	channel text,
+	kind text,
+	status text,
+	user_id uuid,
+	webhook_id uuid,
+	course_id uuid,
+	attempts integer,
+	last_error text,
+	created_at timestamp with time zone,
+	next_attempt_at timestamp with time zone,
+	dead_at timestamp with time zone
+);
+
+ALTER TYPE lms.delivery_failure OWNER TO postgres;
+
+--
+-- Name: TYPE delivery_failure; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.delivery_failure IS 'status: dead, until it is replayed; pending, tried in vain and to be tried again at next_attempt_at.';
+
+--
 -- Name: enrollment_eligibility; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -917,6 +976,25 @@ ALTER TYPE lms.issued_invitation OWNER TO postgres;
 --
 
 COMMENT ON TYPE lms.issued_invitation IS 'An invitation with its token, which is shown this once: the database keeps a hash.';
+
+--
+-- Name: issued_webhook; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.issued_webhook AS (
+	webhook_id uuid,
+	url text,
+	kinds text[],
+	secret text
+);
+
+ALTER TYPE lms.issued_webhook OWNER TO postgres;
+
+--
+-- Name: TYPE issued_webhook; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.issued_webhook IS 'A webhook with its secret, which is told this once.';
 
 --
 -- Name: job_health; Type: TYPE; Schema: lms; Owner: postgres
@@ -1399,6 +1477,54 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
 
 --
+-- Name: training_record; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.training_record AS (
+	id uuid,
+	tenant_id uuid,
+	user_id uuid,
+	course_id uuid,
+	enrollment_id uuid,
+	unit_id uuid,
+	edition integer,
+	employer_name text,
+	employee_name text,
+	course_title text,
+	version_number integer,
+	content_hash text,
+	completed_on date,
+	completed_at timestamp with time zone,
+	is_most_recent boolean,
+	materials text,
+	trainer_name text,
+	trainer_address text,
+	tested_at timestamp with time zone,
+	tested_by text,
+	test_percentage numeric,
+	certified_at timestamp with time zone,
+	certified_by uuid,
+	certifier_name text,
+	certification text,
+	certification_text text,
+	missing text[],
+	recorded_at timestamp with time zone,
+	corrected_by uuid,
+	correction_reason text,
+	kept_at_least_until date,
+	kept_until date,
+	cursor text
+);
+
+ALTER TYPE lms.training_record OWNER TO postgres;
+
+--
+-- Name: TYPE training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.training_record IS 'A record as 49 CFR 172.704(d) has it kept. is_most_recent: of the person''s records of the course that the caller sees, the latest. missing: fields that the law asks for and that are not known. kept_at_least_until: three years after completion; kept_until: 90 days after the person left, if that is later; null while they are employed.';
+
+--
 -- Name: training_status; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1419,7 +1545,7 @@ ALTER TYPE lms.training_status OWNER TO postgres;
 -- Name: TYPE training_status; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
+COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (not completed, or it had run out before the rule asked); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
 
 --
 -- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
@@ -1821,6 +1947,20 @@ ALTER TYPE private.enrollment_numbers OWNER TO postgres;
 COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
 
 --
+-- Name: enrollment_step; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.enrollment_step AS (
+	course_id uuid,
+	user_id uuid,
+	action text,
+	enrollment_id uuid,
+	due_at timestamp with time zone
+);
+
+ALTER TYPE private.enrollment_step OWNER TO postgres;
+
+--
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
 --
 
@@ -2132,6 +2272,24 @@ CREATE TYPE private.lesson_numbers AS (
 ALTER TYPE private.lesson_numbers OWNER TO postgres;
 
 --
+-- Name: mail_body; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.mail_body AS text
+	CONSTRAINT body_is_1_to_10000_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 10000) AND (VALUE !~ '[\x01-\x08\x0b-\x1f\x7f]'::text)));
+
+ALTER DOMAIN private.mail_body OWNER TO postgres;
+
+--
+-- Name: mail_subject; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.mail_subject AS text
+	CONSTRAINT subject_is_one_line_of_1_to_200_characters CHECK (((VALUE ~ '\S'::text) AND (length(VALUE) <= 200) AND (VALUE !~ '[\x01-\x1f\x7f]'::text)));
+
+ALTER DOMAIN private.mail_subject OWNER TO postgres;
+
+--
 -- Name: invitations; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -2260,6 +2418,41 @@ CREATE TYPE private.matched_person AS (
 );
 
 ALTER TYPE private.matched_person OWNER TO postgres;
+
+--
+-- Name: member_facts; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.member_facts AS (
+	tenant_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone,
+	is_member boolean,
+	has_left boolean,
+	unit_ids uuid[],
+	job_title text,
+	role_ids uuid[],
+	cohort_ids uuid[]
+);
+
+ALTER TYPE private.member_facts OWNER TO postgres;
+
+--
+-- Name: notice; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.notice AS (
+	tenant_id uuid,
+	user_id uuid,
+	kind text,
+	course_id uuid,
+	enrollment_id uuid,
+	params jsonb,
+	dedupe_key text
+);
+
+ALTER TYPE private.notice OWNER TO postgres;
 
 --
 -- Name: outcome_numbers; Type: TYPE; Schema: private; Owner: postgres
@@ -2399,6 +2592,7 @@ CREATE TYPE private.required_course AS (
 	rule_id uuid,
 	course_id uuid,
 	user_id uuid,
+	since timestamp with time zone,
 	due_at timestamp with time zone
 );
 
@@ -2438,6 +2632,19 @@ CREATE TYPE private.rollup_keys AS (
 );
 
 ALTER TYPE private.rollup_keys OWNER TO postgres;
+
+--
+-- Name: rule_of_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rule_of_person AS (
+	rule_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone
+);
+
+ALTER TYPE private.rule_of_person OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2541,6 +2748,64 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
+
+--
+-- Name: void_training; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.void_training AS (
+	enrollment_id uuid,
+	user_id uuid,
+	course_id uuid,
+	voided_at timestamp with time zone
+);
+
+ALTER TYPE private.void_training OWNER TO postgres;
+
+--
+-- Name: webhook_address; Type: DOMAIN; Schema: private; Owner: postgres
+--
+
+CREATE DOMAIN private.webhook_address AS text
+	CONSTRAINT webhook_address_is_https_without_a_password CHECK (((VALUE ~ '^(https://[^\s<>"@\\/?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s<>"@\\#]*)?$'::text) AND (length(VALUE) <= 2000)));
+
+ALTER DOMAIN private.webhook_address OWNER TO postgres;
+
+--
+-- Name: describe_report(uuid, uuid, uuid, uuid, uuid, boolean); Type: FUNCTION; Schema: analytics; Owner: postgres
+--
+
+CREATE FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_cohort_id uuid DEFAULT NULL::uuid, p_with_courses boolean DEFAULT false) RETURNS TABLE(organization text, time_zone text, locale text, today date, person text, unit text, course text, cohort text, courses jsonb)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  -- All of it as the caller reads it: what is hidden has no name here either.
+  select
+    t.name::text, t.time_zone::text, t.locale::text, (now() at time zone t.time_zone)::date,
+    (select n.display_name::text from lms.people n where n.id = coalesce(p_user_id, (select auth.uid())) limit 1),
+    (select u.name::text from lms.org_units u where u.id = p_unit_id and u.tenant_id = p_tenant_id),
+    (select c.title::text from lms.courses c where c.id = p_course_id and c.tenant_id = p_tenant_id),
+    (select k.name::text from lms.cohorts k where k.id = p_cohort_id and k.tenant_id = p_tenant_id),
+    case when p_with_courses then (
+      select jsonb_object_agg(c.id, c.title)
+      from (
+        select k.id, k.title from lms.courses k where k.tenant_id = p_tenant_id order by k.created_at desc limit 2000
+      ) c
+    ) end
+  from lms.tenants t
+  where t.id = p_tenant_id;
+end
+$$;
+
+ALTER FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) IS 'What heads a report: names of what its parameters stand for, as the caller sees them, and the organisation''s time zone, language and day; with p_with_courses the titles of its courses by their ids. Nothing where the caller does not see the organisation.';
 
 --
 -- Name: get_cohort_retention(uuid, uuid, uuid, uuid, date, date, text); Type: FUNCTION; Schema: analytics; Owner: postgres
@@ -2788,7 +3053,7 @@ begin
     (
       select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
         jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
-      from analytics.question_events q
+      from private.question_events q
       where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
         and (p_course_id is null or q.course_id = p_course_id)
         and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
@@ -2799,7 +3064,7 @@ begin
     union all
     (
       select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
-      from analytics.activity_events a
+      from private.activity_events a
       where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
         and (p_course_id is null or a.course_id = p_course_id)
         and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
@@ -3370,6 +3635,151 @@ end
 $$;
 
 ALTER FUNCTION audit.record_analytics_event_types() OWNER TO postgres;
+
+--
+-- Name: record_analytics_saved_reports(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_analytics_saved_reports() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if (old.id, old.tenant_id, old.owner_id, old.name, old.report, old.parameters, old.unit_id, old.format, old.locale, old.is_shared, old.schedule, old.hour, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.owner_id, new.name, new.report, new.parameters, new.unit_id, new.format, new.locale, new.is_shared, new.schedule, new.hour, new.created_at)
+  then
+    return null;
+  end if;
+
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.owner_id is distinct from new.owner_id then
+    v_changes := v_changes || jsonb_build_object('owner_id', jsonb_build_object(
+      'old', old.owner_id,
+      'new', new.owner_id
+    ));
+  end if;
+  if old.name is distinct from new.name then
+    v_changes := v_changes || jsonb_build_object('name', jsonb_build_object(
+      'old', audit.hash_personal('analytics.saved_reports.name', to_jsonb(old.name)),
+      'new', audit.hash_personal('analytics.saved_reports.name', to_jsonb(new.name))
+    ));
+  end if;
+  if old.report is distinct from new.report then
+    v_changes := v_changes || jsonb_build_object('report', jsonb_build_object(
+      'old', case when octet_length(old.report) > 8000 then audit.shorten(to_jsonb(old.report)) else to_jsonb(old.report) end,
+      'new', case when octet_length(new.report) > 8000 then audit.shorten(to_jsonb(new.report)) else to_jsonb(new.report) end
+    ));
+  end if;
+  if old.parameters is distinct from new.parameters then
+    v_changes := v_changes || jsonb_build_object('parameters', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.parameters)),
+      'new', audit.shorten(to_jsonb(new.parameters))
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.format is distinct from new.format then
+    v_changes := v_changes || jsonb_build_object('format', jsonb_build_object(
+      'old', case when octet_length(old.format) > 8000 then audit.shorten(to_jsonb(old.format)) else to_jsonb(old.format) end,
+      'new', case when octet_length(new.format) > 8000 then audit.shorten(to_jsonb(new.format)) else to_jsonb(new.format) end
+    ));
+  end if;
+  if old.locale is distinct from new.locale then
+    v_changes := v_changes || jsonb_build_object('locale', jsonb_build_object(
+      'old', case when octet_length(old.locale) > 8000 then audit.shorten(to_jsonb(old.locale)) else to_jsonb(old.locale) end,
+      'new', case when octet_length(new.locale) > 8000 then audit.shorten(to_jsonb(new.locale)) else to_jsonb(new.locale) end
+    ));
+  end if;
+  if old.is_shared is distinct from new.is_shared then
+    v_changes := v_changes || jsonb_build_object('is_shared', jsonb_build_object(
+      'old', old.is_shared,
+      'new', new.is_shared
+    ));
+  end if;
+  if old.schedule is distinct from new.schedule then
+    v_changes := v_changes || jsonb_build_object('schedule', jsonb_build_object(
+      'old', case when octet_length(old.schedule) > 8000 then audit.shorten(to_jsonb(old.schedule)) else to_jsonb(old.schedule) end,
+      'new', case when octet_length(new.schedule) > 8000 then audit.shorten(to_jsonb(new.schedule)) else to_jsonb(new.schedule) end
+    ));
+  end if;
+  if old.hour is distinct from new.hour then
+    v_changes := v_changes || jsonb_build_object('hour', jsonb_build_object(
+      'old', old.hour,
+      'new', new.hour
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'analytics.saved_reports', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_analytics_saved_reports() OWNER TO postgres;
 
 --
 -- Name: record_billing_entitlements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -4604,6 +5014,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.name, old.description, old.status, old.role_id, old.job_title, old.unit_id, old.cohort_id, old.path_id, old.due_after_days, old.due_on, old.recurs_every_months, old.renewal_window_days, old.activated_at, old.ended_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.name, new.description, new.status, new.role_id, new.job_title, new.unit_id, new.cohort_id, new.path_id, new.due_after_days, new.due_on, new.recurs_every_months, new.renewal_window_days, new.activated_at, new.ended_at, new.created_by, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -5898,6 +6314,12 @@ begin
     v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_object(
       'old', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(old.revoked_reason)),
       'new', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(new.revoked_reason))
+    ));
+  end if;
+  if old.voids_training is distinct from new.voids_training then
+    v_changes := v_changes || jsonb_build_object('voids_training', jsonb_build_object(
+      'old', old.voids_training,
+      'new', new.voids_training
     ));
   end if;
   if old.renewed_by is distinct from new.renewed_by then
@@ -7994,6 +8416,199 @@ $$;
 ALTER FUNCTION audit.record_lms_learning_paths() OWNER TO postgres;
 
 --
+-- Name: record_lms_led_sessions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_led_sessions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.starts_at is distinct from new.starts_at then
+    v_changes := v_changes || jsonb_build_object('starts_at', jsonb_build_object(
+      'old', old.starts_at,
+      'new', new.starts_at
+    ));
+  end if;
+  if old.ends_at is distinct from new.ends_at then
+    v_changes := v_changes || jsonb_build_object('ends_at', jsonb_build_object(
+      'old', old.ends_at,
+      'new', new.ends_at
+    ));
+  end if;
+  if old.place_name is distinct from new.place_name then
+    v_changes := v_changes || jsonb_build_object('place_name', jsonb_build_object(
+      'old', case when octet_length(old.place_name) > 8000 then audit.shorten(to_jsonb(old.place_name)) else to_jsonb(old.place_name) end,
+      'new', case when octet_length(new.place_name) > 8000 then audit.shorten(to_jsonb(new.place_name)) else to_jsonb(new.place_name) end
+    ));
+  end if;
+  if old.place_address is distinct from new.place_address then
+    v_changes := v_changes || jsonb_build_object('place_address', jsonb_build_object(
+      'old', case when octet_length(old.place_address) > 8000 then audit.shorten(to_jsonb(old.place_address)) else to_jsonb(old.place_address) end,
+      'new', case when octet_length(new.place_address) > 8000 then audit.shorten(to_jsonb(new.place_address)) else to_jsonb(new.place_address) end
+    ));
+  end if;
+  if old.seats is distinct from new.seats then
+    v_changes := v_changes || jsonb_build_object('seats', jsonb_build_object(
+      'old', old.seats,
+      'new', new.seats
+    ));
+  end if;
+  if old.trainer_id is distinct from new.trainer_id then
+    v_changes := v_changes || jsonb_build_object('trainer_id', jsonb_build_object(
+      'old', old.trainer_id,
+      'new', new.trainer_id
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.held_at is distinct from new.held_at then
+    v_changes := v_changes || jsonb_build_object('held_at', jsonb_build_object(
+      'old', old.held_at,
+      'new', new.held_at
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.cancelled_by is distinct from new.cancelled_by then
+    v_changes := v_changes || jsonb_build_object('cancelled_by', jsonb_build_object(
+      'old', old.cancelled_by,
+      'new', new.cancelled_by
+    ));
+  end if;
+  if old.cancel_reason is distinct from new.cancel_reason then
+    v_changes := v_changes || jsonb_build_object('cancel_reason', jsonb_build_object(
+      'old', case when octet_length(old.cancel_reason) > 8000 then audit.shorten(to_jsonb(old.cancel_reason)) else to_jsonb(old.cancel_reason) end,
+      'new', case when octet_length(new.cancel_reason) > 8000 then audit.shorten(to_jsonb(new.cancel_reason)) else to_jsonb(new.cancel_reason) end
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.led_sessions', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_led_sessions() OWNER TO postgres;
+
+--
 -- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -8877,6 +9492,109 @@ $$;
 ALTER FUNCTION audit.record_lms_memberships() OWNER TO postgres;
 
 --
+-- Name: record_lms_message_templates(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_message_templates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.kind is distinct from new.kind then
+    v_changes := v_changes || jsonb_build_object('kind', jsonb_build_object(
+      'old', case when octet_length(old.kind) > 8000 then audit.shorten(to_jsonb(old.kind)) else to_jsonb(old.kind) end,
+      'new', case when octet_length(new.kind) > 8000 then audit.shorten(to_jsonb(new.kind)) else to_jsonb(new.kind) end
+    ));
+  end if;
+  if old.language is distinct from new.language then
+    v_changes := v_changes || jsonb_build_object('language', jsonb_build_object(
+      'old', case when octet_length(old.language) > 8000 then audit.shorten(to_jsonb(old.language)) else to_jsonb(old.language) end,
+      'new', case when octet_length(new.language) > 8000 then audit.shorten(to_jsonb(new.language)) else to_jsonb(new.language) end
+    ));
+  end if;
+  if old.subject is distinct from new.subject then
+    v_changes := v_changes || jsonb_build_object('subject', jsonb_build_object(
+      'old', case when octet_length(old.subject) > 8000 then audit.shorten(to_jsonb(old.subject)) else to_jsonb(old.subject) end,
+      'new', case when octet_length(new.subject) > 8000 then audit.shorten(to_jsonb(new.subject)) else to_jsonb(new.subject) end
+    ));
+  end if;
+  if old.body is distinct from new.body then
+    v_changes := v_changes || jsonb_build_object('body', jsonb_build_object(
+      'old', case when octet_length(old.body) > 8000 then audit.shorten(to_jsonb(old.body)) else to_jsonb(old.body) end,
+      'new', case when octet_length(new.body) > 8000 then audit.shorten(to_jsonb(new.body)) else to_jsonb(new.body) end
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.message_templates', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_message_templates() OWNER TO postgres;
+
+--
 -- Name: record_lms_modules(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -9105,6 +9823,181 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
+
+--
+-- Name: record_lms_outside_training(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_outside_training() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.provider_name is distinct from new.provider_name then
+    v_changes := v_changes || jsonb_build_object('provider_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(old.provider_name)),
+      'new', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(new.provider_name))
+    ));
+  end if;
+  if old.provider_address is distinct from new.provider_address then
+    v_changes := v_changes || jsonb_build_object('provider_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(old.provider_address)),
+      'new', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(new.provider_address))
+    ));
+  end if;
+  if old.taken_on is distinct from new.taken_on then
+    v_changes := v_changes || jsonb_build_object('taken_on', jsonb_build_object(
+      'old', old.taken_on,
+      'new', new.taken_on
+    ));
+  end if;
+  if old.was_tested is distinct from new.was_tested then
+    v_changes := v_changes || jsonb_build_object('was_tested', jsonb_build_object(
+      'old', old.was_tested,
+      'new', new.was_tested
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.materials', to_jsonb(old.materials)),
+      'new', audit.hash_personal('lms.outside_training.materials', to_jsonb(new.materials))
+    ));
+  end if;
+  if old.document_path is distinct from new.document_path then
+    v_changes := v_changes || jsonb_build_object('document_path', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.document_path', to_jsonb(old.document_path)),
+      'new', audit.hash_personal('lms.outside_training.document_path', to_jsonb(new.document_path))
+    ));
+  end if;
+  if old.note is distinct from new.note then
+    v_changes := v_changes || jsonb_build_object('note', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.note', to_jsonb(old.note)),
+      'new', audit.hash_personal('lms.outside_training.note', to_jsonb(new.note))
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.submitted_by is distinct from new.submitted_by then
+    v_changes := v_changes || jsonb_build_object('submitted_by', jsonb_build_object(
+      'old', old.submitted_by,
+      'new', new.submitted_by
+    ));
+  end if;
+  if old.submitted_at is distinct from new.submitted_at then
+    v_changes := v_changes || jsonb_build_object('submitted_at', jsonb_build_object(
+      'old', old.submitted_at,
+      'new', new.submitted_at
+    ));
+  end if;
+  if old.reviewed_by is distinct from new.reviewed_by then
+    v_changes := v_changes || jsonb_build_object('reviewed_by', jsonb_build_object(
+      'old', old.reviewed_by,
+      'new', new.reviewed_by
+    ));
+  end if;
+  if old.reviewed_at is distinct from new.reviewed_at then
+    v_changes := v_changes || jsonb_build_object('reviewed_at', jsonb_build_object(
+      'old', old.reviewed_at,
+      'new', new.reviewed_at
+    ));
+  end if;
+  if old.review_reason is distinct from new.review_reason then
+    v_changes := v_changes || jsonb_build_object('review_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(old.review_reason)),
+      'new', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(new.review_reason))
+    ));
+  end if;
+  if old.withdrawn_at is distinct from new.withdrawn_at then
+    v_changes := v_changes || jsonb_build_object('withdrawn_at', jsonb_build_object(
+      'old', old.withdrawn_at,
+      'new', new.withdrawn_at
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.outside_training', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_outside_training() OWNER TO postgres;
 
 --
 -- Name: record_lms_path_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -10293,6 +11186,163 @@ $$;
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_session_bookings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_session_bookings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.session_id is distinct from new.session_id then
+    v_changes := v_changes || jsonb_build_object('session_id', jsonb_build_object(
+      'old', old.session_id,
+      'new', new.session_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.booked_at is distinct from new.booked_at then
+    v_changes := v_changes || jsonb_build_object('booked_at', jsonb_build_object(
+      'old', old.booked_at,
+      'new', new.booked_at
+    ));
+  end if;
+  if old.booked_by is distinct from new.booked_by then
+    v_changes := v_changes || jsonb_build_object('booked_by', jsonb_build_object(
+      'old', old.booked_by,
+      'new', new.booked_by
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.recorded_by is distinct from new.recorded_by then
+    v_changes := v_changes || jsonb_build_object('recorded_by', jsonb_build_object(
+      'old', old.recorded_by,
+      'new', new.recorded_by
+    ));
+  end if;
+  if old.change_reason is distinct from new.change_reason then
+    v_changes := v_changes || jsonb_build_object('change_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(old.change_reason)),
+      'new', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(new.change_reason))
+    ));
+  end if;
+  if old.signed_off_at is distinct from new.signed_off_at then
+    v_changes := v_changes || jsonb_build_object('signed_off_at', jsonb_build_object(
+      'old', old.signed_off_at,
+      'new', new.signed_off_at
+    ));
+  end if;
+  if old.signed_off_by is distinct from new.signed_off_by then
+    v_changes := v_changes || jsonb_build_object('signed_off_by', jsonb_build_object(
+      'old', old.signed_off_by,
+      'new', new.signed_off_by
+    ));
+  end if;
+  if old.sign_off_note is distinct from new.sign_off_note then
+    v_changes := v_changes || jsonb_build_object('sign_off_note', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(old.sign_off_note)),
+      'new', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(new.sign_off_note))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.session_bookings', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_session_bookings() OWNER TO postgres;
+
+--
 -- Name: record_lms_skills(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -10606,6 +11656,350 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_record_settings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.keeps_training_record is distinct from new.keeps_training_record then
+    v_changes := v_changes || jsonb_build_object('keeps_training_record', jsonb_build_object(
+      'old', old.keeps_training_record,
+      'new', new.keeps_training_record
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_record_settings', concat_ws(',', old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_record_settings() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_records(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_records() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.edition is distinct from new.edition then
+    v_changes := v_changes || jsonb_build_object('edition', jsonb_build_object(
+      'old', old.edition,
+      'new', new.edition
+    ));
+  end if;
+  if old.employer_name is distinct from new.employer_name then
+    v_changes := v_changes || jsonb_build_object('employer_name', jsonb_build_object(
+      'old', case when octet_length(old.employer_name) > 8000 then audit.shorten(to_jsonb(old.employer_name)) else to_jsonb(old.employer_name) end,
+      'new', case when octet_length(new.employer_name) > 8000 then audit.shorten(to_jsonb(new.employer_name)) else to_jsonb(new.employer_name) end
+    ));
+  end if;
+  if old.employee_name is distinct from new.employee_name then
+    v_changes := v_changes || jsonb_build_object('employee_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.employee_name', to_jsonb(old.employee_name)),
+      'new', audit.hash_personal('lms.training_records.employee_name', to_jsonb(new.employee_name))
+    ));
+  end if;
+  if old.course_title is distinct from new.course_title then
+    v_changes := v_changes || jsonb_build_object('course_title', jsonb_build_object(
+      'old', case when octet_length(old.course_title) > 8000 then audit.shorten(to_jsonb(old.course_title)) else to_jsonb(old.course_title) end,
+      'new', case when octet_length(new.course_title) > 8000 then audit.shorten(to_jsonb(new.course_title)) else to_jsonb(new.course_title) end
+    ));
+  end if;
+  if old.version_number is distinct from new.version_number then
+    v_changes := v_changes || jsonb_build_object('version_number', jsonb_build_object(
+      'old', old.version_number,
+      'new', new.version_number
+    ));
+  end if;
+  if old.content_hash is distinct from new.content_hash then
+    v_changes := v_changes || jsonb_build_object('content_hash', jsonb_build_object(
+      'old', case when octet_length(old.content_hash) > 8000 then audit.shorten(to_jsonb(old.content_hash)) else to_jsonb(old.content_hash) end,
+      'new', case when octet_length(new.content_hash) > 8000 then audit.shorten(to_jsonb(new.content_hash)) else to_jsonb(new.content_hash) end
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.completed_on is distinct from new.completed_on then
+    v_changes := v_changes || jsonb_build_object('completed_on', jsonb_build_object(
+      'old', old.completed_on,
+      'new', new.completed_on
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.tested_at is distinct from new.tested_at then
+    v_changes := v_changes || jsonb_build_object('tested_at', jsonb_build_object(
+      'old', old.tested_at,
+      'new', new.tested_at
+    ));
+  end if;
+  if old.tested_by is distinct from new.tested_by then
+    v_changes := v_changes || jsonb_build_object('tested_by', jsonb_build_object(
+      'old', case when octet_length(old.tested_by) > 8000 then audit.shorten(to_jsonb(old.tested_by)) else to_jsonb(old.tested_by) end,
+      'new', case when octet_length(new.tested_by) > 8000 then audit.shorten(to_jsonb(new.tested_by)) else to_jsonb(new.tested_by) end
+    ));
+  end if;
+  if old.test_percentage is distinct from new.test_percentage then
+    v_changes := v_changes || jsonb_build_object('test_percentage', jsonb_build_object(
+      'old', old.test_percentage,
+      'new', new.test_percentage
+    ));
+  end if;
+  if old.certified_at is distinct from new.certified_at then
+    v_changes := v_changes || jsonb_build_object('certified_at', jsonb_build_object(
+      'old', old.certified_at,
+      'new', new.certified_at
+    ));
+  end if;
+  if old.certified_by is distinct from new.certified_by then
+    v_changes := v_changes || jsonb_build_object('certified_by', jsonb_build_object(
+      'old', old.certified_by,
+      'new', new.certified_by
+    ));
+  end if;
+  if old.certifier_name is distinct from new.certifier_name then
+    v_changes := v_changes || jsonb_build_object('certifier_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(old.certifier_name)),
+      'new', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(new.certifier_name))
+    ));
+  end if;
+  if old.certification is distinct from new.certification then
+    v_changes := v_changes || jsonb_build_object('certification', jsonb_build_object(
+      'old', case when octet_length(old.certification) > 8000 then audit.shorten(to_jsonb(old.certification)) else to_jsonb(old.certification) end,
+      'new', case when octet_length(new.certification) > 8000 then audit.shorten(to_jsonb(new.certification)) else to_jsonb(new.certification) end
+    ));
+  end if;
+  if old.certification_text is distinct from new.certification_text then
+    v_changes := v_changes || jsonb_build_object('certification_text', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certification_text', to_jsonb(old.certification_text)),
+      'new', audit.hash_personal('lms.training_records.certification_text', to_jsonb(new.certification_text))
+    ));
+  end if;
+  if old.attestation_id is distinct from new.attestation_id then
+    v_changes := v_changes || jsonb_build_object('attestation_id', jsonb_build_object(
+      'old', old.attestation_id,
+      'new', new.attestation_id
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.corrected_by is distinct from new.corrected_by then
+    v_changes := v_changes || jsonb_build_object('corrected_by', jsonb_build_object(
+      'old', old.corrected_by,
+      'new', new.corrected_by
+    ));
+  end if;
+  if old.correction_reason is distinct from new.correction_reason then
+    v_changes := v_changes || jsonb_build_object('correction_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(old.correction_reason)),
+      'new', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(new.correction_reason))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_records', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_records() OWNER TO postgres;
 
 --
 -- Name: record_lms_training_requirements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -11410,6 +12804,115 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_version_questions() OWNER TO postgres;
+
+--
+-- Name: record_lms_webhooks(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_webhooks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.url is distinct from new.url then
+    v_changes := v_changes || jsonb_build_object('url', jsonb_build_object(
+      'old', case when octet_length(old.url) > 8000 then audit.shorten(to_jsonb(old.url)) else to_jsonb(old.url) end,
+      'new', case when octet_length(new.url) > 8000 then audit.shorten(to_jsonb(new.url)) else to_jsonb(new.url) end
+    ));
+  end if;
+  if old.description is distinct from new.description then
+    v_changes := v_changes || jsonb_build_object('description', jsonb_build_object(
+      'old', case when octet_length(old.description) > 8000 then audit.shorten(to_jsonb(old.description)) else to_jsonb(old.description) end,
+      'new', case when octet_length(new.description) > 8000 then audit.shorten(to_jsonb(new.description)) else to_jsonb(new.description) end
+    ));
+  end if;
+  if old.kinds is distinct from new.kinds then
+    v_changes := v_changes || jsonb_build_object('kinds', jsonb_build_object(
+      'old', audit.shorten(to_jsonb(old.kinds)),
+      'new', audit.shorten(to_jsonb(new.kinds))
+    ));
+  end if;
+  if old.is_active is distinct from new.is_active then
+    v_changes := v_changes || jsonb_build_object('is_active', jsonb_build_object(
+      'old', old.is_active,
+      'new', new.is_active
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.webhooks', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_webhooks() OWNER TO postgres;
 
 --
 -- Name: record_private_answer_keys(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -12783,6 +14286,232 @@ ALTER FUNCTION lms.archive_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_learning_path(p_path_id uuid) IS 'Closes a path to new enrolment; those on it keep it.';
 
 --
+-- Name: session_bookings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.session_bookings (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    status text NOT NULL,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    booked_by uuid,
+    cancelled_at timestamp with time zone,
+    recorded_at timestamp with time zone,
+    recorded_by uuid,
+    change_reason text,
+    signed_off_at timestamp with time zone,
+    signed_off_by uuid,
+    sign_off_note text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT booking_change_reason_is_1_to_1000_characters CHECK (((change_reason ~ '\S'::text) AND (length(change_reason) <= 1000))),
+    CONSTRAINT booking_has_the_dates_of_its_status CHECK ((((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((status = ANY (ARRAY['attended'::text, 'absent'::text])) = (recorded_at IS NOT NULL)))),
+    CONSTRAINT booking_status_is_known CHECK ((status = ANY (ARRAY['booked'::text, 'waitlisted'::text, 'cancelled'::text, 'attended'::text, 'absent'::text]))),
+    CONSTRAINT only_who_was_there_is_signed_off CHECK (((signed_off_at IS NULL) OR (status = 'attended'::text))),
+    CONSTRAINT sign_off_note_is_1_to_5000_characters CHECK (((sign_off_note ~ '\S'::text) AND (length(sign_off_note) <= 5000))),
+    CONSTRAINT sign_off_note_is_of_a_sign_off CHECK (((sign_off_note IS NULL) OR (signed_off_at IS NOT NULL)))
+);
+
+ALTER TABLE lms.session_bookings OWNER TO postgres;
+
+--
+-- Name: TABLE session_bookings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.session_bookings IS 'Who has a seat in a session, or waits for one, was there, and was signed off. Written by book_session, cancel_booking, record_attendance, sign_off and withdraw_sign_off.';
+
+--
+-- Name: COLUMN session_bookings.booked_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.booked_at IS 'The order of the waiting list.';
+
+--
+-- Name: COLUMN session_bookings.change_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.change_reason IS 'Why attendance or sign-off was changed after it had been recorded.';
+
+--
+-- Name: COLUMN session_bookings.signed_off_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.signed_off_at IS 'When somebody else testified that they can do it.';
+
+--
+-- Name: book_session(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  return private.book_session_of(p_session_id, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+ALTER FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) IS 'Takes a seat in a session for the caller, or with rights for somebody else who takes its course; booked, or waitlisted when all seats are taken. Again changes nothing. 404 session_not_found; 409 not_enrolled, enrollment_paused, session_cancelled, session_over; 403 without rights.';
+
+--
+-- Name: cancel_booking(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  return private.cancel_booking_of(p_booking_id);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_booking(p_booking_id uuid) IS 'Gives a seat back, before the session begins; staff also later, as long as attendance is not recorded. The first who waits gets it. Again changes nothing. 404 booking_not_found; 409 session_over, attendance_recorded; 403 without rights.';
+
+--
+-- Name: led_sessions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.led_sessions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid,
+    unit_id uuid,
+    title private.title NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    place_name text,
+    place_address text,
+    seats integer,
+    trainer_id uuid,
+    trainer_name text,
+    trainer_address text,
+    materials text,
+    status text DEFAULT 'scheduled'::text NOT NULL,
+    held_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancelled_by uuid,
+    cancel_reason text,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_address_is_1_to_1000_characters CHECK (((place_address ~ '\S'::text) AND (length(place_address) <= 1000))),
+    CONSTRAINT session_cancel_reason_is_1_to_1000_characters CHECK (((cancel_reason ~ '\S'::text) AND (length(cancel_reason) <= 1000))),
+    CONSTRAINT session_ends_within_31_days_after_it_begins CHECK ((isfinite(starts_at) AND (ends_at > starts_at) AND (ends_at <= (starts_at + '31 days'::interval)))),
+    CONSTRAINT session_has_one_trainer CHECK (((trainer_id IS NULL) OR (trainer_name IS NULL))),
+    CONSTRAINT session_has_the_dates_of_its_status CHECK ((((status = 'held'::text) = (held_at IS NOT NULL)) AND ((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((cancelled_at IS NULL) = (cancel_reason IS NULL)))),
+    CONSTRAINT session_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT session_place_is_1_to_300_characters CHECK (((place_name ~ '\S'::text) AND (length(place_name) <= 300))),
+    CONSTRAINT session_seats_are_1_to_100000 CHECK (((seats >= 1) AND (seats <= 100000))),
+    CONSTRAINT session_status_is_known CHECK ((status = ANY (ARRAY['scheduled'::text, 'held'::text, 'cancelled'::text]))),
+    CONSTRAINT session_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT session_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.led_sessions OWNER TO postgres;
+
+--
+-- Name: TABLE led_sessions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.led_sessions IS 'Training at a place and a time, led by a trainer. Staff of the course, or enrollments.write in the tenant or the session''s unit, plan it; who takes the course books it: book_session. A lesson whose completion_rule is attendance or sign_off completes by the sessions that name it.';
+
+--
+-- Name: COLUMN led_sessions.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.lesson_id IS 'The lesson that is taught; null: the course as a whole. Stays as it was planned.';
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.unit_id IS 'Whose managers plan it, beside the staff of the course; null: nobody else''s.';
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.starts_at IS 'An instant; show it in the tenant''s time zone, which is the place''s.';
+
+--
+-- Name: COLUMN led_sessions.seats; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.seats IS 'Null: any number.';
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_id IS 'A member who teaches, or trainer_name for somebody from outside.';
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_address IS 'Training records print it: 49 CFR 172.704(d)(4). Who takes the course sees it: a business address.';
+
+--
+-- Name: COLUMN led_sessions.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.materials IS 'A description of what was used, or where it is kept; null: what the course says. Training records print it.';
+
+--
+-- Name: COLUMN led_sessions.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.status IS 'held as soon as attendance is recorded; cancelled by cancel_session.';
+
+--
+-- Name: cancel_session(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  perform private.check_session_reason(p_reason);
+  return private.cancel_session_of(p_session_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) IS 'Calls a session off, with all its bookings; again changes nothing. By staff of the course, or with enrollments.write in the tenant or the session''s unit: 403. 404 session_not_found; 409 session_over; 422 invalid_reason.';
+
+--
 -- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -12820,7 +14549,7 @@ END) STORED NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
     CONSTRAINT due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
-    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
+    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text, 'evidence'::text]))),
     CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
 CASE status
     WHEN 'enrolled'::text THEN (started_at IS NULL)
@@ -12971,6 +14700,30 @@ ALTER FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid
 COMMENT ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) IS 'May this person be enrolled? All reasons against at once: {eligible, reasons: [{code, message, details}]}. Without p_user_id: may the caller enrol? 404 course_not_found; 403 for people one may not enrol.';
 
 --
+-- Name: claim_deliveries(text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.claim_deliveries(p_channel text, p_limit integer DEFAULT 50, p_lease_seconds integer DEFAULT 60) RETURNS SETOF lms.delivery
+    LANGUAGE plpgsql ROWS 50
+    SET search_path TO ''
+    AS $$
+begin
+  if not coalesce(p_channel in ('email', 'webhook') and p_limit between 1 and 500 and p_lease_seconds between 5 and 900, false) then
+    perform private.fail('invalid_claim', 'Channel, limit (1 to 500) or lease (5 to 900 seconds) is at fault.', 422);
+  end if;
+  return query select * from private.take_deliveries(p_channel, p_limit, p_lease_seconds);
+end
+$$;
+
+ALTER FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) IS 'Hands out deliveries that are due, each for p_lease_seconds, and counts the attempt. For the service role.';
+
+--
 -- Name: complete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -13103,6 +14856,171 @@ ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_pr
 COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
 
 --
+-- Name: training_records; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_records (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer NOT NULL,
+    edition integer NOT NULL,
+    employer_name text NOT NULL,
+    employee_name text NOT NULL,
+    course_title text NOT NULL,
+    version_number integer NOT NULL,
+    content_hash text NOT NULL,
+    completed_at timestamp with time zone NOT NULL,
+    completed_on date NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    tested_at timestamp with time zone,
+    tested_by text,
+    test_percentage numeric,
+    certified_at timestamp with time zone,
+    certified_by uuid,
+    certifier_name text,
+    certification text,
+    certification_text text,
+    attestation_id uuid,
+    missing text[] GENERATED ALWAYS AS (array_remove(ARRAY[
+CASE
+    WHEN (materials IS NULL) THEN 'materials'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_name IS NULL) THEN 'trainer_name'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_address IS NULL) THEN 'trainer_address'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (tested_at IS NULL) THEN 'tested_at'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (certified_at IS NULL) THEN 'certified_at'::text
+    ELSE NULL::text
+END], NULL::text)) STORED NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    corrected_by uuid,
+    correction_reason text,
+    CONSTRAINT certification_is_known CHECK ((certification = ANY (ARRAY['attestation'::text, 'sign_off'::text, 'grader'::text, 'evidence'::text]))),
+    CONSTRAINT first_edition_corrects_nothing CHECK (((edition = 1) = (correction_reason IS NULL))),
+    CONSTRAINT record_correction_reason_is_1_to_1000_characters CHECK (((correction_reason ~ '\S'::text) AND (length(correction_reason) <= 1000))),
+    CONSTRAINT record_edition_is_positive CHECK ((edition >= 1)),
+    CONSTRAINT record_materials_are_1_to_6000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 6000))),
+    CONSTRAINT record_names_the_employee CHECK (((employee_name ~ '\S'::text) AND (length(employee_name) <= 300))),
+    CONSTRAINT record_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT record_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300))),
+    CONSTRAINT test_is_known CHECK ((tested_by = ANY (ARRAY['assessment'::text, 'sign_off'::text, 'evidence'::text]))),
+    CONSTRAINT tested_and_certified_by_something CHECK ((((tested_at IS NULL) = (tested_by IS NULL)) AND ((certified_at IS NULL) = (certification IS NULL)) AND ((certified_at IS NULL) = (certifier_name IS NULL))))
+);
+
+ALTER TABLE lms.training_records OWNER TO postgres;
+
+--
+-- Name: TABLE training_records; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_records IS 'What 49 CFR 172.704(d) asks for, of each completed cycle of a course that keeps records, frozen when it was written. A row never changes: the next edition takes its place, with a reason. Kept also when the person leaves, is erased, or loses their login. get_training_records answers the current editions with how long they are kept.';
+
+--
+-- Name: COLUMN training_records.edition; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.edition IS '1, or higher where it takes the place of an earlier one of the same cycle.';
+
+--
+-- Name: COLUMN training_records.employer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employer_name IS 'The organisation''s name at the time.';
+
+--
+-- Name: COLUMN training_records.employee_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employee_name IS '172.704(d)(1). As it was when the record was written.';
+
+--
+-- Name: COLUMN training_records.completed_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.completed_on IS '172.704(d)(2). A day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN training_records.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.materials IS '172.704(d)(3). A description, or where a copy is kept. What the course itself held is version_number, by content_hash.';
+
+--
+-- Name: COLUMN training_records.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.trainer_name IS '172.704(d)(4), with trainer_address: who provided the training.';
+
+--
+-- Name: COLUMN training_records.tested_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.tested_at IS 'When they passed: an assessment, a practical sign-off, or as the evidence says.';
+
+--
+-- Name: COLUMN training_records.certified_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certified_at IS '172.704(d)(5): when somebody certified that they were trained and tested, by an attestation of staff, a practical sign-off, grading it by hand, or accepting evidence.';
+
+--
+-- Name: COLUMN training_records.certification_text; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certification_text IS 'What was signed, word for word, where it was an attestation.';
+
+--
+-- Name: COLUMN training_records.missing; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.missing IS 'Columns that the law asks for and that are not known. A job fills in what becomes known later.';
+
+--
+-- Name: correct_training_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text DEFAULT NULL::text, p_materials text DEFAULT NULL::text, p_trainer_name text DEFAULT NULL::text, p_trainer_address text DEFAULT NULL::text) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's record does not exist for them.
+  if not exists (select from lms.training_records r where r.id = p_record_id) then
+    perform private.fail('record_not_found', 'There is no such training record.', 404);
+  end if;
+  perform private.check_certificate_reason(p_reason);
+  if num_nonnulls(p_employee_name, p_materials, p_trainer_name, p_trainer_address) = 0 then
+    perform private.fail('nothing_to_correct', 'This takes what is to be corrected.', 422);
+  end if;
+  return private.correct_record(p_record_id, p_reason, p_employee_name, p_materials, p_trainer_name, p_trainer_address);
+end
+$$;
+
+ALTER FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) IS 'Writes the next edition of a record, with what is given changed (null: as it was) and the reason; the earlier one stays. Dates, tests and certification follow from what happened and are not written by hand: sign_attestation certifies. Takes certificates.write where it was earned: 403 42501; nobody for themselves: 403 own_record. 404 record_not_found; 409 record_replaced; 422 invalid_reason, nothing_to_correct; 23514 names what is wrong with a value.';
+
+--
 -- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -13129,6 +15047,37 @@ ALTER FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p
 --
 
 COMMENT ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) IS 'Makes a tenant and invites its first administrator: returns that invitation, its token shown this once. For platform administrators; 403 for everybody else. 409 23505 tenant_slug_is_taken.';
+
+--
+-- Name: create_webhook(uuid, text, text[], text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[] DEFAULT '{}'::text[], p_description text DEFAULT ''::text) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_wanted lms.webhooks;
+begin
+  -- Read as the caller: a tenant that they cannot see does not exist for them.
+  if not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  v_wanted.tenant_id := p_tenant_id;
+  v_wanted.url := p_url;
+  v_wanted.kinds := coalesce(p_kinds, '{}');
+  v_wanted.description := coalesce(p_description, '');
+  return private.write_webhook(v_wanted);
+end
+$$;
+
+ALTER FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) IS 'Has events of a tenant sent to an address (https), of the kinds named or of all, and returns the secret that signs them, this once. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 409 too_many_webhooks; 422 unknown_notification_kind; 23514 webhook_address_is_https_without_a_password.';
 
 --
 -- Name: enrollment_requests; Type: TABLE; Schema: lms; Owner: postgres
@@ -13316,7 +15265,7 @@ ALTER FUNCTION lms.delete_learning_path(p_path_id uuid) OWNER TO postgres;
 -- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others; 409 named_by_rules while assignment rules name it.';
 
 --
 -- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -13733,6 +15682,14 @@ begin
       'meta_keywords', v_course.meta_keywords, 'version_label', v_course.version_label
     ))
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
+    || coalesce((
+      select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'trainer_address', s.trainer_address
+      )))
+      from lms.training_record_settings s
+      where s.course_id = p_course_id
+    ), '{}')
     || jsonb_build_object(
       'tags', coalesce((
         select jsonb_agg(t.slug order by t.slug collate "C")
@@ -14248,6 +16205,32 @@ ALTER FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_
 COMMENT ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) IS 'What the caller can restore in a tenant, last deleted first: courses that they are staff of, or all with catalog.write. Next page: p_after_id = the last one received. 422 invalid_limit.';
 
 --
+-- Name: get_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer DEFAULT 100, p_after uuid DEFAULT NULL::uuid) RETURNS SETOF lms.delivery_failure
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  elsif not exists (select from lms.tenants t where t.id = p_tenant_id) then
+    perform private.fail('tenant_not_found', 'There is no such organisation.', 404);
+  end if;
+  return query select * from private.read_delivery_failures(p_tenant_id, p_limit, p_after);
+end
+$$;
+
+ALTER FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) IS 'Mails and webhooks of a tenant that could not be delivered, newest first: dead ones, and those that are still tried. Next page: p_after = the last id received. Takes tenant.settings in the whole tenant: 403. 404 tenant_not_found; 422 invalid_limit.';
+
+--
 -- Name: get_gradebook(uuid, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -14532,6 +16515,58 @@ ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO post
 --
 
 COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
+
+--
+-- Name: get_training_records(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS SETOF lms.training_record
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_place := private.parse_record_cursor(p_after);
+  return query
+  select
+    r.id, r.tenant_id, r.user_id, r.course_id, r.enrollment_id, r.unit_id, r.edition, r.employer_name, r.employee_name,
+    r.course_title, r.version_number, r.content_hash, r.completed_on, r.completed_at,
+    not exists (
+      select
+      from lms.training_records l
+      where l.user_id = r.user_id and l.course_id = r.course_id and l.completed_at > r.completed_at
+    ),
+    r.materials, r.trainer_name, r.trainer_address, r.tested_at, r.tested_by, r.test_percentage, r.certified_at, r.certified_by,
+    r.certifier_name, r.certification, r.certification_text, r.missing, r.recorded_at, r.corrected_by, r.correction_reason,
+    (r.completed_on + interval '3 years')::date,
+    greatest((m.ended_at at time zone m.time_zone)::date + 90, case when m.user_id is not null then (r.completed_on + interval '3 years')::date end),
+    (extract(epoch from r.completed_at) * 1000000)::bigint || '|' || r.id
+  from lms.training_records r
+  left join private.employment_ends m on m.user_id = r.user_id and m.tenant_id = r.tenant_id
+  where r.tenant_id = p_tenant_id
+    and not exists (select from lms.training_records n where n.enrollment_id = r.enrollment_id and n.edition > r.edition)
+    and (p_user_id is null or r.user_id = p_user_id)
+    and (p_course_id is null or r.course_id = p_course_id)
+    and (p_unit_id is null or r.unit_id = any (array(select private.units_below(p_unit_id))))
+    and (p_from is null or r.completed_on >= p_from)
+    and (p_until is null or r.completed_on <= p_until)
+    and (v_place.id is null or (r.completed_at, r.id) < (v_place.completed_at, v_place.id))
+  order by r.completed_at desc, r.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'Training records as 49 CFR 172.704(d) has them kept, in their current editions, latest completion first, as far as the caller sees them. p_unit_id: earned in the unit or below it; p_from, p_until: days of completion, both included. p_limit rows; next page: p_after = the last row''s cursor. 422 invalid_limit, invalid_cursor.';
 
 --
 -- Name: get_training_status(uuid, uuid, uuid, uuid, timestamp with time zone, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -15084,6 +17119,7 @@ CREATE TABLE lms.certificates (
     revoked_at timestamp with time zone,
     revoked_by uuid,
     revoked_reason text,
+    voids_training boolean DEFAULT false NOT NULL,
     renewed_by uuid,
     CONSTRAINT certificate_code_is_26_of_base_32 CHECK ((code ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'::text)),
     CONSTRAINT certificate_edition_is_positive CHECK ((edition >= 1)),
@@ -15091,7 +17127,8 @@ CREATE TABLE lms.certificates (
     CONSTRAINT certificate_has_a_reason_exactly_when_revoked CHECK (((revoked_at IS NULL) = (revoked_reason IS NULL))),
     CONSTRAINT certificate_issue_reason_is_short CHECK ((length(issue_reason) <= 1000)),
     CONSTRAINT certificate_names_its_holder CHECK (((holder_name ~ '\S'::text) AND (length(holder_name) <= 300))),
-    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000)))
+    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000))),
+    CONSTRAINT certificate_voids_training_once_revoked CHECK (((NOT voids_training) OR (revoked_at IS NOT NULL)))
 );
 
 ALTER TABLE lms.certificates OWNER TO postgres;
@@ -15143,6 +17180,12 @@ COMMENT ON COLUMN lms.certificates.valid_from IS 'When the cycle was completed.'
 --
 
 COMMENT ON COLUMN lms.certificates.expires_at IS 'Valid before then; null is without end.';
+
+--
+-- Name: COLUMN certificates.voids_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.voids_training IS 'Revoked because the training itself did not hold: rules that require it ask for it anew, unless it is issued again.';
 
 --
 -- Name: COLUMN certificates.renewed_by; Type: COMMENT; Schema: lms; Owner: postgres
@@ -15302,6 +17345,34 @@ ALTER FUNCTION lms.leave_tenant(p_tenant_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.leave_tenant(p_tenant_id uuid) IS 'Ends the caller''s own membership and returns it. What was earned stays on record; the way back is an invitation. 404 tenant_not_found; 409 last_administrator.';
+
+--
+-- Name: mark_notifications_read(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.mark_notifications_read(p_ids uuid[] DEFAULT NULL::uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_read integer;
+begin
+  -- As the caller: policies leave them their own.
+  update lms.notifications n
+  set read_at = now()
+  where n.user_id = (select auth.uid()) and n.is_shown and n.read_at is null and (p_ids is null or n.id = any (p_ids));
+  get diagnostics v_read = row_count;
+  return v_read;
+end
+$$;
+
+ALTER FUNCTION lms.mark_notifications_read(p_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) IS 'Marks the caller''s notifications read: those named, or all; returns how many were not yet. Again changes nothing.';
 
 --
 -- Name: migrate_enrollments(uuid, text, integer, integer); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -15708,6 +17779,34 @@ ALTER FUNCTION lms.publish_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.publish_learning_path(p_path_id uuid) IS 'Makes a path visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message, course_id}]. 404 path_not_found; 403 when the caller is neither its author nor allowed to publish.';
 
 --
+-- Name: record_attendance(uuid, jsonb, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text DEFAULT NULL::text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_faults jsonb;
+begin
+  perform private.require_session(p_session_id);
+  v_faults := private.find_attendance_faults(p_rows);
+  if v_faults <> '[]' then
+    perform private.fail('invalid_rows', 'Some rows cannot be read; nothing was recorded.', 422, v_faults);
+  end if;
+  return query select * from private.record_attendance_of(p_session_id, p_rows, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) IS 'Records who was there: p_rows = [{user_id, status: attended or absent}], at most 1,000, all or nothing. A lesson that completes by attendance completes. Changing what was recorded takes p_reason, and takes back no completion: that is correct_progress. People without a booking are added. By staff of the course, or with enrollments.write in the tenant or the session''s unit, of people in that scope; nobody for themselves: 403 own_attendance. 404 session_not_found; 409 session_cancelled, session_not_begun, signed_off; 422 invalid_rows [{row, code}], invalid_reason.';
+
+--
 -- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -15996,6 +18095,30 @@ ALTER FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) IS 'Puts the modules of a course, the lessons of a module, the blocks of a lesson, the questions of an assessment, the courses of a learning path, the categories below a category, or those at the top of a tenant (p_parent_id) into the order of p_ids, which lists all of them. 404 parent_not_found; 403 when the caller is neither staff of the course nor holds catalog.write; 409 order_out_of_date {missing, unknown}.';
+
+--
+-- Name: replay_deliveries(uuid[]); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.replay_deliveries(p_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if p_ids is null or cardinality(p_ids) > 1000 then
+    perform private.fail('invalid_ids', 'Name up to 1000 deliveries.', 422, jsonb_build_object('field', 'p_ids'));
+  end if;
+  return private.replay_deliveries_of_caller(p_ids);
+end
+$$;
+
+ALTER FUNCTION lms.replay_deliveries(p_ids uuid[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.replay_deliveries(p_ids uuid[]) IS 'Sends dead deliveries again, with the ids that they had; returns how many are tried anew. Others than dead ones, those of organisations in which the caller lacks tenant.settings, and mails of invitations (invite again) are passed over. 422 invalid_ids.';
 
 --
 -- Name: reply_to_review(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16463,7 +18586,7 @@ CREATE TABLE lms.lessons (
     deleted_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text]))),
+    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text, 'attendance'::text, 'sign_off'::text]))),
     CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
@@ -16524,7 +18647,7 @@ COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without bei
 -- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed. By the last three it completes by evidence only.';
+COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed; attendance: when the learner was at a led session of the lesson; sign_off: when they were signed off there. But for manual it completes by evidence only.';
 
 --
 -- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
@@ -16771,6 +18894,113 @@ ALTER FUNCTION lms.retire_attestation_statement(p_statement_id uuid) OWNER TO po
 COMMENT ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) IS 'Has a statement signed no more; again changes nothing. Takes certificates.write in the whole tenant: 403. 404 statement_not_found.';
 
 --
+-- Name: outside_training; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.outside_training (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    provider_name text NOT NULL,
+    provider_address text,
+    taken_on date NOT NULL,
+    was_tested boolean DEFAULT false NOT NULL,
+    materials text,
+    document_path text,
+    note text,
+    status text DEFAULT 'submitted'::text NOT NULL,
+    submitted_by uuid,
+    submitted_at timestamp with time zone DEFAULT now() NOT NULL,
+    reviewed_by uuid,
+    reviewed_at timestamp with time zone,
+    review_reason text,
+    withdrawn_at timestamp with time zone,
+    enrollment_id uuid,
+    CONSTRAINT document_path_is_1_to_1000_characters CHECK (((document_path ~ '\S'::text) AND (length(document_path) <= 1000))),
+    CONSTRAINT nobody_reviews_what_is_their_own CHECK ((((reviewed_by <> user_id) AND (reviewed_by IS DISTINCT FROM submitted_by)) OR (reviewed_by IS NULL))),
+    CONSTRAINT outside_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT outside_note_is_1_to_5000_characters CHECK (((note ~ '\S'::text) AND (length(note) <= 5000))),
+    CONSTRAINT outside_training_has_the_dates_of_its_status CHECK ((((status = ANY (ARRAY['accepted'::text, 'rejected'::text])) = (reviewed_at IS NOT NULL)) AND ((status = 'accepted'::text) = (enrollment_id IS NOT NULL)) AND ((status = 'withdrawn'::text) = (withdrawn_at IS NOT NULL)) AND ((status <> 'rejected'::text) OR (review_reason IS NOT NULL)))),
+    CONSTRAINT outside_training_status_is_known CHECK ((status = ANY (ARRAY['submitted'::text, 'accepted'::text, 'rejected'::text, 'withdrawn'::text]))),
+    CONSTRAINT provider_address_is_1_to_1000_characters CHECK (((provider_address ~ '\S'::text) AND (length(provider_address) <= 1000))),
+    CONSTRAINT provider_name_is_1_to_300_characters CHECK (((provider_name ~ '\S'::text) AND (length(provider_name) <= 300))),
+    CONSTRAINT review_reason_is_1_to_1000_characters CHECK (((review_reason ~ '\S'::text) AND (length(review_reason) <= 1000))),
+    CONSTRAINT taken_on_is_a_day_of_calendars CHECK (((taken_on >= '1950-01-01'::date) AND isfinite(taken_on)))
+);
+
+ALTER TABLE lms.outside_training OWNER TO postgres;
+
+--
+-- Name: TABLE outside_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.outside_training IS 'Evidence of training taken elsewhere that stands for a course. Written by submit_outside_training, review_outside_training and withdraw_outside_training; accepted, it is a completed cycle (enrollment_id, source evidence) dated as it was taken.';
+
+--
+-- Name: COLUMN outside_training.provider_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.provider_address IS 'Training records print it: 49 CFR 172.704(d)(4).';
+
+--
+-- Name: COLUMN outside_training.taken_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.taken_on IS 'When it was completed; a day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN outside_training.was_tested; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.was_tested IS 'The evidence shows that they were tested, too.';
+
+--
+-- Name: COLUMN outside_training.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.materials IS 'What was used, or where it is kept. Training records print it.';
+
+--
+-- Name: COLUMN outside_training.document_path; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.document_path IS 'A file in the bucket evidence, at {tenant_id}/{user_id}/{name}; it stays as it is once it is named here.';
+
+--
+-- Name: COLUMN outside_training.review_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.review_reason IS 'Always there when it was rejected.';
+
+--
+-- Name: review_outside_training(uuid, boolean, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text DEFAULT NULL::text, p_end_open_cycle boolean DEFAULT false) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  if p_accept is null then
+    perform private.fail('invalid_decision', 'It is accepted or not.', 422, jsonb_build_object('field', 'p_accept'));
+  elsif not p_accept or p_reason is not null then
+    perform private.check_session_reason(p_reason);
+  end if;
+  return private.review_evidence(p_evidence_id, p_accept, p_reason, p_end_open_cycle);
+end
+$$;
+
+ALTER FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) IS 'Accepts evidence, which adds a completed cycle dated as the training was taken, or rejects it with a reason; the same decision again changes nothing. An open cycle that nobody has begun is dropped; one that was begun only with p_end_open_cycle. By staff of the course, or with enrollments.write in the person''s scope, and neither by the person nor by who handed it in: 403 own_evidence. 404 evidence_not_found; 409 already_reviewed, cycle_under_way, completed_later, not_a_member, not_published; 422 invalid_reason, invalid_decision.';
+
+--
 -- Name: revoke_accommodation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -16795,27 +19025,27 @@ ALTER FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) OWNER TO postgr
 COMMENT ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) IS 'Takes an accommodation back for attempts that start from now on. 404 accommodation_not_found; 403 without the right to grant it.';
 
 --
--- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+-- Name: revoke_certificate(uuid, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean DEFAULT false) RETURNS lms.certificates
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
   perform private.require_certificate(p_certificate_id);
   perform private.check_certificate_reason(p_reason);
-  return private.revoke_certificate_of(p_certificate_id, p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason, coalesce(p_voids_training, false));
 end
 $$;
 
-ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) IS 'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
+COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) IS 'Withdraws a certificate, for good; doing it again changes nothing. p_voids_training: the training itself did not hold, and whoever has to have it by a rule is due again; that may also be said of a certificate that was revoked before. The completed cycle stays as history. Verifiers see that and when it was revoked, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16864,6 +19094,31 @@ ALTER FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) IS 'Ends a waiver; doing so again changes nothing. 404 waiver_not_found; 403 without enrollments.write in the person''s scope.';
+
+--
+-- Name: rotate_webhook_secret(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: another tenant's webhook does not exist for them.
+  if not exists (select from lms.webhooks w where w.id = p_webhook_id) then
+    perform private.fail('webhook_not_found', 'There is no such webhook.', 404);
+  end if;
+  return private.replace_webhook_secret(p_webhook_id);
+end
+$$;
+
+ALTER FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) IS 'Gives a webhook another secret, which is returned this once; for a day both sign. Takes tenant.settings in the whole tenant. 404 webhook_not_found.';
 
 --
 -- Name: save_answers(uuid, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16955,6 +19210,7 @@ CREATE TABLE lms.assignment_rules (
     renewal_window_days integer DEFAULT 30 NOT NULL,
     activated_at timestamp with time zone,
     ended_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     created_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -17013,6 +19269,12 @@ COMMENT ON COLUMN lms.assignment_rules.recurs_every_months IS 'How long a comple
 --
 
 COMMENT ON COLUMN lms.assignment_rules.renewal_window_days IS 'So many days before that, the next cycle opens.';
+
+--
+-- Name: COLUMN assignment_rules.changed_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.changed_at IS 'When its status, whom it is about, or its courses were changed last: nobody is under it as it is now since before then.';
 
 --
 -- Name: set_assignment_rule_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17099,6 +19361,32 @@ ALTER FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) OWNE
 --
 
 COMMENT ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) IS 'Closes a tenant to its members on their next request, or opens it again. For platform administrators; 403 for everybody else. 404 tenant_not_found.';
+
+--
+-- Name: settle_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text DEFAULT NULL::text, p_retry_seconds integer DEFAULT 60) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not coalesce(
+    p_outcome in ('delivered', 'failed', 'rejected', 'deferred') and p_retry_seconds between 0 and 604800, false
+  ) then
+    perform private.fail('invalid_outcome', 'Outcome or pause (up to a week) is at fault.', 422);
+  end if;
+  return private.note_delivery(p_id, p_lease, p_outcome, p_error, p_retry_seconds);
+end
+$$;
+
+ALTER FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) IS 'Says what came of a delivery: delivered, failed, rejected or deferred. After 12 failures it is dead. For the service role.';
 
 --
 -- Name: sha256_of(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -17202,6 +19490,31 @@ ALTER FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) O
 COMMENT ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) IS 'Signs a statement about one cycle, in the caller''s own name; signing again answers the signature there is. Takes having signed in, by password or another factor, within five minutes: 403 reauthentication_required, ask for it and repeat. 403 not_the_signer; 404 enrollment_not_found, statement_not_found; 409 statement_retired, not_completed, enrollment_not_open.';
 
 --
+-- Name: sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.sign_off(p_booking_id uuid, p_note text DEFAULT NULL::text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  if p_note is not null and (p_note !~ '\S' or length(p_note) > 5000) then
+    perform private.fail('invalid_note', 'A note has 1 to 5000 characters.', 422, jsonb_build_object('field', 'p_note'));
+  end if;
+  return private.sign_off_of(p_booking_id, p_note);
+end
+$$;
+
+ALTER FUNCTION lms.sign_off(p_booking_id uuid, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) IS 'Testifies, in the caller''s own name, that somebody who was there can do what was taught; a lesson that completes by sign-off completes. Again changes nothing. By those who may record the attendance; nobody for themselves: 403 own_sign_off. 404 booking_not_found; 409 not_attended; 422 invalid_note.';
+
+--
 -- Name: start_attempt(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17266,6 +19579,45 @@ ALTER FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) OWNER TO p
 --
 
 COMMENT ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) IS 'Hands an attempt in, with answers to be saved first if given, and returns what it is worth as far as that is known. Repeating it returns the same. After the deadline what was saved by then is handed in, and answers that come with the call no longer count (closed_by: deadline). 404 attempt_not_found; 409 enrollment_paused, not_enrolled; 422 invalid_answers; 403 membership_suspended, 42501 for anybody but the learner.';
+
+--
+-- Name: submit_outside_training(uuid, text, date, uuid, text, boolean, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid DEFAULT NULL::uuid, p_provider_address text DEFAULT NULL::text, p_was_tested boolean DEFAULT false, p_materials text DEFAULT NULL::text, p_document_path text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  -- Read as the caller: a course that they cannot see does not exist for them.
+  select c.tenant_id into v_evidence.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif p_taken_on is null or not isfinite(p_taken_on) then
+    perform private.fail('invalid_date', 'This takes the day when it was completed.', 422, jsonb_build_object('field', 'p_taken_on'));
+  end if;
+  v_evidence.course_id := p_course_id;
+  v_evidence.user_id := coalesce(p_user_id, (select auth.uid()));
+  v_evidence.provider_name := p_provider_name;
+  v_evidence.provider_address := p_provider_address;
+  v_evidence.taken_on := p_taken_on;
+  v_evidence.was_tested := coalesce(p_was_tested, false);
+  v_evidence.materials := p_materials;
+  v_evidence.document_path := p_document_path;
+  v_evidence.note := p_note;
+  return private.write_evidence(v_evidence);
+end
+$$;
+
+ALTER FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) IS 'Hands in training taken elsewhere for a course: the caller''s own, or with enrollments.write in scope, or as staff of the course, somebody else''s. 404 course_not_found, person_not_found; 409 training_was_submitted; 422 taken_in_the_future, document_not_found, invalid_date; 23514 names what is wrong with a value.';
 
 --
 -- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17369,6 +19721,51 @@ ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postg
 COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
 
 --
+-- Name: withdraw_outside_training(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  return private.withdraw_evidence(p_evidence_id);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) IS 'Takes back evidence that nobody has reviewed; again changes nothing. By whom it is about, or who handed it in: 403. 404 evidence_not_found; 409 already_reviewed.';
+
+--
+-- Name: withdraw_sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  perform private.check_session_reason(p_reason);
+  return private.withdraw_sign_off_of(p_booking_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) IS 'Takes a sign-off back, with a reason; what it has completed stays, and is taken back by correct_progress. By those who may sign off: 403. 404 booking_not_found; 422 invalid_reason.';
+
+--
 -- Name: advance_learning_paths(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -17430,101 +19827,159 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
--- Name: apply_assignment_marks(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_marks(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_marks() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_marks(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
+  v_now constant timestamptz := private.training_clock();
   v_taken private.assignment_marks[];
+  v_facts private.member_facts[];
+  v_states private.member_facts[];
+  v_tenant_id uuid;
   v_group record;
+  v_people uuid[];
+  v_looked_at integer;
+  v_rows integer;
+  v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
-    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    where m.id in (
+      select o.id
+      from private.assignment_marks o
+      join lms.tenants t on t.id = o.tenant_id and t.is_active
+      where o.user_id is not null
+      order by o.id
+      limit p_people
+      for update of o skip locked
+    )
     returning m.*
+  ),
+  people as (
+    select array_agg(p.tenant_id) as tenant_ids, array_agg(p.user_id) as user_ids
+    from (select distinct t.tenant_id, t.user_id from taken t) p
   )
-  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
-  into v_taken
-  from taken t;
+  select
+    array(select (t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at, t.was, t.after_user_id)::private.assignment_marks from taken t),
+    array(select f from people p, private.facts_of_members(p.tenant_ids, p.user_ids, v_now) f)
+  into v_taken, v_facts;
+  v_looked_at := cardinality(v_facts);
+  v_states := array(select u from private.unfold_marks(v_taken, v_facts) u);
 
-  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
-  -- they are looked at together.
-  for v_group in
-    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
-    from (
-      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
-      from unnest(v_taken) m
-      where m.user_id is not null
-      group by m.tenant_id, m.user_id
-    ) t
-    group by t.tenant_id, t.marked_at
-    order by t.tenant_id, t.marked_at
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  for v_tenant_id in select distinct f.tenant_id from unnest(v_facts) f order by f.tenant_id loop
+    -- What rules that have changed ask of people as they were before is begun, or ended, first: or it would seem to be
+    -- the people's change that did it.
+    if exists (
+      select from private.assignment_marks m where m.tenant_id = v_tenant_id and m.rule_id is not null and m.user_id is null
+    ) then
+      v_done := v_done + private.derive_requirements(
+        v_tenant_id, array(select s from unnest(v_states) s where s.tenant_id = v_tenant_id and s.at = '-infinity')
+      );
+    end if;
+    for v_group in
+      select o.place, array_agg(o.state) as states
+      from (
+        select s as state, row_number() over (partition by s.user_id order by s.at) as place
+        from unnest(v_states) s
+        where s.tenant_id = v_tenant_id and s.at > '-infinity'
+      ) o
+      group by o.place
+      order by o.place
+    loop
+      v_done := v_done + private.derive_requirements(v_tenant_id, v_group.states);
+    end loop;
+    v_rows := private.enroll_marked(
+      v_tenant_id, array(select f.user_id from unnest(v_facts) f where f.tenant_id = v_tenant_id), p_enrollments - v_enrolled
+    );
+    v_enrolled := v_enrolled + v_rows;
   end loop;
+
+  -- Rules that changed, then tenants of which everybody is looked at: in the order of people, as far as this run goes. Who has a
+  -- mark of their own is left to it: since when something is asked of them, it knows better.
   for v_group in
-    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
-    from unnest(v_taken) t
-    where t.rule_id is not null
-    group by t.tenant_id, t.rule_id
-    order by t.tenant_id, t.rule_id
+    select
+      m.tenant_id, m.rule_id, array_agg(m.id) as ids,
+      case when bool_and(m.after_user_id is not null) then (array_agg(m.after_user_id order by m.after_user_id))[1] end as after_user_id
+    from private.assignment_marks m
+    join lms.tenants t on t.id = m.tenant_id and t.is_active
+    where m.user_id is null
+    group by m.tenant_id, m.rule_id
+    order by m.rule_id is null, min(m.id)
   loop
-    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+    exit when v_looked_at >= p_people or v_enrolled >= p_enrollments;
+    continue when v_group.rule_id is null and exists (
+      select from private.assignment_marks m where m.tenant_id = v_group.tenant_id and m.rule_id is not null and m.user_id is null
+    );
+    delete from private.assignment_marks m where m.id = any (v_group.ids);
+    v_people := private.people_to_look_at(v_group.tenant_id, v_group.rule_id, v_group.after_user_id, p_people - v_looked_at);
+    v_facts := array(
+      select f
+      from private.facts_of_members(
+        array_fill(v_group.tenant_id, array[cardinality(v_people)]), v_people,
+        -- What a rule asks anew, it asks since it changed.
+        case when v_group.rule_id is null then v_now else '-infinity' end
+      ) f
+      where not exists (
+        select from private.assignment_marks m where m.tenant_id = f.tenant_id and m.user_id = f.user_id
+      )
+    );
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, v_facts, v_group.rule_id);
+    v_enrolled := v_enrolled + private.enroll_marked(
+      v_group.tenant_id, array(select f.user_id from unnest(v_facts) f), p_enrollments - v_enrolled
+    );
+    if cardinality(v_people) = p_people - v_looked_at then
+      insert into private.assignment_marks (tenant_id, rule_id, marked_at, after_user_id)
+      values (v_group.tenant_id, v_group.rule_id, v_now, v_people[cardinality(v_people)]);
+    end if;
+    v_looked_at := v_looked_at + cardinality(v_people);
   end loop;
-  -- Rules that changed, and what an earlier run has left for this one.
-  for v_group in
-    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
-  loop
-    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  return v_done + v_enrolled;
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_marks() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_marks() IS 'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) IS 'Derives the requirements of people and rules that have changed, and enrols; at most p_people and about p_enrollments per run; returns how many rows that made or changed.';
 
 --
--- Name: apply_assignment_rules(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_rules(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_rules() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_rules(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_tenant_id uuid;
-  v_done bigint := ops.apply_assignment_marks();
 begin
-  for v_tenant_id in
-    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
-      + private.enroll_required(v_tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  insert into private.assignment_marks (tenant_id, marked_at)
+  select distinct r.tenant_id, private.training_clock()
+  from lms.assignment_rules r
+  where r.status <> 'draft' and not exists (
+    select
+    from private.assignment_marks m
+    where m.tenant_id = r.tenant_id and m.rule_id is null and m.user_id is null and m.after_user_id is null
+  )
+  order by r.tenant_id;
+  return ops.apply_assignment_marks(p_people, p_enrollments);
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) IS 'Has everybody looked at again, by this run and those of apply_assignment_marks that follow; returns how many rows this one made or changed.';
 
 --
 -- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -17787,6 +20242,41 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
+-- Name: fill_session_seats(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fill_session_seats(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session_id uuid;
+  v_filled integer := 0;
+begin
+  for v_session_id in
+    select s.id
+    from lms.led_sessions s
+    where s.status = 'scheduled' and s.ends_at > now()
+      and exists (select from lms.session_bookings b where b.session_id = s.id and b.status = 'waitlisted')
+    order by s.starts_at, s.id
+    limit p_batch
+    for no key update of s skip locked
+  loop
+    v_filled := v_filled + private.fill_session(v_session_id);
+  end loop;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION ops.fill_session_seats(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fill_session_seats(p_batch integer) IS 'Gives free seats of sessions to come to those who wait for them, in order, in at most p_batch sessions; returns how many.';
+
+--
 -- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -17811,7 +20301,7 @@ begin
 
   v_horizon := pg_snapshot_xmin(pg_current_snapshot());
   foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+    array['private.question_events', 'private.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
   loop
     -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
     execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
@@ -17821,7 +20311,7 @@ begin
     end if;
   end loop;
   foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+    array['private.question_events', 'private.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
   loop
     execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
     v_rows := v_rows + v_some;
@@ -17851,6 +20341,61 @@ ALTER FUNCTION ops.fold_reports(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.fold_reports(p_batch integer) IS 'Adds what has been committed since the last run to the sums of reports, about p_batch rows of each kind at most; returns how many.';
+
+--
+-- Name: forget_deliveries(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_deliveries(p_batch integer DEFAULT 10000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_given_up integer;
+  v_forgotten integer;
+  v_notices integer;
+begin
+  -- Nobody has asked for it for a month: the webhook is switched off, or the organisation is.
+  update private.outbox o
+  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null, last_error = coalesce(o.last_error, 'never sent')
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
+    order by d.id
+    limit p_batch
+    for no key update skip locked
+  );
+  get diagnostics v_given_up = row_count;
+  delete from private.outbox o
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
+      and d.status <> 'pending'
+    order by d.created_at
+    limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_forgotten = row_count;
+  -- Longer than anything is reminded of: what was told once is not told again.
+  delete from lms.notifications n
+  where n.id in (
+    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
+    for update skip locked
+  );
+  get diagnostics v_notices = row_count;
+  return v_given_up + v_forgotten + v_notices;
+end
+$$;
+
+ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -17948,6 +20493,40 @@ ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
+
+--
+-- Name: forget_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from lms.training_records r
+  where r.id in (
+    select o.id
+    from lms.memberships m
+    join lms.training_records o on o.user_id = m.user_id and o.tenant_id = m.tenant_id
+    where m.status = 'ended' and m.ended_at < now() - interval '90 days'
+      and private.record_kept_until(o.tenant_id, o.user_id, o.completed_on) < current_date - 1
+    order by o.completed_on, o.id
+    limit p_batch
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_training_records(p_batch integer) IS 'Removes records of people who left, 90 days after they did and three years after the training, at most p_batch per run; returns how many.';
 
 --
 -- Name: issue_certificates(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18071,7 +20650,7 @@ begin
       into v_is_used
       using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
       if to_regclass('private.' || v_name) is null and not v_is_used then
-        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('create table private.%I (like private.%I including defaults)', v_name, v_table);
         execute format('alter table private.%I enable row level security', v_name);
         execute format(
           'create trigger _100_never_emptied before truncate on private.%I '
@@ -18079,7 +20658,7 @@ begin
           v_name
         );
         execute format(
-          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
         );
         v_made := v_made + 1;
@@ -18108,37 +20687,46 @@ CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
     AS $$
 declare
   v_due record;
+  v_settled uuid[] := array[]::uuid[];
+  v_checked uuid[] := array[]::uuid[];
   v_opened integer := 0;
 begin
   for v_due in
-    select c.course_id, c.user_id, c.cycle, c.expires_at
-    from lms.certificates c
-    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
-      and k.certificate_renewal_days is not null
-    where c.revoked_at is null and c.renewed_by is null
-      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
-      and not exists (
+    select
+      r.certificate_id, c.tenant_id, c.course_id, c.user_id, c.cycle, c.expires_at,
+      c.revoked_at is not null or c.renewed_by is not null or exists (
         select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
-      )
+      ) as is_settled
+    from private.due_renewals(10 * p_batch) r
+    join lms.certificates c on c.id = r.certificate_id
     order by c.course_id, c.user_id
   loop
+    if v_due.is_settled then
+      v_settled := v_settled || v_due.certificate_id;
+      continue;
+    end if;
     exit when v_opened >= p_batch;
     continue when not private.hold_course(v_due.course_id, false);
     perform from lms.memberships m
-    where m.user_id = v_due.user_id
-      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    where m.user_id = v_due.user_id and m.tenant_id = v_due.tenant_id
     for no key update skip locked;
     -- Who is busy is renewed by the next run.
     continue when not found or exists (
-        select
-        from lms.enrollments e
-        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
-      )
-      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+      select
+      from lms.enrollments e
+      where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+    );
+    if exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false)) then
+      v_checked := v_checked || v_due.certificate_id;
+      continue;
+    end if;
     insert into lms.enrollments (course_id, user_id, source, due_at)
     values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_settled := v_settled || v_due.certificate_id;
     v_opened := v_opened + 1;
   end loop;
+  delete from private.renewals r where r.certificate_id = any (v_settled);
+  update private.renewals r set checked_at = now() where r.certificate_id = any (v_checked);
   return v_opened;
 end
 $$;
@@ -18149,7 +20737,7 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION open_renewals(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many. Who cannot be enrolled is tried again a day later.';
 
 --
 -- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18169,7 +20757,7 @@ begin
     -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
     -- for ones beyond the horizon. They are below it from now on.
     p_tenant_id := null;
-    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
+    foreach v_table in array array['private.question_events', 'private.activity_events']::regclass[] loop
       execute format('alter table %s disable trigger _100_append_only', v_table);
       execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
       execute format('alter table %s enable trigger _100_append_only', v_table);
@@ -18329,6 +20917,71 @@ ALTER FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name te
 COMMENT ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) IS 'Adds a job to the registry, or changes it, and schedules it where there is a scheduler. Elsewhere have `select ops.run_job(name)` called at the times that ops.jobs lists.';
 
 --
+-- Name: remind(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.remind(p_batch integer DEFAULT 5000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET jit TO 'off'
+    AS $$
+declare
+  v_now constant timestamptz := private.training_clock();
+  v_tenant record;
+  v_notices private.notice[];
+  v_done bigint := 0;
+begin
+  for v_tenant in
+    select t.id, (v_now at time zone t.time_zone)::date as day
+    from lms.tenants t
+    left join private.reminded_days r on r.tenant_id = t.id
+    where t.is_active and extract(hour from v_now at time zone t.time_zone) >= 6
+      and r.day is distinct from (v_now at time zone t.time_zone)::date
+    order by r.day nulls first, t.id
+  loop
+    exit when v_done >= p_batch;
+    begin
+      v_notices := array(
+        select n
+        from private.reminders_at(v_tenant.id, v_now) n
+        where not exists (
+            select
+            from lms.notifications o
+            where o.tenant_id = n.tenant_id and o.user_id = n.user_id and o.dedupe_key = n.dedupe_key
+          )
+          and not exists (
+            select from lms.memberships m
+            where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
+          )
+        order by n.user_id, n.dedupe_key
+        limit p_batch
+      );
+      v_done := v_done + private.notify_all(v_notices);
+      -- INV-O1: the rest of a large organisation comes with the next runs.
+      if cardinality(v_notices) < p_batch then
+        insert into private.reminded_days (tenant_id, day)
+        values (v_tenant.id, v_tenant.day)
+        on conflict (tenant_id) do update set day = excluded.day;
+      end if;
+    exception
+      -- One organisation that fails holds up no other.
+      when others then
+        raise warning 'Nobody of organisation % was reminded: %: %', v_tenant.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.remind(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION remind(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.remind(p_batch integer) IS 'Reminds people of dates that come near or have passed, once a day from six in the morning of each organisation; returns how many were told.';
+
+--
 -- Name: repair_search(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18433,6 +21086,46 @@ ALTER FUNCTION ops.run_job(p_name text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.run_job(p_name text) IS 'Runs a job of ops.jobs now and returns its row of ops.job_runs. Never fails because the job does; skips it while another run of it is going on.';
+
+--
+-- Name: schedule_report_digests(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.schedule_report_digests(p_batch integer DEFAULT 500) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_due record;
+  v_done bigint := 0;
+begin
+  -- One for the latest time that has passed, however many the job has missed.
+  for v_due in
+    select s as saved, d.slot
+    from analytics.saved_reports s
+    join lms.tenants t on t.id = s.tenant_id and t.is_active
+    join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.owner_id and m.status = 'active'
+    cross join lateral private.latest_digest(s.schedule, s.hour, t.time_zone, now()) as d (slot)
+    where s.schedule is not null and d.slot > s.digested_at
+    order by s.digested_at, s.id
+    limit p_batch
+    for no key update of s skip locked
+  loop
+    perform private.digest_report(v_due.saved, v_due.slot);
+    update analytics.saved_reports r set digested_at = v_due.slot where r.id = (v_due.saved).id;
+    v_done := v_done + 1;
+  end loop;
+  return v_done;
+end
+$$;
+
+ALTER FUNCTION ops.schedule_report_digests(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION schedule_report_digests(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.schedule_report_digests(p_batch integer) IS 'Tells the owners of scheduled reports whose time has come; returns how many reports that were, told of or not.';
 
 --
 -- Name: seal_audit_log(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18549,6 +21242,62 @@ ALTER FUNCTION ops.seal_audit_log(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.seal_audit_log(p_batch integer) IS 'Seals rows of the audit log whose transactions are over, at most p_batch per run; returns how many.';
 
 --
+-- Name: settle_attendance(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.settle_attendance(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_pending record;
+  v_settled integer := 0;
+begin
+  for v_pending in
+    select distinct e.course_id, e.user_id, b.enrollment_id, s.lesson_id
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    join lms.enrollments e on e.id = b.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = s.lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    where b.status = 'attended' and (l.completion_rule = 'attendance' or b.signed_off_at is not null)
+      and not exists (
+        select
+        from lms.lesson_progress p
+        where p.enrollment_id = b.enrollment_id and p.lesson_id = s.lesson_id and p.completed_at is not null
+      )
+      and not exists (
+        select
+        from lms.progress_corrections c
+        where c.enrollment_id = b.enrollment_id and c.lesson_id = s.lesson_id
+          and c.corrected_at > coalesce(b.signed_off_at, b.recorded_at)
+      )
+    order by e.course_id, e.user_id
+  loop
+    exit when v_settled >= p_batch;
+    perform from lms.enrollments e where e.id = v_pending.enrollment_id for no key update skip locked;
+    continue when not found;
+    begin
+      v_settled := v_settled + private.settle_attendance_of(v_pending.enrollment_id, v_pending.lesson_id)::integer;
+    exception
+      -- One that fails holds up no other.
+      when others then
+        raise warning 'Attendance of enrolment % does not count: %: %', v_pending.enrollment_id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_settled;
+end
+$$;
+
+ALTER FUNCTION ops.settle_attendance(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.settle_attendance(p_batch integer) IS 'Completes lessons that complete by attendance or sign-off and were not open when it was recorded, at most p_batch per run; returns how many.';
+
+--
 -- Name: trim_run_history(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18605,6 +21354,63 @@ ALTER FUNCTION ops.trim_run_history(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.trim_run_history(p_batch integer) IS 'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how many.';
+
+--
+-- Name: write_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.write_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_written integer := 0;
+begin
+  for v_enrollment in
+    select e.*
+    from lms.training_record_settings k
+    join lms.enrollments e on e.course_id = k.course_id and e.status = 'completed'
+    left join lateral (
+      select r.missing, r.recorded_at from lms.training_records r where r.enrollment_id = e.id order by r.edition desc limit 1
+    ) r on true
+    where k.keeps_training_record and (
+      -- Only where something has been said since.
+      (r.missing <> '{}' and (
+        k.updated_at > r.recorded_at
+        or exists (select from lms.attestations a where a.enrollment_id = e.id and a.signed_at > r.recorded_at)
+        or exists (select from lms.session_bookings b where b.enrollment_id = e.id and b.updated_at > r.recorded_at)
+        or exists (select from lms.assessment_progress p where p.enrollment_id = e.id and p.updated_at > r.recorded_at)
+      ))
+      or (
+        r.missing is null
+        and coalesce(private.record_kept_until(e.tenant_id, e.user_id, e.completed_at::date) >= current_date, true)
+      )
+    )
+    order by e.course_id, e.user_id, e.cycle
+  loop
+    exit when v_written >= p_batch;
+    perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
+    continue when not found;
+    begin
+      v_written := v_written + private.write_training_record(v_enrollment)::integer;
+    exception
+      -- One that cannot be written keeps none of the others from it.
+      when others then
+        raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_written;
+end
+$$;
+
+ALTER FUNCTION ops.write_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.write_training_records(p_batch integer) IS 'Writes training records of completed cycles that have none, and editions that fill in what has become known, at most p_batch per run; returns how many.';
 
 --
 -- Name: accept_invitation_of_caller(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -18748,9 +21554,9 @@ begin
   return query
   select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
   from (
-    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from private.question_events q
     union all
-    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from private.activity_events v
   ) a
   where a.tenant_id = p_scope.tenant_id
     and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
@@ -18837,7 +21643,7 @@ begin
   -- By transaction alone; which period each belongs to is found afterwards.
   recent as materialized (
     select q.user_id, q.received_at
-    from analytics.question_events q
+    from private.question_events q
     where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id
       and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -18845,7 +21651,7 @@ begin
       and q.course_id <> all (p_scope.deleted_courses)
     union all
     select v.user_id, v.received_at
-    from analytics.activity_events v
+    from private.activity_events v
     where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id
       and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
@@ -18947,6 +21753,93 @@ end
 $$;
 
 ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
+
+--
+-- Name: add_evidence_cycle(lms.outside_training, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_version lms.course_versions;
+  v_open lms.enrollments;
+  v_unit_id uuid;
+  v_time_zone text;
+  v_taken_at timestamptz;
+  v_last_completed_at timestamptz;
+  v_cycle integer;
+  v_enrollment_id uuid;
+begin
+  select * into v_course from lms.courses c where c.id = p_evidence.course_id;
+  v_version := private.latest_version(p_evidence.course_id);
+  select m.unit_id into v_unit_id
+  from lms.memberships m
+  where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  for no key update;
+  if not found then
+    perform private.fail('not_a_member', 'The person has left.', 409);
+  elsif v_course.deleted_at is not null or v_version.id is null then
+    perform private.fail('not_published', 'The course was never published.', 409, jsonb_build_object('status', v_course.status));
+  end if;
+
+  -- Noon, so that it is this day for everybody who looks at it; not ahead of now.
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_evidence.tenant_id;
+  v_taken_at := least((p_evidence.taken_on + time '12:00') at time zone v_time_zone, now());
+
+  update lms.enrollments e
+  set status = 'expired', expired_at = e.expires_at
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id
+    and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+  perform from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
+  select * into v_open
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  select max(e.completed_at), coalesce(max(e.cycle), 0) + 1 into v_last_completed_at, v_cycle
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id;
+
+  -- Cycles follow each other in time: certificates and renewals rely on it, and older training changes nothing of today.
+  if v_last_completed_at >= v_taken_at then
+    perform private.fail(
+      'completed_later', 'The course was completed since: older training changes nothing.', 409,
+      jsonb_build_object('completed_at', v_last_completed_at)
+    );
+  elsif v_open.id is not null and not p_end_open_cycle and (v_open.started_at is not null or v_open.status = 'paused') then
+    -- INV-E1: what somebody has begun is not thrown away in passing.
+    perform private.fail(
+      'cycle_under_way', 'The course is being taken.', 409, jsonb_build_object('enrollment_id', v_open.id),
+      'With p_end_open_cycle that cycle is dropped.'
+    );
+  elsif v_open.id is not null then
+    update lms.enrollments e
+    set status = 'dropped', dropped_at = greatest(now(), e.enrolled_at)
+    where e.id = v_open.id;
+  end if;
+
+  -- INV-E5: dated as taken, by nobody's clock but the evidence's.
+  perform set_config('lyceum.admitted', 'true', true);
+  insert into lms.enrollments (
+    tenant_id, course_id, version_id, user_id, unit_id, cycle, status, source, enrolled_by, enrolled_at, started_at, completed_at,
+    items_total, items_done, last_accessed_at
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, v_version.id, p_evidence.user_id, v_unit_id, v_cycle, 'completed', 'evidence',
+    (select auth.uid()), v_taken_at, v_taken_at, v_taken_at, v_version.items_total, v_version.items_total, v_taken_at
+  )
+  returning id into v_enrollment_id;
+  perform set_config('lyceum.admitted', '', true);
+  -- What rules ask for next follows from it within a minute.
+  perform private.mark_people(p_evidence.tenant_id, array[p_evidence.user_id]);
+  return v_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19319,7 +22212,7 @@ begin
   if not private.is_api_call() or (
     old.user_id is distinct from auth.uid() and (
       private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
-      or private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+      or private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
     )
   ) then
     -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
@@ -19361,7 +22254,7 @@ begin
   ) then
     return old;
   elsif v_enrollment.expires_at <= now()
-    and not private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and not private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
@@ -19390,8 +22283,9 @@ CREATE FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids u
     AS $$
 declare
   v_assessment lms.assessments;
-  v_answer record;
-  v_grader_id uuid;
+  v_attempt record;
+  v_chosen bigint;
+  v_loads bigint[];
   v_unfit uuid[];
   v_allocated integer := 0;
 begin
@@ -19414,40 +22308,51 @@ begin
     );
   end if;
 
-  for v_answer in
-    select s.attempt_id, s.question_id, s.tenant_id, s.course_id, t.user_id
-    from lms.assessment_attempts t
-    join lms.answer_scores s on s.attempt_id = t.id and s.points is null
-    left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
-    where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
-      and (p_reallocate or g.attempt_id is null)
-    order by t.submitted_at, t.id, s.question_id
-    limit 5000
+  v_loads := array(
+    select (
+      select count(*)
+      from lms.grading_assignments a
+      join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
+      where a.grader_id = g.id and a.course_id = v_assessment.course_id
+    )
+    from unnest(p_grader_ids) with ordinality as g (id, place)
+    order by g.place
+  );
+  for v_attempt in
+    select w.attempt_id, w.user_id, array_agg(w.question_id order by w.question_id) as question_ids
+    from (
+      select s.attempt_id, s.question_id, t.user_id, t.submitted_at
+      from lms.assessment_attempts t
+      join lms.answer_scores s on s.attempt_id = t.id and s.points is null
+      left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
+      where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
+        and (p_reallocate or g.attempt_id is null)
+      order by t.submitted_at, t.id, s.question_id
+      limit 5000
+    ) w
+    group by w.submitted_at, w.attempt_id, w.user_id
+    order by w.submitted_at, w.attempt_id
   loop
     -- All of an attempt with one grader; else whoever has the fewest. Nobody grades themselves.
-    select g.id into v_grader_id
-    from unnest(p_grader_ids) as g (id)
-    where g.id <> v_answer.user_id
+    v_chosen := null;
+    select g.place into v_chosen
+    from unnest(p_grader_ids, v_loads) with ordinality as g (id, load, place)
+    where g.id <> v_attempt.user_id
     order by
       exists (
-        select from lms.grading_assignments a where a.attempt_id = v_answer.attempt_id and a.grader_id = g.id
+        select from lms.grading_assignments a where a.attempt_id = v_attempt.attempt_id and a.grader_id = g.id
       ) desc,
-      (
-        select count(*)
-        from lms.grading_assignments a
-        join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
-        where a.grader_id = g.id and a.course_id = v_assessment.course_id
-      ),
-      g.id
+      g.load, g.id
     limit 1;
-    continue when not found;
+    continue when v_chosen is null;
     insert into lms.grading_assignments as a (attempt_id, question_id, tenant_id, course_id, grader_id, assigned_by)
-    values (
-      v_answer.attempt_id, v_answer.question_id, v_answer.tenant_id, v_answer.course_id, v_grader_id, (select auth.uid())
-    )
+    select
+      v_attempt.attempt_id, q.id, v_assessment.tenant_id, v_assessment.course_id, p_grader_ids[v_chosen], (select auth.uid())
+    from unnest(v_attempt.question_ids) as q (id)
     on conflict (attempt_id, question_id) do update
     set grader_id = excluded.grader_id, assigned_by = excluded.assigned_by, assigned_at = now();
-    v_allocated := v_allocated + 1;
+    v_loads[v_chosen] := v_loads[v_chosen] + cardinality(v_attempt.question_ids);
+    v_allocated := v_allocated + cardinality(v_attempt.question_ids);
   end loop;
   return v_allocated;
 end
@@ -19559,6 +22464,7 @@ begin
     when coalesce(p_document -> 'tags', 'null') = 'null' then '{"created": 0, "removed": 0}'
     else private.import_tags(v_course, p_document)
   end;
+  perform private.import_record_settings(v_course, p_document -> 'training_record');
 
   return jsonb_build_object(
     'course_id', v_course.id, 'slug', v_course.slug, 'course', v_row.action, 'modules', v_modules, 'lessons', v_lessons,
@@ -20162,6 +23068,23 @@ $$;
 ALTER FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
+-- Name: begin_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.lock_events_of((select e.user_id from lms.enrollments e where e.id = p_enrollment_id));
+  perform private.follow_activity(p_enrollment_id, p_at);
+  return p_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: begin_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20255,8 +23178,9 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
+  -- Judged and filled in already: many at once, by private.begin_enrollments, or done elsewhere, by private.review_evidence.
+  -- Clients write neither the column nor the setting.
+  if new.source in ('bulk', 'invitation', 'rule', 'evidence') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
@@ -20270,10 +23194,10 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
--- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) RETURNS SETOF private.bulk_verdict
+CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone DEFAULT now()) RETURNS SETOF private.bulk_verdict
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -20317,7 +23241,8 @@ begin
     ),
     begun as (
       insert into lms.enrollments (
-        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, due_at, expires_at, items_total
+        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, enrolled_at, due_at, expires_at,
+        items_total
       )
       select
         l.tenant_id, v.course_id, l.id, v.user_id, v.unit_id,
@@ -20326,7 +23251,7 @@ begin
           from lms.enrollments e
           where e.user_id = v.user_id and e.course_id = v.course_id
         ),
-        p_source, p_enrolled_by, r.due_at, r.expires_at, l.items_total
+        p_source, p_enrolled_by, p_enrolled_at, r.due_at, r.expires_at, l.items_total
       from unnest(p_verdicts) v
       join unnest(p_rows) r on r.line = v.line
       join versions l on l.course_id = v.course_id
@@ -20360,39 +23285,15 @@ begin
   end if;
   -- Halves: one bad row among a thousand costs ten more statements, not a thousand.
   return query select * from private.begin_enrollments(
-    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by
+    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
   return query select * from private.begin_enrollments(
-    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by
+    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
 end
 $$;
 
-ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
-
---
--- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.begin_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id uuid;
-begin
-  if private.is_api_call() then
-    v_user_id := auth.uid();
-    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
-    perform private.lock_events_of(v_user_id);
-  else
-    perform set_config('lyceum.event_writer', '', true);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.begin_events() OWNER TO postgres;
+ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: begin_promised_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20483,6 +23384,69 @@ ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO
 COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
 
 --
+-- Name: book_session_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_user_id is not distinct from (select auth.uid());
+  v_session lms.led_sessions;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_is_free boolean;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if private.is_api_call() then
+    if v_self and not v_session.tenant_id = any (array(select private.joined_tenants())) then
+      perform private.fail('session_not_found', 'There is no such session.', 404);
+    elsif not v_self and not coalesce(private.may_enroll_others(v_session.tenant_id, v_session.course_id, p_user_id), false) then
+      raise insufficient_privilege using message = 'Booking for others takes enrollments.write in their unit, or being staff of the course.';
+    end if;
+  end if;
+  v_enrollment := private.hold_open_cycle(v_session.course_id, p_user_id);
+  if v_enrollment.id is null then
+    perform private.fail(
+      'not_enrolled', 'The course is not being taken.', 409, jsonb_build_object('course_id', v_session.course_id), 'Enrol first: lms.enroll.'
+    );
+  elsif v_enrollment.status = 'paused' then
+    perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+  end if;
+
+  -- INV-E4: the last seat is given out by one after the other.
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.status = 'held' or v_session.starts_at <= now() then
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  select * into v_booking
+  from lms.session_bookings b
+  where b.session_id = p_session_id and b.enrollment_id = v_enrollment.id;
+  if v_booking.status in ('booked', 'waitlisted') then
+    return v_booking;
+  end if;
+  -- Those who were waiting come first.
+  perform private.fill_session(p_session_id);
+  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats;
+  insert into lms.session_bookings as b (tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_at, booked_by)
+  values (
+    v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, p_user_id,
+    case when v_is_free then 'booked' else 'waitlisted' end, clock_timestamp(), (select auth.uid())
+  )
+  -- Coming back is to the end of the queue.
+  on conflict (session_id, enrollment_id) do update
+  set status = excluded.status, booked_at = excluded.booked_at, booked_by = excluded.booked_by, cancelled_at = null
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: bulk_obstacles(private.bulk_pair[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20548,6 +23512,80 @@ end
 $$;
 
 ALTER FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) OWNER TO postgres;
+
+--
+-- Name: cancel_booking_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_booking_of(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+  v_is_staff boolean;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  v_is_staff := not private.is_api_call()
+    or coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false);
+  if not v_is_staff and not (
+    v_booking.user_id = (select auth.uid()) and v_booking.tenant_id = any (array(select private.joined_tenants()))
+  ) then
+    raise insufficient_privilege using message = 'Cancelling for others takes enrollments.write in their unit, or being staff of the course.';
+  end if;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  if v_booking.status = 'cancelled' then
+    return v_booking;
+  elsif v_booking.status in ('attended', 'absent') then
+    perform private.fail('attendance_recorded', 'Attendance was recorded: it is not cancelled any more.', 409);
+  elsif v_session.starts_at <= now() and not v_is_staff then
+    -- Or being absent could be undone.
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.id = p_booking_id
+  returning * into v_booking;
+  perform private.fill_session(v_session.id);
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.cancel_booking_of(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: cancel_session_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif v_session.status = 'cancelled' then
+    return v_session;
+  elsif v_session.status = 'held' then
+    perform private.fail('session_over', 'The session was held.', 409);
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.session_id = p_session_id and b.status in ('booked', 'waitlisted');
+  update lms.led_sessions s
+  set status = 'cancelled', cancelled_at = now(), cancelled_by = (select auth.uid()), cancel_reason = p_reason
+  where s.id = p_session_id
+  returning * into v_session;
+  return v_session;
+end
+$$;
+
+ALTER FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20683,6 +23721,28 @@ end
 $$;
 
 ALTER FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: change_session_seats(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_session_seats() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_taken constant integer := private.count_session_seats(new.id);
+begin
+  if new.seats < v_taken then
+    perform private.fail(
+      'seats_are_taken', 'More seats are taken than that.', 409, jsonb_build_object('taken', v_taken), 'Cancel bookings first.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.change_session_seats() OWNER TO postgres;
 
 --
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20830,6 +23890,22 @@ $$;
 ALTER FUNCTION private.check_course_for_caller(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: check_default_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_default_kinds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.refuse_unknown_kinds(new.settings #> '{notifications,defaults}');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_default_kinds() OWNER TO postgres;
+
+--
 -- Name: check_path_course(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20855,6 +23931,53 @@ end
 $$;
 
 ALTER FUNCTION private.check_path_course() OWNER TO postgres;
+
+--
+-- Name: check_placeholders(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_placeholders() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_known constant text[] := array['person', 'organization', 'link']
+    || (select k.placeholders from lms.notification_kinds k where k.kind = new.kind);
+  v_unknown text[];
+begin
+  v_unknown := array(
+    select distinct btrim(m.name[1])
+    from regexp_matches(new.subject || E'\n' || new.body, '\{\{(.*?)\}\}', 'g') as m (name)
+    where btrim(m.name[1]) <> all (v_known)
+    order by 1
+  );
+  if v_unknown <> '{}' then
+    perform private.fail(
+      'unknown_placeholder', 'Messages of this kind have no such placeholder.', 422,
+      jsonb_build_object('unknown', v_unknown, 'known', v_known)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_placeholders() OWNER TO postgres;
+
+--
+-- Name: check_preferred_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_preferred_kinds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.refuse_unknown_kinds(new.notification_preferences);
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_preferred_kinds() OWNER TO postgres;
 
 --
 -- Name: check_request(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20932,6 +24055,66 @@ $$;
 ALTER FUNCTION private.check_role_permission() OWNER TO postgres;
 
 --
+-- Name: check_saved_report(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_saved_report() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_known constant text[] := private.report_parameters(new.report);
+  v_faults text[];
+begin
+  if v_known is null then
+    perform private.fail(
+      'report_not_found', 'There is no such report.', 422, jsonb_build_object('field', 'report'), 'GET /reporting lists them.'
+    );
+  end if;
+  if jsonb_typeof(new.parameters) = 'object' then
+    v_faults := array(
+      select p.key
+      from jsonb_each(new.parameters) as p
+      where p.key <> all (v_known) or not private.is_report_parameter(p.key, p.value)
+      order by p.key
+    );
+    if new.parameters ? 'last_days' and new.parameters ?| '{from,until}' then
+      v_faults := v_faults || 'last_days'::text;
+    end if;
+    if new.parameters ->> 'from' > new.parameters ->> 'until' then
+      v_faults := v_faults || 'until'::text;
+    end if;
+    if new.report = 'lesson-drop-off' and not new.parameters ? 'course_id' then
+      v_faults := v_faults || 'course_id'::text;
+    end if;
+    if v_faults <> '{}' then
+      perform private.fail(
+        'invalid_report_parameters', 'Some parameters are not known to this report, or their values are not.', 422,
+        jsonb_build_object('parameters', v_faults, 'known', v_known)
+      );
+    end if;
+    new.unit_id := (new.parameters ->> 'unit_id')::uuid;
+  end if;
+  if private.is_api_call() then
+    if tg_op = 'INSERT' then
+      -- Nobody's list is filled up, and nobody's inbox: each may be told of daily.
+      perform pg_advisory_xact_lock(hashtextextended('lyceum saved reports ' || new.owner_id, 0));
+      if (select count(*) from analytics.saved_reports s where s.tenant_id = new.tenant_id and s.owner_id = new.owner_id) >= 100 then
+        perform private.fail('too_many_saved_reports', 'One person saves at most 100 reports in an organisation.', 409);
+      end if;
+      new.digested_at := now();
+    elsif (new.schedule, new.hour) is distinct from (old.schedule, old.hour) then
+      -- From now on: what lies before was on another schedule.
+      new.digested_at := now();
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_saved_report() OWNER TO postgres;
+
+--
 -- Name: check_search(text, uuid, text, uuid, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20964,6 +24147,25 @@ $$;
 ALTER FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) OWNER TO postgres;
 
 --
+-- Name: check_session_reason(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_session_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail(
+      'invalid_reason', 'This takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_session_reason(p_reason text) OWNER TO postgres;
+
+--
 -- Name: check_unit_move(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -20989,6 +24191,22 @@ end
 $$;
 
 ALTER FUNCTION private.check_unit_move() OWNER TO postgres;
+
+--
+-- Name: check_webhook_kinds(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_webhook_kinds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.refuse_unknown_kinds((select jsonb_object_agg(k.kind, true) from unnest(new.kinds) as k (kind)));
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.check_webhook_kinds() OWNER TO postgres;
 
 --
 -- Name: chosen_ids(jsonb, text[]); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21308,6 +24526,149 @@ CREATE FUNCTION private.combine_search(p_words private.search_words_of[], p_conf
 $$;
 
 ALTER FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) OWNER TO postgres;
+
+--
+-- Name: compose_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.compose_training_record(p_enrollment lms.enrollments) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+  v_course lms.courses;
+  v_settings lms.training_record_settings;
+  v_evidence lms.outside_training;
+  v_session lms.led_sessions;
+  v_signed lms.session_bookings;
+  v_attestation record;
+  v_grader record;
+begin
+  select * into v_course from lms.courses c where c.id = p_enrollment.course_id;
+  select * into v_settings from lms.training_record_settings s where s.course_id = p_enrollment.course_id;
+  select * into v_evidence from lms.outside_training o where o.enrollment_id = p_enrollment.id;
+  v_record.tenant_id := p_enrollment.tenant_id;
+  v_record.course_id := p_enrollment.course_id;
+  v_record.user_id := p_enrollment.user_id;
+  v_record.enrollment_id := p_enrollment.id;
+  v_record.unit_id := p_enrollment.unit_id;
+  v_record.cycle := p_enrollment.cycle;
+  v_record.completed_at := p_enrollment.completed_at;
+  select t.name, (p_enrollment.completed_at at time zone t.time_zone)::date
+  into v_record.employer_name, v_record.completed_on
+  from lms.tenants t
+  where t.id = p_enrollment.tenant_id;
+  select p.display_name into v_record.employee_name from public.profiles p where p.id = p_enrollment.user_id;
+  select v.title, v.number, v.content_hash
+  into v_record.course_title, v_record.version_number, v_record.content_hash
+  from lms.course_versions v
+  where v.id = p_enrollment.version_id;
+
+  if v_evidence.id is not null then
+    v_record.materials := v_evidence.materials;
+    v_record.trainer_name := v_evidence.provider_name;
+    v_record.trainer_address := v_evidence.provider_address;
+    if v_evidence.was_tested then
+      v_record.tested_at := p_enrollment.completed_at;
+      v_record.tested_by := 'evidence';
+      v_record.certified_at := v_evidence.reviewed_at;
+      v_record.certified_by := v_evidence.reviewed_by;
+      v_record.certification := 'evidence';
+    end if;
+  elsif p_enrollment.source = 'evidence' then
+    -- Written once the evidence says that it is accepted.
+    return null;
+  else
+    select s.* into v_session
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    where b.enrollment_id = p_enrollment.id and b.status = 'attended'
+    order by s.starts_at desc, s.id
+    limit 1;
+    v_record.materials := coalesce(v_session.materials, v_settings.materials, format(
+      '%s, version %s, kept in full under %s', v_record.course_title, v_record.version_number, v_record.content_hash
+    ));
+    v_record.trainer_name := coalesce(
+      v_session.trainer_name, (select p.display_name from public.profiles p where p.id = v_session.trainer_id)
+    );
+    v_record.trainer_address := v_session.trainer_address;
+    if v_record.trainer_name is null then
+      v_record.trainer_name := coalesce(
+        v_settings.trainer_name, (select p.display_name from public.profiles p where p.id = v_course.instructor_id)
+      );
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    elsif v_record.trainer_name = v_settings.trainer_name then
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    end if;
+
+    select p.passed_at, 'assessment', p.percentage
+    into v_record.tested_at, v_record.tested_by, v_record.test_percentage
+    from lms.assessment_progress p
+    join lms.version_assessments a
+      on a.version_id = p_enrollment.version_id and a.assessment_id = p.assessment_id and a.kind <> 'survey'
+    where p.enrollment_id = p_enrollment.id and p.passed_at is not null
+    order by p.passed_at desc
+    limit 1;
+    select b.* into v_signed
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment.id and b.signed_off_at is not null
+    order by b.signed_off_at desc
+    limit 1;
+    if v_record.tested_at is null and v_signed.id is not null then
+      v_record.tested_at := v_signed.signed_off_at;
+      v_record.tested_by := 'sign_off';
+    end if;
+  end if;
+
+  -- The employer certifies: by what was signed in so many words, else by who saw it, else by who graded it.
+  select a.id, a.signed_at, a.signed_by, s.body into v_attestation
+  from lms.attestations a
+  join lms.attestation_statements s on s.id = a.statement_id
+  where a.enrollment_id = p_enrollment.id and a.user_id <> a.signed_by and s.signer = 'staff' and s.meaning in ('trained', 'approved')
+  order by a.signed_at desc
+  limit 1;
+  if v_attestation.id is not null then
+    v_record.certified_at := v_attestation.signed_at;
+    v_record.certified_by := v_attestation.signed_by;
+    v_record.certification := 'attestation';
+    v_record.certification_text := v_attestation.body;
+    v_record.attestation_id := v_attestation.id;
+  elsif v_evidence.id is null and v_signed.id is not null then
+    v_record.certified_at := v_signed.signed_off_at;
+    v_record.certified_by := v_signed.signed_off_by;
+    v_record.certification := 'sign_off';
+    v_record.certification_text := v_signed.sign_off_note;
+  elsif v_evidence.id is null then
+    select s.graded_at, s.graded_by into v_grader
+    from lms.answer_scores s
+    join lms.attempt_scores t on t.attempt_id = s.attempt_id and t.enrollment_id = p_enrollment.id and t.passed
+    -- Who corrected a key has graded nobody.
+    where s.source = 'grader' and s.graded_by is not null and s.graded_by <> p_enrollment.user_id
+    order by s.graded_at desc
+    limit 1;
+    if v_grader.graded_by is not null then
+      v_record.certified_at := v_grader.graded_at;
+      v_record.certified_by := v_grader.graded_by;
+      v_record.certification := 'grader';
+    end if;
+  end if;
+  if v_record.certified_at is not null then
+    select p.display_name into v_record.certifier_name from public.profiles p where p.id = v_record.certified_by;
+    if v_record.certifier_name is null then
+      -- An import signs for nobody.
+      v_record.certified_at := null;
+      v_record.certified_by := null;
+      v_record.certification := null;
+      v_record.certification_text := null;
+      v_record.attestation_id := null;
+    end if;
+  end if;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.compose_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: conduct_of(lms.assessments, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21633,6 +24994,53 @@ $$;
 ALTER FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) OWNER TO postgres;
 
 --
+-- Name: correct_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) RETURNS lms.training_records
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_record lms.training_records;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select r.enrollment_id from lms.training_records r where r.id = p_record_id)
+  for no key update;
+  if private.is_api_call() then
+    if not coalesce(
+      v_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or v_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Training records take certificates.write in the unit where they were earned.';
+    elsif v_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_record', 'Nobody corrects their own training record.', 403);
+    end if;
+  end if;
+  v_record := private.current_record(v_enrollment.id);
+  if v_record.id <> p_record_id then
+    -- What they looked at is not what they would change.
+    perform private.fail(
+      'record_replaced', 'A later edition took the place of this one.', 409, jsonb_build_object('record_id', v_record.id)
+    );
+  end if;
+  v_record.employee_name := coalesce(p_employee_name, v_record.employee_name);
+  v_record.materials := coalesce(p_materials, v_record.materials);
+  v_record.trainer_name := coalesce(p_trainer_name, v_record.trainer_name);
+  v_record.trainer_address := coalesce(p_trainer_address, v_record.trainer_address);
+  v_record.edition := v_record.edition + 1;
+  v_record.corrected_by := (select auth.uid());
+  v_record.correction_reason := p_reason;
+  return private.insert_training_record(v_record);
+end
+$$;
+
+ALTER FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
 -- Name: count_added_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21653,6 +25061,41 @@ end
 $$;
 
 ALTER FUNCTION private.count_added_reviews() OWNER TO postgres;
+
+--
+-- Name: count_answers(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(*)
+    from private.question_events e
+    where e.course_id = p_course_id and e.question_key = p_question_key and e.user_id = p_user_id
+      and (e.received_at, e.id) <= (p_received_at, p_id)
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: count_answers_so_far(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.count_answers(p_user_id, p_course_id, p_question_key, p_received_at, p_id);
+end
+$$;
+
+ALTER FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
 
 --
 -- Name: count_assessments_done(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21922,6 +25365,29 @@ end
 $$;
 
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
+
+--
+-- Name: count_session_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_session_seats(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(*)
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and (
+      b.status in ('attended', 'absent')
+      or (b.status = 'booked' and e.status not in ('dropped', 'expired') and (e.expires_at is null or e.expires_at > now()))
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_session_seats(p_session_id uuid) OWNER TO postgres;
 
 --
 -- Name: count_taken_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22211,6 +25677,28 @@ $$;
 ALTER FUNCTION private.current_key(p_revision_id uuid) OWNER TO postgres;
 
 --
+-- Name: current_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.current_record(p_enrollment_id uuid) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  select * into v_record
+  from lms.training_records r
+  where r.enrollment_id = p_enrollment_id
+  order by r.edition desc
+  limit 1;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.current_record(p_enrollment_id uuid) OWNER TO postgres;
+
+--
 -- Name: cycle_to_record(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22279,6 +25767,24 @@ end
 $$;
 
 ALTER FUNCTION private.date_membership_end() OWNER TO postgres;
+
+--
+-- Name: date_reading(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.date_reading() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and new.read_at is not null then
+    new.read_at := coalesce(old.read_at, now());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.date_reading() OWNER TO postgres;
 
 --
 -- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22441,70 +25947,118 @@ $$;
 ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
--- Name: derive_requirements(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: derive_requirements(uuid, private.member_facts[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid DEFAULT NULL::uuid) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     AS $$
 declare
+  v_rule_ids uuid[];
+  v_user_ids constant uuid[] := array(select f.user_id from unnest(p_people) f);
+  v_time_zone text;
+  v_live lms.training_requirements[];
   v_required private.required_course[];
   v_changed integer;
   v_rows integer;
 begin
+  if cardinality(v_user_ids) = 0 then
+    return 0;
+  end if;
   -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
   perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
   -- An organisation that is switched off for a while does not begin anew.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id and t.is_active;
+  if not found then
     return 0;
   end if;
-  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+  v_rule_ids := array(
+    select r.id
+    from lms.assignment_rules r
+    where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_id is null or r.id = p_rule_id)
+  );
+  v_live := array(
+    select q
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id and q.user_id = any (v_user_ids) and q.ended_at is null
+      and (p_rule_id is null or q.rule_id = p_rule_id)
+  );
 
-  update lms.training_requirements q
-  set ended_at = greatest(p_at, q.since),
-      end_reason = case
-        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
-        when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
-        ) then 'left'
-        when p_rule_ids is not null then 'rule_changed'
+  with courses as materialized (
+    select r.id as rule_id, c.course_id, greatest(r.changed_at, r.activated_at) as changed_at
+    from lms.assignment_rules r
+    cross join lateral private.courses_of_rule(r) as c (course_id)
+    where r.id = any (v_rule_ids)
+  ),
+  asked as (
+    select w.rule_id, c.course_id, w.user_id, q.id is not null as is_live, w.until, coalesce(q.since, greatest(w.at, c.changed_at)) as since
+    from private.rules_of_people(p_tenant_id, p_people, v_rule_ids) w
+    join courses c on c.rule_id = w.rule_id
+    left join unnest(v_live) q on (q.rule_id, q.course_id, q.user_id) = (w.rule_id, c.course_id, w.user_id)
+  )
+  select coalesce(
+    array_agg(
+      (a.rule_id, a.course_id, a.user_id, a.since, private.requirement_due(r, a.since, v_time_zone))::private.required_course
+    ), '{}'
+  )
+  into v_required
+  from asked a
+  join lms.assignment_rules r on r.id = a.rule_id
+  where a.is_live or a.until is null or a.since < a.until;
+
+  with gone as (
+    select
+      q.id,
+      -- A rule that has changed ends it when it did, somebody who has changed when they did.
+      greatest(q.since, case when f.at = '-infinity' then coalesce(r.ended_at, r.changed_at) else f.at end) as ended_at,
+      f.until,
+      case
+        when r.status <> 'active' then 'rule_ended'
+        when f.has_left then 'left'
+        when f.at = '-infinity' then 'rule_changed'
         else 'moved_on'
-      end
-  where q.tenant_id = p_tenant_id and q.ended_at is null
-    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
-    and not exists (
-      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    );
+      end as reason
+    from unnest(v_live) q
+    join unnest(p_people) f on f.user_id = q.user_id
+    join lms.assignment_rules r on r.id = q.rule_id
+    left join unnest(v_required) w on (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    where w.rule_id is null
+  )
+  update lms.training_requirements q
+  set ended_at = g.ended_at, end_reason = g.reason
+  from gone g
+  where q.id = g.id and (g.until is null or g.ended_at < g.until);
   get diagnostics v_changed = row_count;
 
   update lms.training_requirements q
   set due_at = w.due_at
   from unnest(v_required) w
-  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where q.id = l.id and l.due_at is distinct from w.due_at;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, w.since, w.due_at
   from unnest(v_required) w
-  join lms.assignment_rules r on r.id = w.rule_id
-  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  left join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where l.id is null;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
 end
 $$;
 
-ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) OWNER TO postgres;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) IS 'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how many changed.';
+COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) IS 'Begins, ends and re-dates requirements of people, as they are or were, by all rules or one; returns how many changed.';
 
 --
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22763,6 +26317,120 @@ $$;
 ALTER FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) OWNER TO postgres;
 
 --
+-- Name: saved_reports; Type: TABLE; Schema: analytics; Owner: postgres
+--
+
+CREATE TABLE analytics.saved_reports (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    owner_id uuid DEFAULT auth.uid() NOT NULL,
+    name private.title NOT NULL,
+    report text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    unit_id uuid,
+    format text DEFAULT 'html'::text NOT NULL,
+    locale private.locale,
+    is_shared boolean DEFAULT false NOT NULL,
+    schedule text,
+    hour integer DEFAULT 7 NOT NULL,
+    digested_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hour_is_one_of_the_day CHECK (((hour >= 0) AND (hour <= 23))),
+    CONSTRAINT saved_format_is_known CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'xlsx'::text, 'html'::text, 'svg'::text]))),
+    CONSTRAINT saved_parameters_are_a_small_object CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (length((parameters)::text) <= 2000))),
+    CONSTRAINT saved_report_names_a_report CHECK (((report ~ '^[a-z]+(-[a-z]+)*$'::text) AND (length(report) <= 60))),
+    CONSTRAINT schedule_is_daily_weekly_or_monthly CHECK ((schedule = ANY (ARRAY['daily'::text, 'weekly'::text, 'monthly'::text])))
+);
+
+ALTER TABLE analytics.saved_reports OWNER TO postgres;
+
+--
+-- Name: TABLE saved_reports; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON TABLE analytics.saved_reports IS 'Reports that somebody wants to see again: GET /reporting/{report} with tenant_id and the parameters, format and locale of the row. One''s own; shared ones also for holders of progress.read in the whole organisation, or in the unit that they are about. With a schedule their owner is told the headline figures: report_ready in lms.notifications, by mail where they want it.';
+
+--
+-- Name: COLUMN saved_reports.parameters; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.parameters IS 'As the report takes them: GET /reporting lists them; states as a list, last_days and limit as numbers. tenant_id is a column. Else 422 invalid_report_parameters.';
+
+--
+-- Name: COLUMN saved_reports.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.unit_id IS 'parameters.unit_id.';
+
+--
+-- Name: COLUMN saved_reports.locale; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.locale IS 'Null: the reader''s.';
+
+--
+-- Name: COLUMN saved_reports.is_shared; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.is_shared IS 'Shows the definition, not its rows, to holders of progress.read. Takes reports.read in the organisation or in the unit.';
+
+--
+-- Name: COLUMN saved_reports.schedule; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.schedule IS 'daily; weekly, on Mondays; monthly, on the first: at hour on the clock of the organisation. Null: never.';
+
+--
+-- Name: COLUMN saved_reports.digested_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.saved_reports.digested_at IS 'When the owner was last told, or began to wait.';
+
+--
+-- Name: digest_report(analytics.saved_reports, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
+  v_language constant text := coalesce(
+    p_saved.locale, (select p.locale from public.profile_private p where p.profile_id = p_saved.owner_id),
+    (select t.locale from lms.tenants t where t.id = p_saved.tenant_id)
+  );
+  v_figures text;
+  v_may boolean := true;
+begin
+  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_saved.owner_id, 'role', 'authenticated')::text, true);
+  perform set_config('lyceum.on_behalf', 'on', true);
+  begin
+    v_figures := private.report_figures(p_saved, v_language);
+  exception
+    when others then
+      v_may := false;
+      if sqlstate <> 'PGRST' then
+        raise warning 'The digest of saved report % was not made: %: %', p_saved.id, sqlstate, sqlerrm;
+      end if;
+  end;
+  perform set_config('lyceum.on_behalf', '', true);
+  perform set_config('request.jwt.claims', v_claims, true);
+  if v_may then
+    perform private.notify(
+      p_saved.tenant_id, p_saved.owner_id, 'report_ready', null, null,
+      jsonb_strip_nulls(jsonb_build_object('report', p_saved.name, 'figures', v_figures, 'saved_report_id', p_saved.id)),
+      'report_ready ' || p_saved.id || ' ' || to_char(p_slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"')
+    );
+  end if;
+  return v_may;
+end
+$$;
+
+ALTER FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: document_fields(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22777,9 +26445,11 @@ CREATE FUNCTION private.document_fields() RETURNS TABLE(level text, field text, 
     ('course', 'boolean', 'is_sequential allow_retake'),
     ('course', 'integer', 'estimated_minutes max_attempts'),
     ('course', 'number', 'required_score'),
-    ('course', 'object', 'metadata'),
+    ('course', 'object', 'metadata training_record'),
     ('course', 'array', 'skills modules'),
     ('course', 'strings', 'tags'),
+    ('training_record', 'string', 'materials trainer_name trainer_address'),
+    ('training_record', 'boolean', 'keeps_training_record'),
     ('skill', 'string', 'key! name! description'),
     ('module', 'string', 'key! title! description'),
     ('module', 'array', 'lessons'),
@@ -22861,6 +26531,9 @@ CREATE FUNCTION private.document_parts(p_course jsonb) RETURNS TABLE(level text,
   select 'skill', format('skills[%s]', s.place - 1), s.doc
   from jsonb_array_elements(case jsonb_typeof(p_course -> 'skills') when 'array' then p_course -> 'skills' else '[]' end)
     with ordinality as s (doc, place)
+  union all
+  select 'training_record', 'training_record', p_course -> 'training_record'
+  where coalesce(p_course -> 'training_record', 'null') <> 'null'
   union all
   select 'module', m.path, m.doc from modules m
   union all
@@ -23082,6 +26755,69 @@ $$;
 ALTER FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: renewals; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.renewals (
+    certificate_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.renewals OWNER TO postgres;
+
+--
+-- Name: TABLE renewals; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.renewals IS 'Certificates with an end that a cycle may have to follow; removed by ops.open_renewals when one has, or none is to follow.';
+
+--
+-- Name: COLUMN renewals.checked_at; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.renewals.checked_at IS 'When it was looked at last, and could not be settled; -infinity: not yet.';
+
+--
+-- Name: due_renewals(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.due_renewals(p_most integer) RETURNS SETOF private.renewals
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select d.*
+  from lms.courses k
+  cross join lateral (
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at = '-infinity'
+        and r.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      order by r.expires_at
+      limit p_most
+    )
+    union all
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at > '-infinity' and r.checked_at < now() - interval '20 hours'
+      order by r.checked_at
+      limit p_most
+    )
+  ) d
+  where k.certificate_renewal_days is not null and k.status = 'published' and k.deleted_at is null
+  order by d.checked_at, d.expires_at
+  limit p_most;
+end
+$$;
+
+ALTER FUNCTION private.due_renewals(p_most integer) OWNER TO postgres;
+
+--
 -- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23236,6 +26972,14 @@ begin
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
 
+  -- Who trains, and where, is the organisation's; what has to be kept, and of which materials, is the course's.
+  insert into lms.training_record_settings (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  select
+    v_copy.id, s.keeps_training_record, s.materials, case when s.tenant_id = p_tenant_id then s.trainer_name end,
+    case when s.tenant_id = p_tenant_id then s.trainer_address end
+  from lms.training_record_settings s
+  where s.course_id = p_course_id;
+
   -- Categories and tags belong to their tenant.
   insert into lms.course_categories (course_id, category_id)
   select v_copy.id, c.category_id
@@ -23385,6 +27129,123 @@ end
 $$;
 
 ALTER FUNCTION private.end_waiver(p_waiver_id uuid) OWNER TO postgres;
+
+--
+-- Name: notifications; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.notifications (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    course_id uuid,
+    enrollment_id uuid,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    dedupe_key text NOT NULL,
+    is_shown boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT notification_dedupe_key_is_1_to_200_characters CHECK (((length(dedupe_key) >= 1) AND (length(dedupe_key) <= 200))),
+    CONSTRAINT notification_params_are_a_small_object CHECK (((jsonb_typeof(params) = 'object'::text) AND (length((params)::text) <= 8000)))
+);
+
+ALTER TABLE lms.notifications OWNER TO postgres;
+
+--
+-- Name: TABLE notifications; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.notifications IS 'What somebody was told. Newest first: order=id.desc. Everybody sees their own, and marks them read: mark_notifications_read.';
+
+--
+-- Name: COLUMN notifications.params; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notifications.params IS 'What a sentence about it says: of the placeholders of its kind those that apply. Names ending in _on are days, in _at times.';
+
+--
+-- Name: COLUMN notifications.dedupe_key; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notifications.dedupe_key IS 'Of the fact that it follows: nobody is told the same twice.';
+
+--
+-- Name: COLUMN notifications.is_shown; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notifications.is_shown IS 'False where the person does not want it here, and it was only mailed.';
+
+--
+-- Name: enqueue_deliveries(lms.notifications[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+begin
+  insert into private.outbox (tenant_id, channel, kind, user_id, event_id, course_id, enrollment_id, params)
+  select n.tenant_id, 'email', n.kind, n.user_id, n.id, n.course_id, n.enrollment_id, n.params
+  from unnest(p_told) n
+  join lms.notification_kinds k on k.kind = n.kind
+  join lms.tenants t on t.id = n.tenant_id
+  join public.profile_private p on p.profile_id = n.user_id and p.email is not null
+  where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
+
+  insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
+  select
+    n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
+    -- Ids, days, times and states: what a receiver needs to look the rest up with rights of its own.
+    coalesce(
+      (
+        select jsonb_object_agg(p.key, p.value)
+        from jsonb_each(n.params) as p
+        where p.key in ('status', 'days') or p.key ~ '_(on|at|id)$'
+      ),
+      '{}'
+    )
+  from unnest(p_told) n
+  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
+end
+$_$;
+
+ALTER FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) OWNER TO postgres;
+
+--
+-- Name: enqueue_invitation(lms.invitations, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  begin
+    update private.outbox o
+    set status = 'discarded', token = null
+    where o.tenant_id = p_invitation.tenant_id and o.invitation_id = p_invitation.id and o.status = 'pending';
+    insert into private.outbox (tenant_id, channel, kind, invitation_id, event_id, params, token)
+    select
+      t.id, 'email', 'invitation', p_invitation.id, p_invitation.id,
+      jsonb_build_object('invited_until', (p_invitation.expires_at at time zone t.time_zone)::date), p_token
+    from lms.tenants t
+    where t.id = p_invitation.tenant_id and t.settings #>> '{notifications,app_url}' is not null
+      and coalesce((t.settings #>> '{notifications,defaults,invitation,email}')::boolean, true)
+      and (
+        select count(*)
+        from private.outbox o
+        join lms.invitations i on i.id = o.invitation_id
+        where o.tenant_id = t.id and i.email = p_invitation.email and o.created_at > now() - interval '1 day'
+      ) < 3;
+  exception
+    when others then
+      raise warning 'The mail of invitation % was not made: %: %', p_invitation.id, sqlstate, sqlerrm;
+  end;
+end
+$$;
+
+ALTER FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) OWNER TO postgres;
 
 --
 -- Name: enroll_bulk_rows(uuid, private.bulk_row[], boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23552,83 +27413,148 @@ $$;
 ALTER FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
 
 --
--- Name: enroll_required(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: enroll_marked(uuid, uuid[], integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_status lms.training_status;
-  v_open lms.enrollments;
-  v_done integer := 0;
-  v_rows integer;
+  v_result record;
 begin
-  for v_status in
-    select s.*
-    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
-    where s.state in ('due', 'overdue', 'expiring', 'expired')
-    order by s.course_id, s.user_id
-  loop
-    select * into v_open
-    from lms.enrollments e
-    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
-    if found then
-      -- A date that staff has set stays.
-      update lms.enrollments e set due_at = v_status.due_at
-      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
-      continue;
-    elsif not private.is_next_in_path(v_status) then
-      continue;
-    elsif not private.hold_course(v_status.course_id, p_wait => false) then
-      continue;
-    end if;
-    perform from lms.memberships m
-    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
-    for no key update skip locked;
-    if not found or exists (
-      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
-    ) then
-      continue;
-    end if;
-    -- One that fails holds up no other.
-    begin
-      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-      v_done := v_done + 1;
-    exception
-      when others then
-        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
-    end;
-    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
-    if v_done >= 500 then
-      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
-      exit;
-    end if;
-  end loop;
-
-  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
-  update lms.enrollments e
-  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
-  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
-    and (p_user_ids is null or e.user_id = any (p_user_ids))
-    -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (
-      select
-      from lms.training_requirements q
-      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
-    )
-    and not exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
-    );
-  get diagnostics v_rows = row_count;
-  return v_done + v_rows;
+  select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
+  -- Also where no rule is left: what the last one has opened is still to be closed.
+  insert into private.assignment_marks (tenant_id, user_id, marked_at)
+  select p_tenant_id, u.id, private.training_clock() from unnest(v_result.waiting) as u (id);
+  return v_result.done;
 end
 $$;
 
-ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) OWNER TO postgres;
+
+--
+-- Name: enroll_required(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
+  v_step private.enrollment_step;
+  v_free uuid[] := array[]::uuid[];
+  v_held uuid[];
+  v_verdicts private.bulk_verdict[];
+  v_verdict private.bulk_verdict;
+  v_rows integer;
+begin
+  done := 0;
+  waiting := array(
+    select c.user_id
+    from (
+      select s.user_id, sum(count(*)) over (order by s.user_id) - count(*) as before
+      from unnest(v_steps) s
+      group by s.user_id
+    ) c
+    where c.before >= p_most
+  );
+  v_steps := array(select s from unnest(v_steps) s where s.user_id <> all (waiting) order by s.course_id, s.user_id);
+  if cardinality(v_steps) = 0 then
+    return;
+  end if;
+
+  for v_step.course_id in
+    select distinct s.course_id from unnest(v_steps) s where s.action = 'begin' order by s.course_id
+  loop
+    if private.hold_course(v_step.course_id, p_wait => false) then
+      v_free := v_free || v_step.course_id;
+    end if;
+  end loop;
+  v_held := array(
+    select m.user_id
+    from lms.memberships m
+    where m.tenant_id = p_tenant_id
+      and m.user_id = any (array(select s.user_id from unnest(v_steps) s where s.action = 'begin' and s.course_id = any (v_free)))
+    order by m.user_id
+    for no key update skip locked
+  );
+  v_verdicts := array(
+    select v
+    from private.bulk_obstacles(array(
+      select (row_number() over (order by s.course_id, s.user_id), s.course_id, s.user_id)::private.bulk_pair
+      from unnest(v_steps) s
+      where s.action = 'begin' and s.course_id = any (v_free) and s.user_id = any (v_held)
+    )) v
+    where cardinality(v.reasons) = 0
+  );
+  v_verdicts := array(
+    select b
+    from private.begin_enrollments(
+      v_verdicts,
+      array(
+        select (v.line, v.line, null, null, null, null, null, null, s.due_at, null, null, null)::private.bulk_row
+        from unnest(v_verdicts) v
+        join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+      ),
+      'rule', null, p_at
+    ) b
+  );
+  foreach v_verdict in array v_verdicts loop
+    -- One that fails holds up no other.
+    if cardinality(v_verdict.reasons) > 0 then
+      raise warning 'Person % cannot be enrolled in course %: %', v_verdict.user_id, v_verdict.course_id, v_verdict.reasons[1].message;
+    else
+      done := done + 1;
+    end if;
+  end loop;
+  insert into private.rule_due_dates (enrollment_id, due_at)
+  select v.open_enrollment_id, s.due_at
+  from unnest(v_verdicts) v
+  join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+  where cardinality(v.reasons) = 0;
+
+  v_held := v_held || array(
+    select e.id
+    from lms.enrollments e
+    where e.id = any (array(select s.enrollment_id from unnest(v_steps) s where s.enrollment_id is not null))
+    order by e.course_id, e.user_id
+    for no key update skip locked
+  );
+  with dated as (
+    update lms.enrollments e
+    set due_at = s.due_at
+    from unnest(v_steps) s
+    where s.action = 'date' and e.id = s.enrollment_id and e.id = any (v_held) and e.status in ('enrolled', 'in_progress', 'paused')
+      and e.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = e.id)
+    returning e.id, e.due_at
+  )
+  insert into private.rule_due_dates as d (enrollment_id, due_at)
+  select n.id, n.due_at from dated n
+  on conflict (enrollment_id) do update set due_at = excluded.due_at;
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  from unnest(v_steps) s
+  where s.action = 'drop' and e.id = s.enrollment_id and e.id = any (v_held) and e.status = 'enrolled';
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  waiting := waiting || array(
+    select distinct s.user_id
+    from unnest(v_steps) s
+    where case s.action
+      when 'begin' then s.course_id <> all (v_free) or s.user_id <> all (v_held)
+      else s.enrollment_id <> all (v_held)
+    end
+  );
+end
+$$;
+
+ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23821,6 +27747,65 @@ end
 $$;
 
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: enrollment_steps(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.enrollment_step
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_path_rules constant uuid[] := array(
+    select r.id from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.path_id is not null
+  );
+begin
+  return query
+  with standing as materialized (
+    select s as status, s.user_id, s.course_id, s.state, s.due_at
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+  ),
+  open as materialized (
+    select e.id, e.user_id, e.course_id, e.status, e.source, e.due_at, e.enrolled_at, e.expires_at
+    from lms.enrollments e
+    where e.tenant_id = p_tenant_id and e.user_id = any (p_user_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  )
+  select s.course_id, s.user_id, 'begin', null::uuid, s.due_at
+  from standing s
+  left join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
+    and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
+  union all
+  -- One that nobody has dated, or that has the date that rules gave it.
+  select s.course_id, s.user_id, 'date', o.id, s.due_at
+  from standing s
+  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state <> 'waived' and s.due_at is distinct from o.due_at
+    and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
+  union all
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
+  select o.course_id, o.user_id, 'drop', o.id, null::timestamptz
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where o.source = 'rule' and o.status = 'enrolled'
+    and (s.state = 'waived' or not exists (
+      select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
+    ))
+    -- Not what was begun for another reason, such as the renewal of a certificate.
+    and exists (
+      select
+      from lms.training_requirements q
+      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
+        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
+    );
+end
+$$;
+
+ALTER FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24024,6 +28009,22 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
 
 --
+-- Name: expect_renewal(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.expect_renewal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.renewals (certificate_id, course_id, expires_at) values (new.id, new.course_id, new.expires_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.expect_renewal() OWNER TO postgres;
+
+--
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24095,6 +28096,34 @@ $$;
 ALTER FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: extend_attempts_of_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.extend_attempts_of_assessment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.enrollments e
+  where e.id in (
+    select t.enrollment_id from lms.assessment_attempts t
+    where t.course_id = new.course_id and t.assessment_id = new.id and t.status = 'in_progress'
+  )
+  order by e.id
+  for no key update;
+  update lms.assessment_attempts t
+  set deadline_at = d.later
+  from lms.assessment_attempts o
+  cross join lateral private.attempt_deadline(new, private.conduct_of(new, o.user_id), o.started_at) as d (later)
+  where o.course_id = new.course_id and o.assessment_id = new.id and o.status = 'in_progress' and t.id = o.id
+    and (d.later is null or d.later > t.deadline_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.extend_attempts_of_assessment() OWNER TO postgres;
+
+--
 -- Name: extend_open_attempts(lms.accommodations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24121,6 +28150,70 @@ end
 $$;
 
 ALTER FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) OWNER TO postgres;
+
+--
+-- Name: facts_before(private.member_facts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) RETURNS private.member_facts
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_role_id constant uuid := (p_was ->> 'role_id')::uuid;
+  v_cohort_id constant uuid := (p_was ->> 'cohort_id')::uuid;
+begin
+  if p_was ? 'is_member' then
+    p_facts.is_member := (p_was ->> 'is_member')::boolean;
+    p_facts.has_left := (p_was ->> 'has_left')::boolean;
+    p_facts.job_title := p_was ->> 'job_title';
+  end if;
+  if p_was ? 'unit_ids' then
+    p_facts.unit_ids := array(select u::uuid from jsonb_array_elements_text(nullif(p_was -> 'unit_ids', 'null')) u);
+  end if;
+  if v_role_id is not null then
+    p_facts.role_ids := array_remove(p_facts.role_ids, v_role_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.role_ids := p_facts.role_ids || v_role_id;
+    end if;
+  end if;
+  if v_cohort_id is not null then
+    p_facts.cohort_ids := array_remove(p_facts.cohort_ids, v_cohort_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.cohort_ids := p_facts.cohort_ids || v_cohort_id;
+    end if;
+  end if;
+  return p_facts;
+end
+$$;
+
+ALTER FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) OWNER TO postgres;
+
+--
+-- Name: facts_of_members(uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select
+    w.tenant_id, w.user_id, p_at, null::timestamptz, coalesce(m.status <> 'ended' and not m.is_guest, false),
+    coalesce(m.status = 'ended', false),
+    array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = m.unit_id),
+    m.job_title,
+    array(select g.role_id from lms.role_grants g where g.membership_id = m.id),
+    array(select c.cohort_id from lms.cohort_members c where c.user_id = m.user_id and c.tenant_id = m.tenant_id)
+  from unnest(p_tenant_ids, p_user_ids) as w (tenant_id, user_id)
+  left join lms.memberships m on m.tenant_id = w.tenant_id and m.user_id = w.user_id;
+end
+$$;
+
+ALTER FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24216,13 +28309,65 @@ $$;
 ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
 
 --
+-- Name: fill_changed_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_changed_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fill_session(new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.fill_changed_session() OWNER TO postgres;
+
+--
+-- Name: fill_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_session(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_free integer;
+  v_filled integer;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status <> 'scheduled' or v_session.ends_at <= now() then
+    return 0;
+  end if;
+  v_free := coalesce(v_session.seats - private.count_session_seats(p_session_id), 100000);
+  update lms.session_bookings b
+  set status = 'booked'
+  where b.id in (
+    select w.id
+    from lms.session_bookings w
+    join lms.enrollments e on e.id = w.enrollment_id
+    where w.session_id = p_session_id and w.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+      and (e.expires_at is null or e.expires_at > now())
+    order by w.booked_at, w.id
+    limit greatest(v_free, 0)
+  );
+  get diagnostics v_filled = row_count;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION private.fill_session(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: find_assessment_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
 CREATE FUNCTION private.find_assessment_faults(p_course_id uuid) RETURNS SETOF lms.course_finding
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
   v_course lms.courses;
   v_settings jsonb;
@@ -24334,10 +28479,59 @@ begin
     select jsonb_agg(item.id order by item.id collate "C")
     from jsonb_array_elements_text(q.key -> 'order') as item (id)
   );
+
+  -- a to a, or p1 to c1.
+  return query
+  select
+    'warning', 'ids_tell_the_pairs', format('The ids of what is to be matched in "%s" tell the pairs.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.type = 'matching' and jsonb_typeof(q.key -> 'pairs') = 'object' and (
+    select bool_and(pair.prompt_id = pair.choice_id or (
+      pair.prompt_id ~ '\d$' and substring(pair.prompt_id from '\d+$') = substring(pair.choice_id from '\d+$')
+    ))
+    from jsonb_each_text(q.key -> 'pairs') as pair (prompt_id, choice_id)
+  );
 end
-$$;
+$_$;
 
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: find_attendance_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_attendance_faults(p_rows jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if jsonb_typeof(p_rows) is distinct from 'array' or jsonb_array_length(p_rows) not between 1 and 1000 then
+    return '[{"code": "not_a_list"}]'::jsonb;
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object('row', f.place, 'code', f.code) order by f.place), '[]')
+    from (
+      select
+        r.place - 1 as place,
+        case
+          when jsonb_typeof(r.doc) <> 'object' then 'not_an_object'
+          when r.doc - array['user_id', 'status'] <> '{}' then 'unknown_field'
+          when coalesce(r.doc ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'invalid_id'
+          when coalesce(r.doc ->> 'status', '') not in ('attended', 'absent') then 'invalid_status'
+          when count(*) over (partition by lower(r.doc ->> 'user_id')) > 1 then 'duplicate_row'
+        end as code
+      from (
+        select e.doc, e.place from jsonb_array_elements(p_rows) with ordinality as e (doc, place)
+      ) r
+    ) f
+    where f.code is not null
+  );
+end
+$_$;
+
+ALTER FUNCTION private.find_attendance_faults(p_rows jsonb) OWNER TO postgres;
 
 --
 -- Name: find_bank_faults(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24639,6 +28833,17 @@ begin
   );
 
   return query select * from private.find_assessment_faults(p_course_id);
+
+  -- No fault: sessions are planned as long as a course is taken, also after it was published or imported.
+  return query
+  select
+    'warning', 'rule_without_session',
+    format('"%s" is completed by attendance or sign-off, and no session of it is to come.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule in ('attendance', 'sign_off') and not exists (
+    select from lms.led_sessions s where s.lesson_id = l.lesson_id and s.status = 'scheduled' and s.ends_at > now()
+  );
 
   return query
   select
@@ -24973,7 +29178,7 @@ ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.peopl
 --
 
 CREATE FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -24982,12 +29187,35 @@ begin
     from lms.invitations i
     where i.tenant_id = p_tenant_id and i.email = p_email and i.accepted_at is null and i.revoked_at is null
       and i.expires_at > now()
-      and (not private.is_api_call() or p_tenant_id = any (array(select private.my_tenants())))
   );
 end
 $$;
 
 ALTER FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) OWNER TO postgres;
+
+--
+-- Name: first_language(text[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.first_language(p_languages text[]) RETURNS SETOF text
+    LANGUAGE plpgsql IMMUTABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select f.language
+  from (
+    select l.language, l.place * 2 as place from unnest(p_languages) with ordinality as l (language, place)
+    union all
+    select split_part(l.language, '-', 1), l.place * 2 + 1 from unnest(p_languages) with ordinality as l (language, place)
+  ) f
+  where f.language is not null
+  group by f.language
+  order by min(f.place);
+end
+$$;
+
+ALTER FUNCTION private.first_language(p_languages text[]) OWNER TO postgres;
 
 --
 -- Name: fold_activity(xid8, xid8, boolean, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25007,11 +29235,11 @@ begin
       sum(a.events) as events
     from (
       select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
-      from analytics.question_events q
+      from private.question_events q
       where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
       union all
       select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
-      from analytics.activity_events v
+      from private.activity_events v
       where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
     ) a
     join lms.tenants t on t.id = a.tenant_id
@@ -25067,11 +29295,11 @@ begin
       select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
       from (
         select q.tenant_id, q.user_id, q.received_at
-        from analytics.question_events q
+        from private.question_events q
         where q.xid >= p_from and q.xid < p_until and not p_anew
         union all
         select v.tenant_id, v.user_id, v.received_at
-        from analytics.activity_events v
+        from private.activity_events v
         where v.xid >= p_from and v.xid < p_until and not p_anew
       ) e
       join lms.tenants t on t.id = e.tenant_id
@@ -25219,7 +29447,7 @@ begin
       q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
       q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
       count(*) as attempts, count(*) filter (where q.is_correct) as correct
-    from analytics.question_events q
+    from private.question_events q
     join lms.tenants t on t.id = q.tenant_id
     where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
       and (p_tenant_id is null or q.tenant_id = p_tenant_id)
@@ -25250,7 +29478,7 @@ begin
   select * into v_session
   from analytics.learning_sessions s
   where s.enrollment_id = p_enrollment_id and s.ended_at is null;
-  if found and p_at < v_session.last_activity_at + interval '1 minute' then
+  if found and p_at < v_session.last_activity_at + private.session_grain() then
     return;
   end if;
 
@@ -25284,33 +29512,6 @@ $$;
 ALTER FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: follow_activity_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.follow_activity_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.occurred_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.follow_activity_events() OWNER TO postgres;
-
---
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25337,31 +29538,43 @@ $$;
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
 
 --
--- Name: follow_question_events(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: follows_from_attendance(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.follow_question_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_event record;
 begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.answered_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
+  return p_percentage = 100 and exists (
+    select
+    from lms.enrollments e
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p_lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    join lms.session_bookings b on b.enrollment_id = e.id and b.updated_at = now()
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where e.id = p_enrollment_id and private.led_evidence(p_enrollment_id, p_lesson_id, l.completion_rule) = 100
+  );
 end
 $$;
 
-ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
+ALTER FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: follows_from_others(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.follows_from_scores(p_enrollment_id, p_lesson_id, p_percentage)
+    or private.follows_from_attendance(p_enrollment_id, p_lesson_id, p_percentage);
+end
+$$;
+
+ALTER FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
 
 --
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25408,6 +29621,44 @@ $$;
 ALTER FUNCTION private.forget_ratings() OWNER TO postgres;
 
 --
+-- Name: is_notification_settings(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_notification_settings(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select case jsonb_typeof(value)
+    when 'object' then
+      value - array['defaults', 'reminders', 'app_url'] = '{}'
+      and private.is_notification_preferences(coalesce(value -> 'defaults', '{}'))
+      and coalesce(value ->> 'app_url', 'https://example.com') ~ '^https?://[^\s<>"?#]+$'
+      and length(coalesce(value ->> 'app_url', '')) <= 500
+      and jsonb_typeof(coalesce(value -> 'app_url', '""')) = 'string'
+      and case jsonb_typeof(coalesce(value -> 'reminders', '{}'))
+        when 'object' then
+          coalesce(value -> 'reminders', '{}') - array['days_before_due', 'days_overdue', 'days_before_expiry'] = '{}'
+          and not exists (
+            select
+            from jsonb_each(case jsonb_typeof(value -> 'reminders') when 'object' then value -> 'reminders' else '{}' end) as days
+            where case jsonb_typeof(days.value)
+              when 'array' then jsonb_array_length(days.value) > 20 or exists (
+                select
+                from jsonb_array_elements(case jsonb_typeof(days.value) when 'array' then days.value else '[]' end) as day
+                where day::text !~ '^[0-9]{1,3}$'
+              )
+              else true
+            end
+          )
+        else false
+      end
+    else false
+  end
+$_$;
+
+ALTER FUNCTION private.is_notification_settings(value jsonb) OWNER TO postgres;
+
+--
 -- Name: tenants; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -25424,6 +29675,7 @@ CREATE TABLE lms.tenants (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT invitations_are_valid_for_1_to_90_days CHECK (((invitation_valid_days >= 1) AND (invitation_valid_days <= 90))),
+    CONSTRAINT notification_settings_have_the_documented_shape CHECK (private.is_notification_settings(COALESCE((settings -> 'notifications'::text), '{}'::jsonb))),
     CONSTRAINT tenant_domain_is_a_host_name CHECK ((domain ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$'::text)),
     CONSTRAINT tenant_settings_are_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (length((settings)::text) <= 50000)))
 );
@@ -25435,6 +29687,12 @@ ALTER TABLE lms.tenants OWNER TO postgres;
 --
 
 COMMENT ON TABLE lms.tenants IS 'An organisation: the hard isolation boundary. Every row of its data carries its id.';
+
+--
+-- Name: COLUMN tenants.settings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.tenants.settings IS 'Free but for what is documented: notifications, {defaults: as people''s notification_preferences, reminders: {days_before_due, days_overdue, days_before_expiry: [days]}, app_url: where the links in mails lead}.';
 
 --
 -- Name: COLUMN tenants.time_zone; Type: COMMENT; Schema: lms; Owner: postgres
@@ -26094,6 +30352,39 @@ $$;
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
 
 --
+-- Name: guard_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.guard_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+begin
+  if tg_op = 'INSERT' then
+    if new.bucket_id = 'evidence' and new.name !~ '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/){2}[^/]+$' then
+      raise exception using errcode = '42501', message = 'Evidence lies at {tenant_id}/{user_id}/{name}.';
+    end if;
+    return new;
+  elsif tg_op = 'UPDATE' then
+    if 'evidence' in (old.bucket_id, new.bucket_id)
+      and (old.bucket_id, old.name, old.version, old.metadata) is distinct from (new.bucket_id, new.name, new.version, new.metadata)
+    then
+      raise exception using errcode = '42501', message = 'Evidence is not changed or moved: file another document.';
+    end if;
+    return new;
+  end if;
+  if old.bucket_id = 'evidence' and private.is_api_call()
+    and exists (select from lms.outside_training o where o.document_path = old.name)
+  then
+    raise exception using errcode = '42501', message = 'The document belongs to evidence that was handed in.';
+  end if;
+  return old;
+end
+$_$;
+
+ALTER FUNCTION private.guard_evidence() OWNER TO postgres;
+
+--
 -- Name: guard_hand_in(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26246,6 +30537,23 @@ $$;
 ALTER FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) OWNER TO postgres;
 
 --
+-- Name: has_webhook(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.webhooks w where w.tenant_id = p_tenant_id and w.is_active and (w.kinds = '{}' or p_kind = any (w.kinds))
+  );
+end
+$$;
+
+ALTER FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) OWNER TO postgres;
+
+--
 -- Name: highlight(regconfig, text, tsquery, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26264,6 +30572,37 @@ CREATE FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsque
 $$;
 
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
+
+--
+-- Name: hold_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  perform from lms.enrollments e where e.id = v_booking.enrollment_id for no key update;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  if private.is_api_call() then
+    if v_booking.user_id = (select auth.uid()) then
+      perform private.fail('own_sign_off', 'Nobody signs themselves off.', 403);
+    elsif not private.may_run_session(v_session)
+      or not coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false)
+    then
+      raise insufficient_privilege using message = 'Signing off takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.hold_booking(p_booking_id uuid) OWNER TO postgres;
 
 --
 -- Name: hold_certificates(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26318,6 +30657,28 @@ ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO po
 --
 
 COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
+
+--
+-- Name: hold_open_cycle(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) RETURNS lms.enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+  for no key update;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: hold_promised_courses(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26891,6 +31252,33 @@ $$;
 ALTER FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) OWNER TO postgres;
 
 --
+-- Name: import_record_settings(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_settings, 'null') = 'null' then
+    return;
+  end if;
+  insert into lms.training_record_settings as s (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  values (
+    p_course.id, coalesce((p_settings ->> 'keeps_training_record')::boolean, true), p_settings ->> 'materials',
+    p_settings ->> 'trainer_name', p_settings ->> 'trainer_address'
+  )
+  on conflict (course_id) do update
+  set keeps_training_record = excluded.keeps_training_record, materials = excluded.materials,
+      trainer_name = excluded.trainer_name, trainer_address = excluded.trainer_address
+  where (s.keeps_training_record, s.materials, s.trainer_name, s.trainer_address)
+    is distinct from (excluded.keeps_training_record, excluded.materials, excluded.trainer_name, excluded.trainer_address);
+end
+$$;
+
+ALTER FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) OWNER TO postgres;
+
+--
 -- Name: import_skills(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27187,6 +31575,37 @@ $$;
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
 
 --
+-- Name: insert_training_record(lms.training_records); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.insert_training_record(p_record lms.training_records) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  insert into lms.training_records (
+    tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, employer_name, employee_name, course_title, version_number,
+    content_hash, completed_at, completed_on, materials, trainer_name, trainer_address, tested_at, tested_by, test_percentage,
+    certified_at, certified_by, certifier_name, certification, certification_text, attestation_id, corrected_by, correction_reason
+  )
+  values (
+    p_record.tenant_id, p_record.course_id, p_record.user_id, p_record.enrollment_id, p_record.unit_id, p_record.cycle,
+    p_record.edition, p_record.employer_name, p_record.employee_name, p_record.course_title, p_record.version_number,
+    p_record.content_hash, p_record.completed_at, p_record.completed_on, p_record.materials, p_record.trainer_name,
+    p_record.trainer_address, p_record.tested_at, p_record.tested_by, p_record.test_percentage, p_record.certified_at,
+    p_record.certified_by, p_record.certifier_name, p_record.certification, p_record.certification_text, p_record.attestation_id,
+    p_record.corrected_by, p_record.correction_reason
+  )
+  returning * into v_record;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.insert_training_record(p_record lms.training_records) OWNER TO postgres;
+
+--
 -- Name: instant_text(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27290,7 +31709,9 @@ CREATE FUNCTION private.is_api_call() RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated');
+  return coalesce(current_setting('role', true), 'none') in ('anon', 'authenticated')
+    -- Jobs that read with somebody's rights say so: nobody gains by it, for it only takes rights away.
+    or coalesce(current_setting('lyceum.on_behalf', true), '') <> '';
 end
 $$;
 
@@ -27590,6 +32011,35 @@ $$;
 ALTER FUNCTION private.is_next_in_path(p_status lms.training_status) OWNER TO postgres;
 
 --
+-- Name: is_notification_preferences(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_notification_preferences(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select case jsonb_typeof(value)
+    when 'object' then not exists (
+      select
+      from jsonb_each(value) as wish
+      where case
+        when wish.key in ('in_app', 'email') then jsonb_typeof(wish.value) <> 'boolean'
+        when wish.key !~ '^[a-z_]{1,50}$' then true
+        else case jsonb_typeof(wish.value)
+          when 'object' then wish.value - array['in_app', 'email'] <> '{}'
+            or jsonb_typeof(coalesce(wish.value -> 'in_app', 'true')) <> 'boolean'
+            or jsonb_typeof(coalesce(wish.value -> 'email', 'true')) <> 'boolean'
+          else true
+        end
+      end
+    ) and length(value::text) <= 10000
+    else false
+  end
+$_$;
+
+ALTER FUNCTION private.is_notification_preferences(value jsonb) OWNER TO postgres;
+
+--
 -- Name: is_platform_admin(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27603,6 +32053,41 @@ end
 $$;
 
 ALTER FUNCTION private.is_platform_admin() OWNER TO postgres;
+
+--
+-- Name: is_report_parameter(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_report_parameter(p_name text, p_value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  v_text constant text := p_value #>> '{}';
+begin
+  return case
+    when p_name ~ '_id$' then
+      jsonb_typeof(p_value) = 'string' and v_text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+    when p_name in ('from', 'until', 'at') then
+      jsonb_typeof(p_value) = 'string' and v_text ~ '^\d{4}-\d\d-\d\d$' and v_text::date between date '1900-01-01' and date '9999-01-01'
+    when p_name in ('limit', 'min_attempts') then
+      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
+    when p_name = 'last_days' then
+      jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
+    when p_name = 'step' then v_text in ('day', 'week', 'month')
+    when p_name = 'states' then
+      jsonb_typeof(p_value) = 'array' and p_value <> '[]'
+      and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
+    else jsonb_typeof(p_value) = 'string' and length(v_text) <= 200
+  end;
+exception
+  when data_exception then
+    -- The thirtieth of February.
+    return false;
+end
+$_$;
+
+ALTER FUNCTION private.is_report_parameter(p_name text, p_value jsonb) OWNER TO postgres;
 
 --
 -- Name: is_safe_html(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27629,6 +32114,25 @@ ALTER FUNCTION private.is_safe_html(html text) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.is_safe_html(html text) IS 'True when the text holds only tags and attributes from an allow list; addresses must be http(s), mailto, paths or anchors.';
+
+--
+-- Name: is_shut_out(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_shut_out(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.enrollments e
+    where e.user_id = auth.uid() and e.course_id = p_course_id and e.tenant_id <> all (array(select private.joined_tenants()))
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_shut_out(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: is_unanswered(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27666,6 +32170,24 @@ end
 $$;
 
 ALTER FUNCTION private.is_unanswered(p_type text, p_response jsonb) OWNER TO postgres;
+
+--
+-- Name: is_wanted(jsonb, jsonb, text, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return coalesce(
+    p_preferences -> p_kind -> p_channel, p_preferences -> p_channel, p_defaults -> p_kind -> p_channel,
+    p_defaults -> p_channel, to_jsonb(p_usual)
+  )::boolean;
+end
+$$;
+
+ALTER FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) OWNER TO postgres;
 
 --
 -- Name: is_web_address(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27763,6 +32285,7 @@ begin
   insert into private.invitation_tokens as t (invitation_id, token_hash)
   values (v_invitation.id, sha256(convert_to(v_token, 'UTF8')))
   on conflict (invitation_id) do update set token_hash = excluded.token_hash;
+  perform private.enqueue_invitation(v_invitation, v_token);
 
   return (
     v_invitation.id, v_invitation.tenant_id, v_invitation.email, v_invitation.role_id, v_invitation.unit_id,
@@ -28013,11 +32536,16 @@ begin
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
         when 'assessment' then 'This lesson completes when its assessments are passed.'
+        when 'attendance' then 'This lesson completes by being at one of its sessions.'
+        when 'sign_off' then 'This lesson completes when a trainer signs it off.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
       case v_lesson.completion_rule
-        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+        when 'assessment' then 'Take them: start_attempt.'
+        when 'attendance' then 'Take a seat: book_session.'
+        when 'sign_off' then 'Take a seat: book_session.'
+        else 'Record its blocks: record_block_progress.'
       end
     );
   end if;
@@ -28226,11 +32754,13 @@ CREATE FUNCTION private.keep_certificate() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, voids_training, renewed_by}';
 begin
   if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
     or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
       is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+    -- That the training did not hold may turn out later, once.
+    or (old.voids_training and not new.voids_training)
   then
     raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
   end if;
@@ -28387,6 +32917,26 @@ $$;
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
 
 --
+-- Name: keep_session_dates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_session_dates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    perform private.fail(
+      'session_not_scheduled', 'What was held or cancelled keeps its times and seats.', 409, jsonb_build_object('status', old.status)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_session_dates() OWNER TO postgres;
+
+--
 -- Name: keep_statement(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28405,6 +32955,32 @@ end
 $$;
 
 ALTER FUNCTION private.keep_statement() OWNER TO postgres;
+
+--
+-- Name: keep_training_record(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_training_record() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' then
+    -- A unit that is dissolved is none of what is recorded.
+    if new.unit_id is null and to_jsonb(new) - 'unit_id' = to_jsonb(old) - 'unit_id' then
+      return new;
+    end if;
+  elsif tg_op = 'DELETE' and not private.is_api_call()
+    and private.record_kept_until(old.tenant_id, old.user_id, old.completed_on) < current_date
+  then
+    return old;
+  end if;
+  raise insufficient_privilege using
+    message = 'A training record stays as it was written, for as long as the law says.', hint = 'Correct it: correct_training_record.';
+end
+$$;
+
+ALTER FUNCTION private.keep_training_record() OWNER TO postgres;
 
 --
 -- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28448,8 +33024,8 @@ begin
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
-    or exists (select from analytics.question_events e where e.unit_id = old.id)
-    or exists (select from analytics.activity_events e where e.unit_id = old.id)
+    or exists (select from private.question_events e where e.unit_id = old.id)
+    or exists (select from private.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -28462,6 +33038,58 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: keep_what_rules_name(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_what_rules_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rules constant lms.assignment_rules[] := array(
+    select r
+    from lms.assignment_rules r
+    where r.tenant_id = old.tenant_id and old.id in (r.role_id, r.unit_id, r.cohort_id, r.path_id)
+      -- A path is only hidden: what has ended reads the same without it.
+      and (tg_op = 'DELETE' or r.status <> 'ended')
+  );
+begin
+  if cardinality(v_rules) > 0 then
+    perform private.fail(
+      'named_by_rules', 'Assignment rules name it.', 409,
+      jsonb_build_object('rules', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'status', r.status) order by r.name, r.id), '[]')
+        from unnest(v_rules) r
+        where not private.is_api_call() or r.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+          or r.unit_id = any (array(select private.units_where('enrollments.read')))
+      )),
+      'Archive it, or have the rules name something else.'
+    );
+  end if;
+  return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+ALTER FUNCTION private.keep_what_rules_name() OWNER TO postgres;
+
+--
+-- Name: keeps_training_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keeps_training_record(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.training_record_settings s where s.course_id = p_course_id and s.keeps_training_record
+  );
+end
+$$;
+
+ALTER FUNCTION private.keeps_training_record(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28578,7 +33206,8 @@ CREATE TABLE analytics.learning_sessions (
     ended_at timestamp with time zone,
     duration_seconds integer GENERATED ALWAYS AS ((EXTRACT(epoch FROM (ended_at - started_at)))::integer) STORED,
     CONSTRAINT session_goes_forward CHECK (((last_activity_at >= started_at) AND ((ended_at IS NULL) OR (ended_at = last_activity_at))))
-);
+)
+WITH (fillfactor='85');
 
 ALTER TABLE analytics.learning_sessions OWNER TO postgres;
 
@@ -28598,7 +33227,7 @@ COMMENT ON COLUMN analytics.learning_sessions.unit_id IS 'Org unit when it began
 -- Name: COLUMN learning_sessions.last_activity_at; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To the minute while the session is open, exact once it has ended.';
+COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To five minutes while the session is open, exact once it has ended.';
 
 --
 -- Name: COLUMN learning_sessions.ended_at; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -28625,7 +33254,7 @@ begin
     p_session.started_at,
     (
       select max(e.received_at)
-      from analytics.question_events e
+      from private.question_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -28633,7 +33262,7 @@ begin
     ),
     (
       select max(e.received_at)
-      from analytics.activity_events e
+      from private.activity_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -28644,6 +33273,49 @@ end
 $$;
 
 ALTER FUNCTION private.last_activity(p_session analytics.learning_sessions) OWNER TO postgres;
+
+--
+-- Name: last_day(timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) RETURNS date
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return ((p_at - interval '1 microsecond') at time zone p_time_zone)::date;
+end
+$$;
+
+ALTER FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) OWNER TO postgres;
+
+--
+-- Name: latest_digest(text, integer, text, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_unit constant text := case p_schedule when 'daily' then 'day' when 'weekly' then 'week' else 'month' end;
+  v_local constant timestamp := p_now at time zone p_time_zone;
+  v_slot timestamp := date_trunc(v_unit, v_local) + make_interval(hours => p_hour);
+begin
+  if v_slot at time zone p_time_zone > p_now then
+    v_slot := date_trunc(v_unit, date_trunc(v_unit, v_local) - interval '1 hour') + make_interval(hours => p_hour);
+  end if;
+  return v_slot at time zone p_time_zone;
+end
+$$;
+
+ALTER FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) IS 'When a schedule last came round: at the hour of the day, of Monday, or of the first, on the clock of the time zone.';
 
 --
 -- Name: latest_version(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28670,6 +33342,26 @@ ALTER FUNCTION private.latest_version(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION private.latest_version(p_course_id uuid) IS 'The version that new enrolments are pinned to; nulls where there is none.';
 
 --
+-- Name: led_evidence(uuid, uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) RETURNS numeric
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return case when exists (
+    select
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where b.enrollment_id = p_enrollment_id and b.status = 'attended' and (p_rule = 'attendance' or b.signed_off_at is not null)
+  ) then 100 else 0 end;
+end
+$$;
+
+ALTER FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) OWNER TO postgres;
+
+--
 -- Name: lesson_evidence(uuid, lms.version_lessons); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28693,6 +33385,8 @@ begin
         where m.version_id = a.version_id and m.lesson_id = a.lesson_id and m.is_mandatory
       ));
     return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+  elsif p_lesson.completion_rule in ('attendance', 'sign_off') then
+    return private.led_evidence(p_enrollment_id, p_lesson.lesson_id, p_lesson.completion_rule);
   elsif p_lesson.completion_rule = 'watched' then
     select
       sum(private.media_seconds(r.type, r.content)),
@@ -28877,6 +33571,34 @@ $$;
 ALTER FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: local_params(jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.local_params(p_params jsonb, p_time_zone text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  return coalesce(
+    (
+      select jsonb_object_agg(
+        p.key,
+        case
+          when p.key ~ '_at$' and p.value #>> '{}' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d'
+            then to_jsonb(to_char((p.value #>> '{}')::timestamptz at time zone p_time_zone, 'YYYY-MM-DD HH24:MI'))
+          else p.value
+        end
+      )
+      from jsonb_each(p_params) as p
+    ),
+    '{}'
+  );
+end
+$_$;
+
+ALTER FUNCTION private.local_params(p_params jsonb, p_time_zone text) OWNER TO postgres;
+
+--
 -- Name: lock_attempt_to_grade(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28997,6 +33719,22 @@ $$;
 ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: mark_certified(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_certified() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_certified() OWNER TO postgres;
+
+--
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29004,10 +33742,12 @@ CREATE FUNCTION private.mark_cohort_member() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  v_member constant lms.cohort_members := case tg_op when 'DELETE' then old else new end;
 begin
   perform private.mark_people(
-    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
-    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+    v_member.tenant_id, array[v_member.user_id],
+    jsonb_build_object('cohort_id', v_member.cohort_id, 'is_held', tg_op = 'DELETE')
   );
   return null;
 end
@@ -29024,9 +33764,19 @@ CREATE FUNCTION private.mark_holder() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+  v_grant constant lms.role_grants := case tg_op when 'DELETE' then old else new end;
 begin
-  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  if not exists (
+    select
+    from lms.role_grants g
+    where g.membership_id = v_grant.membership_id and g.role_id = v_grant.role_id and g.id <> v_grant.id
+  ) then
+    perform private.mark_people(
+      m.tenant_id, array[m.user_id], jsonb_build_object('role_id', v_grant.role_id, 'is_held', tg_op = 'DELETE')
+    )
+    from lms.memberships m
+    where m.id = v_grant.membership_id;
+  end if;
   return null;
 end
 $$;
@@ -29042,7 +33792,13 @@ CREATE FUNCTION private.mark_member() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  perform private.mark_people(new.tenant_id, array[new.user_id], case tg_op
+    when 'INSERT' then jsonb_build_object('is_member', false, 'has_left', false, 'unit_ids', null, 'job_title', null)
+    else jsonb_build_object(
+      'is_member', old.status <> 'ended' and not old.is_guest, 'has_left', old.status = 'ended',
+      'unit_ids', private.units_above(old.unit_id), 'job_title', old.job_title
+    )
+  end);
   return null;
 end
 $$;
@@ -29050,23 +33806,41 @@ $$;
 ALTER FUNCTION private.mark_member() OWNER TO postgres;
 
 --
--- Name: mark_people(uuid, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: mark_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS void
+CREATE FUNCTION private.mark_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select r.id from lms.assignment_rules r where r.path_id = case tg_op when 'DELETE' then old.path_id else new.path_id end
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_path_courses() OWNER TO postgres;
+
+--
+-- Name: mark_people(uuid, uuid[], jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   -- Drafts count: one may be put into effect while this is not committed yet.
   if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
-    insert into private.assignment_marks (tenant_id, user_id, marked_at)
-    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+    insert into private.assignment_marks (tenant_id, user_id, marked_at, was)
+    select p_tenant_id, u.id, private.training_clock(), p_was from unnest(p_user_ids) as u (id);
   end if;
 end
 $$;
 
-ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) OWNER TO postgres;
 
 --
 -- Name: mark_rule(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29092,16 +33866,70 @@ CREATE FUNCTION private.mark_rule_courses() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
 begin
-  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
-  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  perform private.mark_rules_with_other_courses(array[case tg_op when 'DELETE' then old.rule_id else new.rule_id end]);
   return null;
 end
 $$;
 
 ALTER FUNCTION private.mark_rule_courses() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select c.rule_id from lms.assignment_rule_courses c where c.course_id = new.id
+    union
+    select r.id
+    from lms.learning_path_courses c
+    join lms.assignment_rules r on r.path_id = c.path_id
+    where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_course() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(select r.id from lms.assignment_rules r where r.path_id = new.id));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_path() OWNER TO postgres;
+
+--
+-- Name: mark_rules_with_other_courses(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status <> 'ended' order by r.id for no key update;
+  update lms.assignment_rules r set changed_at = private.training_clock() where r.id = any (p_rule_ids) and r.status <> 'ended';
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status = 'active';
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: mark_unit(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29112,12 +33940,19 @@ CREATE FUNCTION private.mark_unit() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array(
-    select m.user_id
-    from private.org_unit_closure c
-    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
-    where c.ancestor_id = new.id
-  ));
+  perform private.mark_people(new.tenant_id, array_agg(m.user_id order by m.user_id), jsonb_build_object(
+    -- What was above it: the part that has moved along, and what its former parent is below of.
+    'unit_ids', private.units_above(old.parent_id) || array(
+      select a.ancestor_id
+      from private.org_unit_closure a
+      join private.org_unit_closure b on b.ancestor_id = new.id and b.descendant_id = a.ancestor_id
+      where a.descendant_id = m.unit_id
+    )
+  ))
+  from private.org_unit_closure c
+  join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+  where c.ancestor_id = new.id
+  group by m.unit_id;
   return null;
 end
 $$;
@@ -29271,6 +34106,95 @@ $$;
 ALTER FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: outbox; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.outbox (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    channel text NOT NULL,
+    kind text NOT NULL,
+    user_id uuid,
+    invitation_id uuid,
+    webhook_id uuid,
+    event_id uuid NOT NULL,
+    course_id uuid,
+    enrollment_id uuid,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    token text,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease uuid,
+    leased_until timestamp with time zone,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    delivered_at timestamp with time zone,
+    dead_at timestamp with time zone,
+    CONSTRAINT delivery_channel_is_known CHECK ((channel = ANY (ARRAY['email'::text, 'webhook'::text]))),
+    CONSTRAINT delivery_error_is_short CHECK ((length(last_error) <= 500)),
+    CONSTRAINT delivery_has_one_receiver CHECK (
+CASE channel
+    WHEN 'email'::text THEN ((webhook_id IS NULL) AND ((user_id IS NULL) <> (invitation_id IS NULL)))
+    ELSE (webhook_id IS NOT NULL)
+END),
+    CONSTRAINT delivery_has_the_dates_of_its_status CHECK ((((status = 'delivered'::text) = (delivered_at IS NOT NULL)) AND ((status = 'dead'::text) = (dead_at IS NOT NULL)))),
+    CONSTRAINT delivery_keeps_no_token_once_it_is_settled CHECK (((status = 'pending'::text) OR (token IS NULL))),
+    CONSTRAINT delivery_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
+);
+
+ALTER TABLE private.outbox OWNER TO postgres;
+
+--
+-- Name: TABLE outbox; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.outbox IS 'What is to be delivered, and what came of it. Addresses are looked up when it is sent: nothing goes to one that somebody has given up, and none is kept here.';
+
+--
+-- Name: COLUMN outbox.event_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.outbox.event_id IS 'The notification: the same for all who are told of the same event.';
+
+--
+-- Name: COLUMN outbox.token; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.outbox.token IS 'What opens an invitation, in the clear, from when it is sent until it is delivered or given up: the mail cannot be written without.';
+
+--
+-- Name: may_be_mailed(private.outbox); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_be_mailed(p_delivery private.outbox) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if p_delivery.invitation_id is not null then
+    return exists (
+      select
+      from lms.invitations i
+      where i.id = p_delivery.invitation_id and i.accepted_at is null and i.revoked_at is null and i.expires_at > now()
+    );
+  end if;
+  return exists (
+    select
+    from public.profiles p
+    join public.profile_private q on q.profile_id = p.id and q.email is not null
+    where p.id = p_delivery.user_id and p.is_active
+  ) and not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_delivery.tenant_id and m.user_id = p_delivery.user_id and m.status <> 'active'
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_be_mailed(p_delivery private.outbox) OWNER TO postgres;
+
+--
 -- Name: may_enroll_in_scope(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29314,6 +34238,31 @@ CREATE FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_
 $$;
 
 ALTER FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: may_file_evidence(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_file_evidence(p_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_path constant text[] := string_to_array(p_name, '/');
+begin
+  return case
+    when cardinality(v_path) = 3
+      and v_path[1] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and v_path[2] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    then private.may_enroll_in_scope(v_path[1]::uuid, v_path[2]::uuid)
+      and exists (
+        select from lms.memberships m where m.tenant_id = v_path[1]::uuid and m.user_id = v_path[2]::uuid
+      )
+    else false
+  end;
+end
+$_$;
+
+ALTER FUNCTION private.may_file_evidence(p_name text) OWNER TO postgres;
 
 --
 -- Name: may_grant(uuid, uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29381,6 +34330,26 @@ end
 $$;
 
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: may_run_session(lms.led_sessions); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_run_session(p_session lms.led_sessions) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return not private.is_api_call() or coalesce(
+    p_session.course_id = any (array(select private.staffed_courses()))
+      or p_session.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or p_session.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_run_session(p_session lms.led_sessions) OWNER TO postgres;
 
 --
 -- Name: may_write_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29538,7 +34507,15 @@ begin
     limit p_limit
     for no key update
   loop
-    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id returning * into v_moved;
+    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id;
+    -- A lesson that the new version completes by its assessments may have them already.
+    perform private.settle_assessment(e.id, a.assessment_id)
+    from lms.enrollments e
+    join lms.assessment_progress p on p.enrollment_id = e.id
+    join lms.version_assessments a on a.version_id = p_target.id and a.assessment_id = p.assessment_id
+    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = a.lesson_id and l.completion_rule = 'assessment'
+    where e.id = v_enrollment.id and e.status in ('enrolled', 'in_progress', 'paused');
+    select * into v_moved from lms.enrollments e where e.id = v_enrollment.id;
     v_result.moved := v_result.moved + 1;
     v_result.completed := v_result.completed + (v_moved.status = 'completed')::integer;
     v_result.gained := v_result.gained + (v_moved.progress_percentage > v_enrollment.progress_percentage)::integer;
@@ -29627,6 +34604,29 @@ ALTER FUNCTION private.my_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_courses() IS 'Courses that the caller teaches or takes.';
 
 --
+-- Name: my_evidence_folders(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_evidence_folders() RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select format('%s/%s', t.id, (select auth.uid()))
+  from private.joined_tenants() as t (id);
+end
+$$;
+
+ALTER FUNCTION private.my_evidence_folders() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_evidence_folders(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_evidence_folders() IS 'Folders of the bucket evidence: the caller''s own in each of their tenants.';
+
+--
 -- Name: my_fellows(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29651,140 +34651,49 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: question_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.question_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
-ALTER TABLE analytics.question_events OWNER TO postgres;
+ALTER TABLE private.question_events OWNER TO postgres;
 
 --
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: TABLE question_events; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+COMMENT ON TABLE private.question_events IS 'What analytics.question_events shows.';
 
 --
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+COMMENT ON COLUMN private.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
+CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF private.question_events
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path TO ''
     AS $$
@@ -29792,7 +34701,7 @@ begin
   if private.is_api_call() then
     return query
     select q.*
-    from analytics.question_events q
+    from private.question_events q
     where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
       and q.is_counted and q.is_correct is not null
       and q.course_id <> all (p_scope.courses)
@@ -30114,6 +35023,21 @@ $$;
 ALTER FUNCTION private.new_certificate_code() OWNER TO postgres;
 
 --
+-- Name: new_webhook_secret(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.new_webhook_secret() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return 'whsec_' || encode(extensions.gen_random_bytes(32), 'base64');
+end
+$$;
+
+ALTER FUNCTION private.new_webhook_secret() OWNER TO postgres;
+
+--
 -- Name: next_place(integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30260,6 +35184,51 @@ $$;
 ALTER FUNCTION private.note_changed_events() OWNER TO postgres;
 
 --
+-- Name: note_delivery(uuid, uuid, text, text, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  c_most_attempts constant integer := 12;
+  c_most_failures constant integer := 5;
+  v_delivery private.outbox;
+  v_outcome text := p_outcome;
+begin
+  select * into v_delivery from private.outbox o where o.id = p_id and o.lease = p_lease and o.status = 'pending' for no key update;
+  if not found then
+    return false;
+  end if;
+  if v_outcome = 'failed' and v_delivery.attempts >= c_most_attempts then
+    v_outcome := 'rejected';
+  end if;
+  update private.outbox o
+  set status = case v_outcome when 'delivered' then 'delivered' when 'rejected' then 'dead' else 'pending' end,
+      delivered_at = case v_outcome when 'delivered' then now() end,
+      dead_at = case v_outcome when 'rejected' then now() end,
+      token = case when v_outcome in ('failed', 'deferred') then o.token end,
+      attempts = case v_outcome when 'deferred' then greatest(o.attempts - 1, 0) else o.attempts end,
+      next_attempt_at = now() + make_interval(secs => p_retry_seconds),
+      last_error = case when v_outcome = 'delivered' then null else coalesce(left(p_error, 500), o.last_error) end,
+      lease = null, leased_until = null
+  where o.id = p_id;
+  if v_delivery.webhook_id is not null and p_outcome <> 'deferred' then
+    update private.webhook_states s
+    set failures = case p_outcome when 'failed' then least(s.failures + 1, 1000) else 0 end,
+        paused_until = case when p_outcome = 'failed' and s.failures + 1 >= c_most_failures
+          then now() + make_interval(secs => least(30 * power(2, least(s.failures + 1 - c_most_failures, 7)), 3600))
+        end
+    where s.webhook_id = v_delivery.webhook_id;
+  end if;
+  return true;
+end
+$$;
+
+ALTER FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) OWNER TO postgres;
+
+--
 -- Name: note_enrollments(lms.enrollments[], integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30359,6 +35328,22 @@ $$;
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
 
 --
+-- Name: note_rule_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_rule_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  new.changed_at := private.training_clock();
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.note_rule_change() OWNER TO postgres;
+
+--
 -- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30396,6 +35381,89 @@ end
 $$;
 
 ALTER FUNCTION private.note_time_zone() OWNER TO postgres;
+
+--
+-- Name: notify(uuid, uuid, text, uuid, uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array[
+    (p_tenant_id, p_user_id, p_kind, p_course_id, p_enrollment_id, p_params, p_dedupe_key)::private.notice
+  ]);
+end
+$$;
+
+ALTER FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) IS 'notify_all for one. p_params: of the placeholders of the kind those that apply; the course''s title is added.';
+
+--
+-- Name: notify_all(private.notice[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.notify_all(p_notices private.notice[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_told lms.notifications[];
+begin
+  begin
+    with told as (
+      insert into lms.notifications (
+        tenant_id, user_id, kind, course_id, enrollment_id, params, dedupe_key, is_shown
+      )
+      select
+        n.tenant_id, n.user_id, n.kind, coalesce(n.course_id, e.course_id), own.id,
+        jsonb_strip_nulls(jsonb_build_object('course', c.title) || coalesce(n.params, '{}')),
+        n.dedupe_key, wish.in_app
+      from unnest(p_notices) n
+      join lms.notification_kinds k on k.kind = n.kind
+      join lms.tenants t on t.id = n.tenant_id and t.is_active
+      join public.profile_private p on p.profile_id = n.user_id
+      left join lms.enrollments e on e.id = n.enrollment_id and e.tenant_id = n.tenant_id
+      left join lms.courses c on c.id = coalesce(n.course_id, e.course_id) and c.tenant_id = n.tenant_id
+      -- What staff is told about a learner's cycle refers to the course alone.
+      left join lms.enrollments own on own.id = e.id and own.user_id = n.user_id and own.course_id = c.id
+      cross join lateral (
+        select
+          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app),
+          private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
+      ) as wish (in_app, email)
+      where not exists (
+          select from lms.memberships m where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
+        )
+        and (wish.in_app or wish.email or private.has_webhook(n.tenant_id, n.kind))
+      order by n.tenant_id, n.user_id, n.dedupe_key
+      on conflict (tenant_id, user_id, dedupe_key) do nothing
+      returning *
+    )
+    select array_agg(d::lms.notifications) into v_told from told d;
+    perform private.enqueue_deliveries(v_told);
+    return coalesce(cardinality(v_told), 0);
+  exception
+    when others then
+      raise warning 'Notifications (% of kind %) were not made: %: %', cardinality(p_notices), p_notices[1].kind, sqlstate, sqlerrm;
+      return 0;
+  end;
+end
+$$;
+
+ALTER FUNCTION private.notify_all(p_notices private.notice[]) OWNER TO postgres;
+
+--
+-- Name: FUNCTION notify_all(p_notices private.notice[]); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.notify_all(p_notices private.notice[]) IS 'Tells people something, each once for a dedupe_key, by the channels that they want; returns how many were told anew. Whatever goes wrong is a warning.';
 
 --
 -- Name: numeric_credit(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30789,7 +35857,8 @@ begin
         'unknown_column', 'There is no such column.',
         jsonb_build_object('columns', (select jsonb_agg(left(c, 60)) from jsonb_object_keys(o.r - known) c), 'known', known)
       )
-      when (o.r - 'row') @? '$.* ? (@.type() != "string" && @.type() != "null")' then
+      -- Strict: the lax way looks into a list, and finds texts.
+      when (o.r - 'row') @? 'strict $.* ? (@.type() != "string" && @.type() != "null")' then
         private.import_fault('not_text', 'A value is not a text.')
       when o.r ? 'row' and (jsonb_typeof(o.r -> 'row') <> 'number' or (o.r ->> 'row') !~ '^[0-9]{1,9}$') then
         private.import_fault('invalid_row', 'row is a whole number.')
@@ -30916,6 +35985,31 @@ $$;
 ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
 
 --
+-- Name: parse_record_cursor(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_record_cursor(p_after text) RETURNS lms.training_records
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_after is not null then
+    v_place.completed_at := 'epoch'::timestamptz + split_part(p_after, '|', 1)::bigint * interval '1 microsecond';
+    v_place.id := split_part(p_after, '|', 2)::uuid;
+  end if;
+  return v_place;
+exception
+  when others then
+    perform private.fail('invalid_cursor', 'This takes the cursor of the last row.', 422, jsonb_build_object('field', 'p_after'));
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.parse_record_cursor(p_after text) OWNER TO postgres;
+
+--
 -- Name: parse_search(text, text[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31002,10 +36096,10 @@ $$;
 ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
--- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] DEFAULT NULL::uuid[]) RETURNS SETOF uuid
+CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -31014,8 +36108,7 @@ begin
   select m.user_id
   from lms.memberships m
   where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_user_ids is null or m.user_id = any (p_user_ids))
-    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.job_title is null or lower(btrim(m.job_title)) = lower(btrim(rule.job_title)))
     and (rule.unit_id is null or m.unit_id in (
       select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
     ))
@@ -31028,7 +36121,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules) OWNER TO postgres;
 
 --
 -- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31077,73 +36170,50 @@ $$;
 ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
--- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_to_look_at(uuid, uuid, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.place_activity_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_known boolean;
 begin
-  if v_writer <> '' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  if p_rule_id is null then
+    return array(
+      select m.user_id
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and (p_after_user_id is null or m.user_id > p_after_user_id)
+        and (
+          (m.status <> 'ended' and not m.is_guest)
+          or exists (
+            select from lms.training_requirements q where q.user_id = m.user_id and q.tenant_id = p_tenant_id and q.ended_at is null
+          )
+        )
+      order by m.user_id
+      limit p_most
+    );
   end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    select
-      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if not v_is_known then
-    perform private.refuse_event_type(new.event_type, new.tenant_id);
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  new.occurred_at := coalesce(new.occurred_at, new.received_at);
-  new.is_time_plausible := new.occurred_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
+  return array(
+    select u.user_id
+    from (
+      select p.user_id
+      from lms.assignment_rules r
+      cross join lateral private.people_of_rule(r) as p (user_id)
+      where r.id = p_rule_id and r.status = 'active'
+      union
+      select q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.rule_id = p_rule_id and q.ended_at is null
+    ) u
+    where p_after_user_id is null or u.user_id > p_after_user_id
+    order by u.user_id
+    limit p_most
+  );
 end
 $$;
 
-ALTER FUNCTION private.place_activity_event() OWNER TO postgres;
+ALTER FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) OWNER TO postgres;
 
 --
 -- Name: place_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31614,7 +36684,7 @@ declare
 begin
   -- No client names the enrolment: what does, is the database itself.
   if v_client and new.enrollment_id <> '00000000-0000-0000-0000-000000000000'
-    and private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     v_client := false;
   elsif v_client and new.user_id is distinct from auth.uid() then
@@ -31667,78 +36737,6 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
--- Name: place_question_event(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.place_question_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_has_key boolean := false;
-begin
-  -- Clients cannot write the source: who says 'server' is one of our own functions.
-  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from lms.question_revisions r
-        join private.key_revisions k on k.revision_id = r.id
-        where r.course_id = new.course_id and r.question_key = new.question_key
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      -- Left to the next trigger.
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    -- Of one of our own functions, or of an import, which may say what counts.
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  if new.source = 'client' and v_has_key then
-    new.is_counted := false;
-  end if;
-
-  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
-  values (new.user_id, new.course_id, new.question_key, 1)
-  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
-  returning a.attempts into new.attempt_index;
-
-  new.answered_at := coalesce(new.answered_at, new.received_at);
-  new.is_time_plausible := new.answered_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.place_question_event() OWNER TO postgres;
-
---
 -- Name: place_question_skill(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31759,6 +36757,23 @@ end
 $$;
 
 ALTER FUNCTION private.place_question_skill() OWNER TO postgres;
+
+--
+-- Name: place_record_settings(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_record_settings() OWNER TO postgres;
 
 --
 -- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31788,6 +36803,35 @@ end
 $$;
 
 ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
+-- Name: place_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course record;
+begin
+  select c.tenant_id, c.deleted_at into v_course from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(v_course.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if private.is_api_call() then
+    if v_course.deleted_at is not null then
+      perform private.fail('course_not_found', 'There is no such course.', 404);
+    elsif new.lesson_id is not null and not exists (
+      select from lms.lessons l where l.id = new.lesson_id and l.course_id = new.course_id and l.deleted_at is null
+    ) then
+      perform private.fail('lesson_not_found', 'The course has no such lesson.', 404);
+    end if;
+    new.created_by := (select auth.uid());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_session() OWNER TO postgres;
 
 --
 -- Name: plain_text(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31943,9 +36987,12 @@ begin
   if v_preview.moves then
     v_preview.items_total_after := p_target.items_total;
     select count(*) into v_preview.items_done_after
-    from lms.lesson_progress p
-    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
-    where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+    from lms.version_lessons l
+    left join lms.lesson_progress p on p.enrollment_id = p_enrollment.id and p.lesson_id = l.lesson_id
+    where l.version_id = p_target.id and l.requires_completion and (
+      p.completed_at is not null
+      or (l.completion_rule = 'assessment' and private.lesson_evidence(p_enrollment.id, l) = 100)
+    );
     v_preview.items_done_after := v_preview.items_done_after + (
       select count(*)
       from lms.version_assessments a
@@ -32031,6 +37078,7 @@ CREATE FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_us
 declare
   v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
   v_now constant timestamptz := private.training_clock();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(v_rule.tenant_id, v_now) v);
   v_time_zone text;
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
@@ -32063,15 +37111,26 @@ begin
   select
     c.user_id, c.course_id, c.change,
     case when c.change <> 'ends' then case
-      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
-      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+      when last.does_count then last.runs_out_at
+      else private.requirement_due(
+        v_rule,
+        greatest(c.since, (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = c.user_id and v.course_id = c.course_id
+        )),
+        v_time_zone
+      )
     end end,
     last.completed_at,
     c.change <> 'ends'
       and (
-        last.completed_at is null
-        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+        not last.does_count or last.runs_out_at - make_interval(days => v_rule.renewal_window_days) <= v_now
       ) is true
+      -- Of an ordered path the next course, as private.is_next_in_path says.
+      and (
+        last.completed_at is not null
+        or exists (select from lms.assignment_rule_courses k where k.rule_id = p_rule_id and k.course_id = c.course_id)
+        or c.course_id = any (private.open_path_courses(v_rule.path_id, c.user_id))
+      )
       and not exists (
         select
         from lms.enrollments e
@@ -32087,9 +37146,14 @@ begin
       )
   from compared c
   cross join lateral (
-    select max(e.completed_at) as completed_at
-    from lms.enrollments e
-    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+    select d.completed_at, o.runs_out_at, d.completed_at is not null and (o.runs_out_at is null or o.runs_out_at > c.since) as does_count
+    from (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+        and e.id <> all (array(select v.enrollment_id from unnest(v_void) v))
+    ) d
+    cross join lateral (select private.runs_out_at(v_rule, d.completed_at, v_time_zone) as runs_out_at offset 0) o
   ) last
   order by c.user_id, c.course_id;
 end
@@ -32241,7 +37305,7 @@ CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SET
 begin
   return query
   select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
+  from private.question_events q
   where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
     and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
     and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -32405,7 +37469,7 @@ begin
     ) r
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from analytics.question_events q
+    from private.question_events q
     where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.is_counted and q.is_correct is not null
       and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -32420,7 +37484,7 @@ begin
     from unnest(v_edges) as e (edge)
     cross join lateral (
       select k.course_id, k.section_key, k.question_key, k.is_correct
-      from analytics.question_events k
+      from private.question_events k
       where k.tenant_id = p_scope.tenant_id
         and k.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
         and k.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
@@ -32722,6 +37786,30 @@ end
 $_$;
 
 ALTER FUNCTION private.read_decimal(p_text text) OWNER TO postgres;
+
+--
+-- Name: read_delivery_failures(uuid, integer, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) RETURNS SETOF lms.delivery_failure
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_webhook_right(p_tenant_id);
+  return query
+  select
+    o.id, o.channel, o.kind, o.status, o.user_id, o.webhook_id, o.course_id, o.attempts, o.last_error, o.created_at,
+    case o.status when 'pending' then o.next_attempt_at end, o.dead_at
+  from private.outbox o
+  where o.tenant_id = p_tenant_id and (o.status = 'dead' or (o.status = 'pending' and o.last_error is not null))
+    and (p_after is null or o.id < p_after)
+  order by o.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) OWNER TO postgres;
 
 --
 -- Name: read_draft(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33149,27 +38237,194 @@ CREATE FUNCTION private.record_answers() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Also where somebody else closes it, a job or staff.
-  perform private.lock_events_of(new.user_id);
-  insert into analytics.question_events (
-    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  -- Also where somebody else closes it, a job or staff: so not by way of the view, which takes what is the caller's.
+  insert into private.question_events (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, answered_at, received_at,
+    is_time_plausible, source, is_counted, attempt_id
   )
   select
-    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
-    'server', new.id
+    gen_random_uuid(), new.tenant_id, new.course_id, new.user_id, e.unit_id, new.enrollment_id, coalesce(l.key, v.key),
+    r.question_key, s.is_correct, a.saved_at, clock_timestamp(), true, 'server', true, new.id
   from lms.attempt_answers a
   join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
   join lms.question_revisions r on r.id = q.revision_id
   join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  join lms.enrollments e on e.id = new.enrollment_id
   left join lms.lessons l on l.id = v.lesson_id
   left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
   where a.attempt_id = new.id and a.response <> 'null'
   order by q.position;
+  if new.closed_by = 'learner' then
+    perform private.begin_activity(new.enrollment_id, now());
+  end if;
   return null;
 end
 $$;
 
 ALTER FUNCTION private.record_answers() OWNER TO postgres;
+
+--
+-- Name: record_attendance_of(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_row record;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_missing jsonb;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif private.is_api_call() and exists (
+    select from jsonb_array_elements(p_rows) as r where (r ->> 'user_id')::uuid = (select auth.uid())
+  ) then
+    perform private.fail('own_attendance', 'Nobody records their own attendance.', 403);
+  end if;
+
+  -- The cycles first, in the order of people, as all who lock several: the booked one, else the one that is taken now. Who runs
+  -- a session for one unit records nothing of people of another: to them they are not there.
+  perform e.id
+  from lms.enrollments e
+  where e.course_id = v_session.course_id
+    and e.user_id in (select (r ->> 'user_id')::uuid from jsonb_array_elements(p_rows) as r)
+    and (
+      e.status in ('enrolled', 'in_progress', 'paused')
+      or exists (select from lms.session_bookings b where b.session_id = p_session_id and b.enrollment_id = e.id)
+    )
+  order by e.user_id, e.cycle
+  for no key update;
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.starts_at > now() then
+    perform private.fail('session_not_begun', 'The session has not begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+
+  for v_row in
+    select (r.doc ->> 'user_id')::uuid as user_id, r.doc ->> 'status' as status, r.place - 1 as place
+    from jsonb_array_elements(p_rows) with ordinality as r (doc, place)
+    order by 1
+  loop
+    v_booking := null;
+    v_enrollment := null;
+    select b.* into v_booking
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and b.user_id = v_row.user_id
+    order by e.cycle desc
+    limit 1;
+    if v_booking.id is null or (v_booking.recorded_at is null and exists (
+      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('dropped', 'expired')
+    )) then
+      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats.
+      v_enrollment := private.hold_open_cycle(v_session.course_id, v_row.user_id);
+      if v_enrollment.id is not null then
+        v_booking := null;
+      end if;
+    end if;
+    if (v_booking.id is null and v_enrollment.id is null) or (private.is_api_call() and not coalesce(
+      private.may_enroll_others(v_session.tenant_id, v_session.course_id, v_row.user_id), false
+    )) then
+      v_missing := coalesce(v_missing, '[]') || jsonb_build_object('row', v_row.place, 'code', 'person_not_found');
+      continue;
+    elsif v_booking.status in ('attended', 'absent') and v_booking.status <> v_row.status then
+      perform private.check_session_reason(p_reason);
+      if v_booking.signed_off_at is not null then
+        perform private.fail(
+          'signed_off', 'They were signed off.', 409, jsonb_build_object('booking_id', v_booking.id),
+          'Withdraw the sign-off first: withdraw_sign_off.'
+        );
+      end if;
+    end if;
+    if v_booking.id is null then
+      insert into lms.session_bookings (
+        tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_by, recorded_at, recorded_by
+      )
+      values (
+        v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, v_row.user_id, v_row.status, (select auth.uid()),
+        now(), (select auth.uid())
+      )
+      returning * into v_booking;
+    elsif v_booking.status <> v_row.status then
+      update lms.session_bookings b
+      set status = v_row.status, recorded_at = now(), recorded_by = (select auth.uid()), cancelled_at = null,
+          change_reason = case when b.recorded_at is not null then p_reason end
+      where b.id = v_booking.id
+      returning * into v_booking;
+    end if;
+    if v_booking.status = 'attended' and v_session.lesson_id is not null then
+      perform private.settle_attendance_of(v_booking.enrollment_id, v_session.lesson_id);
+    end if;
+    return next v_booking;
+  end loop;
+  if v_missing is not null then
+    perform private.fail('invalid_rows', 'Some rows name people who do not take the course; nothing was recorded.', 422, v_missing);
+  end if;
+  update lms.led_sessions s
+  set status = 'held', held_at = now()
+  where s.id = p_session_id and s.status = 'scheduled';
+end
+$$;
+
+ALTER FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: record_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  if not private.keeps_training_record(new.course_id) then
+    return null;
+  end if;
+  begin
+    case tg_table_name
+      when 'enrollments' then v_enrollment := new;
+      when 'outside_training' then select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+      else
+        select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
+    end case;
+    perform private.write_training_record(v_enrollment);
+  exception
+    when others then
+      raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+  end;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.record_completion() OWNER TO postgres;
+
+--
+-- Name: record_kept_until(uuid, uuid, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) RETURNS date
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select greatest((m.ended_at at time zone t.time_zone)::date + 90, (p_completed_on + interval '3 years')::date)
+    from lms.memberships m
+    join lms.tenants t on t.id = m.tenant_id
+    where m.tenant_id = p_tenant_id and m.user_id = p_user_id and m.status = 'ended'
+  );
+end
+$$;
+
+ALTER FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) OWNER TO postgres;
 
 --
 -- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33538,6 +38793,31 @@ $$;
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
 
 --
+-- Name: refuse_event(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and p_user_id is distinct from auth.uid() then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+  if private.is_shut_out(p_course_id) then
+    raise insufficient_privilege using message = 'Nothing is recorded while the membership is not active.';
+  end if;
+  if exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.refuse_progress('not_enrolled', p_course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: refuse_event_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33557,8 +38837,8 @@ ALTER FUNCTION private.refuse_event_change() OWNER TO postgres;
 -- Name: refuse_event_type(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
@@ -33574,29 +38854,11 @@ begin
     ),
     'Administrators register further types in analytics.event_types.'
   );
-end
-$$;
-
-ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: refuse_event_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.refuse_event_without_enrollment() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if exists (select from lms.courses c where c.id = new.course_id) then
-    perform private.refuse_progress('not_enrolled', new.course_id);
-  end if;
-  perform private.fail('course_not_found', 'There is no such course.', 404);
   return null;
 end
 $$;
 
-ALTER FUNCTION private.refuse_event_without_enrollment() OWNER TO postgres;
+ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33737,6 +38999,34 @@ end
 $$;
 
 ALTER FUNCTION private.refuse_progress_without_enrollment() OWNER TO postgres;
+
+--
+-- Name: refuse_unknown_kinds(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_unknown text[];
+begin
+  v_unknown := array(
+    select w.key
+    from jsonb_object_keys(case jsonb_typeof(p_preferences) when 'object' then p_preferences else '{}' end) as w (key)
+    where w.key not in ('in_app', 'email') and not exists (select from lms.notification_kinds k where k.kind = w.key)
+    order by w.key
+  );
+  if v_unknown <> '{}' then
+    perform private.fail(
+      'unknown_notification_kind', 'There is no such kind of notification.', 422, jsonb_build_object('kinds', v_unknown),
+      'lms.notification_kinds lists them.'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) OWNER TO postgres;
 
 --
 -- Name: refuse_version_change(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33925,6 +39215,132 @@ ALTER FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at ti
 COMMENT ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) IS 'When the lesson opens: the beginning of a day in the tenant''s time zone; null when it is not held back.';
 
 --
+-- Name: reminder_days(jsonb, text, integer[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) RETURNS integer[]
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_days constant jsonb := p_settings #> array['notifications', 'reminders', p_which];
+begin
+  if v_days is null then
+    return p_usual;
+  end if;
+  return array(select d::integer from jsonb_array_elements_text(v_days) as d);
+end
+$$;
+
+ALTER FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) OWNER TO postgres;
+
+--
+-- Name: reminders_at(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.notice
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_tenant lms.tenants;
+  v_today date;
+  v_before_due integer[];
+  v_overdue integer[];
+  v_before_expiry integer[];
+begin
+  select * into v_tenant from lms.tenants t where t.id = p_tenant_id;
+  v_today := (p_at at time zone v_tenant.time_zone)::date;
+  v_before_due := private.reminder_days(v_tenant.settings, 'days_before_due', '{14, 3}');
+  v_overdue := private.reminder_days(v_tenant.settings, 'days_overdue', '{1, 7, 30}');
+  v_before_expiry := private.reminder_days(v_tenant.settings, 'days_before_expiry', '{60, 14}');
+
+  return query
+  with required as materialized (
+    select s.* from private.training_status_at(p_tenant_id, null, null, p_at) s
+  ), due as (
+    select s.user_id, s.course_id, s.due_at, s.state in ('expiring', 'expired') as is_renewal, (
+      select min(q.since) from lms.training_requirements q
+      where q.user_id = s.user_id and q.course_id = s.course_id and q.tenant_id = p_tenant_id and q.ended_at is null
+    ) as since
+    from required s
+    where s.state in ('due', 'overdue', 'expiring', 'expired') and s.due_at is not null
+    union all
+    select e.user_id, e.course_id, e.due_at, false, e.enrolled_at
+    from lms.enrollments e
+    where e.tenant_id = p_tenant_id and e.status in ('enrolled', 'in_progress', 'paused') and e.due_at is not null
+      and (e.expires_at is null or e.expires_at > p_at)
+      and not exists (select from required r where r.user_id = e.user_id and r.course_id = e.course_id)
+  ), dated as (
+    select
+      d.user_id, d.course_id, private.last_day(d.due_at, v_tenant.time_zone) as due_on,
+      (d.since at time zone v_tenant.time_zone)::date as since_on, e.id as enrollment_id
+    from due d
+    join lms.courses c on c.id = d.course_id and c.deleted_at is null
+    left join lateral (
+      select o.id from lms.enrollments o
+      where o.user_id = d.user_id and o.course_id = d.course_id and o.status in ('enrolled', 'in_progress', 'paused')
+      limit 1
+    ) e on true
+  )
+  select
+    p_tenant_id, d.user_id, r.kind, d.course_id, d.enrollment_id,
+    jsonb_build_object('due_on', d.due_on, 'days', abs(d.due_on - v_today)),
+    format('%s %s %s %s', r.kind, d.course_id, d.due_on, r.threshold)
+  from dated d
+  cross join lateral (
+    select
+      case when d.due_on >= v_today then 'training_due' else 'training_overdue' end as kind,
+      case when d.due_on >= v_today
+        then (select min(t) from unnest(v_before_due) as t where t >= d.due_on - v_today and d.due_on - t > d.since_on)
+        else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
+      end as threshold
+  ) r
+  where r.threshold is not null
+  union all
+  select
+    p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
+    jsonb_build_object(
+      'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id, 'expires_on', x.expires_on,
+      'days', x.expires_on - v_today
+    ),
+    format('certificate_expiring %s %s', c.id, x.threshold)
+  from lms.certificates c
+  cross join lateral (select private.last_day(c.expires_at, v_tenant.time_zone) as expires_on) y
+  cross join lateral (
+    select y.expires_on, (
+      select min(t) from unnest(v_before_expiry) as t
+      where t >= y.expires_on - v_today and y.expires_on - t > (c.valid_from at time zone v_tenant.time_zone)::date
+    ) as threshold
+  ) x
+  where c.tenant_id = p_tenant_id and c.revoked_at is null and c.renewed_by is null
+    and c.expires_at > p_at and c.expires_at <= p_at + interval '1001 days'
+    and x.threshold is not null
+    -- Whom a rule asks to renew is told when that is due, and whom none asks any more, or who is excused, of neither.
+    and not exists (
+      select from required r
+      where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
+    )
+  union all
+  -- Work that waits for a grader: once, until more has come.
+  select
+    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
+    jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
+    format('grading_waits %s %s', w.assessment_id, w.newest)
+  from (
+    select t.course_id, t.assessment_id, max(t.id::text) as newest
+    from lms.assessment_attempts t
+    where t.tenant_id = p_tenant_id and t.status = 'submitted'
+    group by t.course_id, t.assessment_id
+  ) w
+  join lms.assessments a on a.id = w.assessment_id
+  join lms.course_staff s on s.course_id = w.course_id;
+end
+$$;
+
+ALTER FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: renew_keys(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33982,6 +39398,65 @@ $$;
 ALTER FUNCTION private.repeat_bulk_answer(p_answer jsonb) OWNER TO postgres;
 
 --
+-- Name: replace_webhook_secret(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.replace_webhook_secret(p_webhook_id uuid) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_webhook lms.webhooks;
+  v_secret constant text := private.new_webhook_secret();
+begin
+  select * into v_webhook from lms.webhooks w where w.id = p_webhook_id for no key update;
+  perform private.require_webhook_right(v_webhook.tenant_id);
+  update private.webhook_states s
+  set previous_secret = s.secret, previous_until = now() + interval '1 day', secret = v_secret
+  where s.webhook_id = p_webhook_id;
+  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
+end
+$$;
+
+ALTER FUNCTION private.replace_webhook_secret(p_webhook_id uuid) OWNER TO postgres;
+
+--
+-- Name: replay_deliveries_of_caller(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_replayed integer;
+begin
+  -- Others' are passed over, as if there were none. An invitation's mail is written no more: its token is gone.
+  update private.outbox o
+  set status = 'pending', dead_at = null, attempts = 0, next_attempt_at = now()
+  where o.id in (
+    select d.id
+    from private.outbox d
+    where d.id = any (p_ids) and d.status = 'dead' and d.kind <> 'invitation' and (
+      not private.is_api_call() or d.tenant_id = any (array(select private.tenants_where('tenant.settings')))
+    )
+    order by d.id
+    for no key update
+  );
+  get diagnostics v_replayed = row_count;
+  update private.webhook_states s
+  set failures = 0, paused_until = null
+  where s.paused_until is not null and s.webhook_id in (
+    select o.webhook_id from private.outbox o where o.id = any (p_ids) and o.status = 'pending' and o.webhook_id is not null
+      and (not private.is_api_call() or o.tenant_id = any (array(select private.tenants_where('tenant.settings'))))
+  );
+  return v_replayed;
+end
+$$;
+
+ALTER FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) OWNER TO postgres;
+
+--
 -- Name: report_discrimination(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33999,7 +39474,7 @@ begin
   return query
   with answers as (
     select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
-    from analytics.question_events q
+    from private.question_events q
     where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
       and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
       and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
@@ -34084,6 +39559,75 @@ $$;
 ALTER FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) OWNER TO postgres;
 
 --
+-- Name: report_figures(analytics.saved_reports, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_parameters constant jsonb := p_saved.parameters;
+  v_zone constant text := (select t.time_zone from lms.tenants t where t.id = p_saved.tenant_id);
+  v_unit_id constant uuid := (v_parameters ->> 'unit_id')::uuid;
+  v_course_id constant uuid := (v_parameters ->> 'course_id')::uuid;
+  v_cohort_id constant uuid := (v_parameters ->> 'cohort_id')::uuid;
+  v_from date := (v_parameters ->> 'from')::date;
+  v_until date := (v_parameters ->> 'until')::date;
+  v_place constant integer := case split_part(p_language, '-', 1) when 'de' then 2 when 'es' then 3 else 1 end;
+  v_figures text;
+begin
+  if v_parameters ? 'last_days' then
+    v_until := (now() at time zone v_zone)::date;
+    v_from := v_until - (v_parameters ->> 'last_days')::integer + 1;
+  end if;
+  if p_saved.report in ('completion-rate', 'progress-summary', 'enrollment-funnel') then
+    select
+      (array['Completed', 'Abgeschlossen', 'Completados'])[v_place] || ': ' || r.completed || ' / ' || r.total_enrolled || ' ('
+        || case v_place when 1 then r.completion_rate || '%' else replace(r.completion_rate::text, '.', ',') || U&'\00A0%' end || ')'
+    into v_figures
+    from analytics.get_completion_rate(p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until) r;
+  elsif p_saved.report in ('due-training', 'training-matrix') then
+    select string_agg(w.words[v_place] || ': ' || n.number, ', ' order by w.place) into v_figures
+    from (
+      select s.state, count(*) as number
+      from private.report_training(
+        p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, private.training_clock(),
+        coalesce(
+          array(select e.value from jsonb_array_elements_text(v_parameters -> 'states') as e (value)),
+          case p_saved.report when 'due-training' then array['due', 'overdue', 'expiring', 'expired'] end
+        ),
+        100000, null, null
+      ) s
+      group by s.state
+    ) n
+    join (
+      values
+        ('overdue', array['Overdue', 'Überfällig', 'Vencidas'], 1), ('expired', array['Expired', 'Abgelaufen', 'Caducadas'], 2),
+        ('due', array['Due', 'Fällig', 'Pendientes'], 3), ('expiring', array['Expiring', 'Laufen ab', 'Por caducar'], 4),
+        ('done', array['Done', 'Erledigt', 'Hechas'], 5), ('waived', array['Waived', 'Befreit', 'Exentas'], 6)
+    ) as w (state, words, place) on w.state = n.state;
+  elsif p_saved.report = 'engagement' then
+    select (array['Events', 'Ereignisse', 'Eventos'])[v_place] || ': ' || coalesce(sum(r.events), 0) || ', '
+      || (array['completions', 'Abschlüsse', 'finalizaciones'])[v_place] || ': ' || coalesce(sum(r.completions), 0)
+    into v_figures
+    from analytics.get_engagement(
+      p_saved.tenant_id, v_unit_id, v_course_id, v_cohort_id, v_from, v_until, coalesce(v_parameters ->> 'step', 'day')
+    ) r;
+  end if;
+  return v_figures;
+end
+$$;
+
+ALTER FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) IS 'The headline figures of a saved report, for whom request.jwt.claims names; null where the report has none. 403 as the report.';
+
+--
 -- Name: report_lessons(uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34132,6 +39676,39 @@ end
 $$;
 
 ALTER FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) OWNER TO postgres;
+
+--
+-- Name: report_parameters(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.report_parameters(p_report text) RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_parameters text[];
+begin
+  select array_agg(substr(a.name, 3)) into v_parameters
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  cross join lateral unnest(p.proargnames[1:p.pronargs]) as a (name)
+  where p_report ~ '^[a-z]+(-[a-z]+)*$' and p.proname = 'get_' || replace(p_report, '-', '_')
+    and (n.nspname = 'analytics' or (n.nspname = 'lms' and p_report = 'training-records'))
+    and a.name not in ('p_tenant_id', 'p_after');
+  if 'until' = any (v_parameters) then
+    v_parameters := v_parameters || 'last_days'::text;
+  end if;
+  return v_parameters;
+end
+$_$;
+
+ALTER FUNCTION private.report_parameters(p_report text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION report_parameters(p_report text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.report_parameters(p_report text) IS 'What can be asked of a report, under the names that GET /reporting/{report} takes, but for tenant_id. training-records is the one report that is not in analytics.';
 
 --
 -- Name: report_questions(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34498,6 +40075,23 @@ $$;
 ALTER FUNCTION private.require_bank_author(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_booking(p_booking_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.session_bookings b where b.id = p_booking_id) then
+    perform private.fail('booking_not_found', 'There is no such booking.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_certificate(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34624,6 +40218,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
+
+--
+-- Name: require_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_evidence(p_evidence_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.outside_training o where o.id = p_evidence_id) then
+    perform private.fail('evidence_not_found', 'There is no such evidence.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_evidence(p_evidence_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_grader(lms.assessment_attempts); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34835,6 +40446,23 @@ $$;
 ALTER FUNCTION private.require_rule_writer(p_rule_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_session(p_session_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.led_sessions s where s.id = p_session_id) then
+    perform private.fail('session_not_found', 'There is no such session.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_session(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_statement_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34871,6 +40499,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_step(p_step text) OWNER TO postgres;
+
+--
+-- Name: require_webhook_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_webhook_right(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and not coalesce(p_tenant_id = any (array(select private.tenants_where('tenant.settings'))), false) then
+    raise insufficient_privilege using message = 'Webhooks take tenant.settings in the whole organisation.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_webhook_right(p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: requirement_due(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35276,9 +40921,9 @@ begin
     select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
     from cohorts c
     join (
-      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from private.question_events q
       union all
-      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from private.activity_events v
     ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
     where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
@@ -35419,6 +41064,57 @@ $$;
 ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
 
 --
+-- Name: review_evidence(uuid, boolean, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id;
+  if private.is_api_call() then
+    if (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by) then
+      perform private.fail('own_evidence', 'Nobody reviews their own evidence, or what they handed in.', 403);
+    elsif not coalesce(private.may_enroll_others(v_evidence.tenant_id, v_evidence.course_id, v_evidence.user_id), false) then
+      raise insufficient_privilege using message = 'Reviewing takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  -- Course, membership, enrolment, and only then the evidence: as all who open a cycle.
+  if p_accept then
+    perform private.hold_course(v_evidence.course_id);
+    perform from lms.memberships m
+    where m.tenant_id = v_evidence.tenant_id and m.user_id = v_evidence.user_id
+    for no key update;
+  end if;
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if v_evidence.status = (case when p_accept then 'accepted' else 'rejected' end) then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It does not wait for review.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  if p_accept then
+    v_evidence.enrollment_id := private.add_evidence_cycle(v_evidence, coalesce(p_end_open_cycle, false));
+    update lms.outside_training o
+    set status = 'accepted', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason,
+        enrollment_id = v_evidence.enrollment_id
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  else
+    update lms.outside_training o
+    set status = 'rejected', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
+
+--
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35454,10 +41150,10 @@ $$;
 ALTER FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) OWNER TO postgres;
 
 --
--- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: revoke_certificate_of(uuid, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) RETURNS lms.certificates
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -35471,10 +41167,13 @@ begin
   for no key update;
   perform private.require_certificate_right(v_enrollment);
   update lms.certificates c
-  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason, voids_training = p_voids_training
   where c.id = p_certificate_id and c.revoked_at is null
   returning * into v_certificate;
   if not found then
+    update lms.certificates c
+    set voids_training = true
+    where c.id = p_certificate_id and p_voids_training and not c.voids_training;
     select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
     return v_certificate;
   end if;
@@ -35492,7 +41191,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
 -- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35739,6 +41438,34 @@ end
 $$;
 
 ALTER FUNCTION private.rubric_faults(p_key jsonb) OWNER TO postgres;
+
+--
+-- Name: rules_of_people(uuid, private.member_facts[], uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) RETURNS SETOF private.rule_of_person
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select r.id, f.user_id, f.at, f.until
+  from (
+    select u.*, lower(btrim(u.job_title)) as title from unnest(p_people) u where u.is_member offset 0
+  ) f
+  join (
+    select k.*, lower(btrim(k.job_title)) as title from lms.assignment_rules k where k.tenant_id = p_tenant_id and k.id = any (p_rule_ids) offset 0
+  ) r
+    on (r.title is null or r.title = f.title)
+    and (r.unit_id is null or r.unit_id = any (f.unit_ids))
+    and (r.role_id is null or r.role_id = any (f.role_ids))
+    and (r.cohort_id is null or r.cohort_id = any (f.cohort_ids));
+end
+$$;
+
+ALTER FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: runs_out_at(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36098,6 +41825,21 @@ $$;
 ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
 
 --
+-- Name: session_grain(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.session_grain() RETURNS interval
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return interval '5 minutes';
+end
+$$;
+
+ALTER FUNCTION private.session_grain() OWNER TO postgres;
+
+--
 -- Name: session_idle_time(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36414,6 +42156,40 @@ ALTER FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id u
 --
 
 COMMENT ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) IS 'Brings assessment_progress, the lesson it completes, items_done and final_grade of an enrolment up to its released scores.';
+
+--
+-- Name: settle_attendance_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_rule text;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  select l.completion_rule into v_rule
+  from lms.version_lessons l
+  where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id
+    and l.completion_rule in ('attendance', 'sign_off');
+  if not found or v_enrollment.status not in ('enrolled', 'in_progress', 'paused')
+    or private.led_evidence(p_enrollment_id, p_lesson_id, v_rule) < 100
+    or exists (select from private.closed_lessons(p_enrollment_id, p_lesson_id))
+  then
+    return false;
+  end if;
+  insert into lms.lesson_progress as p (enrollment_id, user_id, lesson_id, progress_percentage)
+  values (p_enrollment_id, v_enrollment.user_id, p_lesson_id, 100)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = 100, completed_at = coalesce(p.completed_at, now()), last_accessed_at = now(), updated_at = now()
+  where p.progress_percentage < 100;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
 -- Name: block_progress; Type: TABLE; Schema: lms; Owner: postgres
@@ -36786,6 +42562,40 @@ $$;
 ALTER FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
 
 --
+-- Name: sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+  v_lesson_id uuid;
+begin
+  if v_booking.signed_off_at is not null then
+    return v_booking;
+  elsif v_booking.status <> 'attended' then
+    perform private.fail(
+      'not_attended', 'Only who was there is signed off.', 409, jsonb_build_object('status', v_booking.status),
+      'Record it first: record_attendance.'
+    );
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = now(), signed_off_by = (select auth.uid()), sign_off_note = p_note
+  where b.id = p_booking_id
+  returning * into v_booking;
+  select s.lesson_id into v_lesson_id from lms.led_sessions s where s.id = v_booking.session_id;
+  if v_lesson_id is not null then
+    perform private.settle_attendance_of(v_booking.enrollment_id, v_lesson_id);
+  end if;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) OWNER TO postgres;
+
+--
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37005,6 +42815,135 @@ $$;
 ALTER FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) OWNER TO postgres;
 
 --
+-- Name: take_deliveries(text, integer, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) RETURNS SETOF lms.delivery
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 50
+    SET search_path TO ''
+    AS $$
+declare
+  c_most_attempts constant integer := 12;
+  v_ids uuid[];
+begin
+  if p_channel = 'email' then
+    select array_agg(c.id order by c.turn, c.next_attempt_at) into v_ids
+    from (
+      select o.id, o.turn, o.next_attempt_at
+      from lms.tenants t
+      cross join lateral (
+        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
+        from private.outbox k
+        where k.tenant_id = t.id and k.status = 'pending' and k.channel = 'email' and k.next_attempt_at <= now()
+          and (k.leased_until is null or k.leased_until <= now())
+        order by k.next_attempt_at, k.id
+        limit p_limit
+      ) o
+      where t.is_active
+      order by o.turn, o.next_attempt_at
+      limit p_limit
+    ) c;
+  else
+    -- Whoever holds the state holds the webhook's queue.
+    select array_agg(c.id) into v_ids
+    from (
+      select o.id
+      from lms.webhooks w
+      join lms.tenants t on t.id = w.tenant_id and t.is_active
+      join lateral (
+        select s.failures
+        from private.webhook_states s
+        where s.webhook_id = w.id and (s.paused_until is null or s.paused_until <= now())
+        for update skip locked
+      ) s on true
+      cross join lateral (
+        select k.id, k.next_attempt_at, row_number() over (order by k.next_attempt_at, k.id) as turn
+        from private.outbox k
+        where k.webhook_id = w.id and k.status = 'pending' and k.next_attempt_at <= now()
+        order by k.next_attempt_at, k.id
+        limit case when s.failures >= 5 then 1 else 20 end
+      ) o
+      where w.is_active and not exists (
+        select from private.outbox l where l.webhook_id = w.id and l.status = 'pending' and l.leased_until > now()
+      )
+      order by o.turn, o.next_attempt_at
+      limit p_limit
+    ) c;
+  end if;
+
+  v_ids := array(
+    select o.id
+    from private.outbox o
+    where o.id = any (v_ids) and o.status = 'pending' and (o.leased_until is null or o.leased_until <= now())
+    for no key update skip locked
+  );
+  update private.outbox o
+  set status = 'discarded', token = null, lease = null, leased_until = null
+  where o.id = any (v_ids) and o.channel = 'email' and not private.may_be_mailed(o);
+  -- Runs that died with it, again and again.
+  update private.outbox o
+  set status = 'dead', dead_at = now(), token = null, lease = null, leased_until = null,
+      last_error = coalesce(o.last_error, 'no run came back')
+  where o.id = any (v_ids) and o.status = 'pending' and o.attempts >= c_most_attempts;
+
+  return query
+  with taken as (
+    update private.outbox o
+    set lease = gen_random_uuid(), leased_until = now() + make_interval(secs => p_lease_seconds), attempts = o.attempts + 1
+    where o.id = any (v_ids) and o.status = 'pending'
+    returning o.*
+  )
+  select
+    o.id, o.lease, o.channel, o.kind, o.attempts, o.created_at, o.tenant_id, o.webhook_id,
+    coalesce(q.email, i.email::text), t.name::text, text.language, text.subject, text.body,
+    case o.channel when 'email' then
+      jsonb_strip_nulls(private.local_params(o.params, t.time_zone) || jsonb_build_object(
+        'person', coalesce(nullif(p.first_name, ''), p.display_name, nullif(i.first_name, '')),
+        'organization', t.name,
+        'link', rtrim(t.settings #>> '{notifications,app_url}', '/') || case when o.token is not null then '?invitation=' || o.token else '' end
+      ))
+    end,
+    w.url::text,
+    case when s.webhook_id is not null then
+      array_remove(array[s.secret, case when s.previous_until > now() then s.previous_secret end], null)
+    end,
+    case o.channel when 'webhook' then jsonb_build_object(
+      'type', o.kind,
+      'timestamp', o.created_at,
+      'data', jsonb_build_object(
+        'event_id', o.event_id, 'tenant_id', o.tenant_id, 'user_id', o.user_id, 'course_id', o.course_id,
+        'enrollment_id', o.enrollment_id
+      ) || o.params
+    ) end
+  from taken o
+  join lms.tenants t on t.id = o.tenant_id
+  left join public.profiles p on p.id = o.user_id and o.channel = 'email'
+  left join public.profile_private q on q.profile_id = p.id
+  left join lms.invitations i on i.id = o.invitation_id
+  left join lms.webhooks w on w.id = o.webhook_id
+  left join private.webhook_states s on s.webhook_id = w.id
+  left join lateral (
+    select m.language, m.subject, m.body
+    from private.first_language(array[q.locale::text, t.locale::text, 'en']) with ordinality as l (language, place)
+    join (
+      select a.language::text, a.subject::text, a.body::text, 1 as source
+      from lms.message_templates a
+      where a.tenant_id = o.tenant_id and a.kind = o.kind
+      union all
+      select b.language::text, b.subject::text, b.body::text, 2
+      from lms.standard_templates b
+      where b.kind = o.kind
+    ) m on m.language = l.language
+    order by l.place, m.source
+    limit 1
+  ) as text on o.channel = 'email'
+  order by o.created_at, o.id;
+end
+$$;
+
+ALTER FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) OWNER TO postgres;
+
+--
 -- Name: take_enrollments_along(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37039,6 +42978,25 @@ end
 $$;
 
 ALTER FUNCTION private.take_path_enrollments_along() OWNER TO postgres;
+
+--
+-- Name: take_receipt(uuid, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- In place of the call above, which would cost as much as the row.
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+  insert into private.event_receipts (user_id, kind, event_id) values (p_user_id, p_kind, p_event_id)
+  on conflict do nothing;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) OWNER TO postgres;
 
 --
 -- Name: takes_assessment(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37099,6 +43057,159 @@ end
 $$;
 
 ALTER FUNCTION private.takes_lesson(p_lesson_id uuid) OWNER TO postgres;
+
+--
+-- Name: tell_of_assignments(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_assignments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      e.tenant_id, e.user_id, 'training_assigned', e.course_id, e.id,
+      jsonb_build_object('due_on', private.last_day(e.due_at, t.time_zone)), 'assigned ' || e.id
+    )::private.notice
+  ))
+  from added e
+  join lms.tenants t on t.id = e.tenant_id
+  where e.source in ('rule', 'assigned', 'bulk') and e.status = 'enrolled' and e.user_id is distinct from (select auth.uid())
+    and not exists (
+      select
+      from lms.enrollment_requests r
+      where r.course_id = e.course_id and r.user_id = e.user_id and r.status = 'enrolled' and r.decided_at = now()
+    )
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of an assignment: %: %', sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_assignments() OWNER TO postgres;
+
+--
+-- Name: tell_of_certificates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_certificates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      c.tenant_id, c.user_id, 'certificate_issued', c.course_id, c.enrollment_id,
+      jsonb_build_object(
+        'course', c.course_title, 'serial', c.serial, 'certificate_id', c.id,
+        'expires_on', private.last_day(c.expires_at, t.time_zone)
+      ),
+      'certificate ' || c.id
+    )::private.notice
+  ))
+  from added c
+  join lms.tenants t on t.id = c.tenant_id
+  where c.edition = 1 and c.valid_from > private.training_clock() - interval '7 days'
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of a certificate: %: %', sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_certificates() OWNER TO postgres;
+
+--
+-- Name: tell_of_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify(
+    new.tenant_id, new.user_id, 'course_completed', new.course_id, new.id,
+    jsonb_build_object('completed_at', new.completed_at), 'completed ' || new.id
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_completion() OWNER TO postgres;
+
+--
+-- Name: tell_of_request(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_request() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    perform private.notify_all(array_agg(
+      (
+        new.tenant_id, s.user_id, 'enrollment_requested', new.course_id, null,
+        jsonb_build_object('request_id', new.id), 'request ' || new.id
+      )::private.notice
+    ))
+    from (
+      select s.user_id from lms.course_staff s
+      where s.course_id = new.course_id and s.user_id <> new.user_id
+      order by s.created_at, s.id
+      limit 20
+    ) s
+    having count(*) > 0;
+  else
+    perform private.notify(
+      new.tenant_id, new.user_id, 'enrollment_decided', new.course_id, null,
+      jsonb_build_object('request_id', new.id, 'status', new.status, 'reason', left(new.decision_reason, 1000)),
+      format('request %s %s', new.id, new.status)
+    );
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of request %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_request() OWNER TO postgres;
+
+--
+-- Name: tell_of_result(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_result() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify(
+    new.tenant_id, new.user_id, 'result_released', new.course_id, new.enrollment_id,
+    jsonb_build_object(
+      'assessment', (select a.title from lms.assessments a where a.id = new.assessment_id),
+      'assessment_id', new.assessment_id, 'attempt_id', new.attempt_id
+    ),
+    'result ' || new.attempt_id
+  );
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of the result of attempt %: %: %', new.attempt_id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_result() OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37197,9 +43308,14 @@ ALTER FUNCTION private.training_clock() OWNER TO postgres;
 CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
     AS $$
 declare
   v_time_zone text;
+  v_is_client constant boolean := private.is_api_call();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(p_tenant_id, p_at) v);
+  v_void_ids constant uuid[] := array(select v.enrollment_id from unnest(v_void) v);
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
   return query
@@ -37207,54 +43323,175 @@ begin
     s.user_id, s.course_id,
     case
       when s.is_waived then 'waived'
-      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.due_at <= p_at then 'overdue'
       when s.expires_at <= p_at then 'expired'
+      when s.is_asked_anew then 'due'
       when s.opens_at <= p_at then 'expiring'
       else 'done'
     end,
-    case when s.completed_at is null then s.due_at else s.expires_at end,
-    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+    least(s.due_at, s.expires_at), s.completed_at, s.expires_at, s.opens_at, s.rule_ids
   from (
     select
-      q.user_id, q.course_id, last.completed_at,
-      min(q.due_at) as due_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
-      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      k.user_id, k.course_id, k.completed_at,
+      bool_or(not k.does_count) as is_asked_anew,
+      -- Training that was found void is due as if it had been asked for then.
+      min(case
+        when k.does_count then null
+        when k.voided_at > k.since then private.requirement_due(k.rule, k.voided_at, v_time_zone)
+        else k.due_at
+      end) as due_at,
+      min(k.runs_out_at) filter (where k.does_count) as expires_at,
+      min(k.runs_out_at - make_interval(days => (k.rule).renewal_window_days)) filter (where k.does_count) as opens_at,
+      array_agg((k.rule).id order by (k.rule).id) as rule_ids,
       exists (
         select
         from lms.training_waivers w
-        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+        where w.user_id = k.user_id and w.course_id = k.course_id and w.granted_at <= p_at
           and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
       ) as is_waived
-    from lms.training_requirements q
-    join lms.assignment_rules r on r.id = q.rule_id
-    cross join lateral (
-      select max(e.completed_at) as completed_at
-      from lms.enrollments e
-      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
-    ) last
-    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
-      and (p_user_ids is null or q.user_id = any (p_user_ids))
-      and (p_course_id is null or q.course_id = p_course_id)
-      and (
-        not private.is_api_call()
-        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
-        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
-        or q.course_id = any (array(select private.staffed_courses()))
-        or exists (
+    from (
+      select
+        a.*,
+        -- What had run out before a rule asked is not what it asks for.
+        a.completed_at is not null and (a.runs_out_at is null or a.runs_out_at > a.since) as does_count,
+        case when a.completed_at is null and cardinality(v_void_ids) > 0 then (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = a.user_id and v.course_id = a.course_id
+        ) end as voided_at
+      from (
+        select d.*, private.runs_out_at(d.rule, d.completed_at, v_time_zone) as runs_out_at
+        from (
           select
-          from lms.memberships m
-          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
-            and m.unit_id = any (array(select private.units_where('enrollments.read')))
-        )
-      )
-    group by q.user_id, q.course_id, last.completed_at
+            q.user_id, q.course_id, q.since, q.due_at, r as rule,
+            (
+              select max(e.completed_at)
+              from lms.enrollments e
+              where e.user_id = q.user_id and e.course_id = q.course_id and e.status = 'completed' and e.completed_at <= p_at
+                and e.id <> all (v_void_ids)
+            ) as completed_at
+          from lms.training_requirements q
+          join lms.assignment_rules r on r.tenant_id = p_tenant_id and r.id = q.rule_id
+          where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+            and (p_user_ids is null or q.user_id = any (p_user_ids))
+            and (p_course_id is null or q.course_id = p_course_id)
+            and (
+              not v_is_client
+              or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+              or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+              or q.course_id = any (array(select private.staffed_courses()))
+              or exists (
+                select
+                from lms.memberships m
+                where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+                  and m.unit_id = any (array(select private.units_where('enrollments.read')))
+              )
+            )
+          offset 0
+        ) d
+        offset 0
+      ) a
+      offset 0
+    ) k
+    group by k.user_id, k.course_id, k.completed_at
   ) s;
 end
 $$;
 
 ALTER FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.assignment_marks (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid,
+    rule_id uuid,
+    marked_at timestamp with time zone NOT NULL,
+    was jsonb,
+    after_user_id uuid
+);
+
+ALTER TABLE private.assignment_marks OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) of which everybody is; removed by the job that does it.';
+
+--
+-- Name: COLUMN assignment_marks.was; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.was IS 'Of a person, what the change has replaced: {is_member, has_left, unit_ids, job_title}, {unit_ids}, {role_id, is_held} or {cohort_id, is_held}.';
+
+--
+-- Name: COLUMN assignment_marks.after_user_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.after_user_id IS 'Of a rule or a tenant: how far the job has come, in the order of people.';
+
+--
+-- Name: unfold_marks(private.assignment_marks[], private.member_facts[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_mark record;
+  v_facts private.member_facts;
+begin
+  for v_mark in
+    select m.marked_at, m.was, f as facts
+    from unnest(p_marks) m
+    join unnest(p_now) f on (f.tenant_id, f.user_id) = (m.tenant_id, m.user_id)
+    order by m.tenant_id, m.user_id, m.marked_at desc, m.id desc
+  loop
+    if (v_facts.tenant_id, v_facts.user_id) is distinct from ((v_mark.facts).tenant_id, (v_mark.facts).user_id) then
+      if v_facts.user_id is not null then
+        v_facts.until := v_facts.at;
+        v_facts.at := '-infinity';
+        return next v_facts;
+      end if;
+      v_facts := v_mark.facts;
+      v_facts.at := null;
+    end if;
+    if v_facts.at is distinct from v_mark.marked_at then
+      v_facts.until := v_facts.at;
+      v_facts.at := v_mark.marked_at;
+      return next v_facts;
+    end if;
+    if v_mark.was is not null then
+      v_facts := private.facts_before(v_facts, v_mark.was);
+    end if;
+  end loop;
+  if v_facts.user_id is not null then
+    v_facts.until := v_facts.at;
+    v_facts.at := '-infinity';
+    return next v_facts;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) OWNER TO postgres;
+
+--
+-- Name: units_above(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.units_above(p_unit_id uuid) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = p_unit_id order by c.ancestor_id);
+end
+$$;
+
+ALTER FUNCTION private.units_above(p_unit_id uuid) OWNER TO postgres;
 
 --
 -- Name: units_below(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37543,6 +43780,28 @@ $$;
 ALTER FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) OWNER TO postgres;
 
 --
+-- Name: void_trainings(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.void_training
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.enrollment_id, c.user_id, c.course_id, c.revoked_at
+  from lms.certificates c
+  where c.tenant_id = p_tenant_id and c.voids_training and c.revoked_at <= p_at and not exists (
+    select
+    from lms.certificates n
+    where n.enrollment_id = c.enrollment_id and n.edition > c.edition and n.issued_at <= p_at
+  );
+end
+$$;
+
+ALTER FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37620,31 +43879,6 @@ ALTER FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p
 COMMENT ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) IS 'trunc(sum(weight * percentage) / sum(weight), 2) over the weighted assessments of a version; null when it has none. p_by_its_rules: with scores counted as that version counts them, also where another one is being taken.';
 
 --
--- Name: what_is_required(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET enable_nestloop TO 'off'
-    SET jit TO 'off'
-    AS $$
-begin
-  return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
-  from lms.assignment_rules r
-  join lms.tenants t on t.id = r.tenant_id and t.is_active
-  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
-  cross join lateral private.courses_of_rule(r) as c (course_id)
-  left join lms.training_requirements q
-    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
-  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
-end
-$$;
-
-ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
-
---
 -- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37658,6 +43892,39 @@ end
 $$;
 
 ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: withdraw_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_evidence(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if private.is_api_call() and not coalesce(
+    (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by)
+      and v_evidence.tenant_id = any (array(select private.joined_tenants())),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Evidence is withdrawn by whom it is about, or who handed it in.';
+  elsif v_evidence.status = 'withdrawn' then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It was reviewed.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  update lms.outside_training o
+  set status = 'withdrawn', withdrawn_at = now()
+  where o.id = p_evidence_id
+  returning * into v_evidence;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_evidence(p_evidence_id uuid) OWNER TO postgres;
 
 --
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37688,6 +43955,30 @@ end
 $$;
 
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: withdraw_sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+begin
+  if v_booking.signed_off_at is null then
+    return v_booking;
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = null, signed_off_by = null, sign_off_note = null, change_reason = p_reason
+  where b.id = p_booking_id
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: write_answer_key(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37808,6 +44099,71 @@ $$;
 ALTER FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) OWNER TO postgres;
 
 --
+-- Name: write_evidence(lms.outside_training); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_evidence(p_evidence lms.outside_training) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_evidence.user_id is not distinct from (select auth.uid());
+  v_evidence lms.outside_training;
+begin
+  if private.is_api_call() and not coalesce(
+    case
+      when v_self then p_evidence.tenant_id = any (array(select private.joined_tenants()))
+      else private.may_enroll_others(p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id)
+    end,
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif p_evidence.taken_on > (
+    select (now() at time zone t.time_zone)::date from lms.tenants t where t.id = p_evidence.tenant_id
+  ) then
+    perform private.fail(
+      'taken_in_the_future', 'Training that was taken was taken by today.', 422, jsonb_build_object('field', 'p_taken_on')
+    );
+  elsif p_evidence.document_path is not null and not exists (
+    select
+    from storage.objects o
+    where o.bucket_id = 'evidence' and o.name = p_evidence.document_path
+      -- Somebody else's file would be shown to all who see this.
+      and starts_with(o.name, format('%s/%s/', p_evidence.tenant_id, p_evidence.user_id))
+  ) then
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
+  end if;
+  insert into lms.outside_training (
+    tenant_id, course_id, user_id, provider_name, provider_address, taken_on, was_tested, materials, document_path, note, submitted_by
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id, p_evidence.provider_name, p_evidence.provider_address,
+    p_evidence.taken_on, p_evidence.was_tested, p_evidence.materials, p_evidence.document_path, p_evidence.note, (select auth.uid())
+  )
+  on conflict (user_id, course_id, taken_on) where status in ('submitted', 'accepted') do nothing
+  returning * into v_evidence;
+  if v_evidence.id is null then
+    perform private.fail(
+      'training_was_submitted', 'This training was handed in already.', 409, jsonb_build_object('taken_on', p_evidence.taken_on),
+      'Withdraw what waits for review, to hand in something better: withdraw_outside_training.'
+    );
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.write_evidence(p_evidence lms.outside_training) OWNER TO postgres;
+
+--
 -- Name: write_moment(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37819,6 +44175,59 @@ CREATE FUNCTION private.write_moment(p_at timestamp with time zone) RETURNS text
 $_$;
 
 ALTER FUNCTION private.write_moment(p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: write_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_training_record(p_enrollment lms.enrollments) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_current constant lms.training_records := private.current_record(p_enrollment.id);
+  v_now constant lms.training_records := private.compose_training_record(p_enrollment);
+  v_new lms.training_records;
+begin
+  if v_now.enrollment_id is null or p_enrollment.status <> 'completed' then
+    return false;
+  elsif v_current.id is null then
+    v_new := v_now;
+    v_new.edition := 1;
+    perform private.insert_training_record(v_new);
+    return true;
+  end if;
+  v_new := v_current;
+  v_new.materials := coalesce(v_current.materials, v_now.materials);
+  if v_current.trainer_name is null or (v_current.trainer_address is null and v_current.trainer_name = v_now.trainer_name) then
+    v_new.trainer_name := v_now.trainer_name;
+    v_new.trainer_address := v_now.trainer_address;
+  end if;
+  if v_current.tested_at is null then
+    v_new.tested_at := v_now.tested_at;
+    v_new.tested_by := v_now.tested_by;
+    v_new.test_percentage := v_now.test_percentage;
+  end if;
+  if v_current.certified_at is null then
+    v_new.certified_at := v_now.certified_at;
+    v_new.certified_by := v_now.certified_by;
+    v_new.certifier_name := v_now.certifier_name;
+    v_new.certification := v_now.certification;
+    v_new.certification_text := v_now.certification_text;
+    v_new.attestation_id := v_now.attestation_id;
+  end if;
+  if v_new is not distinct from v_current then
+    return false;
+  end if;
+  v_new.edition := v_current.edition + 1;
+  v_new.corrected_by := null;
+  v_new.correction_reason := 'What was missing has become known.';
+  perform private.insert_training_record(v_new);
+  return true;
+end
+$$;
+
+ALTER FUNCTION private.write_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: write_waiver(lms.training_waivers); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37847,6 +44256,8 @@ begin
     p_waiver.expires_at
   )
   returning * into v_waiver;
+  -- What a rule has opened, and nobody has touched, is closed.
+  perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
   return v_waiver;
 end
 $$;
@@ -37854,32 +44265,130 @@ $$;
 ALTER FUNCTION private.write_waiver(p_waiver lms.training_waivers) OWNER TO postgres;
 
 --
--- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: webhooks; Type: TABLE; Schema: lms; Owner: postgres
 --
 
-CREATE TABLE analytics.activity_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE lms.webhooks (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    url private.webhook_address NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    kinds text[] DEFAULT '{}'::text[] NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhook_description_is_short CHECK ((length(description) <= 500)),
+    CONSTRAINT webhook_kinds_are_few CHECK ((cardinality(kinds) <= 50))
+);
+
+ALTER TABLE lms.webhooks OWNER TO postgres;
+
+--
+-- Name: TABLE webhooks; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.webhooks IS 'Where an organisation''s own systems are told of events: POST with Standard Webhooks signatures, ids and dates only. Made by create_webhook, which tells the secret this once.';
+
+--
+-- Name: COLUMN webhooks.kinds; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.webhooks.kinds IS 'Of lms.notification_kinds; empty: all.';
+
+--
+-- Name: COLUMN webhooks.is_active; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.webhooks.is_active IS 'False: nothing is added; what waits is sent when it is true again, within 30 days.';
+
+--
+-- Name: write_webhook(lms.webhooks); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_webhook(p_wanted lms.webhooks) RETURNS lms.issued_webhook
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_webhook lms.webhooks;
+  v_secret constant text := private.new_webhook_secret();
+begin
+  perform private.require_webhook_right(p_wanted.tenant_id);
+  -- Each event is sent to each of them.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum webhooks ' || p_wanted.tenant_id, 0));
+  if (select count(*) from lms.webhooks w where w.tenant_id = p_wanted.tenant_id) >= 20 then
+    perform private.fail('too_many_webhooks', 'An organisation has at most 20 webhooks.', 409);
+  end if;
+  insert into lms.webhooks (tenant_id, url, description, kinds, created_by)
+  values (p_wanted.tenant_id, p_wanted.url, p_wanted.description, p_wanted.kinds, (select auth.uid()))
+  returning * into v_webhook;
+  insert into private.webhook_states (webhook_id, secret) values (v_webhook.id, v_secret);
+  return (v_webhook.id, v_webhook.url, v_webhook.kinds, v_secret)::lms.issued_webhook;
+end
+$$;
+
+ALTER FUNCTION private.write_webhook(p_wanted lms.webhooks) OWNER TO postgres;
+
+--
+-- Name: activity_events; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.activity_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
+ALTER TABLE private.activity_events OWNER TO postgres;
+
+--
+-- Name: TABLE activity_events; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_events IS 'What analytics.activity_events shows.';
+
+--
+-- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: activity_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.activity_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.event_type,
+    e.meta,
+    e.occurred_at,
+    e.received_at,
+    e.is_time_plausible
+   FROM private.activity_events e;
+
 ALTER TABLE analytics.activity_events OWNER TO postgres;
 
 --
--- Name: TABLE activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: VIEW activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Lists as for question_events.';
+COMMENT ON VIEW analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Inserts and lists as for question_events.';
 
 --
 -- Name: COLUMN activity_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -37892,6 +44401,12 @@ COMMENT ON COLUMN analytics.activity_events.id IS 'Chosen by the client: sent ag
 --
 
 COMMENT ON COLUMN analytics.activity_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.user_id IS 'Who did it; may be left out.';
 
 --
 -- Name: COLUMN activity_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -37928,12 +44443,6 @@ COMMENT ON COLUMN analytics.activity_events.received_at IS 'Server time.';
 --
 
 COMMENT ON COLUMN analytics.activity_events.is_time_plausible IS 'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: event_types; Type: TABLE; Schema: analytics; Owner: postgres
@@ -38037,6 +44546,134 @@ ALTER TABLE analytics.people OWNER TO postgres;
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
 
 --
+-- Name: question_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.question_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.section_key,
+    e.question_key,
+    e.is_correct,
+    private.count_answers(e.user_id, e.course_id, (e.question_key)::text, e.received_at, e.id) AS attempt_index,
+    e.response_meta,
+    e.answered_at,
+    e.received_at,
+    e.is_time_plausible,
+    e.source,
+    e.is_counted,
+    e.attempt_id
+   FROM private.question_events e;
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: VIEW question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON VIEW analytics.question_events IS 'One answer to one question. Insert them (never upsert), also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.user_id IS 'Whose answer; may be left out.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course that was received, counted by the server; what a client sends is overruled. Leave it out of select where it is not needed: it is counted for each row.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -38053,7 +44690,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'private.question_events'::text, 'private.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text, 'private.report_changes'::text, 'private.lesson_changes'::text, 'private.report_cells'::text, 'private.question_cells'::text, 'private.lesson_cells'::text, 'private.active_days'::text, 'private.activity_cells'::text, 'private.active_elsewhere'::text, 'private.stale_reports'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -38765,6 +45402,68 @@ COMMENT ON COLUMN lms.lesson_skills.course_id IS 'Taken from the lesson.';
 COMMENT ON COLUMN lms.lesson_skills.mastery_threshold IS 'How sure one has to be that the skill is mastered, above 0 to 1; null: the lesson asks for none.';
 
 --
+-- Name: message_templates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.message_templates (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    language private.locale NOT NULL,
+    subject private.mail_subject NOT NULL,
+    body private.mail_body NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE lms.message_templates OWNER TO postgres;
+
+--
+-- Name: TABLE message_templates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.message_templates IS 'What mails of an organisation say, by kind and language; elsewhere lms.standard_templates counts. Plain text: {{name}} is replaced by what the kind''s placeholders name, or person, organization and link, and a line in which one of them is empty is left out. The language is the person''s, else the organisation''s, else en; de-AT falls back to de.';
+
+--
+-- Name: notification_kinds; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.notification_kinds (
+    kind text NOT NULL,
+    description text NOT NULL,
+    placeholders text[] DEFAULT '{}'::text[] NOT NULL,
+    in_app boolean NOT NULL,
+    email boolean NOT NULL,
+    CONSTRAINT notification_kind_is_words_joined_by_underscores CHECK ((kind ~ '^[a-z]+(_[a-z]+)*$'::text))
+);
+
+ALTER TABLE lms.notification_kinds OWNER TO postgres;
+
+--
+-- Name: TABLE notification_kinds; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.notification_kinds IS 'What people are notified of. A closed list, as permissions are.';
+
+--
+-- Name: COLUMN notification_kinds.placeholders; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notification_kinds.placeholders IS 'What texts about it may name, beside person, organization and link: see lms.message_templates.';
+
+--
+-- Name: COLUMN notification_kinds.in_app; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notification_kinds.in_app IS 'Shown in lms.notifications, where neither person nor organisation says otherwise.';
+
+--
+-- Name: COLUMN notification_kinds.email; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.notification_kinds.email IS 'Mailed, where neither person nor organisation says otherwise.';
+
+--
 -- Name: org_units; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -39066,6 +45765,25 @@ COMMENT ON TABLE lms.skills IS 'Something that can be learned. One list for the 
 COMMENT ON COLUMN lms.skills.key IS 'What imports and exports know it by, unique in the tenant.';
 
 --
+-- Name: standard_templates; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.standard_templates (
+    kind text NOT NULL,
+    language private.locale NOT NULL,
+    subject private.mail_subject NOT NULL,
+    body private.mail_body NOT NULL
+);
+
+ALTER TABLE lms.standard_templates OWNER TO postgres;
+
+--
+-- Name: TABLE standard_templates; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.standard_templates IS 'What mails say where the organisation says nothing else. See lms.message_templates.';
+
+--
 -- Name: tags; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -39092,6 +45810,56 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 --
 
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
+
+--
+-- Name: training_record_settings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_record_settings (
+    course_id uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    keeps_training_record boolean DEFAULT true NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT course_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT course_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT course_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.training_record_settings OWNER TO postgres;
+
+--
+-- Name: TABLE training_record_settings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_record_settings IS 'Courses of which training records are kept, and what they print unless a session or outside training says otherwise. Changes show in records written from then on.';
+
+--
+-- Name: COLUMN training_record_settings.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.keeps_training_record IS 'Each completed cycle gets a record.';
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.materials IS 'A description of the training materials, or where a copy is kept; null: the version of the course, which is kept for good.';
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.trainer_name IS 'Who provides the training; null: the instructor of the course.';
 
 --
 -- Name: training_requirements; Type: TABLE; Schema: lms; Owner: postgres
@@ -39353,17 +46121,17 @@ COMMENT ON TABLE private.activity_cells IS 'How many people and events, of all, 
 --
 
 CREATE TABLE private.activity_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
@@ -39392,26 +46160,6 @@ ALTER TABLE private.answer_keys OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.answer_keys IS 'The right answers to the questions of drafts.';
-
---
--- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.assignment_marks (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid,
-    rule_id uuid,
-    marked_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE private.assignment_marks OWNER TO postgres;
-
---
--- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; removed by the job that does it.';
 
 --
 -- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
@@ -39549,6 +46297,27 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
+
+--
+-- Name: employment_ends; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.employment_ends AS
+ SELECT m.user_id,
+    m.tenant_id,
+    m.ended_at,
+    t.time_zone
+   FROM (lms.memberships m
+     JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+  WHERE (m.status = 'ended'::text);
+
+ALTER TABLE private.employment_ends OWNER TO postgres;
+
+--
+-- Name: VIEW employment_ends; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.employment_ends IS 'When somebody left, for get_training_records. Not an invoker''s view, on purpose: who may read a record is told how long it is kept, whether they see the membership or not. Clients cannot address it.';
 
 --
 -- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
@@ -39817,26 +46586,6 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
 
 --
--- Name: question_attempts; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.question_attempts (
-    user_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    question_key text NOT NULL COLLATE pg_catalog."C",
-    attempts integer NOT NULL
-)
-WITH (fillfactor='85');
-
-ALTER TABLE private.question_attempts OWNER TO postgres;
-
---
--- Name: TABLE question_attempts; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
-
---
 -- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -39864,27 +46613,43 @@ COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each u
 --
 
 CREATE TABLE private.question_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
+
+--
+-- Name: reminded_days; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.reminded_days (
+    tenant_id uuid NOT NULL,
+    day date NOT NULL
+);
+
+ALTER TABLE private.reminded_days OWNER TO postgres;
+
+--
+-- Name: TABLE reminded_days; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.reminded_days IS 'The last day of each organisation on which all of it was looked through. Spares looking again on the same day; what is sent follows from the data and from what was sent.';
 
 --
 -- Name: report_cells; Type: TABLE; Schema: private; Owner: postgres
@@ -40055,6 +46820,23 @@ ALTER TABLE private.report_state OWNER TO postgres;
 COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
 
 --
+-- Name: rule_due_dates; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.rule_due_dates (
+    enrollment_id uuid NOT NULL,
+    due_at timestamp with time zone
+);
+
+ALTER TABLE private.rule_due_dates OWNER TO postgres;
+
+--
+-- Name: TABLE rule_due_dates; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.rule_due_dates IS 'The due date that rules have given an enrolment last. While it has it, it follows the rules.';
+
+--
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -40204,6 +46986,27 @@ ALTER TABLE private.stale_reports ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
 );
 
 --
+-- Name: webhook_states; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.webhook_states (
+    webhook_id uuid NOT NULL,
+    secret text NOT NULL,
+    previous_secret text,
+    previous_until timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    paused_until timestamp with time zone
+);
+
+ALTER TABLE private.webhook_states OWNER TO postgres;
+
+--
+-- Name: COLUMN webhook_states.previous_secret; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.webhook_states.previous_secret IS 'Signs as well for a day after it was replaced.';
+
+--
 -- Name: profile_private; Type: TABLE; Schema: public; Owner: postgres
 --
 
@@ -40222,7 +47025,7 @@ CREATE TABLE public.profile_private (
     CONSTRAINT knowledge_profile_has_the_documented_shape CHECK (private.is_knowledge_profile(knowledge_profile)),
     CONSTRAINT learning_interests_are_a_list_of_words CHECK (private.is_list_of_words(learning_interests)),
     CONSTRAINT learning_preferences_have_the_documented_shape CHECK (private.is_learning_preferences(learning_preferences)),
-    CONSTRAINT notification_preferences_are_an_object CHECK (((jsonb_typeof(notification_preferences) = 'object'::text) AND (length((notification_preferences)::text) <= 10000))),
+    CONSTRAINT notification_preferences_have_the_documented_shape CHECK (private.is_notification_preferences(notification_preferences)),
     CONSTRAINT phone_is_digits_and_marks CHECK ((phone ~ '^\+?[0-9 ()./-]{3,30}$'::text))
 );
 
@@ -40259,6 +47062,12 @@ COMMENT ON COLUMN public.profile_private.knowledge_profile IS 'Free-form object;
 COMMENT ON COLUMN public.profile_private.learning_interests IS 'List of words, matched against categories.';
 
 --
+-- Name: COLUMN profile_private.notification_preferences; Type: COMMENT; Schema: public; Owner: postgres
+--
+
+COMMENT ON COLUMN public.profile_private.notification_preferences IS '{in_app: boolean, email: boolean, <kind>: {in_app, email}}, all optional; a kind''s own entry counts first. What is not said is as the organisation has it. Kinds: lms.notification_kinds.';
+
+--
 -- Name: log_default; Type: TABLE ATTACH; Schema: audit; Owner: postgres
 --
 
@@ -40268,20 +47077,25 @@ ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
 -- Name: activity_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
+ALTER TABLE ONLY private.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
 
 --
 -- Name: question_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.question_events ATTACH PARTITION private.question_events_default DEFAULT;
+ALTER TABLE ONLY private.question_events ATTACH PARTITION private.question_events_default DEFAULT;
 
 --
--- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+-- Name: activity_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events
-    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+ALTER TABLE ONLY analytics.activity_events ALTER COLUMN user_id SET DEFAULT auth.uid();
+
+--
+-- Name: question_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events ALTER COLUMN user_id SET DEFAULT auth.uid();
 
 --
 -- Name: event_types event_type_is_taken; Type: CONSTRAINT; Schema: analytics; Owner: postgres
@@ -40305,11 +47119,18 @@ ALTER TABLE ONLY analytics.learning_sessions
     ADD CONSTRAINT learning_sessions_pkey PRIMARY KEY (id);
 
 --
--- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+-- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.question_events
-    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: saved_reports saved_reports_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_reports_pkey PRIMARY KEY (id);
 
 --
 -- Name: heads heads_pkey; Type: CONSTRAINT; Schema: audit; Owner: postgres
@@ -40767,6 +47588,13 @@ ALTER TABLE ONLY lms.learning_paths
     ADD CONSTRAINT learning_paths_pkey PRIMARY KEY (id);
 
 --
+-- Name: led_sessions led_sessions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT led_sessions_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -40844,6 +47672,13 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (id);
 
 --
+-- Name: message_templates message_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT message_templates_pkey PRIMARY KEY (id);
+
+--
 -- Name: modules module_key_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -40870,6 +47705,27 @@ ALTER TABLE ONLY lms.modules
 
 ALTER TABLE ONLY lms.modules
     ADD CONSTRAINT modules_pkey PRIMARY KEY (id);
+
+--
+-- Name: notification_kinds notification_kinds_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notification_kinds
+    ADD CONSTRAINT notification_kinds_pkey PRIMARY KEY (kind);
+
+--
+-- Name: notifications notifications_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
+
+--
+-- Name: session_bookings one_booking_per_session_and_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT one_booking_per_session_and_cycle UNIQUE (session_id, enrollment_id);
 
 --
 -- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -40907,6 +47763,20 @@ ALTER TABLE ONLY lms.pending_enrollments
     ADD CONSTRAINT one_pending_enrollment_per_invitation_and_course UNIQUE (invitation_id, course_id);
 
 --
+-- Name: outside_training one_piece_of_evidence_per_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT one_piece_of_evidence_per_cycle UNIQUE (enrollment_id);
+
+--
+-- Name: training_records one_record_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT one_record_per_cycle_and_edition UNIQUE (enrollment_id, edition);
+
+--
 -- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -40919,6 +47789,13 @@ ALTER TABLE ONLY lms.review_reports
 
 ALTER TABLE ONLY lms.course_reviews
     ADD CONSTRAINT one_review_per_course_and_person UNIQUE (course_id, user_id);
+
+--
+-- Name: message_templates one_template_per_kind_and_language; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT one_template_per_kind_and_language UNIQUE (tenant_id, kind, language);
 
 --
 -- Name: org_units org_unit_code_is_taken; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -40947,6 +47824,13 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_units_pkey PRIMARY KEY (id);
+
+--
+-- Name: outside_training outside_training_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_pkey PRIMARY KEY (id);
 
 --
 -- Name: path_enrollments path_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -41131,6 +48015,20 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_order_is_taken EXCLUDE USING btree (assessment_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
+-- Name: session_bookings session_bookings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT session_bookings_pkey PRIMARY KEY (id);
+
+--
+-- Name: led_sessions session_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
 -- Name: attestations signed_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -41157,6 +48055,13 @@ ALTER TABLE ONLY lms.skills
 
 ALTER TABLE ONLY lms.skills
     ADD CONSTRAINT skills_pkey PRIMARY KEY (id);
+
+--
+-- Name: standard_templates standard_templates_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.standard_templates
+    ADD CONSTRAINT standard_templates_pkey PRIMARY KEY (kind, language);
 
 --
 -- Name: attestation_statements statement_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -41213,6 +48118,27 @@ ALTER TABLE ONLY lms.tenants
 
 ALTER TABLE ONLY lms.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (id);
+
+--
+-- Name: notifications told_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT told_once UNIQUE (tenant_id, user_id, dedupe_key);
+
+--
+-- Name: training_record_settings training_record_settings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT training_record_settings_pkey PRIMARY KEY (course_id);
+
+--
+-- Name: training_records training_records_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_records_pkey PRIMARY KEY (id);
 
 --
 -- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -41285,6 +48211,20 @@ ALTER TABLE ONLY lms.version_questions
     ADD CONSTRAINT version_questions_pkey PRIMARY KEY (version_id, question_id);
 
 --
+-- Name: webhooks webhook_of_its_tenant; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.webhooks
+    ADD CONSTRAINT webhook_of_its_tenant UNIQUE (tenant_id, id);
+
+--
+-- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+--
 -- Name: job_runs job_runs_pkey; Type: CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -41318,6 +48258,13 @@ ALTER TABLE ONLY private.active_elsewhere
 
 ALTER TABLE ONLY private.activity_cells
     ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
+
+--
+-- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_events
+    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -41460,18 +48407,18 @@ ALTER TABLE ONLY private.org_unit_closure
     ADD CONSTRAINT org_unit_closure_pkey PRIMARY KEY (ancestor_id, descendant_id);
 
 --
+-- Name: outbox outbox_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+--
 -- Name: platform_admins platform_admins_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
-
---
--- Name: question_attempts question_attempts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.question_attempts
-    ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
 
 --
 -- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -41481,11 +48428,32 @@ ALTER TABLE ONLY private.question_cells
     ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
 
 --
+-- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_events
+    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: reminded_days reminded_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.reminded_days
+    ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
+
+--
+-- Name: renewals renewals_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewals_pkey PRIMARY KEY (certificate_id);
 
 --
 -- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -41509,6 +48477,13 @@ ALTER TABLE ONLY private.report_state
     ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
 
 --
+-- Name: rule_due_dates rule_due_dates_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_dates_pkey PRIMARY KEY (enrollment_id);
+
+--
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -41530,6 +48505,13 @@ ALTER TABLE ONLY private.stale_reports
     ADD CONSTRAINT stale_reports_pkey PRIMARY KEY (id);
 
 --
+-- Name: webhook_states webhook_states_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.webhook_states
+    ADD CONSTRAINT webhook_states_pkey PRIMARY KEY (webhook_id);
+
+--
 -- Name: profiles one_profile_per_login; Type: CONSTRAINT; Schema: public; Owner: postgres
 --
 
@@ -41549,36 +48531,6 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
-
---
--- Name: activity_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_course ON ONLY analytics.activity_events USING btree (course_id, event_type, received_at DESC);
-
---
--- Name: activity_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_tenant ON ONLY analytics.activity_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_transaction ON ONLY analytics.activity_events USING btree (xid);
-
---
--- Name: activity_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_unit ON ONLY analytics.activity_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_user ON ONLY analytics.activity_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: learning_sessions_by_course; Type: INDEX; Schema: analytics; Owner: postgres
@@ -41623,40 +48575,34 @@ CREATE INDEX learning_sessions_by_user ON analytics.learning_sessions USING btre
 CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree (enrollment_id) WHERE (ended_at IS NULL);
 
 --
--- Name: open_sessions_by_activity; Type: INDEX; Schema: analytics; Owner: postgres
+-- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
-CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
+CREATE INDEX saved_reports_by_owner ON analytics.saved_reports USING btree (tenant_id, owner_id);
 
 --
--- Name: question_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
+-- Name: saved_reports_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
-CREATE INDEX question_events_by_course ON ONLY analytics.question_events USING btree (course_id, question_key, received_at DESC);
+CREATE INDEX saved_reports_by_unit ON analytics.saved_reports USING btree (tenant_id, unit_id);
 
 --
--- Name: question_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
+-- Name: saved_reports_of_person; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
-CREATE INDEX question_events_by_tenant ON ONLY analytics.question_events USING btree (tenant_id, received_at DESC, id DESC);
+CREATE INDEX saved_reports_of_person ON analytics.saved_reports USING btree (owner_id);
 
 --
--- Name: question_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
+-- Name: saved_reports_of_unit; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
-CREATE INDEX question_events_by_transaction ON ONLY analytics.question_events USING btree (xid);
+CREATE INDEX saved_reports_of_unit ON analytics.saved_reports USING btree (unit_id) WHERE is_shared;
 
 --
--- Name: question_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
+-- Name: saved_reports_scheduled; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
-CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
+CREATE INDEX saved_reports_scheduled ON analytics.saved_reports USING btree (digested_at, id) WHERE (schedule IS NOT NULL);
 
 --
 -- Name: log_by_actor; Type: INDEX; Schema: audit; Owner: postgres
@@ -42079,6 +49025,12 @@ CREATE INDEX certificates_by_unit_of_tenant ON lms.certificates USING btree (ten
 CREATE INDEX certificates_by_user ON lms.certificates USING btree (user_id, course_id, cycle DESC);
 
 --
+-- Name: certificates_of_void_training; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_of_void_training ON lms.certificates USING btree (tenant_id) WHERE voids_training;
+
+--
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -42403,6 +49355,54 @@ CREATE INDEX learning_paths_by_tenant_and_age ON lms.learning_paths USING btree 
 CREATE INDEX learning_paths_open_to_everyone ON lms.learning_paths USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
+-- Name: led_sessions_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course ON lms.led_sessions USING btree (course_id, starts_at);
+
+--
+-- Name: led_sessions_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course_of_tenant ON lms.led_sessions USING btree (tenant_id, course_id);
+
+--
+-- Name: led_sessions_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_lesson ON lms.led_sessions USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: led_sessions_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_tenant ON lms.led_sessions USING btree (tenant_id, starts_at, id);
+
+--
+-- Name: led_sessions_by_trainer; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer ON lms.led_sessions USING btree (trainer_id, starts_at);
+
+--
+-- Name: led_sessions_by_trainer_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer_of_tenant ON lms.led_sessions USING btree (tenant_id, trainer_id);
+
+--
+-- Name: led_sessions_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit ON lms.led_sessions USING btree (unit_id, starts_at);
+
+--
+-- Name: led_sessions_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit_of_tenant ON lms.led_sessions USING btree (tenant_id, unit_id);
+
+--
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -42511,10 +49511,58 @@ CREATE INDEX memberships_by_unit_and_number ON lms.memberships USING btree (unit
 CREATE INDEX memberships_by_user ON lms.memberships USING btree (user_id);
 
 --
+-- Name: message_templates_by_kind; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX message_templates_by_kind ON lms.message_templates USING btree (kind);
+
+--
 -- Name: modules_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
 CREATE INDEX modules_by_course ON lms.modules USING btree (course_id, order_index);
+
+--
+-- Name: notifications_by_age; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_age ON lms.notifications USING btree (created_at);
+
+--
+-- Name: notifications_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_course ON lms.notifications USING btree (tenant_id, course_id);
+
+--
+-- Name: notifications_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_enrollment ON lms.notifications USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: notifications_by_kind; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_kind ON lms.notifications USING btree (kind);
+
+--
+-- Name: notifications_by_person; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_person ON lms.notifications USING btree (user_id);
+
+--
+-- Name: notifications_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_by_user ON lms.notifications USING btree (user_id, id DESC) WHERE is_shown;
+
+--
+-- Name: notifications_unread; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX notifications_unread ON lms.notifications USING btree (user_id, id DESC) WHERE (is_shown AND (read_at IS NULL));
 
 --
 -- Name: one_current_statement; Type: INDEX; Schema: lms; Owner: postgres
@@ -42569,6 +49617,48 @@ CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree
 --
 
 CREATE UNIQUE INDEX one_standing_certificate_per_cycle ON lms.certificates USING btree (enrollment_id) WHERE (revoked_at IS NULL);
+
+--
+-- Name: outside_training_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course ON lms.outside_training USING btree (course_id, submitted_at DESC);
+
+--
+-- Name: outside_training_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course_of_tenant ON lms.outside_training USING btree (tenant_id, course_id);
+
+--
+-- Name: outside_training_by_document; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_document ON lms.outside_training USING btree (document_path);
+
+--
+-- Name: outside_training_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_member ON lms.outside_training USING btree (tenant_id, user_id);
+
+--
+-- Name: outside_training_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_tenant ON lms.outside_training USING btree (tenant_id, submitted_at DESC, id DESC);
+
+--
+-- Name: outside_training_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_user ON lms.outside_training USING btree (user_id, submitted_at DESC);
+
+--
+-- Name: outside_training_to_review; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_to_review ON lms.outside_training USING btree (tenant_id, submitted_at, id) WHERE (status = 'submitted'::text);
 
 --
 -- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
@@ -42739,6 +49829,102 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
 
 --
+-- Name: session_bookings_attended; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_attended ON lms.session_bookings USING btree (enrollment_id) WHERE (status = 'attended'::text);
+
+--
+-- Name: session_bookings_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_course ON lms.session_bookings USING btree (course_id, booked_at DESC);
+
+--
+-- Name: session_bookings_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_enrollment ON lms.session_bookings USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings_by_queue; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_queue ON lms.session_bookings USING btree (session_id, booked_at, id) WHERE (status = 'waitlisted'::text);
+
+--
+-- Name: session_bookings_by_session; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_session ON lms.session_bookings USING btree (tenant_id, course_id, session_id);
+
+--
+-- Name: session_bookings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_tenant ON lms.session_bookings USING btree (tenant_id, booked_at DESC, id DESC);
+
+--
+-- Name: session_bookings_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_user ON lms.session_bookings USING btree (user_id, booked_at DESC);
+
+--
+-- Name: training_record_settings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_record_settings_by_tenant ON lms.training_record_settings USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_completion; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_completion ON lms.training_records USING btree (completed_on, id);
+
+--
+-- Name: training_records_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course ON lms.training_records USING btree (course_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course_of_tenant ON lms.training_records USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_enrollment ON lms.training_records USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_tenant ON lms.training_records USING btree (tenant_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit ON lms.training_records USING btree (unit_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit_of_tenant ON lms.training_records USING btree (tenant_id, unit_id);
+
+--
+-- Name: training_records_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_user ON lms.training_records USING btree (user_id, completed_at DESC, id DESC);
+
+--
 -- Name: training_requirements_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -42797,6 +49983,12 @@ CREATE INDEX training_waivers_by_tenant ON lms.training_waivers USING btree (ten
 --
 
 CREATE INDEX training_waivers_by_user ON lms.training_waivers USING btree (user_id, course_id);
+
+--
+-- Name: training_was_submitted; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX training_was_submitted ON lms.outside_training USING btree (user_id, course_id, taken_on) WHERE (status = ANY (ARRAY['submitted'::text, 'accepted'::text]));
 
 --
 -- Name: version_assessments_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
@@ -42883,6 +50075,36 @@ CREATE INDEX active_days_by_course ON private.active_days USING btree (tenant_id
 CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id);
 
 --
+-- Name: activity_events_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_course ON ONLY private.activity_events USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_tenant ON ONLY private.activity_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_transaction ON ONLY private.activity_events USING btree (xid);
+
+--
+-- Name: activity_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_unit ON ONLY private.activity_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_user ON ONLY private.activity_events USING btree (user_id, received_at DESC, id DESC);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -42917,6 +50139,18 @@ CREATE INDEX activity_events_default_xid_idx ON private.activity_events_default 
 --
 
 CREATE INDEX answer_keys_by_question ON private.answer_keys USING btree (tenant_id, course_id, question_id);
+
+--
+-- Name: assignment_marks_by_person; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_by_person ON private.assignment_marks USING btree (tenant_id, user_id);
+
+--
+-- Name: assignment_marks_of_rules; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_of_rules ON private.assignment_marks USING btree (tenant_id, rule_id) WHERE (user_id IS NULL);
 
 --
 -- Name: attempt_keys_by_key_revision; Type: INDEX; Schema: private; Owner: postgres
@@ -42979,16 +50213,94 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
+-- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
+
+--
+-- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_invitation ON private.outbox USING btree (tenant_id, invitation_id);
+
+--
+-- Name: outbox_by_kind; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_kind ON private.outbox USING btree (kind);
+
+--
+-- Name: outbox_by_person; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_person ON private.outbox USING btree (user_id);
+
+--
+-- Name: outbox_by_webhook; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook_id);
+
+--
+-- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
+
+--
+-- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt_at) WHERE ((status = 'pending'::text) AND (channel = 'email'::text));
+
+--
+-- Name: outbox_of_webhooks; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
+
+--
 -- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
 --
 
 CREATE INDEX question_cells_by_course ON private.question_cells USING btree (tenant_id, course_id, unit_key, month);
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+-- Name: question_events_by_question; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX question_events_default_course_id_question_key_received_at_idx ON private.question_events_default USING btree (course_id, question_key, received_at DESC);
+CREATE INDEX question_events_by_question ON ONLY private.question_events USING btree (course_id, question_key, user_id, received_at);
+
+--
+-- Name: question_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_tenant ON ONLY private.question_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_transaction ON ONLY private.question_events USING btree (xid);
+
+--
+-- Name: question_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_unit ON ONLY private.question_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_user ON ONLY private.question_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_course_id_question_key_user_id_rece_idx ON private.question_events_default USING btree (course_id, question_key, user_id, received_at);
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
@@ -43013,6 +50325,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: renewals_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX renewals_by_course ON private.renewals USING btree (course_id, checked_at, expires_at);
 
 --
 -- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
@@ -43078,73 +50396,73 @@ ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
+ALTER INDEX private.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
 
 --
 -- Name: activity_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
+ALTER INDEX private.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
 
 --
 -- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
+ALTER INDEX private.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_course ATTACH PARTITION private.question_events_default_course_id_question_key_received_at_idx;
+ALTER INDEX private.question_events_by_question ATTACH PARTITION private.question_events_default_course_id_question_key_user_id_rece_idx;
 
 --
 -- Name: question_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
+ALTER INDEX private.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
+ALTER INDEX private.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
 
 --
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
@@ -43171,40 +50489,159 @@ CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, cou
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
 
 --
--- Name: activity_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: activity_events take_activity_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_activity_event AS
+    ON INSERT TO analytics.activity_events DO INSTEAD  INSERT INTO private.activity_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, event_type, meta, occurred_at, received_at, is_time_plausible)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+                CASE
+                    WHEN (EXISTS ( SELECT
+                       FROM analytics.event_types t
+                      WHERE ((t.event_type = n.event_type) AND ((t.tenant_id IS NULL) OR (t.tenant_id = e.tenant_id))))) THEN n.event_type
+                    ELSE private.refuse_event_type(n.event_type, e.tenant_id)
+                END AS refuse_event_type,
+            n.meta,
+            n.occurred_at,
+            n.received_at,
+            ((n.occurred_at >= (n.received_at - '90 days'::interval)) AND (n.occurred_at <= (n.received_at + '00:05:00'::interval)))
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.event_type,
+                    c.meta,
+                    COALESCE(c.occurred_at, c.received_at) AS occurred_at,
+                    c.received_at
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.event_type,
+                            new.meta,
+                            new.occurred_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.event_type,
+    taken.meta,
+    taken.occurred_at,
+    taken.received_at,
+    taken.is_time_plausible;
 
 --
--- Name: question_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: question_events take_question_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: activity_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: question_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_question_event AS
+    ON INSERT TO analytics.question_events DO INSTEAD  INSERT INTO private.question_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+            n.section_key,
+            n.question_key,
+            n.is_correct,
+            n.response_meta,
+            n.answered_at,
+            n.received_at,
+            ((n.answered_at >= (n.received_at - '90 days'::interval)) AND (n.answered_at <= (n.received_at + '00:05:00'::interval))),
+            n.source,
+            COALESCE(n.is_counted, (NOT (EXISTS ( SELECT
+                   FROM (lms.question_revisions r
+                     JOIN private.key_revisions k ON ((k.revision_id = r.id)))
+                  WHERE ((r.course_id = n.course_id) AND (r.question_key = (n.question_key)::text)))))) AS "coalesce",
+            n.attempt_id
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.section_key,
+                    c.question_key,
+                    c.is_correct,
+                    c.response_meta,
+                    COALESCE(c.answered_at, c.received_at) AS answered_at,
+                    c.received_at,
+                    c.source,
+                    c.is_counted,
+                    c.attempt_id
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.section_key,
+                            new.question_key,
+                            new.is_correct,
+                            new.response_meta,
+                            new.answered_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at,
+                            COALESCE((new.source)::text, 'client'::text) AS source,
+                            new.is_counted,
+                            new.attempt_id) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'question'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.section_key,
+    taken.question_key,
+    taken.is_correct,
+    private.count_answers_so_far(taken.user_id, taken.course_id, (taken.question_key)::text, taken.received_at, taken.id) AS count_answers_so_far,
+    taken.response_meta,
+    taken.answered_at,
+    taken.received_at,
+    taken.is_time_plausible,
+    taken.source,
+    taken.is_counted,
+    taken.attempt_id;
 
 --
 -- Name: event_types _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -43213,46 +50650,22 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events F
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: saved_reports _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: event_types _200_not_builtin; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION private.keep_builtin_event_types();
 
 --
--- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: saved_reports _200_parameters; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.place_activity_event();
-
---
--- Name: question_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.place_question_event();
-
---
--- Name: activity_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.activity_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: question_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.question_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: activity_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_activity_events();
-
---
--- Name: question_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
+CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE OF report, parameters, unit_id, schedule, hour ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
 -- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -43261,34 +50674,10 @@ CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCI
 CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
 
 --
--- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
 -- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -43297,18 +50686,16 @@ ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed
 CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
 
 --
--- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: saved_reports _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.saved_reports REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
 
 --
 -- Name: event_types _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -43317,16 +50704,34 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON analytics.event_types REFERENCI
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.event_types REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: saved_reports _900_audit_insert; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON analytics.saved_reports REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
+
+--
 -- Name: event_types _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.event_types FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.event_types', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: saved_reports _900_audit_truncate; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON analytics.saved_reports FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('analytics.saved_reports', 'tenant_id', '{id}', '{name}', '{}', '{updated_at}');
+
+--
 -- Name: event_types _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.event_types FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_event_types();
+
+--
+-- Name: saved_reports _900_audit_update; Type: TRIGGER; Schema: analytics; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION audit.record_analytics_saved_reports();
 
 --
 -- Name: log _100_append_only; Type: TRIGGER; Schema: audit; Owner: postgres
@@ -43533,6 +50938,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: led_sessions _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -43555,6 +50966,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.lessons FOR EACH ROW EXECUTE
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: message_templates _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: modules _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43581,6 +50998,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH RO
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: session_bookings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: skills _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -43597,6 +51020,18 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: training_record_settings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: webhooks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: enrollments _120_ended; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43659,6 +51094,30 @@ CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE F
 CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
 
 --
+-- Name: cohorts _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: learning_paths _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL))) EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: org_units _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: roles _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.roles FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
 -- Name: assignment_rules _200_author; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -43719,6 +51178,18 @@ CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH RO
 CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
 
 --
+-- Name: training_records _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION private.keep_training_record();
+
+--
+-- Name: webhooks _200_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kinds BEFORE INSERT OR UPDATE OF kinds ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION private.check_webhook_kinds();
+
+--
 -- Name: certificates _200_never_deleted; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -43729,6 +51200,12 @@ CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW
 --
 
 CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION private.keep_attestation();
+
+--
+-- Name: training_records _200_never_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION private.keep_training_record();
 
 --
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43815,6 +51292,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH RO
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.place_path_course();
 
 --
+-- Name: led_sessions _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.place_session();
+
+--
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -43869,10 +51352,34 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.question_skills FOR EACH ROW EXEC
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.place_in_assessment();
 
 --
+-- Name: training_record_settings _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.place_record_settings();
+
+--
 -- Name: assessments _200_place_moved; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _200_place_moved BEFORE UPDATE OF lesson_id ON lms.assessments FOR EACH ROW WHEN ((new.lesson_id IS DISTINCT FROM old.lesson_id)) EXECUTE FUNCTION private.place_assessment();
+
+--
+-- Name: message_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
+
+--
+-- Name: standard_templates _200_placeholders; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_placeholders BEFORE INSERT OR UPDATE ON lms.standard_templates FOR EACH ROW EXECUTE FUNCTION private.check_placeholders();
+
+--
+-- Name: notifications _200_read; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_read BEFORE UPDATE OF read_at ON lms.notifications FOR EACH ROW EXECUTE FUNCTION private.date_reading();
 
 --
 -- Name: enrollments _200_settle; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43885,6 +51392,18 @@ CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, ite
 --
 
 CREATE TRIGGER _200_settle BEFORE INSERT OR UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_path_enrollment();
+
+--
+-- Name: assignment_rules _210_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed BEFORE INSERT ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.note_rule_change();
+
+--
+-- Name: assignment_rules _210_changed_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed_again BEFORE UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION private.note_rule_change();
 
 --
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43927,6 +51446,12 @@ CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new
 --
 
 CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
+
+--
+-- Name: led_sessions _250_history; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_history BEFORE UPDATE OF starts_at, ends_at, seats ON lms.led_sessions FOR EACH ROW WHEN (((old.status <> 'scheduled'::text) AND (((old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at)) OR (old.seats IS DISTINCT FROM new.seats)))) EXECUTE FUNCTION private.keep_session_dates();
 
 --
 -- Name: learning_path_courses _250_open; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -43981,6 +51506,24 @@ CREATE TRIGGER _300_in_one_go AFTER INSERT ON lms.version_questions REFERENCING 
 --
 
 CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycle ON lms.enrollments FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.course_id IS DISTINCT FROM new.course_id)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.cycle IS DISTINCT FROM new.cycle))) EXECUTE FUNCTION private.keep_enrollment_key();
+
+--
+-- Name: tenants _300_notification_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.check_default_kinds();
+
+--
+-- Name: certificates _300_renewal; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_renewal AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.expires_at IS NOT NULL)) EXECUTE FUNCTION private.expect_renewal();
+
+--
+-- Name: led_sessions _300_seats; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_seats BEFORE UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.change_session_seats();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44053,6 +51596,18 @@ CREATE TRIGGER _500_evidence_first AFTER INSERT ON lms.block_progress FOR EACH R
 --
 
 CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN ((((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric) OR (old.watched IS DISTINCT FROM new.watched))) EXECUTE FUNCTION private.carry_evidence();
+
+--
+-- Name: assessments _500_extend_attempts; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_extend_attempts AFTER UPDATE OF time_limit_minutes, closes_at ON lms.assessments FOR EACH ROW WHEN (((old.time_limit_minutes IS DISTINCT FROM new.time_limit_minutes) OR (old.closes_at IS DISTINCT FROM new.closes_at))) EXECUTE FUNCTION private.extend_attempts_of_assessment();
+
+--
+-- Name: led_sessions _500_fill; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_fill AFTER UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.fill_changed_session();
 
 --
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44145,6 +51700,30 @@ CREATE TRIGGER _550_certificate AFTER UPDATE ON lms.enrollments FOR EACH ROW WHE
 CREATE TRIGGER _550_certificate_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.certify_completion();
 
 --
+-- Name: attestations _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER INSERT ON lms.attestations FOR EACH ROW EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: outside_training _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.outside_training FOR EACH ROW WHEN (((new.status = 'accepted'::text) AND (old.status <> 'accepted'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.record_completion();
+
+--
 -- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44220,13 +51799,37 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.assignment_rule_courses F
 -- Name: assignment_rules _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION private.mark_rule();
+CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((new.status <> 'draft'::text) AND ((((((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.due_after_days IS DISTINCT FROM new.due_after_days)) OR (old.due_on IS DISTINCT FROM new.due_on)) OR (old.recurs_every_months IS DISTINCT FROM new.recurs_every_months)) OR (old.renewal_window_days IS DISTINCT FROM new.renewal_window_days)))) EXECUTE FUNCTION private.mark_rule();
+
+--
+-- Name: certificates _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF voids_training ON lms.certificates FOR EACH ROW WHEN ((old.voids_training <> new.voids_training)) EXECUTE FUNCTION private.mark_certified();
 
 --
 -- Name: cohort_members _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.mark_cohort_member();
+
+--
+-- Name: courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.courses FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_course();
+
+--
+-- Name: learning_path_courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.mark_path_courses();
+
+--
+-- Name: learning_paths _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_path();
 
 --
 -- Name: memberships _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44245,6 +51848,18 @@ CREATE TRIGGER _700_mark AFTER UPDATE OF parent_id ON lms.org_units FOR EACH ROW
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.mark_holder();
+
+--
+-- Name: certificates _700_mark_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_again AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.edition > 1)) EXECUTE FUNCTION private.mark_certified();
+
+--
+-- Name: learning_path_courses _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_change AFTER UPDATE OF is_required ON lms.learning_path_courses FOR EACH ROW WHEN ((old.is_required <> new.is_required)) EXECUTE FUNCTION private.mark_path_courses();
 
 --
 -- Name: memberships _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44317,6 +51932,48 @@ CREATE TRIGGER _700_search AFTER UPDATE OF name ON lms.tags FOR EACH ROW WHEN ((
 --
 
 CREATE TRIGGER _700_search_added AFTER INSERT ON lms.courses FOR EACH ROW WHEN ((new.status = 'published'::text)) EXECUTE FUNCTION private.index_changed_course();
+
+--
+-- Name: attempt_scores _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (new.source = ANY (ARRAY['grader'::text, 'override'::text])))) EXECUTE FUNCTION private.tell_of_result();
+
+--
+-- Name: certificates _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.certificates REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_certificates();
+
+--
+-- Name: enrollment_requests _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollment_requests FOR EACH ROW WHEN ((new.status = 'pending'::text)) EXECUTE FUNCTION private.tell_of_request();
+
+--
+-- Name: enrollments _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_assignments();
+
+--
+-- Name: enrollments _800_notify_completion; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_completion AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.tell_of_completion();
+
+--
+-- Name: enrollment_requests _800_notify_decision; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['enrolled'::text, 'waiting'::text, 'declined'::text])) AND (new.decided_by IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.tell_of_request();
+
+--
+-- Name: attempt_scores _800_notify_release; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_release AFTER UPDATE ON lms.attempt_scores FOR EACH ROW WHEN (((new.released_at IS NOT NULL) AND (old.released_at IS NULL))) EXECUTE FUNCTION private.tell_of_result();
 
 --
 -- Name: accommodations _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44523,6 +52180,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_paths REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.led_sessions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44565,6 +52228,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.lessons REFERENCING OLD TAB
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.memberships REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: message_templates _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.message_templates REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: modules _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44575,6 +52244,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.outside_training REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44637,6 +52312,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.session_bookings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44653,6 +52334,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE 
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_record_settings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_records REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44689,6 +52382,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_lessons REFERENCING
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.version_questions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
+
+--
+-- Name: webhooks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.webhooks REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44847,6 +52546,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_paths REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.led_sessions REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44883,6 +52588,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.lessons REFERENCING NEW TAB
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.memberships REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: message_templates _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.message_templates REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: modules _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44893,6 +52604,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.outside_training REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -44949,6 +52666,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.session_bookings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44967,6 +52690,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: training_record_settings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_record_settings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_records REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
+
+--
 -- Name: training_requirements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -44977,6 +52712,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_requirements REFER
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_waivers REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_waivers', 'tenant_id', '{id}', '{reason}', '{}', '{}');
+
+--
+-- Name: webhooks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.webhooks REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45183,6 +52924,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_path_courses F
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_paths FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.led_sessions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45225,6 +52972,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.lessons FOR EACH STATEM
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.memberships FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.memberships', 'tenant_id', '{id}', '{job_title,employee_number}', '{}', '{updated_at}');
 
 --
+-- Name: message_templates _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.message_templates FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.message_templates', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
 -- Name: modules _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45235,6 +52988,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.outside_training FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45297,6 +53056,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.session_bookings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45313,6 +53078,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_record_settings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45349,6 +53126,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_lessons FOR EAC
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.version_questions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.version_questions', 'tenant_id', '{version_id,question_id}', '{}', '{}', '{}');
+
+--
+-- Name: webhooks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.webhooks FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.webhooks', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
 -- Name: accommodations _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45555,6 +53338,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_path_courses FOR E
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_paths();
 
 --
+-- Name: led_sessions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION audit.record_lms_led_sessions();
+
+--
 -- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45597,6 +53386,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.lessons FOR EACH ROW EXECUT
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.memberships FOR EACH ROW EXECUTE FUNCTION audit.record_lms_memberships();
 
 --
+-- Name: message_templates _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.message_templates FOR EACH ROW EXECUTE FUNCTION audit.record_lms_message_templates();
+
+--
 -- Name: modules _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45607,6 +53402,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: outside_training _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.outside_training FOR EACH ROW EXECUTE FUNCTION audit.record_lms_outside_training();
 
 --
 -- Name: path_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45669,6 +53470,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
 
 --
+-- Name: session_bookings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_session_bookings();
+
+--
 -- Name: skills _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -45685,6 +53492,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE F
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
+
+--
+-- Name: training_record_settings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_record_settings();
+
+--
+-- Name: training_records _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_records();
 
 --
 -- Name: training_requirements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -45723,16 +53542,46 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_lessons FOR EACH RO
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH ROW WHEN (true) EXECUTE FUNCTION audit.record_lms_version_questions();
 
 --
+-- Name: webhooks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_webhooks();
+
+--
+-- Name: activity_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON private.key_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_key_revision_change();
 
 --
+-- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: activity_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
 
 --
 -- Name: question_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
@@ -45745,6 +53594,38 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events_def
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON private.answer_keys FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: answer_keys _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
@@ -45843,6 +53724,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profile_private FOR EACH 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON public.profiles FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: profile_private _300_notification_kinds; Type: TRIGGER; Schema: public; Owner: postgres
+--
+
+CREATE TRIGGER _300_notification_kinds BEFORE UPDATE OF notification_preferences ON public.profile_private FOR EACH ROW WHEN ((new.notification_preferences IS DISTINCT FROM old.notification_preferences)) EXECUTE FUNCTION private.check_preferred_kinds();
+
+--
 -- Name: profiles _600_last_administrator_locked_out; Type: TRIGGER; Schema: public; Owner: postgres
 --
 
@@ -45902,6 +53789,27 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON public.profiles FOR EACH ROW EX
 
 ALTER TABLE ONLY analytics.event_types
     ADD CONSTRAINT event_type_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: saved_reports owner_is_a_member; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT owner_is_a_member FOREIGN KEY (tenant_id, owner_id) REFERENCES lms.memberships(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: saved_reports saved_report_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: saved_reports saved_report_is_about_a_unit_of_the_same_tenant; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.saved_reports
+    ADD CONSTRAINT saved_report_is_about_a_unit_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE CASCADE;
 
 --
 -- Name: learning_sessions session_is_of_a_person; Type: FK CONSTRAINT; Schema: analytics; Owner: postgres
@@ -46196,6 +54104,27 @@ ALTER TABLE ONLY lms.block_progress
 
 ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings booking_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: session_bookings booking_is_of_a_session_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_session_of_the_course FOREIGN KEY (tenant_id, course_id, session_id) REFERENCES lms.led_sessions(tenant_id, course_id, id);
+
+--
+-- Name: session_bookings booking_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
 -- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -46520,6 +54449,20 @@ ALTER TABLE ONLY lms.memberships
     ADD CONSTRAINT membership_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
+-- Name: message_templates message_template_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT message_template_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: message_templates message_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.message_templates
+    ADD CONSTRAINT message_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
+
+--
 -- Name: modules module_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -46541,6 +54484,41 @@ ALTER TABLE ONLY lms.lesson_notes
     ADD CONSTRAINT note_is_on_a_lesson_of_the_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
 
 --
+-- Name: notifications notification_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE SET NULL (course_id);
+
+--
+-- Name: notifications notification_is_about_the_persons_own_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_is_about_the_persons_own_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id) ON DELETE SET NULL (enrollment_id);
+
+--
+-- Name: notifications notification_is_for_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_is_for_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: notifications notification_is_of_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: notifications notification_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.notifications
+    ADD CONSTRAINT notification_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
+
+--
 -- Name: org_units org_unit_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -46553,6 +54531,34 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
+
+--
+-- Name: outside_training outside_training_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: outside_training outside_training_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: outside_training outside_training_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: outside_training outside_training_made_a_cycle_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_made_a_cycle_of_the_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
 -- Name: grade_overrides override_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -46667,6 +54673,13 @@ ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT question_with_skill_is_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
 
 --
+-- Name: training_record_settings record_settings_are_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT record_settings_are_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
 -- Name: certificates renewing_certificate_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -46779,6 +54792,41 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
 
 --
+-- Name: led_sessions session_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: led_sessions session_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: led_sessions session_trainer_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_member FOREIGN KEY (tenant_id, trainer_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: led_sessions session_trainer_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_person FOREIGN KEY (trainer_id) REFERENCES public.profiles(id);
+
+--
+-- Name: led_sessions session_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: skills skill_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -46798,6 +54846,13 @@ ALTER TABLE ONLY lms.lesson_skills
 
 ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT skill_of_question_is_of_the_same_tenant FOREIGN KEY (tenant_id, skill_id) REFERENCES lms.skills(tenant_id, id);
+
+--
+-- Name: standard_templates standard_template_kind_is_known; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.standard_templates
+    ADD CONSTRAINT standard_template_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
 
 --
 -- Name: attestation_statements statement_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -46826,6 +54881,34 @@ ALTER TABLE ONLY lms.course_tags
 
 ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: training_records training_record_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_records training_record_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: training_records training_record_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records training_record_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: training_requirements training_requirement_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -46926,6 +55009,13 @@ ALTER TABLE ONLY lms.training_waivers
     ADD CONSTRAINT waiver_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
 
 --
+-- Name: webhooks webhook_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.webhooks
+    ADD CONSTRAINT webhook_belongs_to_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
 -- Name: job_runs job_run_is_of_a_job; Type: FK CONSTRAINT; Schema: ops; Owner: postgres
 --
 
@@ -46996,6 +55086,41 @@ ALTER TABLE ONLY private.category_closure
     ADD CONSTRAINT category_closure_descendant_id_fkey FOREIGN KEY (descendant_id) REFERENCES lms.categories(id) ON DELETE CASCADE;
 
 --
+-- Name: outbox delivery_invitation_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_invitation_is_of_the_same_tenant FOREIGN KEY (tenant_id, invitation_id) REFERENCES lms.invitations(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: outbox delivery_is_about_a_person; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_is_about_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: outbox delivery_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id);
+
+--
+-- Name: outbox delivery_kind_is_known; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_kind_is_known FOREIGN KEY (kind) REFERENCES lms.notification_kinds(kind);
+
+--
+-- Name: outbox delivery_webhook_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.outbox
+    ADD CONSTRAINT delivery_webhook_is_of_the_same_tenant FOREIGN KEY (tenant_id, webhook_id) REFERENCES lms.webhooks(tenant_id, id) ON DELETE CASCADE;
+
+--
 -- Name: search_documents document_is_of_a_lesson_of_the_course; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -47052,6 +55177,34 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
+-- Name: reminded_days reminded_day_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.reminded_days
+    ADD CONSTRAINT reminded_day_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id) ON DELETE CASCADE;
+
+--
+-- Name: renewals renewal_is_of_a_certificate; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewal_is_of_a_certificate FOREIGN KEY (certificate_id) REFERENCES lms.certificates(id) ON DELETE CASCADE;
+
+--
+-- Name: rule_due_dates rule_due_date_is_of_an_enrollment; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_date_is_of_an_enrollment FOREIGN KEY (enrollment_id) REFERENCES lms.enrollments(id) ON DELETE CASCADE;
+
+--
+-- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.webhook_states
+    ADD CONSTRAINT state_of_a_webhook FOREIGN KEY (webhook_id) REFERENCES lms.webhooks(id) ON DELETE CASCADE;
+
+--
 -- Name: profile_private private_part_belongs_to_a_profile; Type: FK CONSTRAINT; Schema: public; Owner: postgres
 --
 
@@ -47064,18 +55217,6 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
-
---
--- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Activity is seen by its learner, staff and in scope" ON analytics.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Answers are seen by their learner, staff and in scope" ON analytics.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: event_types Event types are described by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
@@ -47102,28 +55243,34 @@ CREATE POLICY "Event types are removed by those who change settings" ON analytic
 CREATE POLICY "Event types are seen by members, built-in ones by all" ON analytics.event_types FOR SELECT TO authenticated USING (((tenant_id IS NULL) OR (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
--- Name: activity_events Learners record their own activity; Type: POLICY; Schema: analytics; Owner: postgres
+-- Name: saved_reports Members save reports, and share what they read reports of; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
-CREATE POLICY "Learners record their own activity" ON analytics.activity_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+CREATE POLICY "Members save reports, and share what they read reports of" ON analytics.saved_reports FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
 
 --
--- Name: question_events Learners record their own answers; Type: POLICY; Schema: analytics; Owner: postgres
+-- Name: saved_reports Owners change their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
-CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+CREATE POLICY "Owners change their saved reports" ON analytics.saved_reports FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))))) WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants))) AND ((NOT is_shared) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('reports.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('reports.read'::text) AS units_where))))));
+
+--
+-- Name: saved_reports Owners remove their saved reports; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Owners remove their saved reports" ON analytics.saved_reports FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))));
+
+--
+-- Name: saved_reports Owners see saved reports; those who follow people, shared ones; Type: POLICY; Schema: analytics; Owner: postgres
+--
+
+CREATE POLICY "Owners see saved reports; those who follow people, shared ones" ON analytics.saved_reports FOR SELECT TO authenticated USING ((((owner_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.my_tenants() AS my_tenants)))) OR (is_shared AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where)))))));
 
 --
 -- Name: learning_sessions Sessions are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
 --
 
 CREATE POLICY "Sessions are seen by their learner, staff and in scope" ON analytics.learning_sessions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: activity_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.activity_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: event_types; Type: ROW SECURITY; Schema: analytics; Owner: postgres
@@ -47138,10 +55285,10 @@ ALTER TABLE analytics.event_types ENABLE ROW LEVEL SECURITY;
 ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: question_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
+-- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
 --
 
-ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE analytics.saved_reports ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: heads; Type: ROW SECURITY; Schema: audit; Owner: postgres
@@ -47303,6 +55450,20 @@ CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO a
 CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.lessons l
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: session_bookings Bookings are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Bookings are seen by their learner, staff and in scope" ON lms.session_bookings FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = session_bookings.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
+-- Name: standard_templates Built-in texts are open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Built-in texts are open to people signed in" ON lms.standard_templates FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: categories Categories are added by those who write the catalogue; Type: POLICY; Schema: lms; Owner: postgres
@@ -47757,6 +55918,14 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: outside_training Outside training is seen by whom it is about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Outside training is seen by whom it is about, and in scope" ON lms.outside_training FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = outside_training.user_id) AND (m.tenant_id = outside_training.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: grade_overrides Overrides are seen with the score; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -47823,6 +55992,12 @@ CREATE POLICY "People in scope are added to cohorts in scope" ON lms.cohort_memb
   WHERE ((m.tenant_id = cohort_members.tenant_id) AND (m.user_id = cohort_members.user_id) AND (m.status <> 'ended'::text) AND ((m.tenant_id = ANY (ARRAY( SELECT private.tenants_where('members.write'::text) AS tenants_where))) OR (m.unit_id = ANY (ARRAY( SELECT private.units_where('members.write'::text) AS units_where)))))))));
 
 --
+-- Name: notifications People mark their own notifications; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People mark their own notifications" ON lms.notifications FOR UPDATE TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))))) WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
+
+--
 -- Name: course_reviews People remove their own review; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -47833,6 +56008,12 @@ CREATE POLICY "People remove their own review" ON lms.course_reviews FOR DELETE 
 --
 
 CREATE POLICY "People review in their own name" ON lms.course_reviews FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
+
+--
+-- Name: notifications People see their own notifications; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "People see their own notifications" ON lms.notifications FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) AND is_shown AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))));
 
 --
 -- Name: role_permissions Permissions are added by those allowed to define roles; Type: POLICY; Schema: lms; Owner: postgres
@@ -48093,6 +56274,26 @@ CREATE POLICY "Sections are seen by those who edit them" ON lms.assessment_secti
   WHERE (c.id = assessment_sections.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: led_sessions Sessions are changed by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are changed by staff and in scope" ON lms.led_sessions FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: led_sessions Sessions are planned by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are planned by staff and in scope" ON lms.led_sessions FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = led_sessions.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))));
+
+--
+-- Name: led_sessions Sessions are seen by learners of the course, staff and managers; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are seen by learners of the course, staff and managers" ON lms.led_sessions FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
+
+--
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -48189,6 +56390,30 @@ CREATE POLICY "Tags are taken off courses by staff" ON lms.course_tags FOR DELET
   WHERE (c.id = course_tags.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: message_templates Texts of mails are added by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are added by those who keep settings" ON lms.message_templates FOR INSERT TO authenticated WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: message_templates Texts of mails are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are changed by those who keep settings" ON lms.message_templates FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: message_templates Texts of mails are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are removed by those who keep settings" ON lms.message_templates FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: message_templates Texts of mails are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Texts of mails are seen by those who keep settings" ON lms.message_templates FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
 -- Name: course_categories The categories of a course are seen with it; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -48225,6 +56450,12 @@ CREATE POLICY "The content of published previews is seen by everyone" ON lms.blo
 --
 
 CREATE POLICY "The lessons of a version are seen with it" ON lms.version_lessons FOR SELECT TO authenticated USING (((version_id = ANY (ARRAY( SELECT private.my_versions() AS my_versions))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('catalog.read'::text) AS tenants_partly_where)))));
+
+--
+-- Name: notification_kinds The list of kinds is open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "The list of kinds is open to people signed in" ON lms.notification_kinds FOR SELECT TO authenticated USING (true);
 
 --
 -- Name: lesson_skills The skills of a lesson are changed by staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -48321,6 +56552,12 @@ CREATE POLICY "The tags of a public course are seen with it" ON lms.course_tags 
 CREATE POLICY "The vocabulary of permissions is open to people signed in" ON lms.permissions FOR SELECT TO authenticated USING (true);
 
 --
+-- Name: training_records Training records are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Training records are seen by whom they are about, and in scope" ON lms.training_records FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: org_units Units are added below units in one's scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -48353,6 +56590,24 @@ CREATE POLICY "Waivers are seen by whom they are about, and in scope" ON lms.tra
   WHERE ((m.user_id = training_waivers.user_id) AND (m.tenant_id = training_waivers.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
 
 --
+-- Name: webhooks Webhooks are changed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Webhooks are changed by those who keep settings" ON lms.webhooks FOR UPDATE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where)))) WITH CHECK ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: webhooks Webhooks are removed by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Webhooks are removed by those who keep settings" ON lms.webhooks FOR DELETE TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
+-- Name: webhooks Webhooks are seen by those who keep settings; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Webhooks are seen by those who keep settings" ON lms.webhooks FOR SELECT TO authenticated USING ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('tenant.settings'::text) AS tenants_where))));
+
+--
 -- Name: version_questions What a published assessment consists of is seen by authors; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -48373,6 +56628,26 @@ CREATE POLICY "What a rule assigns is seen with it" ON lms.assignment_rule_cours
 CREATE POLICY "What an attempt asks is seen by its learner, staff and graders" ON lms.attempt_questions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.attempt_scopes s
   WHERE ((s.id = attempt_questions.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: training_record_settings What records print is changed by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is changed by staff of the course" ON lms.training_record_settings FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: training_record_settings What records print is said by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is said by staff of the course" ON lms.training_record_settings FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = training_record_settings.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: training_record_settings What records print is seen by those who write or read records; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is seen by those who write or read records" ON lms.training_record_settings FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
 
 --
 -- Name: grading_assignments Who is to grade is seen by graders and staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -48587,6 +56862,12 @@ ALTER TABLE lms.learning_path_courses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.learning_paths ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: led_sessions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.led_sessions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -48629,16 +56910,40 @@ ALTER TABLE lms.lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.memberships ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: message_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.message_templates ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: modules; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.modules ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: notification_kinds; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.notification_kinds ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: notifications; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.notifications ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: org_units; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: outside_training; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.outside_training ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: path_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -48707,10 +57012,22 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: session_bookings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.session_bookings ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
 ALTER TABLE lms.skills ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: standard_templates; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.standard_templates ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: tags; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -48723,6 +57040,18 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_record_settings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_record_settings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_records; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_records ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: training_requirements; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -48761,6 +57090,12 @@ ALTER TABLE lms.version_lessons ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.version_questions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: webhooks; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.webhooks ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: job_runs; Type: ROW SECURITY; Schema: ops; Owner: postgres
 --
 
@@ -48771,6 +57106,18 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Activity is seen by its learner, staff and in scope" ON private.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and in scope" ON private.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -48789,6 +57136,12 @@ ALTER TABLE private.active_elsewhere ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -48893,16 +57246,16 @@ ALTER TABLE private.lesson_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.org_unit_closure ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: outbox; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.outbox ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: platform_admins; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
-
---
--- Name: question_attempts; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -48911,10 +57264,28 @@ ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: question_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_events ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: reminded_days; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: renewals; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.renewals ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -48935,6 +57306,12 @@ ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: rule_due_dates; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.rule_due_dates ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -48951,6 +57328,12 @@ ALTER TABLE private.sign_up_notes ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.stale_reports ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: webhook_states; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.webhook_states ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: profiles People are seen in scope, by teachers and by fellows; Type: POLICY; Schema: public; Owner: postgres
@@ -49365,6 +57748,14 @@ GRANT ALL ON FUNCTION private.is_time_zone(name text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_time_zone(name text) TO service_role;
 
 --
+-- Name: FUNCTION describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean); Type: ACL; Schema: analytics; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO authenticated;
+GRANT ALL ON FUNCTION analytics.describe_report(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_with_courses boolean) TO service_role;
+
+--
 -- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: ACL; Schema: analytics; Owner: postgres
 --
 
@@ -49491,6 +57882,12 @@ REVOKE ALL ON FUNCTION audit.hash_seal(p_seal audit.seals) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_analytics_event_types() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_analytics_saved_reports(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_analytics_saved_reports() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_billing_entitlements(); Type: ACL; Schema: audit; Owner: postgres
@@ -49709,6 +58106,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_learning_path_courses() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_learning_paths() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_led_sessions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_led_sessions() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -49751,6 +58154,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_lessons() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_memberships() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_message_templates(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_message_templates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_modules(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -49761,6 +58170,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_outside_training(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_outside_training() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_path_enrollments(); Type: ACL; Schema: audit; Owner: postgres
@@ -49823,6 +58238,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_session_bookings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_session_bookings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_skills(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -49839,6 +58260,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_record_settings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_record_settings() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_records(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_records() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_training_requirements(); Type: ACL; Schema: audit; Owner: postgres
@@ -49875,6 +58308,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_version_lessons() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_version_questions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_webhooks(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_webhooks() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_private_answer_keys(); Type: ACL; Schema: audit; Owner: postgres
@@ -50067,6 +58506,122 @@ GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO authenticated
 GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO service_role;
 
 --
+-- Name: TABLE session_bookings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.session_bookings TO service_role;
+GRANT SELECT ON TABLE lms.session_bookings TO authenticated;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO service_role;
+
+--
+-- Name: TABLE led_sessions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.led_sessions TO service_role;
+GRANT SELECT ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(starts_at),UPDATE(starts_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.ends_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(ends_at),UPDATE(ends_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_name),UPDATE(place_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_address),UPDATE(place_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.seats; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(seats),UPDATE(seats) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_id),UPDATE(trainer_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -50128,6 +58683,13 @@ GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_
 GRANT ALL ON FUNCTION lms.check_enrollment_eligibility(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.claim_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
+
+--
 -- Name: FUNCTION complete_lesson(p_lesson_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -50160,12 +58722,35 @@ GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uui
 GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
 
 --
+-- Name: TABLE training_records; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_records TO service_role;
+GRANT SELECT ON TABLE lms.training_records TO authenticated;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
+
+--
 -- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO authenticated;
 GRANT ALL ON FUNCTION lms.create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text) TO service_role;
+
+--
+-- Name: FUNCTION create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO authenticated;
+GRANT ALL ON FUNCTION lms.create_webhook(p_tenant_id uuid, p_url text, p_kinds text[], p_description text) TO service_role;
 
 --
 -- Name: TABLE enrollment_requests; Type: ACL; Schema: lms; Owner: postgres
@@ -50382,6 +58967,14 @@ GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p
 GRANT ALL ON FUNCTION lms.get_deleted_items(p_tenant_id uuid, p_limit integer, p_after_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
+
+--
 -- Name: FUNCTION get_gradebook(p_course_id uuid, p_limit integer, p_after_enrollment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -50463,6 +59056,14 @@ GRANT ALL ON FUNCTION lms.get_search_facets(p_query text, p_tenant_id uuid, p_ki
 REVOKE ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO authenticated;
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
+
+--
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
 
 --
 -- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -50609,6 +59210,14 @@ REVOKE ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.leave_tenant(p_tenant_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION mark_notifications_read(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION lms.mark_notifications_read(p_ids uuid[]) TO service_role;
+
+--
 -- Name: FUNCTION migrate_enrollments(p_course_id uuid, p_policy text, p_version integer, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -50733,6 +59342,14 @@ GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO authenticated
 GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -50779,6 +59396,14 @@ GRANT ALL ON FUNCTION lms.release_grades(p_assessment_id uuid, p_attempt_ids uui
 REVOKE ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO authenticated;
 GRANT ALL ON FUNCTION lms.reorder(p_parent_id uuid, p_ids uuid[]) TO service_role;
+
+--
+-- Name: FUNCTION replay_deliveries(p_ids uuid[]); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION lms.replay_deliveries(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION reply_to_review(p_review_id uuid, p_reply text); Type: ACL; Schema: lms; Owner: postgres
@@ -51263,6 +59888,21 @@ GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO a
 GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO service_role;
 
 --
+-- Name: TABLE outside_training; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.outside_training TO authenticated;
+GRANT SELECT ON TABLE lms.outside_training TO service_role;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
+
+--
 -- Name: FUNCTION revoke_accommodation(p_accommodation_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -51271,12 +59911,12 @@ GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO authe
 GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -51293,6 +59933,14 @@ GRANT ALL ON FUNCTION lms.revoke_invitation(p_invitation_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.revoke_training_waiver(p_waiver_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION rotate_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.rotate_webhook_secret(p_webhook_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION save_answers(p_attempt_id uuid, p_answers jsonb); Type: ACL; Schema: lms; Owner: postgres
@@ -51423,6 +60071,13 @@ GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION lms.set_tenant_active(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
+-- Name: FUNCTION settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.settle_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
+
+--
 -- Name: FUNCTION sha256_of(p_text text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51443,6 +60098,14 @@ REVOKE ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id
 GRANT ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION start_attempt(p_assessment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -51457,6 +60120,14 @@ GRANT ALL ON FUNCTION lms.start_attempt(p_assessment_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO service_role;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO service_role;
 
 --
 -- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
@@ -51493,6 +60164,22 @@ GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO auth
 GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION advance_learning_paths(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -51500,18 +60187,18 @@ REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_marks() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) TO service_role;
 
 --
 -- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
@@ -51548,11 +60235,25 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
 
 --
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fill_session_seats(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fill_session_seats(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.fold_reports(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.fold_reports(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION forget_deliveries(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_deliveries(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_deliveries(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION forget_event_receipts(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -51574,6 +60275,13 @@ GRANT ALL ON FUNCTION ops.forget_idempotency_keys(p_batch integer) TO service_ro
 
 REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION issue_certificates(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -51630,6 +60338,13 @@ GRANT ALL ON FUNCTION ops.recount_progress(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION ops.register_job(p_name text, p_schedule text, p_function_name text, p_longest_gap interval, p_description text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION remind(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.remind(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.remind(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION repair_search(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -51650,10 +60365,23 @@ REVOKE ALL ON FUNCTION ops.run_job(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.run_job(p_name text) TO service_role;
 
 --
+-- Name: FUNCTION schedule_report_digests(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION seal_audit_log(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.settle_attendance(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.settle_attendance(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION trim_run_history(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -51661,6 +60389,13 @@ REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION ops.trim_run_history(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.trim_run_history(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.write_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.write_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION accept_invitation_of_caller(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -51695,6 +60430,12 @@ REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_
 --
 
 REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
+
+--
+-- Name: FUNCTION add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -51875,6 +60616,14 @@ REVOKE ALL ON FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb
 REVOKE ALL ON FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
 -- Name: FUNCTION begin_attempt(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -51889,16 +60638,10 @@ GRANT ALL ON FUNCTION private.begin_attempt(p_assessment_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
--- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.begin_events() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_promised_enrollments(); Type: ACL; Schema: private; Owner: postgres
@@ -51913,10 +60656,34 @@ REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION book_session_of(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION bulk_obstacles(p_pairs private.bulk_pair[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION cancel_booking_of(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_session_of(p_session_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
@@ -51945,6 +60712,12 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 REVOKE ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION change_session_seats(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_session_seats() FROM PUBLIC;
 
 --
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -51987,10 +60760,28 @@ GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO authe
 GRANT ALL ON FUNCTION private.check_course_for_caller(p_course_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION check_default_kinds(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_default_kinds() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_path_course(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.check_path_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_placeholders(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_placeholders() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_preferred_kinds(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_preferred_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_request(); Type: ACL; Schema: private; Owner: postgres
@@ -52014,6 +60805,12 @@ REVOKE ALL ON FUNCTION private.check_role_grant() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.check_role_permission() FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_saved_report(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_saved_report() FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52023,10 +60820,24 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO service_role;
 
 --
+-- Name: FUNCTION check_session_reason(p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_session_reason(p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION check_unit_move(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.check_unit_move() FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_webhook_kinds(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_webhook_kinds() FROM PUBLIC;
 
 --
 -- Name: FUNCTION chosen_ids(p_list jsonb, p_ids text[]); Type: ACL; Schema: private; Owner: postgres
@@ -52110,6 +60921,12 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 REVOKE ALL ON FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION compose_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.compose_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
+
+--
 -- Name: FUNCTION conduct_of(p_assessment lms.assessments, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52162,10 +60979,34 @@ GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
+
+--
 -- Name: FUNCTION count_added_reviews(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.count_added_reviews() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION count_assessments_done(p_enrollment_id uuid, p_version_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -52221,6 +61062,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_session_seats(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_session_seats(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_taken_seats(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52271,6 +61118,12 @@ GRANT SELECT ON TABLE private.key_revisions TO service_role;
 REVOKE ALL ON FUNCTION private.current_key(p_revision_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION current_record(p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.current_record(p_enrollment_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52281,6 +61134,12 @@ REVOKE ALL ON FUNCTION private.cycle_to_record(p_user_id uuid, p_course_id uuid,
 --
 
 REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
+
+--
+-- Name: FUNCTION date_reading(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.date_reading() FROM PUBLIC;
 
 --
 -- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -52315,10 +61174,10 @@ GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticat
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
@@ -52347,6 +61206,73 @@ REVOKE ALL ON FUNCTION private.diff_assessments(p_course_id uuid, p_from integer
 REVOKE ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO authenticated;
 GRANT ALL ON FUNCTION private.diff_versions(p_course_id uuid, p_from integer, p_to integer) TO service_role;
+
+--
+-- Name: TABLE saved_reports; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT ALL ON TABLE analytics.saved_reports TO service_role;
+GRANT SELECT,DELETE ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.tenant_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.name; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(name),UPDATE(name) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.report; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(report),UPDATE(report) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.parameters; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(parameters),UPDATE(parameters) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.format; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(format),UPDATE(format) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.locale; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(locale),UPDATE(locale) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.is_shared; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_shared),UPDATE(is_shared) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.schedule; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(schedule),UPDATE(schedule) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: COLUMN saved_reports.hour; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(hour),UPDATE(hour) ON TABLE analytics.saved_reports TO authenticated;
+
+--
+-- Name: FUNCTION digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.digest_report(p_saved analytics.saved_reports, p_slot timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION document_fields(); Type: ACL; Schema: private; Owner: postgres
@@ -52416,6 +61342,12 @@ GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO authe
 GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION due_renewals(p_most integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.due_renewals(p_most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52466,6 +61398,31 @@ GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.end_waiver(p_waiver_id uuid) TO service_role;
 
 --
+-- Name: TABLE notifications; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.notifications TO authenticated;
+GRANT SELECT ON TABLE lms.notifications TO service_role;
+
+--
+-- Name: COLUMN notifications.read_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(read_at) ON TABLE lms.notifications TO authenticated;
+
+--
+-- Name: FUNCTION enqueue_deliveries(p_told lms.notifications[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enqueue_deliveries(p_told lms.notifications[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION enqueue_invitation(p_invitation lms.invitations, p_token text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enqueue_invitation(p_invitation lms.invitations, p_token text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52474,10 +61431,16 @@ GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.
 GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
 
 --
--- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -52515,6 +61478,12 @@ GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, 
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52535,6 +61504,12 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION expect_renewal(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.expect_renewal() FROM PUBLIC;
+
+--
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52543,10 +61518,28 @@ GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_i
 GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION extend_attempts_of_assessment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.extend_attempts_of_assessment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION extend_open_attempts(p_accommodation lms.accommodations); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_before(p_facts private.member_facts, p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -52572,10 +61565,30 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION fill_changed_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_changed_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fill_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_session(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_assessment_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.find_assessment_faults(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_attendance_faults(p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO service_role;
 
 --
 -- Name: FUNCTION find_bank_faults(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -52650,6 +61663,12 @@ GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email tex
 GRANT ALL ON FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) TO service_role;
 
 --
+-- Name: FUNCTION first_language(p_languages text[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.first_language(p_languages text[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION fold_activity(p_from xid8, p_until xid8, p_anew boolean, p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52680,22 +61699,22 @@ REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenan
 REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION follow_activity_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.follow_activity_events() FROM PUBLIC;
-
---
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
 
 --
--- Name: FUNCTION follow_question_events(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
 
 --
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -52708,6 +61727,14 @@ REVOKE ALL ON FUNCTION private.follows_from_scores(p_enrollment_id uuid, p_lesso
 --
 
 REVOKE ALL ON FUNCTION private.forget_ratings() FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_notification_settings(value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_notification_settings(value jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_notification_settings(value jsonb) TO service_role;
 
 --
 -- Name: TABLE tenants; Type: ACL; Schema: lms; Owner: postgres
@@ -52831,6 +61858,12 @@ GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
 
 --
+-- Name: FUNCTION guard_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.guard_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_hand_in(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52849,10 +61882,22 @@ REVOKE ALL ON FUNCTION private.has_entitlement(p_tenant_id uuid, p_user_id uuid,
 REVOKE ALL ON FUNCTION private.has_other_fields(p_value jsonb, p_fields text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION has_webhook(p_tenant_id uuid, p_kind text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION highlight(p_config regconfig, p_text text, p_query tsquery, p_options text); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_booking(p_booking_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_certificates(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -52865,6 +61910,12 @@ REVOKE ALL ON FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uui
 --
 
 REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_open_cycle(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_promised_courses(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -52953,6 +62004,12 @@ REVOKE ALL ON FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, 
 REVOKE ALL ON FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION import_record_settings(p_course lms.courses, p_settings jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_skills(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -52993,6 +62050,12 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION insert_training_record(p_record lms.training_records); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.insert_training_record(p_record lms.training_records) FROM PUBLIC;
 
 --
 -- Name: FUNCTION instant_text(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -53108,12 +62171,26 @@ GRANT ALL ON FUNCTION private.is_map_of_web_addresses(value jsonb) TO service_ro
 REVOKE ALL ON FUNCTION private.is_next_in_path(p_status lms.training_status) FROM PUBLIC;
 
 --
+-- Name: FUNCTION is_notification_preferences(value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_notification_preferences(value jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.is_notification_preferences(value jsonb) TO service_role;
+
+--
 -- Name: FUNCTION is_platform_admin(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.is_platform_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO authenticated;
 GRANT ALL ON FUNCTION private.is_platform_admin() TO service_role;
+
+--
+-- Name: FUNCTION is_report_parameter(p_name text, p_value jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_safe_html(html text); Type: ACL; Schema: private; Owner: postgres
@@ -53124,10 +62201,24 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 
 --
+-- Name: FUNCTION is_shut_out(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_shut_out(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION is_unanswered(p_type text, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.is_unanswered(p_type text, p_response jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_wanted(p_preferences jsonb, p_defaults jsonb, p_kind text, p_channel text, p_usual boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_web_address(value text); Type: ACL; Schema: private; Owner: postgres
@@ -53326,10 +62417,22 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_session_dates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_session_dates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_statement(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_statement() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_training_record(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_training_record() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
@@ -53342,6 +62445,18 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_what_rules_name(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_what_rules_name() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keeps_training_record(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keeps_training_record(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -53369,10 +62484,28 @@ GRANT SELECT ON TABLE analytics.learning_sessions TO authenticated;
 REVOKE ALL ON FUNCTION private.last_activity(p_session analytics.learning_sessions) FROM PUBLIC;
 
 --
+-- Name: FUNCTION last_day(p_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.last_day(p_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_time_zone text, p_now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION latest_version(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons); Type: ACL; Schema: private; Owner: postgres
@@ -53407,6 +62540,12 @@ GRANT ALL ON FUNCTION private.list_deleted_items(p_tenant_id uuid, p_limit integ
 REVOKE ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.list_tenants(p_limit integer, p_after_slug text, p_tenant_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION local_params(p_params jsonb, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.local_params(p_params jsonb, p_time_zone text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lock_attempt_to_grade(p_attempt_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -53448,6 +62587,12 @@ GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role
 REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION mark_certified(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_certified() FROM PUBLIC;
+
+--
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53466,10 +62611,16 @@ REVOKE ALL ON FUNCTION private.mark_holder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.mark_member() FROM PUBLIC;
 
 --
--- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION mark_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.mark_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_rule(); Type: ACL; Schema: private; Owner: postgres
@@ -53482,6 +62633,24 @@ REVOKE ALL ON FUNCTION private.mark_rule() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.mark_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_path() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_with_other_courses(p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_unit(); Type: ACL; Schema: private; Owner: postgres
@@ -53510,6 +62679,12 @@ GRANT ALL ON FUNCTION private.match_people(p_tenant_id uuid, p_rows jsonb) TO se
 REVOKE ALL ON FUNCTION private.may_assign_path(p_tenant_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_be_mailed(p_delivery private.outbox); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_be_mailed(p_delivery private.outbox) FROM PUBLIC;
+
+--
 -- Name: FUNCTION may_enroll_in_scope(p_tenant_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53522,6 +62697,14 @@ REVOKE ALL ON FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id u
 REVOKE ALL ON FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_file_evidence(p_name text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_file_evidence(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO authenticated;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO service_role;
+
+--
 -- Name: FUNCTION may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53532,6 +62715,12 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 --
 
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_run_session(p_session lms.led_sessions); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_run_session(p_session lms.led_sessions) FROM PUBLIC;
 
 --
 -- Name: FUNCTION may_write_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
@@ -53599,6 +62788,14 @@ GRANT ALL ON FUNCTION private.my_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.my_courses() TO service_role;
 
 --
+-- Name: FUNCTION my_evidence_folders(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_evidence_folders() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO authenticated;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO service_role;
+
+--
 -- Name: FUNCTION my_fellows(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53607,65 +62804,11 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+-- Name: TABLE question_events; Type: ACL; Schema: private; Owner: postgres
 --
 
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+GRANT SELECT ON TABLE private.question_events TO service_role;
+GRANT SELECT ON TABLE private.question_events TO authenticated;
 
 --
 -- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
@@ -53751,6 +62894,12 @@ GRANT ALL ON FUNCTION private.my_versions() TO service_role;
 REVOKE ALL ON FUNCTION private.new_certificate_code() FROM PUBLIC;
 
 --
+-- Name: FUNCTION new_webhook_secret(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.new_webhook_secret() FROM PUBLIC;
+
+--
 -- Name: FUNCTION next_place(p_last integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53787,6 +62936,13 @@ REVOKE ALL ON FUNCTION private.note_changed_enrollment() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.note_changed_events() FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_delivery(p_id uuid, p_lease uuid, p_outcome text, p_error text, p_retry_seconds integer) TO service_role;
+
+--
 -- Name: FUNCTION note_enrollments(p_rows lms.enrollments[], p_sign integer); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53817,6 +62973,12 @@ REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_rule_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_rule_change() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53827,6 +62989,18 @@ REVOKE ALL ON FUNCTION private.note_session() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.note_time_zone() FROM PUBLIC;
+
+--
+-- Name: FUNCTION notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.notify(p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION notify_all(p_notices private.notice[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.notify_all(p_notices private.notice[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION numeric_credit(p_key jsonb, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -53903,6 +63077,14 @@ GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 
 --
+-- Name: FUNCTION parse_record_cursor(p_after text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_record_cursor(p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO service_role;
+
+--
 -- Name: FUNCTION parse_search(p_query text, p_configs text[]); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -53929,10 +63111,10 @@ REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM P
 REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
--- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules) FROM PUBLIC;
 
 --
 -- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
@@ -53941,10 +63123,10 @@ REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_
 REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
--- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.place_activity_event() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_assessment(); Type: ACL; Schema: private; Owner: postgres
@@ -54043,22 +63225,28 @@ REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 
 --
--- Name: FUNCTION place_question_event(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
-
---
 -- Name: FUNCTION place_question_skill(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_question_skill() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_record_settings(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_record_settings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_session() FROM PUBLIC;
 
 --
 -- Name: FUNCTION plain_text(html text); Type: ACL; Schema: private; Owner: postgres
@@ -54225,6 +63413,14 @@ GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO se
 REVOKE ALL ON FUNCTION private.read_decimal(p_text text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.read_delivery_failures(p_tenant_id uuid, p_limit integer, p_after uuid) TO service_role;
+
+--
 -- Name: FUNCTION read_draft(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54301,6 +63497,26 @@ REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.record_answers() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION record_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_completion() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) FROM PUBLIC;
 
 --
 -- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -54391,6 +63607,14 @@ GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
 
 --
+-- Name: FUNCTION refuse_event(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION refuse_event_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54401,12 +63625,8 @@ REVOKE ALL ON FUNCTION private.refuse_event_change() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION refuse_event_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.refuse_event_without_enrollment() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
@@ -54447,6 +63667,12 @@ GRANT ALL ON FUNCTION private.refuse_progress(p_reason text, p_course_id uuid) T
 REVOKE ALL ON FUNCTION private.refuse_progress_without_enrollment() FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_unknown_kinds(p_preferences jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_unknown_kinds(p_preferences jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_version_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54483,6 +63709,18 @@ GRANT ALL ON FUNCTION private.release_grades_of(p_assessment_id uuid, p_attempt_
 REVOKE ALL ON FUNCTION private.release_time(lesson lms.version_lessons, p_enrolled_at timestamp with time zone, p_time_zone text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION reminder_days(p_settings jsonb, p_which text, p_usual integer[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reminder_days(p_settings jsonb, p_which text, p_usual integer[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION reminders_at(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reminders_at(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION renew_keys(p_draft jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54495,6 +63733,22 @@ REVOKE ALL ON FUNCTION private.renew_keys(p_draft jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.repeat_bulk_answer(p_answer jsonb) TO service_role;
+
+--
+-- Name: FUNCTION replace_webhook_secret(p_webhook_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.replace_webhook_secret(p_webhook_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION replay_deliveries_of_caller(p_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO authenticated;
+GRANT ALL ON FUNCTION private.replay_deliveries_of_caller(p_ids uuid[]) TO service_role;
 
 --
 -- Name: FUNCTION report_discrimination(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
@@ -54521,6 +63775,12 @@ GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uui
 GRANT ALL ON FUNCTION private.report_enrollments(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_group text) TO service_role;
 
 --
+-- Name: FUNCTION report_figures(p_saved analytics.saved_reports, p_language text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_figures(p_saved analytics.saved_reports, p_language text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION report_lessons(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54535,6 +63795,12 @@ GRANT ALL ON FUNCTION private.report_lessons(p_tenant_id uuid, p_unit_id uuid, p
 REVOKE ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION report_parameters(p_report text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.report_parameters(p_report text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION report_questions(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date); Type: ACL; Schema: private; Owner: postgres
@@ -54607,6 +63873,14 @@ REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.require_bank_author(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION require_certificate(p_certificate_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54648,6 +63922,14 @@ GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO serv
 --
 
 REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_grader(p_attempt lms.assessment_attempts); Type: ACL; Schema: private; Owner: postgres
@@ -54720,6 +64002,14 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_session(p_session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION require_statement_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54732,6 +64022,12 @@ REVOKE ALL ON FUNCTION private.require_statement_right(p_tenant_id uuid) FROM PU
 REVOKE ALL ON FUNCTION private.require_step(p_step text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.require_step(p_step text) TO authenticated;
 GRANT ALL ON FUNCTION private.require_step(p_step text) TO service_role;
+
+--
+-- Name: FUNCTION require_webhook_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_webhook_right(p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION requirement_due(rule lms.assignment_rules, p_since timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -54798,6 +64094,14 @@ GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated
 GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
+
+--
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -54806,12 +64110,12 @@ GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) T
 GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -54858,6 +64162,12 @@ REVOKE ALL ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) FR
 --
 
 REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -54919,10 +64229,20 @@ REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PU
 REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION session_grain(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.session_grain() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_grain() TO authenticated;
+GRANT ALL ON FUNCTION private.session_grain() TO service_role;
+
+--
 -- Name: FUNCTION session_idle_time(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.session_idle_time() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_idle_time() TO authenticated;
+GRANT ALL ON FUNCTION private.session_idle_time() TO service_role;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -54981,6 +64301,12 @@ REVOKE ALL ON FUNCTION private.settle_after_lowered_score() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
 -- Name: TABLE block_progress; Type: ACL; Schema: lms; Owner: postgres
@@ -55059,6 +64385,14 @@ REVOKE ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enroll
 GRANT ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off_of(p_booking_id uuid, p_note text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55113,6 +64447,13 @@ GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolea
 GRANT ALL ON FUNCTION private.switch_tenant(p_tenant_id uuid, p_is_active boolean) TO service_role;
 
 --
+-- Name: FUNCTION take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_deliveries(p_channel text, p_limit integer, p_lease_seconds integer) TO service_role;
+
+--
 -- Name: FUNCTION take_enrollments_along(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55123,6 +64464,14 @@ REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_receipt(p_user_id uuid, p_kind text, p_event_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION takes_assessment(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55146,6 +64495,36 @@ REVOKE ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO anon;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.takes_lesson(p_lesson_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION tell_of_assignments(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_assignments() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_certificates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_certificates() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_completion() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_request(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_request() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_result(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_result() FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres
@@ -55186,6 +64565,18 @@ GRANT ALL ON FUNCTION private.training_clock() TO service_role;
 REVOKE ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO authenticated;
 GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
+-- Name: FUNCTION unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION units_above(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.units_above(p_unit_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION units_below(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55257,6 +64648,12 @@ REVOKE ALL ON FUNCTION private.version_questions_of(p_course_id uuid, p_number i
 REVOKE ALL ON FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) FROM PUBLIC;
 
 --
+-- Name: FUNCTION void_trainings(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55277,16 +64674,18 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) FROM PUBLIC;
 
 --
--- Name: FUNCTION what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION withdraw_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55295,6 +64694,14 @@ REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off_of(p_booking_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text); Type: ACL; Schema: private; Owner: postgres
@@ -55311,10 +64718,24 @@ GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, 
 REVOKE ALL ON FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION write_evidence(p_evidence lms.outside_training); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO authenticated;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO service_role;
+
+--
 -- Name: FUNCTION write_moment(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
 
 --
 -- Name: FUNCTION write_waiver(p_waiver lms.training_waivers); Type: ACL; Schema: private; Owner: postgres
@@ -55323,6 +64744,52 @@ REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM 
 REVOKE ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO authenticated;
 GRANT ALL ON FUNCTION private.write_waiver(p_waiver lms.training_waivers) TO service_role;
+
+--
+-- Name: TABLE webhooks; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.webhooks TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.url; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(url) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.description; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(description) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.kinds; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(kinds) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: COLUMN webhooks.is_active; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT UPDATE(is_active) ON TABLE lms.webhooks TO authenticated;
+
+--
+-- Name: FUNCTION write_webhook(p_wanted lms.webhooks); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO authenticated;
+GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO service_role;
+
+--
+-- Name: TABLE activity_events; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.activity_events TO service_role;
+GRANT SELECT ON TABLE private.activity_events TO authenticated;
 
 --
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
@@ -55453,6 +64920,67 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
@@ -55861,6 +65389,50 @@ GRANT INSERT(part),UPDATE(part) ON TABLE lms.lesson_skills TO authenticated;
 GRANT INSERT(mastery_threshold),UPDATE(mastery_threshold) ON TABLE lms.lesson_skills TO authenticated;
 
 --
+-- Name: TABLE message_templates; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.message_templates TO service_role;
+GRANT SELECT,DELETE ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.tenant_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(tenant_id) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.kind; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(kind) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.language; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(language) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.subject; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(subject),UPDATE(subject) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: COLUMN message_templates.body; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(body),UPDATE(body) ON TABLE lms.message_templates TO authenticated;
+
+--
+-- Name: TABLE notification_kinds; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.notification_kinds TO authenticated;
+GRANT SELECT ON TABLE lms.notification_kinds TO service_role;
+
+--
 -- Name: TABLE org_units; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -56077,6 +65649,13 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.skills TO authenticated;
 GRANT INSERT(description),UPDATE(description) ON TABLE lms.skills TO authenticated;
 
 --
+-- Name: TABLE standard_templates; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.standard_templates TO authenticated;
+GRANT SELECT ON TABLE lms.standard_templates TO service_role;
+
+--
 -- Name: TABLE tags; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -56107,6 +65686,43 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 --
 
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
+
+--
+-- Name: TABLE training_record_settings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.training_record_settings TO service_role;
+GRANT SELECT ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(keeps_training_record),UPDATE(keeps_training_record) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.training_record_settings TO authenticated;
 
 --
 -- Name: TABLE training_requirements; Type: ACL; Schema: lms; Owner: postgres
@@ -56166,6 +65782,13 @@ GRANT SELECT ON TABLE private.attempt_scopes TO authenticated;
 
 GRANT SELECT ON TABLE private.category_scopes TO anon;
 GRANT SELECT ON TABLE private.category_scopes TO authenticated;
+
+--
+-- Name: TABLE employment_ends; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.employment_ends TO authenticated;
+GRANT SELECT ON TABLE private.employment_ends TO service_role;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

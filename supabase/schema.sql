@@ -43145,6 +43145,46 @@ $$;
 ALTER FUNCTION private.tell_of_completion() OWNER TO postgres;
 
 --
+-- Name: tell_of_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if new.status = 'submitted' then
+    perform private.notify_all(array_agg(
+      (
+        new.tenant_id, s.user_id, 'evidence_submitted', new.course_id, null,
+        jsonb_build_object('evidence_id', new.id), 'evidence ' || new.id
+      )::private.notice
+    ))
+    from (
+      select s.user_id from lms.course_staff s
+      where s.course_id = new.course_id and s.user_id <> new.user_id and s.user_id is distinct from new.submitted_by
+      order by s.created_at, s.id
+      limit 20
+    ) s
+    having count(*) > 0;
+  else
+    perform private.notify(
+      new.tenant_id, new.user_id, 'evidence_decided', new.course_id, new.enrollment_id,
+      jsonb_build_object('evidence_id', new.id, 'status', new.status, 'reason', new.review_reason),
+      format('evidence %s %s', new.id, new.status)
+    );
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of evidence %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_evidence() OWNER TO postgres;
+
+--
 -- Name: tell_of_request(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -43210,6 +43250,67 @@ end
 $$;
 
 ALTER FUNCTION private.tell_of_result() OWNER TO postgres;
+
+--
+-- Name: tell_of_seat(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_seat() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify(
+    s.tenant_id, new.user_id, 'session_changed', s.course_id, new.enrollment_id,
+    jsonb_build_object(
+      'session', s.title, 'session_id', s.id, 'status', new.status, 'starts_at', s.starts_at, 'place', s.place_name
+    ),
+    format('seat %s %s', new.id, new.updated_at)
+  )
+  from lms.led_sessions s
+  where s.id = new.session_id;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of the seat of booking %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_seat() OWNER TO postgres;
+
+--
+-- Name: tell_of_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      new.tenant_id, b.user_id, 'session_changed', new.course_id, b.enrollment_id,
+      jsonb_build_object(
+        'session', new.title, 'session_id', new.id, 'status', new.status, 'starts_at', new.starts_at, 'place', new.place_name
+      ),
+      format('session %s %s %s %s', new.id, new.status, new.starts_at, md5(concat_ws(' ', new.place_name, new.place_address)))
+    )::private.notice
+  ))
+  from lms.session_bookings b
+  where b.tenant_id = new.tenant_id and b.course_id = new.course_id and b.session_id = new.id
+    and (b.status in ('booked', 'waitlisted') or (new.status = 'cancelled' and b.cancelled_at = now()))
+    and b.user_id is distinct from (select auth.uid())
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of session %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_session() OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -51958,6 +52059,24 @@ CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollment_requests FOR EACH ROW 
 CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_assignments();
 
 --
+-- Name: led_sessions _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER UPDATE ON lms.led_sessions FOR EACH ROW WHEN ((((new.status = 'cancelled'::text) AND (old.status <> 'cancelled'::text)) OR ((new.status = 'scheduled'::text) AND ((((old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at)) OR (old.place_name IS DISTINCT FROM new.place_name)) OR (old.place_address IS DISTINCT FROM new.place_address))))) EXECUTE FUNCTION private.tell_of_session();
+
+--
+-- Name: outside_training _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.outside_training FOR EACH ROW WHEN ((new.status = 'submitted'::text)) EXECUTE FUNCTION private.tell_of_evidence();
+
+--
+-- Name: session_bookings _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER UPDATE ON lms.session_bookings FOR EACH ROW WHEN (((old.status = 'waitlisted'::text) AND (new.status = 'booked'::text))) EXECUTE FUNCTION private.tell_of_seat();
+
+--
 -- Name: enrollments _800_notify_completion; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -51968,6 +52087,12 @@ CREATE TRIGGER _800_notify_completion AFTER UPDATE ON lms.enrollments FOR EACH R
 --
 
 CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['enrolled'::text, 'waiting'::text, 'declined'::text])) AND (new.decided_by IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.tell_of_request();
+
+--
+-- Name: outside_training _800_notify_decision; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.outside_training FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['accepted'::text, 'rejected'::text])))) EXECUTE FUNCTION private.tell_of_evidence();
 
 --
 -- Name: attempt_scores _800_notify_release; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -64515,6 +64640,12 @@ REVOKE ALL ON FUNCTION private.tell_of_certificates() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.tell_of_completion() FROM PUBLIC;
 
 --
+-- Name: FUNCTION tell_of_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION tell_of_request(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -64525,6 +64656,18 @@ REVOKE ALL ON FUNCTION private.tell_of_request() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.tell_of_result() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_seat(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_seat() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_session() FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres

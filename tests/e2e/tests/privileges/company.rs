@@ -215,7 +215,7 @@ impl Company {
                  insert into lms.notifications (tenant_id, user_id, kind, course_id, enrollment_id, dedupe_key)
                  select tenant_id, user_id, 'training_due', course_id, id, 'due ' || id from lms.enrollments where tenant_id = '{tenant}';
                  insert into lms.message_templates (tenant_id, kind, language, subject, body) values ('{tenant}', 'training_due', 'en', 'Due', 'Soon');
-                 insert into lms.webhooks (tenant_id, url) values ('{tenant}', 'https://example.com/hook');",
+                 insert into lms.webhooks (tenant_id, url) values ('{tenant}', 'https://example.com/hook');
                  insert into lms.led_sessions (course_id, title, starts_at, ends_at)
                  select id, 'Day', now() + interval '1 day', now() + interval '2 days' from lms.courses where tenant_id = '{tenant}';
                  insert into lms.session_bookings (tenant_id, session_id, course_id, enrollment_id, user_id, status)

@@ -1,7 +1,7 @@
 -- Who is told of what: facts, as they happen, and dates, as they come near or pass.
 -- Undo: delete from ops.jobs where name = 'remind', with its cron job; drop function ops.remind; drop table
--- private.reminded_days; drop the triggers _800_notify* on lms.enrollments, enrollment_requests, certificates and
--- attempt_scores; then the functions below.
+-- private.reminded_days; drop the triggers _800_notify* on lms.enrollments, enrollment_requests, certificates,
+-- attempt_scores, led_sessions, session_bookings and outside_training; then the functions below.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -188,6 +188,118 @@ create trigger _800_notify_decision after update on lms.enrollment_requests
     new.status <> old.status and new.status in ('enrolled', 'waiting', 'declined') and new.decided_by is distinct from new.user_id
   )
   execute function private.tell_of_request();
+
+-- Those who are booked, or wait: of a session that is called off or moved; and those who get a seat that became free.
+create function private.tell_of_session()
+returns trigger
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      new.tenant_id, b.user_id, 'session_changed', new.course_id, b.enrollment_id,
+      jsonb_build_object(
+        'session', new.title, 'session_id', new.id, 'status', new.status, 'starts_at', new.starts_at, 'place', new.place_name
+      ),
+      format('session %s %s %s %s', new.id, new.status, new.starts_at, md5(concat_ws(' ', new.place_name, new.place_address)))
+    )::private.notice
+  ))
+  from lms.session_bookings b
+  where b.tenant_id = new.tenant_id and b.course_id = new.course_id and b.session_id = new.id
+    and (b.status in ('booked', 'waitlisted') or (new.status = 'cancelled' and b.cancelled_at = now()))
+    and b.user_id is distinct from (select auth.uid())
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of session %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+create trigger _800_notify after update on lms.led_sessions
+  for each row when (
+    (new.status = 'cancelled' and old.status <> 'cancelled')
+    or (
+      new.status = 'scheduled' and (old.starts_at, old.ends_at, old.place_name, old.place_address)
+        is distinct from (new.starts_at, new.ends_at, new.place_name, new.place_address)
+    )
+  )
+  execute function private.tell_of_session();
+
+create function private.tell_of_seat()
+returns trigger
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  perform private.notify(
+    s.tenant_id, new.user_id, 'session_changed', s.course_id, new.enrollment_id,
+    jsonb_build_object(
+      'session', s.title, 'session_id', s.id, 'status', new.status, 'starts_at', s.starts_at, 'place', s.place_name
+    ),
+    format('seat %s %s', new.id, new.updated_at)
+  )
+  from lms.led_sessions s
+  where s.id = new.session_id;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of the seat of booking %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+create trigger _800_notify after update on lms.session_bookings
+  for each row when (old.status = 'waitlisted' and new.status = 'booked')
+  execute function private.tell_of_seat();
+
+-- Staff of the course of evidence that waits; whose it is, of what becomes of it.
+create function private.tell_of_evidence()
+returns trigger
+language plpgsql
+volatile security definer
+set search_path = ''
+as $$
+begin
+  if new.status = 'submitted' then
+    perform private.notify_all(array_agg(
+      (
+        new.tenant_id, s.user_id, 'evidence_submitted', new.course_id, null,
+        jsonb_build_object('evidence_id', new.id), 'evidence ' || new.id
+      )::private.notice
+    ))
+    from (
+      select s.user_id from lms.course_staff s
+      where s.course_id = new.course_id and s.user_id <> new.user_id and s.user_id is distinct from new.submitted_by
+      order by s.created_at, s.id
+      limit 20
+    ) s
+    having count(*) > 0;
+  else
+    perform private.notify(
+      new.tenant_id, new.user_id, 'evidence_decided', new.course_id, new.enrollment_id,
+      jsonb_build_object('evidence_id', new.id, 'status', new.status, 'reason', new.review_reason),
+      format('evidence %s %s', new.id, new.status)
+    );
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of evidence %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+create trigger _800_notify after insert on lms.outside_training
+  for each row when (new.status = 'submitted')
+  execute function private.tell_of_evidence();
+create trigger _800_notify_decision after update on lms.outside_training
+  for each row when (new.status <> old.status and new.status in ('accepted', 'rejected'))
+  execute function private.tell_of_evidence();
 
 -- =====================================================================================================
 -- Dates

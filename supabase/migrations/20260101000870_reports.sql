@@ -163,7 +163,8 @@ $$;
 
 comment on function analytics.get_organization_overview is
   'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each '
-  'once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null '
+  'once, suspended ones included, guests not, where the caller has members.read (else 0); cycles '
+  'that are not dropped by the unit they were taken in. average_progress: null '
   'when there are none.';
 
 -- =====================================================================================================
@@ -597,7 +598,7 @@ $$;
 
 comment on function analytics.get_cohort_retention is
   'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step '
-  '(period 0) and in each of the eleven after it, as far as they have begun.';
+  '(period 0) and in each of the eleven after it, as far as they have begun. Where the caller has enrollments.read and progress.read.';
 
 grant execute on function
   analytics.get_completion_rate, analytics.get_progress_summary, analytics.get_enrollment_funnel, analytics.get_organization_overview,

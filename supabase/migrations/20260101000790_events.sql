@@ -580,6 +580,8 @@ begin
           'for each statement execute function private.refuse_event_change()',
           v_name
         );
+        -- What is done to a partition by its own name, the triggers of the table do not see.
+        perform private.watch_events(format('private.%I', v_name)::regclass);
         execute format(
           'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)

@@ -890,22 +890,37 @@ begin
 end
 $$;
 
-create trigger _700_reports_removed after delete on private.question_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-create trigger _700_reports_changed after update on private.question_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-create trigger _700_reports_removed after delete on private.activity_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-create trigger _700_reports_changed after update on private.activity_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-alter table private.question_events enable always trigger _700_reports_removed;
-alter table private.question_events enable always trigger _700_reports_changed;
-alter table private.activity_events enable always trigger _700_reports_removed;
-alter table private.activity_events enable always trigger _700_reports_changed;
+-- Triggers of statements belong to the table that a statement names: partitions have their own.
+create function private.watch_events(p_table regclass)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  execute format(
+    'create trigger _700_reports_removed after delete on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format(
+    'create trigger _700_reports_changed after update on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format('alter table %s enable always trigger _700_reports_removed', p_table);
+  execute format('alter table %s enable always trigger _700_reports_changed', p_table);
+end
+$$;
+
+do $$
+begin
+  perform private.watch_events(t.name)
+  from unnest(array[
+    'private.question_events', 'private.question_events_default', 'private.activity_events', 'private.activity_events_default'
+  ]::regclass[]) as t (name);
+end
+$$;
 
 create function private.note_time_zone()
 returns trigger

@@ -122,5 +122,28 @@ from (values
   ('2026-07-01', 'UTC', '2026-07-01 00:00Z'), ('infinity', 'UTC', 'infinity'), (null, 'UTC', null)
 ) d (day, zone, instant);
 
+-- =====================================================================================================
+-- Events that are removed from their partition
+-- =====================================================================================================
+
+select ops.make_event_partitions();
+create function tests.notices(partition regclass) returns boolean language plpgsql as $$
+begin
+  delete from private.stale_reports;
+  execute format('alter table %s disable trigger _100_append_only', partition);
+  execute format('delete from %s', partition);
+  execute format('alter table %s enable trigger _100_append_only', partition);
+  return exists (select from private.stale_reports where tenant_id = tests.id('works'));
+end $$;
+insert into analytics.question_events (user_id, course_id, section_key, question_key, received_at)
+select tests.id('lou'), tests.id('safety'), 's', 'q', t from unnest(array[now(), now() + interval '1 month', now() - interval '9 years']) t;
+insert into analytics.activity_events (user_id, course_id, event_type, received_at)
+select tests.id('lou'), tests.id('safety'), 'open_file', t from unnest(array[now(), now() + interval '1 month', now() - interval '9 years']) t;
+create table tests.partitions as
+select distinct tableoid::regclass as partition from private.question_events where tenant_id = tests.id('works')
+union select tableoid::regclass from private.activity_events where tenant_id = tests.id('works');
+select cmp_ok((select count(*) from tests.partitions), '>=', 4::bigint, 'events are in several partitions');
+select ok(tests.notices(partition), format('whoever removes events from %s is noticed', partition)) from tests.partitions order by partition::text;
+
 select finish();
 rollback;

@@ -18976,6 +18976,8 @@ begin
           'for each statement execute function private.refuse_event_change()',
           v_name
         );
+        -- What is done to a partition by its own name, the triggers of the table do not see.
+        perform private.watch_events(format('private.%I', v_name)::regclass);
         execute format(
           'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
@@ -40681,6 +40683,32 @@ $$;
 ALTER FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) OWNER TO postgres;
 
 --
+-- Name: watch_events(regclass); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.watch_events(p_table regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  execute format(
+    'create trigger _700_reports_removed after delete on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format(
+    'create trigger _700_reports_changed after update on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format('alter table %s enable always trigger _700_reports_removed', p_table);
+  execute format('alter table %s enable always trigger _700_reports_changed', p_table);
+end
+$$;
+
+ALTER FUNCTION private.watch_events(p_table regclass) OWNER TO postgres;
+
+--
 -- Name: watched_seconds(int4multirange); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -49743,12 +49771,28 @@ CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events REFE
 ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
 
 --
+-- Name: activity_events_default _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events_default ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
 -- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
 
 ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: question_events_default _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events_default ENABLE ALWAYS TRIGGER _700_reports_changed;
 
 --
 -- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
@@ -49759,12 +49803,28 @@ CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events REFE
 ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
+-- Name: activity_events_default _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events_default ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
 -- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
 
 ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: question_events_default _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events_default ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: answer_keys _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
@@ -60086,6 +60146,12 @@ REVOKE ALL ON FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp w
 REVOKE ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO authenticated;
 GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO service_role;
+
+--
+-- Name: FUNCTION watch_events(p_table regclass); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.watch_events(p_table regclass) FROM PUBLIC;
 
 --
 -- Name: FUNCTION watched_seconds(p_watched int4multirange); Type: ACL; Schema: private; Owner: postgres

@@ -432,7 +432,8 @@ create rule take_question_event as on insert to analytics.question_events do ins
   ) e on true
   left join analytics.learning_sessions s
     on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - private.session_grain()
-  where n.id is null or private.take_receipt(n.user_id, 'question', n.id)
+  -- What is refused above takes no receipt, nor asks whether there is one: that would tell of, and wait for, somebody else.
+  where n.id is null or e.user_id is distinct from n.user_id or private.take_receipt(n.user_id, 'question', n.id)
   returning
     taken.id, taken.tenant_id, taken.course_id, taken.user_id, taken.unit_id, taken.enrollment_id, taken.section_key,
     taken.question_key, taken.is_correct,
@@ -490,7 +491,8 @@ create rule take_activity_event as on insert to analytics.activity_events do ins
   ) e on true
   left join analytics.learning_sessions s
     on s.enrollment_id = e.id and s.ended_at is null and s.last_activity_at > n.received_at - private.session_grain()
-  where n.id is null or private.take_receipt(n.user_id, 'activity', n.id)
+  -- What is refused above takes no receipt, nor asks whether there is one: that would tell of, and wait for, somebody else.
+  where n.id is null or e.user_id is distinct from n.user_id or private.take_receipt(n.user_id, 'activity', n.id)
   returning
     taken.id, taken.tenant_id, taken.course_id, taken.user_id, taken.unit_id, taken.enrollment_id, taken.event_type, taken.meta,
     taken.occurred_at, taken.received_at, taken.is_time_plausible;
@@ -578,6 +580,8 @@ begin
           'for each statement execute function private.refuse_event_change()',
           v_name
         );
+        -- What is done to a partition by its own name, the triggers of the table do not see.
+        perform private.watch_events(format('private.%I', v_name)::regclass);
         execute format(
           'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)

@@ -51,6 +51,27 @@ begin
 end
 $$;
 
+-- Where clocks are put back over midnight (the Azores), its hour comes twice, and both are of the new day: the cast takes the
+-- second, and what happened in the first would be on one day by its date and on the day before by its time.
+create function private.day_begins(p_day date, p_time_zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_at constant timestamptz := p_day::timestamp at time zone p_time_zone;
+  v_just_before constant timestamptz := v_at - interval '1 microsecond';
+begin
+  if isfinite(v_at) and (v_just_before at time zone p_time_zone) >= p_day then
+    return v_just_before - ((v_just_before at time zone p_time_zone) - p_day::timestamp);
+  end if;
+  return v_at;
+end
+$$;
+
+comment on function private.day_begins is 'The first instant of a day of a time zone.';
+
 -- Days and the instants between which they lie: of many rows these are compared in a fraction of the time.
 create function private.set_period(p_scope private.report_scope, p_from date, p_until date)
 returns private.report_scope
@@ -61,8 +82,8 @@ as $$
 begin
   p_scope.from_day := p_from;
   p_scope.until_day := p_until;
-  p_scope.since := coalesce(p_from::timestamp at time zone p_scope.time_zone, '-infinity');
-  p_scope.before := coalesce((p_until + 1)::timestamp at time zone p_scope.time_zone, 'infinity');
+  p_scope.since := coalesce(private.day_begins(p_from, p_scope.time_zone), '-infinity');
+  p_scope.before := coalesce(private.day_begins(p_until + 1, p_scope.time_zone), 'infinity');
   return p_scope;
 end
 $$;
@@ -149,6 +170,28 @@ comment on function private.report_scope is
   'What the caller may read of what is asked for, with reports.read and the permission of the rows, or as staff of a course. 403 '
   'report_not_allowed where that can be nothing; 422 invalid_period.';
 
+-- Where a report shows two kinds of rows in one number, or beside each other: what of a scope another permission covers as well.
+create function private.also_where(p_scope private.report_scope, p_permission text)
+returns private.report_scope
+language plpgsql
+stable security definer
+set search_path = ''
+as $$
+begin
+  if not private.is_api_call() or p_scope.tenant_id = any (array(select private.tenants_where(p_permission))) then
+    return p_scope;
+  end if;
+  p_scope.units := array(
+    select u.id
+    from lms.org_units u
+    where u.tenant_id = p_scope.tenant_id and u.id = any (array(select private.units_where(p_permission)))
+      and (p_scope.is_whole or u.id = any (p_scope.units))
+  );
+  p_scope.is_whole := false;
+  return p_scope;
+end
+$$;
+
 -- =====================================================================================================
 -- Pages
 -- =====================================================================================================
@@ -166,10 +209,11 @@ $$;
 
 comment on function private.make_cursor is 'The key of a row as text that clients hand back to continue after it.';
 
-create function private.read_cursor(p_cursor text, p_length integer)
+-- Clients may send anything: a key that is none of its types is refused here, in words, before a cast would.
+create function private.read_cursor(p_cursor text, variadic p_types text[])
 returns text[]
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 declare
@@ -185,9 +229,23 @@ begin
     select e.value from json_array_elements_text(convert_from(decode(v_text, 'base64'), 'UTF8')::json) with ordinality as e (value, place)
     order by e.place
   );
-  if cardinality(v_key) <> p_length then
+  if cardinality(v_key) <> cardinality(p_types) then
     raise invalid_text_representation;
   end if;
+  for i in 1..cardinality(p_types) loop
+    if coalesce(
+      case p_types[i]
+        when 'uuid' then v_key[i]::uuid is null
+        when 'numeric' then v_key[i]::numeric is null
+        -- After it there must be another instant.
+        when 'timestamptz' then v_key[i]::timestamptz > timestamptz '9999-12-31 00:00Z'
+        else v_key[i] is null
+      end,
+      true
+    ) then
+      raise invalid_text_representation;
+    end if;
+  end loop;
   return v_key;
 exception
   when data_exception then
@@ -228,7 +286,8 @@ end
 $$;
 
 grant execute on function
-  private.make_cursor, private.read_cursor, private.require_page, private.require_step, private.require_period
+  private.make_cursor, private.read_cursor, private.require_page, private.require_step, private.require_period,
+  private.day_begins
 to authenticated, service_role;
 
 -- =====================================================================================================
@@ -831,22 +890,37 @@ begin
 end
 $$;
 
-create trigger _700_reports_removed after delete on private.question_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-create trigger _700_reports_changed after update on private.question_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-create trigger _700_reports_removed after delete on private.activity_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-create trigger _700_reports_changed after update on private.activity_events
-  referencing old table as old_rows
-  for each statement execute function private.note_changed_events();
-alter table private.question_events enable always trigger _700_reports_removed;
-alter table private.question_events enable always trigger _700_reports_changed;
-alter table private.activity_events enable always trigger _700_reports_removed;
-alter table private.activity_events enable always trigger _700_reports_changed;
+-- Triggers of statements belong to the table that a statement names: partitions have their own.
+create function private.watch_events(p_table regclass)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  execute format(
+    'create trigger _700_reports_removed after delete on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format(
+    'create trigger _700_reports_changed after update on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format('alter table %s enable always trigger _700_reports_removed', p_table);
+  execute format('alter table %s enable always trigger _700_reports_changed', p_table);
+end
+$$;
+
+do $$
+begin
+  perform private.watch_events(t.name)
+  from unnest(array[
+    'private.question_events', 'private.question_events_default', 'private.activity_events', 'private.activity_events_default'
+  ]::regclass[]) as t (name);
+end
+$$;
 
 create function private.note_time_zone()
 returns trigger
@@ -1664,8 +1738,8 @@ begin
         where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
       );
     end if;
-    v_since := v_first::timestamp at time zone p_scope.time_zone;
-    v_before := v_last::timestamp at time zone p_scope.time_zone;
+    v_since := private.day_begins(v_first, p_scope.time_zone);
+    v_before := private.day_begins(v_last, p_scope.time_zone);
     v_last := v_last - 1;
   end if;
 
@@ -1714,11 +1788,14 @@ begin
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from unnest(v_edges) as e (edge)
     cross join lateral (
+      select private.day_begins(lower(e.edge), p_scope.time_zone) as since, private.day_begins(upper(e.edge), p_scope.time_zone) as before
+      offset 0
+    ) d
+    cross join lateral (
       select k.course_id, k.section_key, k.question_key, k.is_correct
       from private.question_events k
       where k.tenant_id = p_scope.tenant_id
-        and k.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
-        and k.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
+        and k.received_at >= d.since and k.received_at < d.before
         and k.is_counted and k.is_correct is not null
         and (p_scope.is_whole or k.unit_id = any (p_scope.units) or k.course_id = any (p_scope.courses))
         and (p_scope.of_units is null or k.unit_id = any (p_scope.of_units))
@@ -1803,14 +1880,9 @@ begin
   end;
 
   return query
-  with periods as materialized (
-    select
-      d.day::date as period_start, (d.day + v_step)::date as next_start,
-      d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
-    from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
-  ),
-  -- By transaction alone; which period each belongs to is found afterwards.
-  recent as materialized (
+  -- By transaction alone; which period each belongs to is found afterwards, by the clock rather than by a list of periods, of
+  -- which ten years have thousands.
+  with recent as materialized (
     select q.user_id, q.received_at
     from private.question_events q
     where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id
@@ -1828,9 +1900,10 @@ begin
       and v.course_id <> all (p_scope.deleted_courses)
   ),
   tail as materialized (
-    select p.period_start, p.next_start, a.user_id, count(*) as events
+    select p.day::date as period_start, (p.day + v_step)::date as next_start, a.user_id, count(*) as events
     from recent a
-    join periods p on a.received_at >= p.since and a.received_at < p.before
+    cross join lateral (select date_trunc(p_step, a.received_at at time zone p_scope.time_zone) as day) p
+    where a.received_at >= p_scope.since and a.received_at < p_scope.before
     group by 1, 2, 3
   ),
   kept as (
@@ -2185,6 +2258,8 @@ as $$
 declare
   v_scope constant private.report_scope :=
     private.report_scope('enrollments.read', p_tenant_id, p_unit_id, null, null, null, null);
+  -- Nor is it that of whoever does not see the memberships.
+  v_members constant private.report_scope := private.also_where(v_scope, 'members.read');
 begin
   return query
   select
@@ -2198,10 +2273,10 @@ begin
     union
     select n.group_id from private.enrollment_numbers(v_scope, 'unit') n
     union
-    select n.unit_id from private.people_numbers(v_scope) n
+    select n.unit_id from private.people_numbers(v_members) n
   ) u
   left join private.enrollment_numbers(v_scope, 'unit') e on e.group_id is not distinct from u.unit_id
-  left join private.people_numbers(v_scope) p on p.unit_id is not distinct from u.unit_id;
+  left join private.people_numbers(v_members) p on p.unit_id is not distinct from u.unit_id;
 end
 $$;
 
@@ -2232,9 +2307,9 @@ declare
   v_scope constant private.report_scope :=
     private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
 begin
-  -- Who began when is told by enrolments, which take a permission of their own.
+  -- Who began when is told by enrolments, which take a permission of their own: where there is none of it, nothing is told.
   perform private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  return query select * from private.retention_numbers(v_scope, p_step);
+  return query select * from private.retention_numbers(private.also_where(v_scope, 'enrollments.read'), p_step);
 end
 $$;
 

@@ -64,7 +64,7 @@ rows 100
 set search_path = ''
 as $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'text', 'uuid');
 begin
   perform private.require_page(p_limit);
   return query
@@ -140,7 +140,7 @@ rows 100
 set search_path = ''
 as $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'text', 'uuid');
   v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   perform private.require_page(p_limit);
@@ -163,7 +163,8 @@ $$;
 
 comment on function analytics.get_organization_overview is
   'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each '
-  'once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null '
+  'once, suspended ones included, guests not, where the caller has members.read (else 0); cycles '
+  'that are not dropped by the unit they were taken in. average_progress: null '
   'when there are none.';
 
 -- =====================================================================================================
@@ -190,7 +191,7 @@ rows 10
 set search_path = ''
 as $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 4);
+  v_after constant text[] := private.read_cursor(p_after, 'numeric', 'uuid', 'text', 'text');
 begin
   perform private.require_page(p_limit);
   return query
@@ -236,7 +237,7 @@ rows 100
 set search_path = ''
 as $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 3);
+  v_after constant text[] := private.read_cursor(p_after, 'uuid', 'text', 'text');
 begin
   perform private.require_page(p_limit);
   return query
@@ -281,7 +282,7 @@ set search_path = ''
 as $$
 declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'timestamptz', 'uuid');
 begin
   perform private.require_page(p_limit);
   return query
@@ -325,15 +326,15 @@ set search_path = ''
 as $$
 declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 3);
+  v_after constant text[] := private.read_cursor(p_after, 'timestamptz', 'text', 'text');
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
   v_since timestamptz;
   v_until timestamptz;
 begin
   perform private.require_page(p_limit);
   perform private.require_period(p_from, p_until);
-  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+  v_since := coalesce(private.day_begins(p_from, v_time_zone), '-infinity');
+  v_until := coalesce(private.day_begins(p_until + 1, v_time_zone), 'infinity');
   if p_after is not null then
     -- What happened at the same moment as the last row received is sorted out below.
     v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
@@ -430,7 +431,7 @@ rows 100
 set search_path = ''
 as $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'uuid', 'uuid');
 begin
   perform private.require_page(p_limit);
   if not coalesce(p_states, '{}') <@ array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'] then
@@ -478,7 +479,7 @@ rows 100
 set search_path = ''
 as $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'uuid', 'uuid');
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
 begin
   perform private.require_page(p_limit);
@@ -489,7 +490,7 @@ begin
     private.make_cursor(s.user_id::text, s.course_id::text)
   from private.report_training(
     p_tenant_id, p_unit_id, p_course_id, p_cohort_id,
-    least(private.training_clock(), (p_at + 1)::timestamp at time zone v_time_zone - interval '1 microsecond'),
+    least(private.training_clock(), private.day_begins(p_at + 1, v_time_zone) - interval '1 microsecond'),
     null, p_limit, v_after[1]::uuid, v_after[2]::uuid
   ) s
   left join lms.people n on n.id = s.user_id
@@ -597,7 +598,7 @@ $$;
 
 comment on function analytics.get_cohort_retention is
   'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step '
-  '(period 0) and in each of the eleven after it, as far as they have begun.';
+  '(period 0) and in each of the eleven after it, as far as they have begun. Where the caller has enrollments.read and progress.read.';
 
 grant execute on function
   analytics.get_completion_rate, analytics.get_progress_summary, analytics.get_enrollment_funnel, analytics.get_organization_overview,

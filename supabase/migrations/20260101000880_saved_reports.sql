@@ -56,7 +56,7 @@ begin
       jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
     when p_name = 'last_days' then
       jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
-    when p_name = 'step' then v_text in ('day', 'week', 'month')
+    when p_name = 'step' then jsonb_typeof(p_value) = 'string' and v_text in ('day', 'week', 'month')
     when p_name = 'states' then
       jsonb_typeof(p_value) = 'array' and p_value <> '[]'
       and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6

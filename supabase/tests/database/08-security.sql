@@ -320,7 +320,7 @@ select set_eq(
     'private.read_delivery_failures(uuid,integer,uuid)', 'private.replay_deliveries_of_caller(uuid[])',
     'private.change_rule_status(uuid,text)', 'private.explain_rule(lms.assignment_rules,uuid)', 'private.preview_rule(uuid,integer,uuid)', 'private.training_clock()', 'private.write_waiver(lms.training_waivers)',
     -- Reports.
-    'private.require_page(integer)', 'private.require_step(text)', 'private.require_period(date,date)', 'private.make_cursor(text[])', 'private.read_cursor(text,integer)',
+    'private.require_page(integer)', 'private.require_step(text)', 'private.require_period(date,date)', 'private.make_cursor(text[])', 'private.read_cursor(text,text[])', 'private.day_begins(date,text)',
     'private.report_enrollments(uuid,uuid,uuid,uuid,date,date,text)', 'private.report_questions(uuid,uuid,uuid,uuid,date,date)', 'private.report_discrimination(uuid,uuid,uuid,uuid,date,date)',
     'private.report_engagement(uuid,uuid,uuid,uuid,date,date,text)', 'private.report_overview(uuid,uuid)', 'private.report_lessons(uuid,uuid,uuid)',
     'private.report_retention(uuid,uuid,uuid,uuid,date,date,text)',

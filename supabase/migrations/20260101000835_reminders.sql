@@ -222,7 +222,8 @@ $$;
 -- What people of a tenant are to be reminded of on a day, each of the last threshold that has passed and of none before it. So a
 -- run that comes a week late sends what one in time would have sent last, and one that comes again sends nothing.
 -- Dates that rules ask for come from where people stand with them (nothing that is done, waived or not required any more), other
--- due dates from the open cycles that have them. A threshold that had passed when the course was assigned is none.
+-- due dates from the open cycles that have them. A threshold that had passed when the course was assigned is none, and one that
+-- passed a year ago is none any more: what was told of it will be forgotten.
 create function private.reminders_at(p_tenant_id uuid, p_at timestamptz)
 returns setof private.notice
 language plpgsql
@@ -284,7 +285,7 @@ begin
         else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
       end as threshold
   ) r
-  where r.threshold is not null
+  where r.threshold is not null and v_today - d.due_on - r.threshold <= 365
   union all
   select
     p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
@@ -338,6 +339,7 @@ declare
   v_now constant timestamptz := private.training_clock();
   v_tenant record;
   v_notices private.notice[];
+  v_told integer;
   v_done bigint := 0;
 begin
   for v_tenant in
@@ -362,12 +364,15 @@ begin
             select from lms.memberships m
             where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
           )
+          -- Who wants none would be found again by each run, and stand before all others.
+          and private.reaches_somebody(n)
         order by n.user_id, n.dedupe_key
         limit p_batch
       );
-      v_done := v_done + private.notify_all(v_notices);
-      -- INV-O1: the rest of a large organisation comes with the next runs.
-      if cardinality(v_notices) < p_batch then
+      v_told := private.notify_all(v_notices);
+      v_done := v_done + v_told;
+      -- INV-O1: the rest of a large organisation comes with the next runs, and what could not be written as well.
+      if cardinality(v_notices) < p_batch and v_told = cardinality(v_notices) then
         insert into private.reminded_days (tenant_id, day)
         values (v_tenant.id, v_tenant.day)
         on conflict (tenant_id) do update set day = excluded.day;

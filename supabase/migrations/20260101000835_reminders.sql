@@ -143,6 +143,29 @@ create trigger _800_notify_release after update on lms.attempt_scores
   for each row when (new.released_at is not null and old.released_at is null)
   execute function private.tell_of_result();
 
+-- Staff of a course that may act as such: whose roles do not let them author any more is staff in name only, and is told nothing
+-- (as private.staffed_courses says of the caller).
+create function private.acting_staff(p_course_id uuid)
+returns table (user_id uuid, since timestamptz)
+language plpgsql
+stable
+rows 5
+set search_path = ''
+as $$
+begin
+  return query
+  select s.user_id, s.created_at
+  from lms.course_staff s
+  join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
+  where s.course_id = p_course_id and exists (
+    select
+    from lms.role_grants g
+    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
+    where g.tenant_id = m.tenant_id and g.membership_id = m.id
+  );
+end
+$$;
+
 -- Staff of the course of those who ask; those who ask of what becomes of it, unless it was their own doing.
 create function private.tell_of_request()
 returns trigger
@@ -159,9 +182,9 @@ begin
       )::private.notice
     ))
     from (
-      select s.user_id from lms.course_staff s
-      where s.course_id = new.course_id and s.user_id <> new.user_id
-      order by s.created_at, s.id
+      select a.user_id from private.acting_staff(new.course_id) a
+      where a.user_id <> new.user_id
+      order by a.since, a.user_id
       limit 20
     ) s
     having count(*) > 0;
@@ -311,19 +334,30 @@ begin
       where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
     )
   union all
-  -- Work that waits for a grader: once, until more has come.
+  -- Work that waits for a grader, who is somebody else than its author: once, until more has come.
   select
-    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
+    p_tenant_id, w.grader_id, 'grading_waits', w.course_id, null,
     jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
     format('grading_waits %s %s', w.assessment_id, w.newest)
   from (
-    select t.course_id, t.assessment_id, max(t.id::text) as newest
-    from lms.assessment_attempts t
-    where t.tenant_id = p_tenant_id and t.status = 'submitted'
-    group by t.course_id, t.assessment_id
+    select s.user_id as grader_id, t.course_id, t.assessment_id, max(t.newest) as newest
+    from (
+      select o.course_id, o.assessment_id, o.user_id, max(o.id::text) as newest
+      from lms.assessment_attempts o
+      where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      group by o.course_id, o.assessment_id, o.user_id
+    ) t
+    join (
+      select c.id, g.user_id
+      from lms.courses c
+      cross join lateral private.acting_staff(c.id) g
+      where c.deleted_at is null and c.id = any (array(
+        select o.course_id from lms.assessment_attempts o where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      ))
+    ) s on s.id = t.course_id and s.user_id <> t.user_id
+    group by s.user_id, t.course_id, t.assessment_id
   ) w
-  join lms.assessments a on a.id = w.assessment_id
-  join lms.course_staff s on s.course_id = w.course_id;
+  join lms.assessments a on a.id = w.assessment_id and a.deleted_at is null;
 end
 $$;
 

@@ -2,6 +2,7 @@
 
 begin;
 \ir ../helpers.sql
+\ir ../assessments.sql
 select * from no_plan();
 
 select tests.tenant('works'), tests.unit('north', 'works');
@@ -86,6 +87,33 @@ select is((select string_agg(e.status, ', ' order by e.cycle) from lms.enrollmen
 update lms.assignment_rules set status = 'ended', ended_at = now() where id = tests.id('rule');
 select ops.apply_assignment_marks();
 select is((select string_agg(e.status, ', ' order by e.cycle) from lms.enrollments e where e.user_id = tests.id('dora')), 'completed, enrolled', 'the end of the rule does not take it away: it was not the rule that began it');
+rollback to clean;
+
+-- =====================================================================================================
+-- Staff that may do nothing about it
+-- =====================================================================================================
+
+select tests.member('tom', 'works', 'instructor'), tests.member('una', 'works', 'instructor');
+insert into lms.course_staff (tenant_id, course_id, user_id) select tests.id('works'), tests.id('safety'), tests.id(w) from unnest('{tom,una}'::text[]) w;
+-- Tom is staff in name only: his role is gone. Una takes the course herself.
+delete from lms.role_grants g using lms.memberships m where m.id = g.membership_id and m.user_id = tests.id('tom');
+update lms.courses set self_enrollment = 'approval', visibility = 'public' where id = tests.id('safety');
+select tests.assessment('exam', 'safety'), tests.question('essay', 'exam', 'essay', '{}', '{"model_answer": "..."}'), tests.republish('safety');
+select tests.untell(), tests.as('dora');
+select lms.request_enrollment(tests.id('safety'));
+select tests.as_owner();
+select is(array[tests.told('ines')::text, tests.told('tom')::text, tests.told('una')::text], '{"{enrollment_requested}","{}","{enrollment_requested}"}', 'of requests those are told who may decide');
+select tests.enrollment('una', 'safety'), tests.untell(), tests.as('una');
+select lms.start_attempt(tests.id('exam'));
+select lms.submit_attempt(t.id, jsonb_build_object(tests.id('essay'), '{"text": "Words"}'::jsonb)) from lms.assessment_attempts t where t.user_id = tests.id('una');
+select tests.as_owner();
+select is((select t.status from lms.assessment_attempts t), 'submitted', 'una''s work waits to be graded');
+select tests.untell(), tests.at(to_char(now(), 'YYYY-MM-DD') || ' 12:00+00'), ops.remind();
+select is(array[tests.told('ines')::text, tests.told('tom')::text, tests.told('una')::text], '{"{grading_waits}","{}","{}"}', 'of work that waits those are told who may grade it, not who handed it in');
+select tests.untell();
+update lms.courses set deleted_at = now() where id = tests.id('safety');
+select ops.remind();
+select is(tests.told('ines'), '{}', '... and nobody once the course is in the bin');
 rollback to clean;
 
 -- =====================================================================================================

@@ -1291,6 +1291,9 @@ declare
   v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- One run at a time, of the minute or of the night: each goes from organisation to organisation in an order of its own, and two
+  -- would wait for each other.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum assignment marks', 0));
   -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m

@@ -70,6 +70,17 @@ select tests.untell(), tests.at('2031-02-05 12:00+00'), ops.remind();
 select is(tests.told('dora'), '{}', '... and nobody is told that they are late for what nobody asks');
 rollback to clean;
 
+-- Two runs, of the minute and of the night, would hold organisations in different orders.
+select ops.apply_assignment_marks();
+select ok(
+  exists (
+    select from pg_locks l
+    where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.granted
+      and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('lyceum assignment marks', 0)
+  ),
+  'runs that apply rules go one after the other'
+);
+
 -- =====================================================================================================
 -- Renewals that a certificate asks for
 -- =====================================================================================================

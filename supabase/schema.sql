@@ -1497,7 +1497,7 @@ ALTER TYPE lms.training_status OWNER TO postgres;
 -- Name: TYPE training_status; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
+COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (not completed, or it had run out before the rule asked); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
 
 --
 -- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
@@ -1897,6 +1897,20 @@ ALTER TYPE private.enrollment_numbers OWNER TO postgres;
 --
 
 COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
+
+--
+-- Name: enrollment_step; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.enrollment_step AS (
+	course_id uuid,
+	user_id uuid,
+	action text,
+	enrollment_id uuid,
+	due_at timestamp with time zone
+);
+
+ALTER TYPE private.enrollment_step OWNER TO postgres;
 
 --
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
@@ -2358,6 +2372,25 @@ CREATE TYPE private.matched_person AS (
 ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
+-- Name: member_facts; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.member_facts AS (
+	tenant_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone,
+	is_member boolean,
+	has_left boolean,
+	unit_ids uuid[],
+	job_title text,
+	role_ids uuid[],
+	cohort_ids uuid[]
+);
+
+ALTER TYPE private.member_facts OWNER TO postgres;
+
+--
 -- Name: notice; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2511,6 +2544,7 @@ CREATE TYPE private.required_course AS (
 	rule_id uuid,
 	course_id uuid,
 	user_id uuid,
+	since timestamp with time zone,
 	due_at timestamp with time zone
 );
 
@@ -2550,6 +2584,19 @@ CREATE TYPE private.rollup_keys AS (
 );
 
 ALTER TYPE private.rollup_keys OWNER TO postgres;
+
+--
+-- Name: rule_of_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rule_of_person AS (
+	rule_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone
+);
+
+ALTER TYPE private.rule_of_person OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2653,6 +2700,19 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
+
+--
+-- Name: void_training; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.void_training AS (
+	enrollment_id uuid,
+	user_id uuid,
+	course_id uuid,
+	voided_at timestamp with time zone
+);
+
+ALTER TYPE private.void_training OWNER TO postgres;
 
 --
 -- Name: webhook_address; Type: DOMAIN; Schema: private; Owner: postgres
@@ -2945,7 +3005,7 @@ begin
     (
       select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
         jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
-      from analytics.question_events q
+      from private.question_events q
       where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
         and (p_course_id is null or q.course_id = p_course_id)
         and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
@@ -2956,7 +3016,7 @@ begin
     union all
     (
       select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
-      from analytics.activity_events a
+      from private.activity_events a
       where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
         and (p_course_id is null or a.course_id = p_course_id)
         and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
@@ -4906,6 +4966,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.name, old.description, old.status, old.role_id, old.job_title, old.unit_id, old.cohort_id, old.path_id, old.due_after_days, old.due_on, old.recurs_every_months, old.renewal_window_days, old.activated_at, old.ended_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.name, new.description, new.status, new.role_id, new.job_title, new.unit_id, new.cohort_id, new.path_id, new.due_after_days, new.due_on, new.recurs_every_months, new.renewal_window_days, new.activated_at, new.ended_at, new.created_by, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -6200,6 +6266,12 @@ begin
     v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_object(
       'old', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(old.revoked_reason)),
       'new', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(new.revoked_reason))
+    ));
+  end if;
+  if old.voids_training is distinct from new.voids_training then
+    v_changes := v_changes || jsonb_build_object('voids_training', jsonb_build_object(
+      'old', old.voids_training,
+      'new', new.voids_training
     ));
   end if;
   if old.renewed_by is distinct from new.renewed_by then
@@ -13885,7 +13957,7 @@ ALTER FUNCTION lms.delete_learning_path(p_path_id uuid) OWNER TO postgres;
 -- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others; 409 named_by_rules while assignment rules name it.';
 
 --
 -- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -15679,6 +15751,7 @@ CREATE TABLE lms.certificates (
     revoked_at timestamp with time zone,
     revoked_by uuid,
     revoked_reason text,
+    voids_training boolean DEFAULT false NOT NULL,
     renewed_by uuid,
     CONSTRAINT certificate_code_is_26_of_base_32 CHECK ((code ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'::text)),
     CONSTRAINT certificate_edition_is_positive CHECK ((edition >= 1)),
@@ -15686,7 +15759,8 @@ CREATE TABLE lms.certificates (
     CONSTRAINT certificate_has_a_reason_exactly_when_revoked CHECK (((revoked_at IS NULL) = (revoked_reason IS NULL))),
     CONSTRAINT certificate_issue_reason_is_short CHECK ((length(issue_reason) <= 1000)),
     CONSTRAINT certificate_names_its_holder CHECK (((holder_name ~ '\S'::text) AND (length(holder_name) <= 300))),
-    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000)))
+    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000))),
+    CONSTRAINT certificate_voids_training_once_revoked CHECK (((NOT voids_training) OR (revoked_at IS NOT NULL)))
 );
 
 ALTER TABLE lms.certificates OWNER TO postgres;
@@ -15738,6 +15812,12 @@ COMMENT ON COLUMN lms.certificates.valid_from IS 'When the cycle was completed.'
 --
 
 COMMENT ON COLUMN lms.certificates.expires_at IS 'Valid before then; null is without end.';
+
+--
+-- Name: COLUMN certificates.voids_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.voids_training IS 'Revoked because the training itself did not hold: rules that require it ask for it anew, unless it is issued again.';
 
 --
 -- Name: COLUMN certificates.renewed_by; Type: COMMENT; Schema: lms; Owner: postgres
@@ -17442,27 +17522,27 @@ ALTER FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) OWNER TO postgr
 COMMENT ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) IS 'Takes an accommodation back for attempts that start from now on. 404 accommodation_not_found; 403 without the right to grant it.';
 
 --
--- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+-- Name: revoke_certificate(uuid, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean DEFAULT false) RETURNS lms.certificates
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
   perform private.require_certificate(p_certificate_id);
   perform private.check_certificate_reason(p_reason);
-  return private.revoke_certificate_of(p_certificate_id, p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason, coalesce(p_voids_training, false));
 end
 $$;
 
-ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) IS 'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
+COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) IS 'Withdraws a certificate, for good; doing it again changes nothing. p_voids_training: the training itself did not hold, and whoever has to have it by a rule is due again; that may also be said of a certificate that was revoked before. The completed cycle stays as history. Verifiers see that and when it was revoked, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17627,6 +17707,7 @@ CREATE TABLE lms.assignment_rules (
     renewal_window_days integer DEFAULT 30 NOT NULL,
     activated_at timestamp with time zone,
     ended_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     created_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -17685,6 +17766,12 @@ COMMENT ON COLUMN lms.assignment_rules.recurs_every_months IS 'How long a comple
 --
 
 COMMENT ON COLUMN lms.assignment_rules.renewal_window_days IS 'So many days before that, the next cycle opens.';
+
+--
+-- Name: COLUMN assignment_rules.changed_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.changed_at IS 'When its status, whom it is about, or its courses were changed last: nobody is under it as it is now since before then.';
 
 --
 -- Name: set_assignment_rule_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -18128,101 +18215,162 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
--- Name: apply_assignment_marks(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_marks(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_marks() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_marks(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
+  v_now constant timestamptz := private.training_clock();
   v_taken private.assignment_marks[];
+  v_facts private.member_facts[];
+  v_states private.member_facts[];
+  v_tenant_id uuid;
   v_group record;
+  v_people uuid[];
+  v_looked_at integer;
+  v_rows integer;
+  v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- One run at a time, of the minute or of the night: each goes from organisation to organisation in an order of its own, and two
+  -- would wait for each other.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum assignment marks', 0));
+  -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
-    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    where m.id in (
+      select o.id
+      from private.assignment_marks o
+      join lms.tenants t on t.id = o.tenant_id and t.is_active
+      where o.user_id is not null
+      order by o.id
+      limit p_people
+      for update of o skip locked
+    )
     returning m.*
+  ),
+  people as (
+    select array_agg(p.tenant_id) as tenant_ids, array_agg(p.user_id) as user_ids
+    from (select distinct t.tenant_id, t.user_id from taken t) p
   )
-  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
-  into v_taken
-  from taken t;
+  select
+    array(select (t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at, t.was, t.after_user_id)::private.assignment_marks from taken t),
+    array(select f from people p, private.facts_of_members(p.tenant_ids, p.user_ids, v_now) f)
+  into v_taken, v_facts;
+  v_looked_at := cardinality(v_facts);
+  v_states := array(select u from private.unfold_marks(v_taken, v_facts) u);
 
-  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
-  -- they are looked at together.
-  for v_group in
-    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
-    from (
-      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
-      from unnest(v_taken) m
-      where m.user_id is not null
-      group by m.tenant_id, m.user_id
-    ) t
-    group by t.tenant_id, t.marked_at
-    order by t.tenant_id, t.marked_at
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  for v_tenant_id in select distinct f.tenant_id from unnest(v_facts) f order by f.tenant_id loop
+    -- What rules that have changed ask of people as they were before is begun, or ended, first: or it would seem to be
+    -- the people's change that did it.
+    if exists (
+      select from private.assignment_marks m where m.tenant_id = v_tenant_id and m.rule_id is not null and m.user_id is null
+    ) then
+      v_done := v_done + private.derive_requirements(
+        v_tenant_id, array(select s from unnest(v_states) s where s.tenant_id = v_tenant_id and s.at = '-infinity')
+      );
+    end if;
+    for v_group in
+      select o.place, array_agg(o.state) as states
+      from (
+        select s as state, row_number() over (partition by s.user_id order by s.at) as place
+        from unnest(v_states) s
+        where s.tenant_id = v_tenant_id and s.at > '-infinity'
+      ) o
+      group by o.place
+      order by o.place
+    loop
+      v_done := v_done + private.derive_requirements(v_tenant_id, v_group.states);
+    end loop;
+    v_rows := private.enroll_marked(
+      v_tenant_id, array(select f.user_id from unnest(v_facts) f where f.tenant_id = v_tenant_id), p_enrollments - v_enrolled
+    );
+    v_enrolled := v_enrolled + v_rows;
   end loop;
+
+  -- Rules that changed, then tenants of which everybody is looked at: in the order of people, as far as this run goes. Who has a
+  -- mark of their own is left to it: since when something is asked of them, it knows better.
   for v_group in
-    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
-    from unnest(v_taken) t
-    where t.rule_id is not null
-    group by t.tenant_id, t.rule_id
-    order by t.tenant_id, t.rule_id
+    select
+      m.tenant_id, m.rule_id, array_agg(m.id) as ids,
+      case when bool_and(m.after_user_id is not null) then (array_agg(m.after_user_id order by m.after_user_id))[1] end as after_user_id
+    from private.assignment_marks m
+    join lms.tenants t on t.id = m.tenant_id and t.is_active
+    where m.user_id is null
+    group by m.tenant_id, m.rule_id
+    order by m.rule_id is null, min(m.id)
   loop
-    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+    exit when v_looked_at >= p_people or v_enrolled >= p_enrollments;
+    continue when v_group.rule_id is null and exists (
+      select from private.assignment_marks m where m.tenant_id = v_group.tenant_id and m.rule_id is not null and m.user_id is null
+    );
+    delete from private.assignment_marks m where m.id = any (v_group.ids);
+    v_people := private.people_to_look_at(v_group.tenant_id, v_group.rule_id, v_group.after_user_id, p_people - v_looked_at);
+    v_facts := array(
+      select f
+      from private.facts_of_members(
+        array_fill(v_group.tenant_id, array[cardinality(v_people)]), v_people,
+        -- What a rule asks anew, it asks since it changed.
+        case when v_group.rule_id is null then v_now else '-infinity' end
+      ) f
+      where not exists (
+        select from private.assignment_marks m where m.tenant_id = f.tenant_id and m.user_id = f.user_id
+      )
+    );
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, v_facts, v_group.rule_id);
+    v_enrolled := v_enrolled + private.enroll_marked(
+      v_group.tenant_id, array(select f.user_id from unnest(v_facts) f), p_enrollments - v_enrolled
+    );
+    if cardinality(v_people) = p_people - v_looked_at then
+      insert into private.assignment_marks (tenant_id, rule_id, marked_at, after_user_id)
+      values (v_group.tenant_id, v_group.rule_id, v_now, v_people[cardinality(v_people)]);
+    end if;
+    v_looked_at := v_looked_at + cardinality(v_people);
   end loop;
-  -- Rules that changed, and what an earlier run has left for this one.
-  for v_group in
-    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
-  loop
-    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  return v_done + v_enrolled;
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_marks() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_marks() IS 'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) IS 'Derives the requirements of people and rules that have changed, and enrols; at most p_people and about p_enrollments per run; returns how many rows that made or changed.';
 
 --
--- Name: apply_assignment_rules(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_rules(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_rules() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_rules(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_tenant_id uuid;
-  v_done bigint := ops.apply_assignment_marks();
 begin
-  for v_tenant_id in
-    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
-      + private.enroll_required(v_tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  insert into private.assignment_marks (tenant_id, marked_at)
+  select distinct r.tenant_id, private.training_clock()
+  from lms.assignment_rules r
+  where r.status <> 'draft' and not exists (
+    select
+    from private.assignment_marks m
+    where m.tenant_id = r.tenant_id and m.rule_id is null and m.user_id is null and m.after_user_id is null
+  )
+  order by r.tenant_id;
+  return ops.apply_assignment_marks(p_people, p_enrollments);
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) IS 'Has everybody looked at again, by this run and those of apply_assignment_marks that follow; returns how many rows this one made or changed.';
 
 --
 -- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18509,7 +18657,7 @@ begin
 
   v_horizon := pg_snapshot_xmin(pg_current_snapshot());
   foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+    array['private.question_events', 'private.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
   loop
     -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
     execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
@@ -18519,7 +18667,7 @@ begin
     end if;
   end loop;
   foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+    array['private.question_events', 'private.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
   loop
     execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
     v_rows := v_rows + v_some;
@@ -18570,26 +18718,39 @@ begin
     select d.id
     from private.outbox d
     where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
-    order by d.id
+    order by d.next_attempt_at
     limit p_batch
     for no key update skip locked
   );
   get diagnostics v_given_up = row_count;
   delete from private.outbox o
   where o.id in (
-    select d.id
-    from private.outbox d
-    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
-      and d.status <> 'pending'
-    order by d.created_at
-    limit p_batch
-    for update skip locked
+    -- Each by an index of its own: the dead of the last months would stand before all others in one of all.
+    select s.id
+    from (
+      select d.id
+      from private.outbox d
+      where d.status in ('delivered', 'discarded') and d.created_at < now() - interval '30 days'
+      order by d.created_at
+      limit p_batch
+      for update skip locked
+    ) s
+    union all
+    select s.id
+    from (
+      select d.id
+      from private.outbox d
+      where d.status = 'dead' and d.created_at < now() - interval '120 days'
+      order by d.created_at
+      limit p_batch
+      for update skip locked
+    ) s
   );
   get diagnostics v_forgotten = row_count;
   -- Longer than anything is reminded of: what was told once is not told again.
   delete from lms.notifications n
   where n.id in (
-    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
+    select d.id from lms.notifications d where d.created_at < now() - interval '1200 days' order by d.created_at limit p_batch
     for update skip locked
   );
   get diagnostics v_notices = row_count;
@@ -18603,7 +18764,7 @@ ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
+COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 1200; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18824,7 +18985,7 @@ begin
       into v_is_used
       using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
       if to_regclass('private.' || v_name) is null and not v_is_used then
-        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('create table private.%I (like private.%I including defaults)', v_name, v_table);
         execute format('alter table private.%I enable row level security', v_name);
         execute format(
           'create trigger _100_never_emptied before truncate on private.%I '
@@ -18832,7 +18993,7 @@ begin
           v_name
         );
         execute format(
-          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
         );
         v_made := v_made + 1;
@@ -18861,37 +19022,46 @@ CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
     AS $$
 declare
   v_due record;
+  v_settled uuid[] := array[]::uuid[];
+  v_checked uuid[] := array[]::uuid[];
   v_opened integer := 0;
 begin
   for v_due in
-    select c.course_id, c.user_id, c.cycle, c.expires_at
-    from lms.certificates c
-    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
-      and k.certificate_renewal_days is not null
-    where c.revoked_at is null and c.renewed_by is null
-      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
-      and not exists (
+    select
+      r.certificate_id, c.tenant_id, c.course_id, c.user_id, c.cycle, c.expires_at,
+      c.revoked_at is not null or c.renewed_by is not null or exists (
         select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
-      )
+      ) as is_settled
+    from private.due_renewals(10 * p_batch) r
+    join lms.certificates c on c.id = r.certificate_id
     order by c.course_id, c.user_id
   loop
+    if v_due.is_settled then
+      v_settled := v_settled || v_due.certificate_id;
+      continue;
+    end if;
     exit when v_opened >= p_batch;
     continue when not private.hold_course(v_due.course_id, false);
     perform from lms.memberships m
-    where m.user_id = v_due.user_id
-      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    where m.user_id = v_due.user_id and m.tenant_id = v_due.tenant_id
     for no key update skip locked;
     -- Who is busy is renewed by the next run.
     continue when not found or exists (
-        select
-        from lms.enrollments e
-        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
-      )
-      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+      select
+      from lms.enrollments e
+      where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+    );
+    if exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false)) then
+      v_checked := v_checked || v_due.certificate_id;
+      continue;
+    end if;
     insert into lms.enrollments (course_id, user_id, source, due_at)
     values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_settled := v_settled || v_due.certificate_id;
     v_opened := v_opened + 1;
   end loop;
+  delete from private.renewals r where r.certificate_id = any (v_settled);
+  update private.renewals r set checked_at = now() where r.certificate_id = any (v_checked);
   return v_opened;
 end
 $$;
@@ -18902,7 +19072,7 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION open_renewals(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many. Who cannot be enrolled is tried again a day later.';
 
 --
 -- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18922,7 +19092,7 @@ begin
     -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
     -- for ones beyond the horizon. They are below it from now on.
     p_tenant_id := null;
-    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
+    foreach v_table in array array['private.question_events', 'private.activity_events']::regclass[] loop
       execute format('alter table %s disable trigger _100_append_only', v_table);
       execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
       execute format('alter table %s enable trigger _100_append_only', v_table);
@@ -19094,6 +19264,7 @@ declare
   v_now constant timestamptz := private.training_clock();
   v_tenant record;
   v_notices private.notice[];
+  v_told integer;
   v_done bigint := 0;
 begin
   for v_tenant in
@@ -19118,12 +19289,15 @@ begin
             select from lms.memberships m
             where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
           )
+          -- Who wants none would be found again by each run, and stand before all others.
+          and private.reaches_somebody(n)
         order by n.user_id, n.dedupe_key
         limit p_batch
       );
-      v_done := v_done + private.notify_all(v_notices);
-      -- INV-O1: the rest of a large organisation comes with the next runs.
-      if cardinality(v_notices) < p_batch then
+      v_told := private.notify_all(v_notices);
+      v_done := v_done + v_told;
+      -- INV-O1: the rest of a large organisation comes with the next runs, and what could not be written as well.
+      if cardinality(v_notices) < p_batch and v_told = cardinality(v_notices) then
         insert into private.reminded_days (tenant_id, day)
         values (v_tenant.id, v_tenant.day)
         on conflict (tenant_id) do update set day = excluded.day;
@@ -19595,6 +19769,30 @@ $$;
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
 
 --
+-- Name: acting_staff(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.acting_staff(p_course_id uuid) RETURNS TABLE(user_id uuid, since timestamp with time zone)
+    LANGUAGE plpgsql STABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select s.user_id, s.created_at
+  from lms.course_staff s
+  join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
+  where s.course_id = p_course_id and exists (
+    select
+    from lms.role_grants g
+    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
+    where g.tenant_id = m.tenant_id and g.membership_id = m.id
+  );
+end
+$$;
+
+ALTER FUNCTION private.acting_staff(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -19606,9 +19804,9 @@ begin
   return query
   select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
   from (
-    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from private.question_events q
     union all
-    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from private.activity_events v
   ) a
   where a.tenant_id = p_scope.tenant_id
     and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
@@ -19690,7 +19888,7 @@ begin
     select p.period_start, p.next_start, a.user_id, a.events
     from (
       select q.user_id, q.received_at, 1 as events
-      from analytics.question_events q
+      from private.question_events q
       where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
         and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
         and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -19698,7 +19896,7 @@ begin
         and q.course_id <> all (p_scope.deleted_courses)
       union all
       select v.user_id, v.received_at, 1
-      from analytics.activity_events v
+      from private.activity_events v
       where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
         and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
         and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
@@ -20224,8 +20422,9 @@ CREATE FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids u
     AS $$
 declare
   v_assessment lms.assessments;
-  v_answer record;
-  v_grader_id uuid;
+  v_attempt record;
+  v_chosen bigint;
+  v_loads bigint[];
   v_unfit uuid[];
   v_allocated integer := 0;
 begin
@@ -20248,40 +20447,51 @@ begin
     );
   end if;
 
-  for v_answer in
-    select s.attempt_id, s.question_id, s.tenant_id, s.course_id, t.user_id
-    from lms.assessment_attempts t
-    join lms.answer_scores s on s.attempt_id = t.id and s.points is null
-    left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
-    where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
-      and (p_reallocate or g.attempt_id is null)
-    order by t.submitted_at, t.id, s.question_id
-    limit 5000
+  v_loads := array(
+    select (
+      select count(*)
+      from lms.grading_assignments a
+      join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
+      where a.grader_id = g.id and a.course_id = v_assessment.course_id
+    )
+    from unnest(p_grader_ids) with ordinality as g (id, place)
+    order by g.place
+  );
+  for v_attempt in
+    select w.attempt_id, w.user_id, array_agg(w.question_id order by w.question_id) as question_ids
+    from (
+      select s.attempt_id, s.question_id, t.user_id, t.submitted_at
+      from lms.assessment_attempts t
+      join lms.answer_scores s on s.attempt_id = t.id and s.points is null
+      left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
+      where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
+        and (p_reallocate or g.attempt_id is null)
+      order by t.submitted_at, t.id, s.question_id
+      limit 5000
+    ) w
+    group by w.submitted_at, w.attempt_id, w.user_id
+    order by w.submitted_at, w.attempt_id
   loop
     -- All of an attempt with one grader; else whoever has the fewest. Nobody grades themselves.
-    select g.id into v_grader_id
-    from unnest(p_grader_ids) as g (id)
-    where g.id <> v_answer.user_id
+    v_chosen := null;
+    select g.place into v_chosen
+    from unnest(p_grader_ids, v_loads) with ordinality as g (id, load, place)
+    where g.id <> v_attempt.user_id
     order by
       exists (
-        select from lms.grading_assignments a where a.attempt_id = v_answer.attempt_id and a.grader_id = g.id
+        select from lms.grading_assignments a where a.attempt_id = v_attempt.attempt_id and a.grader_id = g.id
       ) desc,
-      (
-        select count(*)
-        from lms.grading_assignments a
-        join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
-        where a.grader_id = g.id and a.course_id = v_assessment.course_id
-      ),
-      g.id
+      g.load, g.id
     limit 1;
-    continue when not found;
+    continue when v_chosen is null;
     insert into lms.grading_assignments as a (attempt_id, question_id, tenant_id, course_id, grader_id, assigned_by)
-    values (
-      v_answer.attempt_id, v_answer.question_id, v_answer.tenant_id, v_answer.course_id, v_grader_id, (select auth.uid())
-    )
+    select
+      v_attempt.attempt_id, q.id, v_assessment.tenant_id, v_assessment.course_id, p_grader_ids[v_chosen], (select auth.uid())
+    from unnest(v_attempt.question_ids) as q (id)
     on conflict (attempt_id, question_id) do update
     set grader_id = excluded.grader_id, assigned_by = excluded.assigned_by, assigned_at = now();
-    v_allocated := v_allocated + 1;
+    v_loads[v_chosen] := v_loads[v_chosen] + cardinality(v_attempt.question_ids);
+    v_allocated := v_allocated + cardinality(v_attempt.question_ids);
   end loop;
   return v_allocated;
 end
@@ -20996,6 +21206,23 @@ $$;
 ALTER FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
+-- Name: begin_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.lock_events_of((select e.user_id from lms.enrollments e where e.id = p_enrollment_id));
+  perform private.follow_activity(p_enrollment_id, p_at);
+  return p_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: begin_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21090,7 +21317,7 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     AS $$
 begin
   -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
+  if new.source in ('bulk', 'invitation', 'rule') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
@@ -21104,10 +21331,10 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
--- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) RETURNS SETOF private.bulk_verdict
+CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone DEFAULT now()) RETURNS SETOF private.bulk_verdict
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -21151,7 +21378,8 @@ begin
     ),
     begun as (
       insert into lms.enrollments (
-        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, due_at, expires_at, items_total
+        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, enrolled_at, due_at, expires_at,
+        items_total
       )
       select
         l.tenant_id, v.course_id, l.id, v.user_id, v.unit_id,
@@ -21160,7 +21388,7 @@ begin
           from lms.enrollments e
           where e.user_id = v.user_id and e.course_id = v.course_id
         ),
-        p_source, p_enrolled_by, r.due_at, r.expires_at, l.items_total
+        p_source, p_enrolled_by, p_enrolled_at, r.due_at, r.expires_at, l.items_total
       from unnest(p_verdicts) v
       join unnest(p_rows) r on r.line = v.line
       join versions l on l.course_id = v.course_id
@@ -21194,39 +21422,15 @@ begin
   end if;
   -- Halves: one bad row among a thousand costs ten more statements, not a thousand.
   return query select * from private.begin_enrollments(
-    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by
+    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
   return query select * from private.begin_enrollments(
-    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by
+    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
 end
 $$;
 
-ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
-
---
--- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.begin_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id uuid;
-begin
-  if private.is_api_call() then
-    v_user_id := auth.uid();
-    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
-    perform private.lock_events_of(v_user_id);
-  else
-    perform set_config('lyceum.event_writer', '', true);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.begin_events() OWNER TO postgres;
+ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: begin_promised_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22628,6 +22832,41 @@ $$;
 ALTER FUNCTION private.count_added_reviews() OWNER TO postgres;
 
 --
+-- Name: count_answers(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(*)
+    from private.question_events e
+    where e.course_id = p_course_id and e.question_key = p_question_key and e.user_id = p_user_id
+      and (e.received_at, e.id) <= (p_received_at, p_id)
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: count_answers_so_far(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.count_answers(p_user_id, p_course_id, p_question_key, p_received_at, p_id);
+end
+$$;
+
+ALTER FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
+
+--
 -- Name: count_assessments_done(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23432,70 +23671,118 @@ $$;
 ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
--- Name: derive_requirements(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: derive_requirements(uuid, private.member_facts[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid DEFAULT NULL::uuid) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     AS $$
 declare
+  v_rule_ids uuid[];
+  v_user_ids constant uuid[] := array(select f.user_id from unnest(p_people) f);
+  v_time_zone text;
+  v_live lms.training_requirements[];
   v_required private.required_course[];
   v_changed integer;
   v_rows integer;
 begin
+  if cardinality(v_user_ids) = 0 then
+    return 0;
+  end if;
   -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
   perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
   -- An organisation that is switched off for a while does not begin anew.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id and t.is_active;
+  if not found then
     return 0;
   end if;
-  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+  v_rule_ids := array(
+    select r.id
+    from lms.assignment_rules r
+    where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_id is null or r.id = p_rule_id)
+  );
+  v_live := array(
+    select q
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id and q.user_id = any (v_user_ids) and q.ended_at is null
+      and (p_rule_id is null or q.rule_id = p_rule_id)
+  );
 
-  update lms.training_requirements q
-  set ended_at = greatest(p_at, q.since),
-      end_reason = case
-        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
-        when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
-        ) then 'left'
-        when p_rule_ids is not null then 'rule_changed'
+  with courses as materialized (
+    select r.id as rule_id, c.course_id, greatest(r.changed_at, r.activated_at) as changed_at
+    from lms.assignment_rules r
+    cross join lateral private.courses_of_rule(r) as c (course_id)
+    where r.id = any (v_rule_ids)
+  ),
+  asked as (
+    select w.rule_id, c.course_id, w.user_id, q.id is not null as is_live, w.until, coalesce(q.since, greatest(w.at, c.changed_at)) as since
+    from private.rules_of_people(p_tenant_id, p_people, v_rule_ids) w
+    join courses c on c.rule_id = w.rule_id
+    left join unnest(v_live) q on (q.rule_id, q.course_id, q.user_id) = (w.rule_id, c.course_id, w.user_id)
+  )
+  select coalesce(
+    array_agg(
+      (a.rule_id, a.course_id, a.user_id, a.since, private.requirement_due(r, a.since, v_time_zone))::private.required_course
+    ), '{}'
+  )
+  into v_required
+  from asked a
+  join lms.assignment_rules r on r.id = a.rule_id
+  where a.is_live or a.until is null or a.since < a.until;
+
+  with gone as (
+    select
+      q.id,
+      -- A rule that has changed ends it when it did, somebody who has changed when they did.
+      greatest(q.since, case when f.at = '-infinity' then coalesce(r.ended_at, r.changed_at) else f.at end) as ended_at,
+      f.until,
+      case
+        when r.status <> 'active' then 'rule_ended'
+        when f.has_left then 'left'
+        when f.at = '-infinity' then 'rule_changed'
         else 'moved_on'
-      end
-  where q.tenant_id = p_tenant_id and q.ended_at is null
-    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
-    and not exists (
-      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    );
+      end as reason
+    from unnest(v_live) q
+    join unnest(p_people) f on f.user_id = q.user_id
+    join lms.assignment_rules r on r.id = q.rule_id
+    left join unnest(v_required) w on (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    where w.rule_id is null
+  )
+  update lms.training_requirements q
+  set ended_at = g.ended_at, end_reason = g.reason
+  from gone g
+  where q.id = g.id and (g.until is null or g.ended_at < g.until);
   get diagnostics v_changed = row_count;
 
   update lms.training_requirements q
   set due_at = w.due_at
   from unnest(v_required) w
-  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where q.id = l.id and l.due_at is distinct from w.due_at;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, w.since, w.due_at
   from unnest(v_required) w
-  join lms.assignment_rules r on r.id = w.rule_id
-  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  left join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where l.id is null;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
 end
 $$;
 
-ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) OWNER TO postgres;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) IS 'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how many changed.';
+COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) IS 'Begins, ends and re-dates requirements of people, as they are or were, by all rules or one; returns how many changed.';
 
 --
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24187,6 +24474,69 @@ $$;
 ALTER FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: renewals; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.renewals (
+    certificate_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.renewals OWNER TO postgres;
+
+--
+-- Name: TABLE renewals; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.renewals IS 'Certificates with an end that a cycle may have to follow; removed by ops.open_renewals when one has, or none is to follow.';
+
+--
+-- Name: COLUMN renewals.checked_at; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.renewals.checked_at IS 'When it was looked at last, and could not be settled; -infinity: not yet.';
+
+--
+-- Name: due_renewals(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.due_renewals(p_most integer) RETURNS SETOF private.renewals
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select d.*
+  from lms.courses k
+  cross join lateral (
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at = '-infinity'
+        and r.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      order by r.expires_at
+      limit p_most
+    )
+    union all
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at > '-infinity' and r.checked_at < now() - interval '20 hours'
+      order by r.checked_at
+      limit p_most
+    )
+  ) d
+  where k.certificate_renewal_days is not null and k.status = 'published' and k.deleted_at is null
+  order by d.checked_at, d.expires_at
+  limit p_most;
+end
+$$;
+
+ALTER FUNCTION private.due_renewals(p_most integer) OWNER TO postgres;
+
+--
 -- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24554,6 +24904,14 @@ begin
   join public.profile_private p on p.profile_id = n.user_id and p.email is not null
   where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
 
+  -- One that somebody is deleting is passed over: to wait for it, and then to fail, would cost the people their notifications.
+  with receivers as materialized (
+    select w.id, w.tenant_id, w.kinds
+    from lms.webhooks w
+    where w.tenant_id = any (array(select distinct n.tenant_id from unnest(p_told) n)) and w.is_active
+    order by w.id
+    for key share skip locked
+  )
   insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
   select
     n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
@@ -24567,7 +24925,7 @@ begin
       '{}'
     )
   from unnest(p_told) n
-  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
+  join receivers w on w.tenant_id = n.tenant_id and (w.kinds = '{}' or n.kind = any (w.kinds));
 end
 $_$;
 
@@ -24774,83 +25132,148 @@ $$;
 ALTER FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
 
 --
--- Name: enroll_required(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: enroll_marked(uuid, uuid[], integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_status lms.training_status;
-  v_open lms.enrollments;
-  v_done integer := 0;
-  v_rows integer;
+  v_result record;
 begin
-  for v_status in
-    select s.*
-    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
-    where s.state in ('due', 'overdue', 'expiring', 'expired')
-    order by s.course_id, s.user_id
-  loop
-    select * into v_open
-    from lms.enrollments e
-    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
-    if found then
-      -- A date that staff has set stays.
-      update lms.enrollments e set due_at = v_status.due_at
-      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
-      continue;
-    elsif not private.is_next_in_path(v_status) then
-      continue;
-    elsif not private.hold_course(v_status.course_id, p_wait => false) then
-      continue;
-    end if;
-    perform from lms.memberships m
-    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
-    for no key update skip locked;
-    if not found or exists (
-      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
-    ) then
-      continue;
-    end if;
-    -- One that fails holds up no other.
-    begin
-      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-      v_done := v_done + 1;
-    exception
-      when others then
-        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
-    end;
-    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
-    if v_done >= 500 then
-      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
-      exit;
-    end if;
-  end loop;
-
-  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
-  update lms.enrollments e
-  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
-  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
-    and (p_user_ids is null or e.user_id = any (p_user_ids))
-    -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (
-      select
-      from lms.training_requirements q
-      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
-    )
-    and not exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
-    );
-  get diagnostics v_rows = row_count;
-  return v_done + v_rows;
+  select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
+  -- Also where no rule is left: what the last one has opened is still to be closed.
+  insert into private.assignment_marks (tenant_id, user_id, marked_at)
+  select p_tenant_id, u.id, private.training_clock() from unnest(v_result.waiting) as u (id);
+  return v_result.done;
 end
 $$;
 
-ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) OWNER TO postgres;
+
+--
+-- Name: enroll_required(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
+  v_step private.enrollment_step;
+  v_free uuid[] := array[]::uuid[];
+  v_held uuid[];
+  v_verdicts private.bulk_verdict[];
+  v_verdict private.bulk_verdict;
+  v_rows integer;
+begin
+  done := 0;
+  waiting := array(
+    select c.user_id
+    from (
+      select s.user_id, sum(count(*)) over (order by s.user_id) - count(*) as before
+      from unnest(v_steps) s
+      group by s.user_id
+    ) c
+    where c.before >= p_most
+  );
+  v_steps := array(select s from unnest(v_steps) s where s.user_id <> all (waiting) order by s.course_id, s.user_id);
+  if cardinality(v_steps) = 0 then
+    return;
+  end if;
+
+  for v_step.course_id in
+    select distinct s.course_id from unnest(v_steps) s where s.action = 'begin' order by s.course_id
+  loop
+    if private.hold_course(v_step.course_id, p_wait => false) then
+      v_free := v_free || v_step.course_id;
+    end if;
+  end loop;
+  v_held := array(
+    select m.user_id
+    from lms.memberships m
+    where m.tenant_id = p_tenant_id
+      and m.user_id = any (array(select s.user_id from unnest(v_steps) s where s.action = 'begin' and s.course_id = any (v_free)))
+    order by m.user_id
+    for no key update skip locked
+  );
+  v_verdicts := array(
+    select v
+    from private.bulk_obstacles(array(
+      select (row_number() over (order by s.course_id, s.user_id), s.course_id, s.user_id)::private.bulk_pair
+      from unnest(v_steps) s
+      where s.action = 'begin' and s.course_id = any (v_free) and s.user_id = any (v_held)
+    )) v
+    where cardinality(v.reasons) = 0
+  );
+  v_verdicts := array(
+    select b
+    from private.begin_enrollments(
+      v_verdicts,
+      array(
+        select (v.line, v.line, null, null, null, null, null, null, s.due_at, null, null, null)::private.bulk_row
+        from unnest(v_verdicts) v
+        join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+      ),
+      'rule', null, p_at
+    ) b
+  );
+  foreach v_verdict in array v_verdicts loop
+    -- One that fails holds up no other.
+    if cardinality(v_verdict.reasons) > 0 then
+      raise warning 'Person % cannot be enrolled in course %: %', v_verdict.user_id, v_verdict.course_id, v_verdict.reasons[1].message;
+    else
+      done := done + 1;
+    end if;
+  end loop;
+  insert into private.rule_due_dates (enrollment_id, due_at)
+  select v.open_enrollment_id, s.due_at
+  from unnest(v_verdicts) v
+  join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+  where cardinality(v.reasons) = 0;
+
+  v_held := v_held || array(
+    select e.id
+    from lms.enrollments e
+    where e.id = any (array(select s.enrollment_id from unnest(v_steps) s where s.enrollment_id is not null))
+    order by e.course_id, e.user_id
+    for no key update skip locked
+  );
+  with dated as (
+    update lms.enrollments e
+    set due_at = s.due_at
+    from unnest(v_steps) s
+    where s.action = 'date' and e.id = s.enrollment_id and e.id = any (v_held) and e.status in ('enrolled', 'in_progress', 'paused')
+      and e.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = e.id)
+    returning e.id, e.due_at
+  )
+  insert into private.rule_due_dates as d (enrollment_id, due_at)
+  select n.id, n.due_at from dated n
+  on conflict (enrollment_id) do update set due_at = excluded.due_at;
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  from unnest(v_steps) s
+  where s.action = 'drop' and e.id = s.enrollment_id and e.id = any (v_held) and e.status = 'enrolled';
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  waiting := waiting || array(
+    select distinct s.user_id
+    from unnest(v_steps) s
+    where case s.action
+      when 'begin' then s.course_id <> all (v_free) or s.user_id <> all (v_held)
+      else s.enrollment_id <> all (v_held)
+    end
+  );
+end
+$$;
+
+ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25045,6 +25468,62 @@ $$;
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: enrollment_steps(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.enrollment_step
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_path_rules constant uuid[] := array(
+    select r.id from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.path_id is not null
+  );
+begin
+  return query
+  with standing as materialized (
+    select s as status, s.user_id, s.course_id, s.state, s.due_at
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+  ),
+  open as materialized (
+    select e.id, e.user_id, e.course_id, e.status, e.source, e.due_at, e.enrolled_at, e.expires_at
+    from lms.enrollments e
+    where e.tenant_id = p_tenant_id and e.user_id = any (p_user_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  )
+  select s.course_id, s.user_id, 'begin', null::uuid, s.due_at
+  from standing s
+  left join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
+    and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
+  union all
+  -- One that nobody has dated, or that has the date that rules gave it; which goes when no rule asks any more, lest somebody be
+  -- late for what nobody asks.
+  select o.course_id, o.user_id, 'date', o.id, s.due_at
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where (o.expires_at is null or o.expires_at > p_at) and s.due_at is distinct from o.due_at
+    and case when s.state is null then o.source <> 'rule' or o.status <> 'enrolled' else s.state <> 'waived' end
+    and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
+  union all
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
+  select o.course_id, o.user_id, 'drop', o.id, null::timestamptz
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where o.source = 'rule' and o.status = 'enrolled'
+    and (s.state = 'waived' or not exists (
+      select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
+    ))
+    -- Not what was begun for another reason, such as the renewal of a certificate.
+    and exists (select from private.rule_due_dates d where d.enrollment_id = o.id);
+end
+$$;
+
+ALTER FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25225,6 +25704,22 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
 
 --
+-- Name: expect_renewal(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.expect_renewal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.renewals (certificate_id, course_id, expires_at) values (new.id, new.course_id, new.expires_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.expect_renewal() OWNER TO postgres;
+
+--
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25296,6 +25791,34 @@ $$;
 ALTER FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: extend_attempts_of_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.extend_attempts_of_assessment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.enrollments e
+  where e.id in (
+    select t.enrollment_id from lms.assessment_attempts t
+    where t.course_id = new.course_id and t.assessment_id = new.id and t.status = 'in_progress'
+  )
+  order by e.id
+  for no key update;
+  update lms.assessment_attempts t
+  set deadline_at = d.later
+  from lms.assessment_attempts o
+  cross join lateral private.attempt_deadline(new, private.conduct_of(new, o.user_id), o.started_at) as d (later)
+  where o.course_id = new.course_id and o.assessment_id = new.id and o.status = 'in_progress' and t.id = o.id
+    and (d.later is null or d.later > t.deadline_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.extend_attempts_of_assessment() OWNER TO postgres;
+
+--
 -- Name: extend_open_attempts(lms.accommodations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25322,6 +25845,70 @@ end
 $$;
 
 ALTER FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) OWNER TO postgres;
+
+--
+-- Name: facts_before(private.member_facts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) RETURNS private.member_facts
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_role_id constant uuid := (p_was ->> 'role_id')::uuid;
+  v_cohort_id constant uuid := (p_was ->> 'cohort_id')::uuid;
+begin
+  if p_was ? 'is_member' then
+    p_facts.is_member := (p_was ->> 'is_member')::boolean;
+    p_facts.has_left := (p_was ->> 'has_left')::boolean;
+    p_facts.job_title := p_was ->> 'job_title';
+  end if;
+  if p_was ? 'unit_ids' then
+    p_facts.unit_ids := array(select u::uuid from jsonb_array_elements_text(nullif(p_was -> 'unit_ids', 'null')) u);
+  end if;
+  if v_role_id is not null then
+    p_facts.role_ids := array_remove(p_facts.role_ids, v_role_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.role_ids := p_facts.role_ids || v_role_id;
+    end if;
+  end if;
+  if v_cohort_id is not null then
+    p_facts.cohort_ids := array_remove(p_facts.cohort_ids, v_cohort_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.cohort_ids := p_facts.cohort_ids || v_cohort_id;
+    end if;
+  end if;
+  return p_facts;
+end
+$$;
+
+ALTER FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) OWNER TO postgres;
+
+--
+-- Name: facts_of_members(uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select
+    w.tenant_id, w.user_id, p_at, null::timestamptz, coalesce(m.status <> 'ended' and not m.is_guest, false),
+    coalesce(m.status = 'ended', false),
+    array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = m.unit_id),
+    m.job_title,
+    array(select g.role_id from lms.role_grants g where g.membership_id = m.id),
+    array(select c.cohort_id from lms.cohort_members c where c.user_id = m.user_id and c.tenant_id = m.tenant_id)
+  from unnest(p_tenant_ids, p_user_ids) as w (tenant_id, user_id)
+  left join lms.memberships m on m.tenant_id = w.tenant_id and m.user_id = w.user_id;
+end
+$$;
+
+ALTER FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25423,7 +26010,7 @@ ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER
 CREATE FUNCTION private.find_assessment_faults(p_course_id uuid) RETURNS SETOF lms.course_finding
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
   v_course lms.courses;
   v_settings jsonb;
@@ -25535,8 +26122,22 @@ begin
     select jsonb_agg(item.id order by item.id collate "C")
     from jsonb_array_elements_text(q.key -> 'order') as item (id)
   );
+
+  -- a to a, or p1 to c1.
+  return query
+  select
+    'warning', 'ids_tell_the_pairs', format('The ids of what is to be matched in "%s" tell the pairs.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.type = 'matching' and jsonb_typeof(q.key -> 'pairs') = 'object' and (
+    select bool_and(pair.prompt_id = pair.choice_id or (
+      pair.prompt_id ~ '\d$' and substring(pair.prompt_id from '\d+$') = substring(pair.choice_id from '\d+$')
+    ))
+    from jsonb_each_text(q.key -> 'pairs') as pair (prompt_id, choice_id)
+  );
 end
-$$;
+$_$;
 
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
 
@@ -26174,7 +26775,7 @@ ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.peopl
 --
 
 CREATE FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -26183,7 +26784,6 @@ begin
     from lms.invitations i
     where i.tenant_id = p_tenant_id and i.email = p_email and i.accepted_at is null and i.revoked_at is null
       and i.expires_at > now()
-      and (not private.is_api_call() or p_tenant_id = any (array(select private.my_tenants())))
   );
 end
 $$;
@@ -26232,11 +26832,11 @@ begin
       sum(a.events) as events
     from (
       select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
-      from analytics.question_events q
+      from private.question_events q
       where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
       union all
       select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
-      from analytics.activity_events v
+      from private.activity_events v
       where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
     ) a
     join lms.tenants t on t.id = a.tenant_id
@@ -26292,11 +26892,11 @@ begin
       select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
       from (
         select q.tenant_id, q.user_id, q.received_at
-        from analytics.question_events q
+        from private.question_events q
         where q.xid >= p_from and q.xid < p_until and not p_anew
         union all
         select v.tenant_id, v.user_id, v.received_at
-        from analytics.activity_events v
+        from private.activity_events v
         where v.xid >= p_from and v.xid < p_until and not p_anew
       ) e
       join lms.tenants t on t.id = e.tenant_id
@@ -26444,7 +27044,7 @@ begin
       q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
       q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
       count(*) as attempts, count(*) filter (where q.is_correct) as correct
-    from analytics.question_events q
+    from private.question_events q
     join lms.tenants t on t.id = q.tenant_id
     where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
       and (p_tenant_id is null or q.tenant_id = p_tenant_id)
@@ -26475,7 +27075,7 @@ begin
   select * into v_session
   from analytics.learning_sessions s
   where s.enrollment_id = p_enrollment_id and s.ended_at is null;
-  if found and p_at < v_session.last_activity_at + interval '1 minute' then
+  if found and p_at < v_session.last_activity_at + private.session_grain() then
     return;
   end if;
 
@@ -26509,33 +27109,6 @@ $$;
 ALTER FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: follow_activity_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.follow_activity_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.occurred_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.follow_activity_events() OWNER TO postgres;
-
---
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26560,33 +27133,6 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
-
---
--- Name: follow_question_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.follow_question_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.answered_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
 
 --
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28984,6 +29530,25 @@ ALTER FUNCTION private.is_safe_html(html text) OWNER TO postgres;
 COMMENT ON FUNCTION private.is_safe_html(html text) IS 'True when the text holds only tags and attributes from an allow list; addresses must be http(s), mailto, paths or anchors.';
 
 --
+-- Name: is_shut_out(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_shut_out(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.enrollments e
+    where e.user_id = auth.uid() and e.course_id = p_course_id and e.tenant_id <> all (array(select private.joined_tenants()))
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_shut_out(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: is_unanswered(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29598,11 +30163,13 @@ CREATE FUNCTION private.keep_certificate() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, voids_training, renewed_by}';
 begin
   if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
     or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
       is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+    -- That the training did not hold may turn out later, once.
+    or (old.voids_training and not new.voids_training)
   then
     raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
   end if;
@@ -29820,8 +30387,8 @@ begin
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
-    or exists (select from analytics.question_events e where e.unit_id = old.id)
-    or exists (select from analytics.activity_events e where e.unit_id = old.id)
+    or exists (select from private.question_events e where e.unit_id = old.id)
+    or exists (select from private.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -29834,6 +30401,41 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: keep_what_rules_name(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_what_rules_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rules constant lms.assignment_rules[] := array(
+    select r
+    from lms.assignment_rules r
+    where r.tenant_id = old.tenant_id and old.id in (r.role_id, r.unit_id, r.cohort_id, r.path_id)
+      -- A path is only hidden: what has ended reads the same without it.
+      and (tg_op = 'DELETE' or r.status <> 'ended')
+  );
+begin
+  if cardinality(v_rules) > 0 then
+    perform private.fail(
+      'named_by_rules', 'Assignment rules name it.', 409,
+      jsonb_build_object('rules', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'status', r.status) order by r.name, r.id), '[]')
+        from unnest(v_rules) r
+        where not private.is_api_call() or r.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+          or r.unit_id = any (array(select private.units_where('enrollments.read')))
+      )),
+      'Archive it, or have the rules name something else.'
+    );
+  end if;
+  return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+ALTER FUNCTION private.keep_what_rules_name() OWNER TO postgres;
 
 --
 -- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29950,7 +30552,8 @@ CREATE TABLE analytics.learning_sessions (
     ended_at timestamp with time zone,
     duration_seconds integer GENERATED ALWAYS AS ((EXTRACT(epoch FROM (ended_at - started_at)))::integer) STORED,
     CONSTRAINT session_goes_forward CHECK (((last_activity_at >= started_at) AND ((ended_at IS NULL) OR (ended_at = last_activity_at))))
-);
+)
+WITH (fillfactor='85');
 
 ALTER TABLE analytics.learning_sessions OWNER TO postgres;
 
@@ -29970,7 +30573,7 @@ COMMENT ON COLUMN analytics.learning_sessions.unit_id IS 'Org unit when it began
 -- Name: COLUMN learning_sessions.last_activity_at; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To the minute while the session is open, exact once it has ended.';
+COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To five minutes while the session is open, exact once it has ended.';
 
 --
 -- Name: COLUMN learning_sessions.ended_at; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -29997,7 +30600,7 @@ begin
     p_session.started_at,
     (
       select max(e.received_at)
-      from analytics.question_events e
+      from private.question_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -30005,7 +30608,7 @@ begin
     ),
     (
       select max(e.received_at)
-      from analytics.activity_events e
+      from private.activity_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -30440,6 +31043,22 @@ $$;
 ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: mark_certified(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_certified() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_certified() OWNER TO postgres;
+
+--
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30447,10 +31066,12 @@ CREATE FUNCTION private.mark_cohort_member() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  v_member constant lms.cohort_members := case tg_op when 'DELETE' then old else new end;
 begin
   perform private.mark_people(
-    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
-    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+    v_member.tenant_id, array[v_member.user_id],
+    jsonb_build_object('cohort_id', v_member.cohort_id, 'is_held', tg_op = 'DELETE')
   );
   return null;
 end
@@ -30467,9 +31088,19 @@ CREATE FUNCTION private.mark_holder() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+  v_grant constant lms.role_grants := case tg_op when 'DELETE' then old else new end;
 begin
-  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  if not exists (
+    select
+    from lms.role_grants g
+    where g.membership_id = v_grant.membership_id and g.role_id = v_grant.role_id and g.id <> v_grant.id
+  ) then
+    perform private.mark_people(
+      m.tenant_id, array[m.user_id], jsonb_build_object('role_id', v_grant.role_id, 'is_held', tg_op = 'DELETE')
+    )
+    from lms.memberships m
+    where m.id = v_grant.membership_id;
+  end if;
   return null;
 end
 $$;
@@ -30485,7 +31116,13 @@ CREATE FUNCTION private.mark_member() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  perform private.mark_people(new.tenant_id, array[new.user_id], case tg_op
+    when 'INSERT' then jsonb_build_object('is_member', false, 'has_left', false, 'unit_ids', null, 'job_title', null)
+    else jsonb_build_object(
+      'is_member', old.status <> 'ended' and not old.is_guest, 'has_left', old.status = 'ended',
+      'unit_ids', private.units_above(old.unit_id), 'job_title', old.job_title
+    )
+  end);
   return null;
 end
 $$;
@@ -30493,23 +31130,41 @@ $$;
 ALTER FUNCTION private.mark_member() OWNER TO postgres;
 
 --
--- Name: mark_people(uuid, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: mark_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS void
+CREATE FUNCTION private.mark_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select r.id from lms.assignment_rules r where r.path_id = case tg_op when 'DELETE' then old.path_id else new.path_id end
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_path_courses() OWNER TO postgres;
+
+--
+-- Name: mark_people(uuid, uuid[], jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   -- Drafts count: one may be put into effect while this is not committed yet.
   if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
-    insert into private.assignment_marks (tenant_id, user_id, marked_at)
-    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+    insert into private.assignment_marks (tenant_id, user_id, marked_at, was)
+    select p_tenant_id, u.id, private.training_clock(), p_was from unnest(p_user_ids) as u (id);
   end if;
 end
 $$;
 
-ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) OWNER TO postgres;
 
 --
 -- Name: mark_rule(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30535,16 +31190,70 @@ CREATE FUNCTION private.mark_rule_courses() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
 begin
-  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
-  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  perform private.mark_rules_with_other_courses(array[case tg_op when 'DELETE' then old.rule_id else new.rule_id end]);
   return null;
 end
 $$;
 
 ALTER FUNCTION private.mark_rule_courses() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select c.rule_id from lms.assignment_rule_courses c where c.course_id = new.id
+    union
+    select r.id
+    from lms.learning_path_courses c
+    join lms.assignment_rules r on r.path_id = c.path_id
+    where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_course() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(select r.id from lms.assignment_rules r where r.path_id = new.id));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_path() OWNER TO postgres;
+
+--
+-- Name: mark_rules_with_other_courses(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status <> 'ended' order by r.id for no key update;
+  update lms.assignment_rules r set changed_at = private.training_clock() where r.id = any (p_rule_ids) and r.status <> 'ended';
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status = 'active';
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: mark_unit(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30555,12 +31264,19 @@ CREATE FUNCTION private.mark_unit() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array(
-    select m.user_id
-    from private.org_unit_closure c
-    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
-    where c.ancestor_id = new.id
-  ));
+  perform private.mark_people(new.tenant_id, array_agg(m.user_id order by m.user_id), jsonb_build_object(
+    -- What was above it: the part that has moved along, and what its former parent is below of.
+    'unit_ids', private.units_above(old.parent_id) || array(
+      select a.ancestor_id
+      from private.org_unit_closure a
+      join private.org_unit_closure b on b.ancestor_id = new.id and b.descendant_id = a.ancestor_id
+      where a.descendant_id = m.unit_id
+    )
+  ))
+  from private.org_unit_closure c
+  join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+  where c.ancestor_id = new.id
+  group by m.unit_id;
   return null;
 end
 $$;
@@ -31070,7 +31786,15 @@ begin
     limit p_limit
     for no key update
   loop
-    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id returning * into v_moved;
+    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id;
+    -- A lesson that the new version completes by its assessments may have them already.
+    perform private.settle_assessment(e.id, a.assessment_id)
+    from lms.enrollments e
+    join lms.assessment_progress p on p.enrollment_id = e.id
+    join lms.version_assessments a on a.version_id = p_target.id and a.assessment_id = p.assessment_id
+    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = a.lesson_id and l.completion_rule = 'assessment'
+    where e.id = v_enrollment.id and e.status in ('enrolled', 'in_progress', 'paused');
+    select * into v_moved from lms.enrollments e where e.id = v_enrollment.id;
     v_result.moved := v_result.moved + 1;
     v_result.completed := v_result.completed + (v_moved.status = 'completed')::integer;
     v_result.gained := v_result.gained + (v_moved.progress_percentage > v_enrollment.progress_percentage)::integer;
@@ -31183,140 +31907,49 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: question_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.question_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
-ALTER TABLE analytics.question_events OWNER TO postgres;
+ALTER TABLE private.question_events OWNER TO postgres;
 
 --
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: TABLE question_events; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+COMMENT ON TABLE private.question_events IS 'What analytics.question_events shows.';
 
 --
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+COMMENT ON COLUMN private.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
+CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF private.question_events
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path TO ''
     AS $$
@@ -31324,7 +31957,7 @@ begin
   if private.is_api_call() then
     return query
     select q.*
-    from analytics.question_events q
+    from private.question_events q
     where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
       and q.is_counted and q.is_correct is not null
       and q.course_id <> all (p_scope.courses)
@@ -31951,6 +32584,22 @@ $$;
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
 
 --
+-- Name: note_rule_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_rule_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  new.changed_at := private.training_clock();
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.note_rule_change() OWNER TO postgres;
+
+--
 -- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32458,7 +33107,8 @@ begin
         'unknown_column', 'There is no such column.',
         jsonb_build_object('columns', (select jsonb_agg(left(c, 60)) from jsonb_object_keys(o.r - known) c), 'known', known)
       )
-      when (o.r - 'row') @? '$.* ? (@.type() != "string" && @.type() != "null")' then
+      -- Strict: the lax way looks into a list, and finds texts.
+      when (o.r - 'row') @? 'strict $.* ? (@.type() != "string" && @.type() != "null")' then
         private.import_fault('not_text', 'A value is not a text.')
       when o.r ? 'row' and (jsonb_typeof(o.r -> 'row') <> 'number' or (o.r ->> 'row') !~ '^[0-9]{1,9}$') then
         private.import_fault('invalid_row', 'row is a whole number.')
@@ -32671,10 +33321,10 @@ $$;
 ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
--- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] DEFAULT NULL::uuid[]) RETURNS SETOF uuid
+CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -32683,8 +33333,7 @@ begin
   select m.user_id
   from lms.memberships m
   where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_user_ids is null or m.user_id = any (p_user_ids))
-    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.job_title is null or lower(btrim(m.job_title)) = lower(btrim(rule.job_title)))
     and (rule.unit_id is null or m.unit_id in (
       select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
     ))
@@ -32697,7 +33346,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules) OWNER TO postgres;
 
 --
 -- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32740,73 +33389,50 @@ $$;
 ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
--- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_to_look_at(uuid, uuid, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.place_activity_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_known boolean;
 begin
-  if v_writer <> '' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  if p_rule_id is null then
+    return array(
+      select m.user_id
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and (p_after_user_id is null or m.user_id > p_after_user_id)
+        and (
+          (m.status <> 'ended' and not m.is_guest)
+          or exists (
+            select from lms.training_requirements q where q.user_id = m.user_id and q.tenant_id = p_tenant_id and q.ended_at is null
+          )
+        )
+      order by m.user_id
+      limit p_most
+    );
   end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    select
-      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if not v_is_known then
-    perform private.refuse_event_type(new.event_type, new.tenant_id);
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  new.occurred_at := coalesce(new.occurred_at, new.received_at);
-  new.is_time_plausible := new.occurred_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
+  return array(
+    select u.user_id
+    from (
+      select p.user_id
+      from lms.assignment_rules r
+      cross join lateral private.people_of_rule(r) as p (user_id)
+      where r.id = p_rule_id and r.status = 'active'
+      union
+      select q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.rule_id = p_rule_id and q.ended_at is null
+    ) u
+    where p_after_user_id is null or u.user_id > p_after_user_id
+    order by u.user_id
+    limit p_most
+  );
 end
 $$;
 
-ALTER FUNCTION private.place_activity_event() OWNER TO postgres;
+ALTER FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) OWNER TO postgres;
 
 --
 -- Name: place_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33330,78 +33956,6 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
--- Name: place_question_event(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.place_question_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_has_key boolean := false;
-begin
-  -- Clients cannot write the source: who says 'server' is one of our own functions.
-  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from lms.question_revisions r
-        join private.key_revisions k on k.revision_id = r.id
-        where r.course_id = new.course_id and r.question_key = new.question_key
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      -- Left to the next trigger.
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    -- Of one of our own functions, or of an import, which may say what counts.
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  if new.source = 'client' and v_has_key then
-    new.is_counted := false;
-  end if;
-
-  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
-  values (new.user_id, new.course_id, new.question_key, 1)
-  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
-  returning a.attempts into new.attempt_index;
-
-  new.answered_at := coalesce(new.answered_at, new.received_at);
-  new.is_time_plausible := new.answered_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.place_question_event() OWNER TO postgres;
-
---
 -- Name: place_question_skill(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33606,9 +34160,12 @@ begin
   if v_preview.moves then
     v_preview.items_total_after := p_target.items_total;
     select count(*) into v_preview.items_done_after
-    from lms.lesson_progress p
-    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
-    where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+    from lms.version_lessons l
+    left join lms.lesson_progress p on p.enrollment_id = p_enrollment.id and p.lesson_id = l.lesson_id
+    where l.version_id = p_target.id and l.requires_completion and (
+      p.completed_at is not null
+      or (l.completion_rule = 'assessment' and private.lesson_evidence(p_enrollment.id, l) = 100)
+    );
     v_preview.items_done_after := v_preview.items_done_after + (
       select count(*)
       from lms.version_assessments a
@@ -33694,6 +34251,7 @@ CREATE FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_us
 declare
   v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
   v_now constant timestamptz := private.training_clock();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(v_rule.tenant_id, v_now) v);
   v_time_zone text;
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
@@ -33726,15 +34284,26 @@ begin
   select
     c.user_id, c.course_id, c.change,
     case when c.change <> 'ends' then case
-      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
-      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+      when last.does_count then last.runs_out_at
+      else private.requirement_due(
+        v_rule,
+        greatest(c.since, (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = c.user_id and v.course_id = c.course_id
+        )),
+        v_time_zone
+      )
     end end,
     last.completed_at,
     c.change <> 'ends'
       and (
-        last.completed_at is null
-        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+        not last.does_count or last.runs_out_at - make_interval(days => v_rule.renewal_window_days) <= v_now
       ) is true
+      -- Of an ordered path the next course, as private.is_next_in_path says.
+      and (
+        last.completed_at is not null
+        or exists (select from lms.assignment_rule_courses k where k.rule_id = p_rule_id and k.course_id = c.course_id)
+        or c.course_id = any (private.open_path_courses(v_rule.path_id, c.user_id))
+      )
       and not exists (
         select
         from lms.enrollments e
@@ -33750,9 +34319,14 @@ begin
       )
   from compared c
   cross join lateral (
-    select max(e.completed_at) as completed_at
-    from lms.enrollments e
-    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+    select d.completed_at, o.runs_out_at, d.completed_at is not null and (o.runs_out_at is null or o.runs_out_at > c.since) as does_count
+    from (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+        and e.id <> all (array(select v.enrollment_id from unnest(v_void) v))
+    ) d
+    cross join lateral (select private.runs_out_at(v_rule, d.completed_at, v_time_zone) as runs_out_at offset 0) o
   ) last
   order by c.user_id, c.course_id;
 end
@@ -33904,7 +34478,7 @@ CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SET
 begin
   return query
   select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
+  from private.question_events q
   where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
     and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
     and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -34057,7 +34631,7 @@ begin
       and r.month >= v_first and r.month <= v_last
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from analytics.question_events q
+    from private.question_events q
     where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.is_counted and q.is_correct is not null
       and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -34070,7 +34644,7 @@ begin
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from unnest(v_edges) as e (edge)
-    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+    join private.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
       and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
     where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
       and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
@@ -34124,6 +34698,31 @@ end
 $$;
 
 ALTER FUNCTION private.queue_role_changes() OWNER TO postgres;
+
+--
+-- Name: reaches_somebody(private.notice); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reaches_somebody(p_notice private.notice) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.tenants t
+    join lms.notification_kinds k on k.kind = p_notice.kind
+    join public.profile_private p on p.profile_id = p_notice.user_id
+    where t.id = p_notice.tenant_id and (
+      private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app)
+      or private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
+      or private.has_webhook(t.id, k.kind)
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.reaches_somebody(p_notice private.notice) OWNER TO postgres;
 
 --
 -- Name: read_answer_key(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34818,22 +35417,26 @@ CREATE FUNCTION private.record_answers() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Also where somebody else closes it, a job or staff.
-  perform private.lock_events_of(new.user_id);
-  insert into analytics.question_events (
-    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  -- Also where somebody else closes it, a job or staff: so not by way of the view, which takes what is the caller's.
+  insert into private.question_events (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, answered_at, received_at,
+    is_time_plausible, source, is_counted, attempt_id
   )
   select
-    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
-    'server', new.id
+    gen_random_uuid(), new.tenant_id, new.course_id, new.user_id, e.unit_id, new.enrollment_id, coalesce(l.key, v.key),
+    r.question_key, s.is_correct, a.saved_at, clock_timestamp(), true, 'server', true, new.id
   from lms.attempt_answers a
   join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
   join lms.question_revisions r on r.id = q.revision_id
   join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  join lms.enrollments e on e.id = new.enrollment_id
   left join lms.lessons l on l.id = v.lesson_id
   left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
   where a.attempt_id = new.id and a.response <> 'null'
   order by q.position;
+  if new.closed_by = 'learner' then
+    perform private.begin_activity(new.enrollment_id, now());
+  end if;
   return null;
 end
 $$;
@@ -35207,6 +35810,31 @@ $$;
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
 
 --
+-- Name: refuse_event(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and p_user_id is distinct from auth.uid() then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+  if private.is_shut_out(p_course_id) then
+    raise insufficient_privilege using message = 'Nothing is recorded while the membership is not active.';
+  end if;
+  if exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.refuse_progress('not_enrolled', p_course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: refuse_event_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35226,8 +35854,8 @@ ALTER FUNCTION private.refuse_event_change() OWNER TO postgres;
 -- Name: refuse_event_type(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
@@ -35243,29 +35871,11 @@ begin
     ),
     'Administrators register further types in analytics.event_types.'
   );
-end
-$$;
-
-ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: refuse_event_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.refuse_event_without_enrollment() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if exists (select from lms.courses c where c.id = new.course_id) then
-    perform private.refuse_progress('not_enrolled', new.course_id);
-  end if;
-  perform private.fail('course_not_found', 'There is no such course.', 404);
   return null;
 end
 $$;
 
-ALTER FUNCTION private.refuse_event_without_enrollment() OWNER TO postgres;
+ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35703,7 +36313,7 @@ begin
         else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
       end as threshold
   ) r
-  where r.threshold is not null
+  where r.threshold is not null and v_today - d.due_on - r.threshold <= 365
   union all
   select
     p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
@@ -35729,19 +36339,30 @@ begin
       where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
     )
   union all
-  -- Work that waits for a grader: once, until more has come.
+  -- Work that waits for a grader, who is somebody else than its author: once, until more has come.
   select
-    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
+    p_tenant_id, w.grader_id, 'grading_waits', w.course_id, null,
     jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
     format('grading_waits %s %s', w.assessment_id, w.newest)
   from (
-    select t.course_id, t.assessment_id, max(t.id::text) as newest
-    from lms.assessment_attempts t
-    where t.tenant_id = p_tenant_id and t.status = 'submitted'
-    group by t.course_id, t.assessment_id
+    select s.user_id as grader_id, t.course_id, t.assessment_id, max(t.newest) as newest
+    from (
+      select o.course_id, o.assessment_id, o.user_id, max(o.id::text) as newest
+      from lms.assessment_attempts o
+      where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      group by o.course_id, o.assessment_id, o.user_id
+    ) t
+    join (
+      select c.id, g.user_id
+      from lms.courses c
+      cross join lateral private.acting_staff(c.id) g
+      where c.deleted_at is null and c.id = any (array(
+        select o.course_id from lms.assessment_attempts o where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      ))
+    ) s on s.id = t.course_id and s.user_id <> t.user_id
+    group by s.user_id, t.course_id, t.assessment_id
   ) w
-  join lms.assessments a on a.id = w.assessment_id
-  join lms.course_staff s on s.course_id = w.course_id;
+  join lms.assessments a on a.id = w.assessment_id and a.deleted_at is null;
 end
 $$;
 
@@ -35881,7 +36502,7 @@ begin
   return query
   with answers as (
     select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
-    from analytics.question_events q
+    from private.question_events q
     where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
       and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
       and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
@@ -37277,9 +37898,9 @@ begin
     select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
     from cohorts c
     join (
-      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from private.question_events q
       union all
-      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from private.activity_events v
     ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
     where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
@@ -37455,10 +38076,10 @@ $$;
 ALTER FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) OWNER TO postgres;
 
 --
--- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: revoke_certificate_of(uuid, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) RETURNS lms.certificates
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -37472,10 +38093,13 @@ begin
   for no key update;
   perform private.require_certificate_right(v_enrollment);
   update lms.certificates c
-  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason, voids_training = p_voids_training
   where c.id = p_certificate_id and c.revoked_at is null
   returning * into v_certificate;
   if not found then
+    update lms.certificates c
+    set voids_training = true
+    where c.id = p_certificate_id and p_voids_training and not c.voids_training;
     select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
     return v_certificate;
   end if;
@@ -37493,7 +38117,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
 -- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37740,6 +38364,34 @@ end
 $$;
 
 ALTER FUNCTION private.rubric_faults(p_key jsonb) OWNER TO postgres;
+
+--
+-- Name: rules_of_people(uuid, private.member_facts[], uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) RETURNS SETOF private.rule_of_person
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select r.id, f.user_id, f.at, f.until
+  from (
+    select u.*, lower(btrim(u.job_title)) as title from unnest(p_people) u where u.is_member offset 0
+  ) f
+  join (
+    select k.*, lower(btrim(k.job_title)) as title from lms.assignment_rules k where k.tenant_id = p_tenant_id and k.id = any (p_rule_ids) offset 0
+  ) r
+    on (r.title is null or r.title = f.title)
+    and (r.unit_id is null or r.unit_id = any (f.unit_ids))
+    and (r.role_id is null or r.role_id = any (f.role_ids))
+    and (r.cohort_id is null or r.cohort_id = any (f.cohort_ids));
+end
+$$;
+
+ALTER FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: runs_out_at(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -38097,6 +38749,21 @@ end
 $$;
 
 ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
+
+--
+-- Name: session_grain(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.session_grain() RETURNS interval
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return interval '5 minutes';
+end
+$$;
+
+ALTER FUNCTION private.session_grain() OWNER TO postgres;
 
 --
 -- Name: session_idle_time(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39171,6 +39838,25 @@ $$;
 ALTER FUNCTION private.take_path_enrollments_along() OWNER TO postgres;
 
 --
+-- Name: take_receipt(uuid, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- In place of the call above, which would cost as much as the row.
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+  insert into private.event_receipts (user_id, kind, event_id) values (p_user_id, p_kind, p_event_id)
+  on conflict do nothing;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) OWNER TO postgres;
+
+--
 -- Name: takes_assessment(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39333,9 +40019,9 @@ begin
       )::private.notice
     ))
     from (
-      select s.user_id from lms.course_staff s
-      where s.course_id = new.course_id and s.user_id <> new.user_id
-      order by s.created_at, s.id
+      select a.user_id from private.acting_staff(new.course_id) a
+      where a.user_id <> new.user_id
+      order by a.since, a.user_id
       limit 20
     ) s
     having count(*) > 0;
@@ -39480,9 +40166,14 @@ ALTER FUNCTION private.training_clock() OWNER TO postgres;
 CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
     AS $$
 declare
   v_time_zone text;
+  v_is_client constant boolean := private.is_api_call();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(p_tenant_id, p_at) v);
+  v_void_ids constant uuid[] := array(select v.enrollment_id from unnest(v_void) v);
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
   return query
@@ -39490,54 +40181,175 @@ begin
     s.user_id, s.course_id,
     case
       when s.is_waived then 'waived'
-      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.due_at <= p_at then 'overdue'
       when s.expires_at <= p_at then 'expired'
+      when s.is_asked_anew then 'due'
       when s.opens_at <= p_at then 'expiring'
       else 'done'
     end,
-    case when s.completed_at is null then s.due_at else s.expires_at end,
-    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+    least(s.due_at, s.expires_at), s.completed_at, s.expires_at, s.opens_at, s.rule_ids
   from (
     select
-      q.user_id, q.course_id, last.completed_at,
-      min(q.due_at) as due_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
-      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      k.user_id, k.course_id, k.completed_at,
+      bool_or(not k.does_count) as is_asked_anew,
+      -- Training that was found void is due as if it had been asked for then.
+      min(case
+        when k.does_count then null
+        when k.voided_at > k.since then private.requirement_due(k.rule, k.voided_at, v_time_zone)
+        else k.due_at
+      end) as due_at,
+      min(k.runs_out_at) filter (where k.does_count) as expires_at,
+      min(k.runs_out_at - make_interval(days => (k.rule).renewal_window_days)) filter (where k.does_count) as opens_at,
+      array_agg((k.rule).id order by (k.rule).id) as rule_ids,
       exists (
         select
         from lms.training_waivers w
-        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+        where w.user_id = k.user_id and w.course_id = k.course_id and w.granted_at <= p_at
           and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
       ) as is_waived
-    from lms.training_requirements q
-    join lms.assignment_rules r on r.id = q.rule_id
-    cross join lateral (
-      select max(e.completed_at) as completed_at
-      from lms.enrollments e
-      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
-    ) last
-    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
-      and (p_user_ids is null or q.user_id = any (p_user_ids))
-      and (p_course_id is null or q.course_id = p_course_id)
-      and (
-        not private.is_api_call()
-        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
-        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
-        or q.course_id = any (array(select private.staffed_courses()))
-        or exists (
+    from (
+      select
+        a.*,
+        -- What had run out before a rule asked is not what it asks for.
+        a.completed_at is not null and (a.runs_out_at is null or a.runs_out_at > a.since) as does_count,
+        case when a.completed_at is null and cardinality(v_void_ids) > 0 then (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = a.user_id and v.course_id = a.course_id
+        ) end as voided_at
+      from (
+        select d.*, private.runs_out_at(d.rule, d.completed_at, v_time_zone) as runs_out_at
+        from (
           select
-          from lms.memberships m
-          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
-            and m.unit_id = any (array(select private.units_where('enrollments.read')))
-        )
-      )
-    group by q.user_id, q.course_id, last.completed_at
+            q.user_id, q.course_id, q.since, q.due_at, r as rule,
+            (
+              select max(e.completed_at)
+              from lms.enrollments e
+              where e.user_id = q.user_id and e.course_id = q.course_id and e.status = 'completed' and e.completed_at <= p_at
+                and e.id <> all (v_void_ids)
+            ) as completed_at
+          from lms.training_requirements q
+          join lms.assignment_rules r on r.tenant_id = p_tenant_id and r.id = q.rule_id
+          where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+            and (p_user_ids is null or q.user_id = any (p_user_ids))
+            and (p_course_id is null or q.course_id = p_course_id)
+            and (
+              not v_is_client
+              or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+              or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+              or q.course_id = any (array(select private.staffed_courses()))
+              or exists (
+                select
+                from lms.memberships m
+                where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+                  and m.unit_id = any (array(select private.units_where('enrollments.read')))
+              )
+            )
+          offset 0
+        ) d
+        offset 0
+      ) a
+      offset 0
+    ) k
+    group by k.user_id, k.course_id, k.completed_at
   ) s;
 end
 $$;
 
 ALTER FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.assignment_marks (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid,
+    rule_id uuid,
+    marked_at timestamp with time zone NOT NULL,
+    was jsonb,
+    after_user_id uuid
+);
+
+ALTER TABLE private.assignment_marks OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) of which everybody is; removed by the job that does it.';
+
+--
+-- Name: COLUMN assignment_marks.was; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.was IS 'Of a person, what the change has replaced: {is_member, has_left, unit_ids, job_title}, {unit_ids}, {role_id, is_held} or {cohort_id, is_held}.';
+
+--
+-- Name: COLUMN assignment_marks.after_user_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.after_user_id IS 'Of a rule or a tenant: how far the job has come, in the order of people.';
+
+--
+-- Name: unfold_marks(private.assignment_marks[], private.member_facts[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_mark record;
+  v_facts private.member_facts;
+begin
+  for v_mark in
+    select m.marked_at, m.was, f as facts
+    from unnest(p_marks) m
+    join unnest(p_now) f on (f.tenant_id, f.user_id) = (m.tenant_id, m.user_id)
+    order by m.tenant_id, m.user_id, m.marked_at desc, m.id desc
+  loop
+    if (v_facts.tenant_id, v_facts.user_id) is distinct from ((v_mark.facts).tenant_id, (v_mark.facts).user_id) then
+      if v_facts.user_id is not null then
+        v_facts.until := v_facts.at;
+        v_facts.at := '-infinity';
+        return next v_facts;
+      end if;
+      v_facts := v_mark.facts;
+      v_facts.at := null;
+    end if;
+    if v_facts.at is distinct from v_mark.marked_at then
+      v_facts.until := v_facts.at;
+      v_facts.at := v_mark.marked_at;
+      return next v_facts;
+    end if;
+    if v_mark.was is not null then
+      v_facts := private.facts_before(v_facts, v_mark.was);
+    end if;
+  end loop;
+  if v_facts.user_id is not null then
+    v_facts.until := v_facts.at;
+    v_facts.at := '-infinity';
+    return next v_facts;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) OWNER TO postgres;
+
+--
+-- Name: units_above(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.units_above(p_unit_id uuid) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = p_unit_id order by c.ancestor_id);
+end
+$$;
+
+ALTER FUNCTION private.units_above(p_unit_id uuid) OWNER TO postgres;
 
 --
 -- Name: units_below(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39826,6 +40638,28 @@ $$;
 ALTER FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) OWNER TO postgres;
 
 --
+-- Name: void_trainings(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.void_training
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.enrollment_id, c.user_id, c.course_id, c.revoked_at
+  from lms.certificates c
+  where c.tenant_id = p_tenant_id and c.voids_training and c.revoked_at <= p_at and not exists (
+    select
+    from lms.certificates n
+    where n.enrollment_id = c.enrollment_id and n.edition > c.edition and n.issued_at <= p_at
+  );
+end
+$$;
+
+ALTER FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39901,31 +40735,6 @@ ALTER FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p
 --
 
 COMMENT ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) IS 'trunc(sum(weight * percentage) / sum(weight), 2) over the weighted assessments of a version; null when it has none. p_by_its_rules: with scores counted as that version counts them, also where another one is being taken.';
-
---
--- Name: what_is_required(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET enable_nestloop TO 'off'
-    SET jit TO 'off'
-    AS $$
-begin
-  return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
-  from lms.assignment_rules r
-  join lms.tenants t on t.id = r.tenant_id and t.is_active
-  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
-  cross join lateral private.courses_of_rule(r) as c (course_id)
-  left join lms.training_requirements q
-    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
-  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
-end
-$$;
-
-ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40130,6 +40939,8 @@ begin
     p_waiver.expires_at
   )
   returning * into v_waiver;
+  -- What a rule has opened, and nobody has touched, is closed.
+  perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
   return v_waiver;
 end
 $$;
@@ -40203,32 +41014,64 @@ $$;
 ALTER FUNCTION private.write_webhook(p_wanted lms.webhooks) OWNER TO postgres;
 
 --
--- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: activity_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.activity_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.activity_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
+ALTER TABLE private.activity_events OWNER TO postgres;
+
+--
+-- Name: TABLE activity_events; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_events IS 'What analytics.activity_events shows.';
+
+--
+-- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: activity_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.activity_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.event_type,
+    e.meta,
+    e.occurred_at,
+    e.received_at,
+    e.is_time_plausible
+   FROM private.activity_events e;
+
 ALTER TABLE analytics.activity_events OWNER TO postgres;
 
 --
--- Name: TABLE activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: VIEW activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Lists as for question_events.';
+COMMENT ON VIEW analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Inserts and lists as for question_events.';
 
 --
 -- Name: COLUMN activity_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -40241,6 +41084,12 @@ COMMENT ON COLUMN analytics.activity_events.id IS 'Chosen by the client: sent ag
 --
 
 COMMENT ON COLUMN analytics.activity_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.user_id IS 'Who did it; may be left out.';
 
 --
 -- Name: COLUMN activity_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -40277,12 +41126,6 @@ COMMENT ON COLUMN analytics.activity_events.received_at IS 'Server time.';
 --
 
 COMMENT ON COLUMN analytics.activity_events.is_time_plausible IS 'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: event_types; Type: TABLE; Schema: analytics; Owner: postgres
@@ -40386,6 +41229,134 @@ ALTER TABLE analytics.people OWNER TO postgres;
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
 
 --
+-- Name: question_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.question_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.section_key,
+    e.question_key,
+    e.is_correct,
+    private.count_answers(e.user_id, e.course_id, (e.question_key)::text, e.received_at, e.id) AS attempt_index,
+    e.response_meta,
+    e.answered_at,
+    e.received_at,
+    e.is_time_plausible,
+    e.source,
+    e.is_counted,
+    e.attempt_id
+   FROM private.question_events e;
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: VIEW question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON VIEW analytics.question_events IS 'One answer to one question. Insert them (never upsert), also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.user_id IS 'Whose answer; may be left out.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course that was received, counted by the server; what a client sends is overruled. Leave it out of select where it is not needed: it is counted for each row.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -40402,7 +41373,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'private.question_events'::text, 'private.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text, 'private.report_changes'::text, 'private.lesson_changes'::text, 'private.report_cells'::text, 'private.question_cells'::text, 'private.lesson_cells'::text, 'private.active_days'::text, 'private.activity_cells'::text, 'private.active_elsewhere'::text, 'private.stale_reports'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -41783,17 +42754,17 @@ COMMENT ON TABLE private.activity_cells IS 'How many people and events, of all, 
 --
 
 CREATE TABLE private.activity_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
@@ -41822,26 +42793,6 @@ ALTER TABLE private.answer_keys OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.answer_keys IS 'The right answers to the questions of drafts.';
-
---
--- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.assignment_marks (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid,
-    rule_id uuid,
-    marked_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE private.assignment_marks OWNER TO postgres;
-
---
--- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; removed by the job that does it.';
 
 --
 -- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
@@ -42247,26 +43198,6 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
 
 --
--- Name: question_attempts; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.question_attempts (
-    user_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    question_key text NOT NULL COLLATE pg_catalog."C",
-    attempts integer NOT NULL
-)
-WITH (fillfactor='85');
-
-ALTER TABLE private.question_attempts OWNER TO postgres;
-
---
--- Name: TABLE question_attempts; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
-
---
 -- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -42294,22 +43225,21 @@ COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each u
 --
 
 CREATE TABLE private.question_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
@@ -42500,6 +43430,23 @@ ALTER TABLE private.report_state OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
+
+--
+-- Name: rule_due_dates; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.rule_due_dates (
+    enrollment_id uuid NOT NULL,
+    due_at timestamp with time zone
+);
+
+ALTER TABLE private.rule_due_dates OWNER TO postgres;
+
+--
+-- Name: TABLE rule_due_dates; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.rule_due_dates IS 'The due date that rules have given an enrolment last. While it has it, it follows the rules.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -42742,20 +43689,25 @@ ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
 -- Name: activity_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
+ALTER TABLE ONLY private.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
 
 --
 -- Name: question_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.question_events ATTACH PARTITION private.question_events_default DEFAULT;
+ALTER TABLE ONLY private.question_events ATTACH PARTITION private.question_events_default DEFAULT;
 
 --
--- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+-- Name: activity_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events
-    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+ALTER TABLE ONLY analytics.activity_events ALTER COLUMN user_id SET DEFAULT auth.uid();
+
+--
+-- Name: question_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events ALTER COLUMN user_id SET DEFAULT auth.uid();
 
 --
 -- Name: event_types event_type_is_taken; Type: CONSTRAINT; Schema: analytics; Owner: postgres
@@ -42777,13 +43729,6 @@ ALTER TABLE ONLY analytics.event_types
 
 ALTER TABLE ONLY analytics.learning_sessions
     ADD CONSTRAINT learning_sessions_pkey PRIMARY KEY (id);
-
---
--- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.question_events
-    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
@@ -43864,6 +44809,13 @@ ALTER TABLE ONLY private.activity_cells
     ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
 
 --
+-- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_events
+    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+
+--
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -44018,18 +44970,18 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
 
 --
--- Name: question_attempts question_attempts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.question_attempts
-    ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
-
---
 -- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.question_cells
     ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
+
+--
+-- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_events
+    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44044,6 +44996,13 @@ ALTER TABLE ONLY private.question_events_default
 
 ALTER TABLE ONLY private.reminded_days
     ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
+
+--
+-- Name: renewals renewals_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewals_pkey PRIMARY KEY (certificate_id);
 
 --
 -- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44065,6 +45024,13 @@ ALTER TABLE ONLY private.report_changes
 
 ALTER TABLE ONLY private.report_state
     ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
+
+--
+-- Name: rule_due_dates rule_due_dates_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_dates_pkey PRIMARY KEY (enrollment_id);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44116,36 +45082,6 @@ ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
 
 --
--- Name: activity_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_course ON ONLY analytics.activity_events USING btree (course_id, event_type, received_at DESC);
-
---
--- Name: activity_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_tenant ON ONLY analytics.activity_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_transaction ON ONLY analytics.activity_events USING btree (xid);
-
---
--- Name: activity_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_unit ON ONLY analytics.activity_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_user ON ONLY analytics.activity_events USING btree (user_id, received_at DESC, id DESC);
-
---
 -- Name: learning_sessions_by_course; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
@@ -44186,42 +45122,6 @@ CREATE INDEX learning_sessions_by_user ON analytics.learning_sessions USING btre
 --
 
 CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree (enrollment_id) WHERE (ended_at IS NULL);
-
---
--- Name: open_sessions_by_activity; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
-
---
--- Name: question_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_course ON ONLY analytics.question_events USING btree (course_id, question_key, received_at DESC);
-
---
--- Name: question_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_tenant ON ONLY analytics.question_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_transaction ON ONLY analytics.question_events USING btree (xid);
-
---
--- Name: question_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
@@ -44672,6 +45572,12 @@ CREATE INDEX certificates_by_unit_of_tenant ON lms.certificates USING btree (ten
 --
 
 CREATE INDEX certificates_by_user ON lms.certificates USING btree (user_id, course_id, cycle DESC);
+
+--
+-- Name: certificates_of_void_training; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_of_void_training ON lms.certificates USING btree (tenant_id) WHERE voids_training;
 
 --
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
@@ -45526,6 +46432,36 @@ CREATE INDEX active_days_by_course ON private.active_days USING btree (tenant_id
 CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id);
 
 --
+-- Name: activity_events_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_course ON ONLY private.activity_events USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_tenant ON ONLY private.activity_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_transaction ON ONLY private.activity_events USING btree (xid);
+
+--
+-- Name: activity_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_unit ON ONLY private.activity_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_user ON ONLY private.activity_events USING btree (user_id, received_at DESC, id DESC);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -45560,6 +46496,18 @@ CREATE INDEX activity_events_default_xid_idx ON private.activity_events_default 
 --
 
 CREATE INDEX answer_keys_by_question ON private.answer_keys USING btree (tenant_id, course_id, question_id);
+
+--
+-- Name: assignment_marks_by_person; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_by_person ON private.assignment_marks USING btree (tenant_id, user_id);
+
+--
+-- Name: assignment_marks_of_rules; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_of_rules ON private.assignment_marks USING btree (tenant_id, rule_id) WHERE (user_id IS NULL);
 
 --
 -- Name: attempt_keys_by_key_revision; Type: INDEX; Schema: private; Owner: postgres
@@ -45622,12 +46570,6 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
--- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
-
---
 -- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -45655,7 +46597,13 @@ CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook
 -- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
+CREATE INDEX outbox_dead ON private.outbox USING btree (created_at) WHERE (status = 'dead'::text);
+
+--
+-- Name: outbox_failures; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_failures ON private.outbox USING btree (tenant_id, id) WHERE ((status = 'dead'::text) OR ((status = 'pending'::text) AND (last_error IS NOT NULL)));
 
 --
 -- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
@@ -45670,16 +46618,58 @@ CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt
 CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
 
 --
+-- Name: outbox_settled; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_settled ON private.outbox USING btree (created_at) WHERE (status = ANY (ARRAY['delivered'::text, 'discarded'::text]));
+
+--
+-- Name: outbox_waiting; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_waiting ON private.outbox USING btree (next_attempt_at) WHERE (status = 'pending'::text);
+
+--
 -- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
 --
 
 CREATE INDEX question_cells_by_course ON private.question_cells USING btree (tenant_id, course_id, unit_key, month);
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+-- Name: question_events_by_question; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX question_events_default_course_id_question_key_received_at_idx ON private.question_events_default USING btree (course_id, question_key, received_at DESC);
+CREATE INDEX question_events_by_question ON ONLY private.question_events USING btree (course_id, question_key, user_id, received_at);
+
+--
+-- Name: question_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_tenant ON ONLY private.question_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_transaction ON ONLY private.question_events USING btree (xid);
+
+--
+-- Name: question_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_unit ON ONLY private.question_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_user ON ONLY private.question_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_course_id_question_key_user_id_rece_idx ON private.question_events_default USING btree (course_id, question_key, user_id, received_at);
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
@@ -45704,6 +46694,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: renewals_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX renewals_by_course ON private.renewals USING btree (course_id, checked_at, expires_at);
 
 --
 -- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
@@ -45769,73 +46765,73 @@ ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
+ALTER INDEX private.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
 
 --
 -- Name: activity_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
+ALTER INDEX private.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
 
 --
 -- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
+ALTER INDEX private.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_course ATTACH PARTITION private.question_events_default_course_id_question_key_received_at_idx;
+ALTER INDEX private.question_events_by_question ATTACH PARTITION private.question_events_default_course_id_question_key_user_id_rece_idx;
 
 --
 -- Name: question_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
+ALTER INDEX private.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
+ALTER INDEX private.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
 
 --
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
@@ -45862,40 +46858,159 @@ CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, cou
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
 
 --
--- Name: activity_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: activity_events take_activity_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_activity_event AS
+    ON INSERT TO analytics.activity_events DO INSTEAD  INSERT INTO private.activity_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, event_type, meta, occurred_at, received_at, is_time_plausible)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+                CASE
+                    WHEN (EXISTS ( SELECT
+                       FROM analytics.event_types t
+                      WHERE ((t.event_type = n.event_type) AND ((t.tenant_id IS NULL) OR (t.tenant_id = e.tenant_id))))) THEN n.event_type
+                    ELSE private.refuse_event_type(n.event_type, e.tenant_id)
+                END AS refuse_event_type,
+            n.meta,
+            n.occurred_at,
+            n.received_at,
+            ((n.occurred_at >= (n.received_at - '90 days'::interval)) AND (n.occurred_at <= (n.received_at + '00:05:00'::interval)))
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.event_type,
+                    c.meta,
+                    COALESCE(c.occurred_at, c.received_at) AS occurred_at,
+                    c.received_at
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.event_type,
+                            new.meta,
+                            new.occurred_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.event_type,
+    taken.meta,
+    taken.occurred_at,
+    taken.received_at,
+    taken.is_time_plausible;
 
 --
--- Name: question_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: question_events take_question_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: activity_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: question_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_question_event AS
+    ON INSERT TO analytics.question_events DO INSTEAD  INSERT INTO private.question_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+            n.section_key,
+            n.question_key,
+            n.is_correct,
+            n.response_meta,
+            n.answered_at,
+            n.received_at,
+            ((n.answered_at >= (n.received_at - '90 days'::interval)) AND (n.answered_at <= (n.received_at + '00:05:00'::interval))),
+            n.source,
+            COALESCE(n.is_counted, (NOT (EXISTS ( SELECT
+                   FROM (lms.question_revisions r
+                     JOIN private.key_revisions k ON ((k.revision_id = r.id)))
+                  WHERE ((r.course_id = n.course_id) AND (r.question_key = (n.question_key)::text)))))) AS "coalesce",
+            n.attempt_id
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.section_key,
+                    c.question_key,
+                    c.is_correct,
+                    c.response_meta,
+                    COALESCE(c.answered_at, c.received_at) AS answered_at,
+                    c.received_at,
+                    c.source,
+                    c.is_counted,
+                    c.attempt_id
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.section_key,
+                            new.question_key,
+                            new.is_correct,
+                            new.response_meta,
+                            new.answered_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at,
+                            COALESCE((new.source)::text, 'client'::text) AS source,
+                            new.is_counted,
+                            new.attempt_id) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'question'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.section_key,
+    taken.question_key,
+    taken.is_correct,
+    private.count_answers_so_far(taken.user_id, taken.course_id, (taken.question_key)::text, taken.received_at, taken.id) AS count_answers_so_far,
+    taken.response_meta,
+    taken.answered_at,
+    taken.received_at,
+    taken.is_time_plausible,
+    taken.source,
+    taken.is_counted,
+    taken.attempt_id;
 
 --
 -- Name: event_types _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -45922,54 +47037,10 @@ CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type
 CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE OF report, parameters, unit_id, schedule, hour ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
--- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.place_activity_event();
-
---
--- Name: question_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.place_question_event();
-
---
--- Name: activity_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.activity_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: question_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.question_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: activity_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_activity_events();
-
---
--- Name: question_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
-
---
 -- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
 
 --
 -- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -45978,34 +47049,10 @@ ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed
 CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
 
 --
--- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
 -- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -46398,6 +47445,30 @@ CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE F
 CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
 
 --
+-- Name: cohorts _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: learning_paths _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL))) EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: org_units _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: roles _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.roles FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
 -- Name: assignment_rules _200_author; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46650,6 +47721,18 @@ CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, ite
 CREATE TRIGGER _200_settle BEFORE INSERT OR UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_path_enrollment();
 
 --
+-- Name: assignment_rules _210_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed BEFORE INSERT ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.note_rule_change();
+
+--
+-- Name: assignment_rules _210_changed_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed_again BEFORE UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION private.note_rule_change();
+
+--
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46752,6 +47835,12 @@ CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycl
 CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.check_default_kinds();
 
 --
+-- Name: certificates _300_renewal; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_renewal AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.expires_at IS NOT NULL)) EXECUTE FUNCTION private.expect_renewal();
+
+--
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46822,6 +47911,12 @@ CREATE TRIGGER _500_evidence_first AFTER INSERT ON lms.block_progress FOR EACH R
 --
 
 CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN ((((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric) OR (old.watched IS DISTINCT FROM new.watched))) EXECUTE FUNCTION private.carry_evidence();
+
+--
+-- Name: assessments _500_extend_attempts; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_extend_attempts AFTER UPDATE OF time_limit_minutes, closes_at ON lms.assessments FOR EACH ROW WHEN (((old.time_limit_minutes IS DISTINCT FROM new.time_limit_minutes) OR (old.closes_at IS DISTINCT FROM new.closes_at))) EXECUTE FUNCTION private.extend_attempts_of_assessment();
 
 --
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46989,13 +48084,37 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.assignment_rule_courses F
 -- Name: assignment_rules _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION private.mark_rule();
+CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((new.status <> 'draft'::text) AND ((((((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.due_after_days IS DISTINCT FROM new.due_after_days)) OR (old.due_on IS DISTINCT FROM new.due_on)) OR (old.recurs_every_months IS DISTINCT FROM new.recurs_every_months)) OR (old.renewal_window_days IS DISTINCT FROM new.renewal_window_days)))) EXECUTE FUNCTION private.mark_rule();
+
+--
+-- Name: certificates _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF voids_training ON lms.certificates FOR EACH ROW WHEN ((old.voids_training <> new.voids_training)) EXECUTE FUNCTION private.mark_certified();
 
 --
 -- Name: cohort_members _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.mark_cohort_member();
+
+--
+-- Name: courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.courses FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_course();
+
+--
+-- Name: learning_path_courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.mark_path_courses();
+
+--
+-- Name: learning_paths _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_path();
 
 --
 -- Name: memberships _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47014,6 +48133,18 @@ CREATE TRIGGER _700_mark AFTER UPDATE OF parent_id ON lms.org_units FOR EACH ROW
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.mark_holder();
+
+--
+-- Name: certificates _700_mark_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_again AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.edition > 1)) EXECUTE FUNCTION private.mark_certified();
+
+--
+-- Name: learning_path_courses _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_change AFTER UPDATE OF is_required ON lms.learning_path_courses FOR EACH ROW WHEN ((old.is_required <> new.is_required)) EXECUTE FUNCTION private.mark_path_courses();
 
 --
 -- Name: memberships _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48582,16 +49713,40 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_webhooks();
 
 --
+-- Name: activity_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON private.key_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_key_revision_change();
 
 --
+-- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: activity_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
 
 --
 -- Name: question_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
@@ -48604,6 +49759,38 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events_def
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON private.answer_keys FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: answer_keys _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
@@ -50043,6 +51230,20 @@ ALTER TABLE ONLY private.reminded_days
     ADD CONSTRAINT reminded_day_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id) ON DELETE CASCADE;
 
 --
+-- Name: renewals renewal_is_of_a_certificate; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewal_is_of_a_certificate FOREIGN KEY (certificate_id) REFERENCES lms.certificates(id) ON DELETE CASCADE;
+
+--
+-- Name: rule_due_dates rule_due_date_is_of_an_enrollment; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_date_is_of_an_enrollment FOREIGN KEY (enrollment_id) REFERENCES lms.enrollments(id) ON DELETE CASCADE;
+
+--
 -- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
@@ -50062,18 +51263,6 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
-
---
--- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Activity is seen by its learner, staff and in scope" ON analytics.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Answers are seen by their learner, staff and in scope" ON analytics.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: event_types Event types are described by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
@@ -50098,18 +51287,6 @@ CREATE POLICY "Event types are removed by those who change settings" ON analytic
 --
 
 CREATE POLICY "Event types are seen by members, built-in ones by all" ON analytics.event_types FOR SELECT TO authenticated USING (((tenant_id IS NULL) OR (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: activity_events Learners record their own activity; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Learners record their own activity" ON analytics.activity_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: question_events Learners record their own answers; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
 -- Name: saved_reports Members save reports, and share what they read reports of; Type: POLICY; Schema: analytics; Owner: postgres
@@ -50142,12 +51319,6 @@ CREATE POLICY "Owners see saved reports; those who follow people, shared ones" O
 CREATE POLICY "Sessions are seen by their learner, staff and in scope" ON analytics.learning_sessions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
--- Name: activity_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.activity_events ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: event_types; Type: ROW SECURITY; Schema: analytics; Owner: postgres
 --
 
@@ -50158,12 +51329,6 @@ ALTER TABLE analytics.event_types ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
-
---
--- Name: question_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
@@ -51897,6 +53062,18 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Activity is seen by its learner, staff and in scope" ON private.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and in scope" ON private.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -51913,6 +53090,12 @@ ALTER TABLE private.active_elsewhere ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52029,16 +53212,16 @@ ALTER TABLE private.outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: question_attempts; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52051,6 +53234,12 @@ ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: renewals; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.renewals ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52069,6 +53258,12 @@ ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: rule_due_dates; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.rule_due_dates ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -54478,12 +55673,12 @@ GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO authe
 GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -54722,18 +55917,18 @@ REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_marks() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) TO service_role;
 
 --
 -- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54919,6 +56114,12 @@ GRANT ALL ON FUNCTION private.accept_invitation_of_caller(p_token text) TO servi
 REVOKE ALL ON FUNCTION private.access_of_caller() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
+
+--
+-- Name: FUNCTION acting_staff(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.acting_staff(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
@@ -55117,6 +56318,14 @@ REVOKE ALL ON FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb
 REVOKE ALL ON FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
 -- Name: FUNCTION begin_attempt(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55131,16 +56340,10 @@ GRANT ALL ON FUNCTION private.begin_attempt(p_assessment_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
--- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.begin_events() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_promised_enrollments(); Type: ACL; Schema: private; Owner: postgres
@@ -55440,6 +56643,22 @@ GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson
 REVOKE ALL ON FUNCTION private.count_added_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION count_assessments_done(p_enrollment_id uuid, p_version_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55593,10 +56812,10 @@ GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticat
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
@@ -55761,6 +56980,12 @@ GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO authe
 GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION due_renewals(p_most integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.due_renewals(p_most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55844,10 +57069,16 @@ GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.
 GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
 
 --
--- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -55885,6 +57116,12 @@ GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, 
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55905,6 +57142,12 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION expect_renewal(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.expect_renewal() FROM PUBLIC;
+
+--
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55913,10 +57156,28 @@ GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_i
 GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION extend_attempts_of_assessment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.extend_attempts_of_assessment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION extend_open_attempts(p_accommodation lms.accommodations); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_before(p_facts private.member_facts, p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -56056,22 +57317,10 @@ REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenan
 REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION follow_activity_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.follow_activity_events() FROM PUBLIC;
-
---
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
-
---
--- Name: FUNCTION follow_question_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
 
 --
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -56528,6 +57777,14 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 
 --
+-- Name: FUNCTION is_shut_out(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_shut_out(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION is_unanswered(p_type text, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56754,6 +58011,12 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_what_rules_name(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_what_rules_name() FROM PUBLIC;
+
+--
 -- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56876,6 +58139,12 @@ GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role
 REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION mark_certified(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_certified() FROM PUBLIC;
+
+--
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56894,10 +58163,16 @@ REVOKE ALL ON FUNCTION private.mark_holder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.mark_member() FROM PUBLIC;
 
 --
--- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION mark_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.mark_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_rule(); Type: ACL; Schema: private; Owner: postgres
@@ -56910,6 +58185,24 @@ REVOKE ALL ON FUNCTION private.mark_rule() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.mark_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_path() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_with_other_courses(p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_unit(); Type: ACL; Schema: private; Owner: postgres
@@ -57041,65 +58334,11 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+-- Name: TABLE question_events; Type: ACL; Schema: private; Owner: postgres
 --
 
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+GRANT SELECT ON TABLE private.question_events TO service_role;
+GRANT SELECT ON TABLE private.question_events TO authenticated;
 
 --
 -- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
@@ -57264,6 +58503,12 @@ REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_rule_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_rule_change() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57388,10 +58633,10 @@ REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM P
 REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
--- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules) FROM PUBLIC;
 
 --
 -- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
@@ -57400,10 +58645,10 @@ REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_
 REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
--- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.place_activity_event() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_assessment(); Type: ACL; Schema: private; Owner: postgres
@@ -57500,12 +58745,6 @@ REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
-
---
--- Name: FUNCTION place_question_event(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_question_skill(); Type: ACL; Schema: private; Owner: postgres
@@ -57629,6 +58868,12 @@ REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_hor
 --
 
 REVOKE ALL ON FUNCTION private.queue_role_changes() FROM PUBLIC;
+
+--
+-- Name: FUNCTION reaches_somebody(p_notice private.notice); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reaches_somebody(p_notice private.notice) FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_answer_key(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -57858,6 +59103,14 @@ GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
 
 --
+-- Name: FUNCTION refuse_event(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION refuse_event_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57868,12 +59121,8 @@ REVOKE ALL ON FUNCTION private.refuse_event_change() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION refuse_event_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.refuse_event_without_enrollment() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
@@ -58325,12 +59574,12 @@ GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) T
 GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -58377,6 +59626,12 @@ REVOKE ALL ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) FR
 --
 
 REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -58438,10 +59693,20 @@ REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PU
 REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION session_grain(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.session_grain() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_grain() TO authenticated;
+GRANT ALL ON FUNCTION private.session_grain() TO service_role;
+
+--
 -- Name: FUNCTION session_idle_time(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.session_idle_time() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_idle_time() TO authenticated;
+GRANT ALL ON FUNCTION private.session_idle_time() TO service_role;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -58651,6 +59916,14 @@ REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
 
 --
+-- Name: FUNCTION take_receipt(p_user_id uuid, p_kind text, p_event_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION takes_assessment(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58744,6 +60017,18 @@ GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uu
 GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION units_above(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.units_above(p_unit_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION units_below(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58813,6 +60098,12 @@ REVOKE ALL ON FUNCTION private.version_questions_of(p_course_id uuid, p_number i
 REVOKE ALL ON FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) FROM PUBLIC;
 
 --
+-- Name: FUNCTION void_trainings(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58831,12 +60122,6 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 --
 
 REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) FROM PUBLIC;
-
---
--- Name: FUNCTION what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58918,6 +60203,13 @@ GRANT UPDATE(is_active) ON TABLE lms.webhooks TO authenticated;
 REVOKE ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO authenticated;
 GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO service_role;
+
+--
+-- Name: TABLE activity_events; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.activity_events TO service_role;
+GRANT SELECT ON TABLE private.activity_events TO authenticated;
 
 --
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
@@ -59048,6 +60340,67 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres

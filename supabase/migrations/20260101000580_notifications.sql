@@ -238,6 +238,28 @@ comment on function private.notify_all is
   'Tells people something, each once for a dedupe_key, by the channels that they want; returns how many were told anew. '
   'Whatever goes wrong is a warning.';
 
+-- Whether any channel takes it, as notify_all asks for each.
+create function private.reaches_somebody(p_notice private.notice)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select
+    from lms.tenants t
+    join lms.notification_kinds k on k.kind = p_notice.kind
+    join public.profile_private p on p.profile_id = p_notice.user_id
+    where t.id = p_notice.tenant_id and (
+      private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app)
+      or private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
+      or private.has_webhook(t.id, k.kind)
+    )
+  );
+end
+$$;
+
 create function private.notify(
   p_tenant_id uuid, p_user_id uuid, p_kind text, p_course_id uuid, p_enrollment_id uuid, p_params jsonb, p_dedupe_key text
 )

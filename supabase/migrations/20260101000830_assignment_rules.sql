@@ -1085,11 +1085,13 @@ begin
   where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
     and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
   union all
-  -- One that nobody has dated, or that has the date that rules gave it.
-  select s.course_id, s.user_id, 'date', o.id, s.due_at
-  from standing s
-  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
-  where s.state <> 'waived' and s.due_at is distinct from o.due_at
+  -- One that nobody has dated, or that has the date that rules gave it; which goes when no rule asks any more, lest somebody be
+  -- late for what nobody asks.
+  select o.course_id, o.user_id, 'date', o.id, s.due_at
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where (o.expires_at is null or o.expires_at > p_at) and s.due_at is distinct from o.due_at
+    and case when s.state is null then o.source <> 'rule' or o.status <> 'enrolled' else s.state <> 'waived' end
     and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
   union all
   -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
@@ -1101,12 +1103,7 @@ begin
       select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
     ))
     -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (
-      select
-      from lms.training_requirements q
-      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
-        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
-    );
+    and exists (select from private.rule_due_dates d where d.enrollment_id = o.id);
 end
 $$;
 
@@ -1294,6 +1291,9 @@ declare
   v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- One run at a time, of the minute or of the night: each goes from organisation to organisation in an order of its own, and two
+  -- would wait for each other.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum assignment marks', 0));
   -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m

@@ -143,6 +143,29 @@ create trigger _800_notify_release after update on lms.attempt_scores
   for each row when (new.released_at is not null and old.released_at is null)
   execute function private.tell_of_result();
 
+-- Staff of a course that may act as such: whose roles do not let them author any more is staff in name only, and is told nothing
+-- (as private.staffed_courses says of the caller).
+create function private.acting_staff(p_course_id uuid)
+returns table (user_id uuid, since timestamptz)
+language plpgsql
+stable
+rows 5
+set search_path = ''
+as $$
+begin
+  return query
+  select s.user_id, s.created_at
+  from lms.course_staff s
+  join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
+  where s.course_id = p_course_id and exists (
+    select
+    from lms.role_grants g
+    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
+    where g.tenant_id = m.tenant_id and g.membership_id = m.id
+  );
+end
+$$;
+
 -- Staff of the course of those who ask; those who ask of what becomes of it, unless it was their own doing.
 create function private.tell_of_request()
 returns trigger
@@ -159,9 +182,9 @@ begin
       )::private.notice
     ))
     from (
-      select s.user_id from lms.course_staff s
-      where s.course_id = new.course_id and s.user_id <> new.user_id
-      order by s.created_at, s.id
+      select a.user_id from private.acting_staff(new.course_id) a
+      where a.user_id <> new.user_id
+      order by a.since, a.user_id
       limit 20
     ) s
     having count(*) > 0;
@@ -334,7 +357,8 @@ $$;
 -- What people of a tenant are to be reminded of on a day, each of the last threshold that has passed and of none before it. So a
 -- run that comes a week late sends what one in time would have sent last, and one that comes again sends nothing.
 -- Dates that rules ask for come from where people stand with them (nothing that is done, waived or not required any more), other
--- due dates from the open cycles that have them. A threshold that had passed when the course was assigned is none.
+-- due dates from the open cycles that have them. A threshold that had passed when the course was assigned is none, and one that
+-- passed a year ago is none any more: what was told of it will be forgotten.
 create function private.reminders_at(p_tenant_id uuid, p_at timestamptz)
 returns setof private.notice
 language plpgsql
@@ -396,7 +420,7 @@ begin
         else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
       end as threshold
   ) r
-  where r.threshold is not null
+  where r.threshold is not null and v_today - d.due_on - r.threshold <= 365
   union all
   select
     p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
@@ -422,19 +446,30 @@ begin
       where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
     )
   union all
-  -- Work that waits for a grader: once, until more has come.
+  -- Work that waits for a grader, who is somebody else than its author: once, until more has come.
   select
-    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
+    p_tenant_id, w.grader_id, 'grading_waits', w.course_id, null,
     jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
     format('grading_waits %s %s', w.assessment_id, w.newest)
   from (
-    select t.course_id, t.assessment_id, max(t.id::text) as newest
-    from lms.assessment_attempts t
-    where t.tenant_id = p_tenant_id and t.status = 'submitted'
-    group by t.course_id, t.assessment_id
+    select s.user_id as grader_id, t.course_id, t.assessment_id, max(t.newest) as newest
+    from (
+      select o.course_id, o.assessment_id, o.user_id, max(o.id::text) as newest
+      from lms.assessment_attempts o
+      where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      group by o.course_id, o.assessment_id, o.user_id
+    ) t
+    join (
+      select c.id, g.user_id
+      from lms.courses c
+      cross join lateral private.acting_staff(c.id) g
+      where c.deleted_at is null and c.id = any (array(
+        select o.course_id from lms.assessment_attempts o where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      ))
+    ) s on s.id = t.course_id and s.user_id <> t.user_id
+    group by s.user_id, t.course_id, t.assessment_id
   ) w
-  join lms.assessments a on a.id = w.assessment_id
-  join lms.course_staff s on s.course_id = w.course_id;
+  join lms.assessments a on a.id = w.assessment_id and a.deleted_at is null;
 end
 $$;
 
@@ -450,6 +485,7 @@ declare
   v_now constant timestamptz := private.training_clock();
   v_tenant record;
   v_notices private.notice[];
+  v_told integer;
   v_done bigint := 0;
 begin
   for v_tenant in
@@ -474,12 +510,15 @@ begin
             select from lms.memberships m
             where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
           )
+          -- Who wants none would be found again by each run, and stand before all others.
+          and private.reaches_somebody(n)
         order by n.user_id, n.dedupe_key
         limit p_batch
       );
-      v_done := v_done + private.notify_all(v_notices);
-      -- INV-O1: the rest of a large organisation comes with the next runs.
-      if cardinality(v_notices) < p_batch then
+      v_told := private.notify_all(v_notices);
+      v_done := v_done + v_told;
+      -- INV-O1: the rest of a large organisation comes with the next runs, and what could not be written as well.
+      if cardinality(v_notices) < p_batch and v_told = cardinality(v_notices) then
         insert into private.reminded_days (tenant_id, day)
         values (v_tenant.id, v_tenant.day)
         on conflict (tenant_id) do update set day = excluded.day;

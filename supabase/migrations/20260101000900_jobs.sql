@@ -344,8 +344,8 @@ select
     'People are reminded of dates that come near or have passed, in the morning of each organisation.'
   ),
   ops.register_job(
-    'forget-deliveries', '43 2 * * *', 'ops.forget_deliveries', interval '3 days',
-    'Deliveries are forgotten after 30 days, dead ones after 120, notifications after 800.'
+    'forget-deliveries', '*/10 * * * *', 'ops.forget_deliveries', interval '3 days',
+    'Deliveries are forgotten after 30 days, dead ones after 120, notifications after 1200.'
   ),
   ops.register_job(
     'fill-session-seats', '* * * * *', 'ops.fill_session_seats', interval '30 minutes',

@@ -45,7 +45,7 @@ select set_eq(
        ('fold-reports', '* * * * *'), ('check-rollups', '7 4 * * *'),
        ('make-event-partitions', '47 2 * * *'), ('forget-event-receipts', '37 * * * *'), ('end-learning-sessions', '*/5 * * * *'),
        ('apply-assignment-marks', '* * * * *'), ('apply-assignment-rules', '13 1 * * *'),
-       ('remind', '29 * * * *'), ('forget-deliveries', '43 2 * * *'),
+       ('remind', '29 * * * *'), ('forget-deliveries', '*/10 * * * *'),
        ('fill-session-seats', '* * * * *'), ('settle-attendance', '*/5 * * * *'),
        ('write-training-records', '29 * * * *'), ('forget-training-records', '7 3 * * *'),
        ('issue-certificates', '11 * * * *'), ('open-renewals', '*/15 * * * *'),

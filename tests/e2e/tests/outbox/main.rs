@@ -174,6 +174,7 @@ async fn nothing_is_lost_and_duplicates_are_recognisable() -> Result<()> {
     redirects_and_pauses_are_respected(&mut world).await?;
     a_run_that_died_is_made_up_for(&mut world).await?;
     two_runs_share_the_work(&mut world).await?;
+    a_webhook_that_goes_takes_nothing_along(&mut world).await?;
     nobody_is_mailed_who_has_gone(&mut world).await
 }
 
@@ -462,6 +463,21 @@ async fn two_runs_share_the_work(world: &mut World) -> Result<()> {
         (4 * MANY, 4 * MANY)
     );
     assert_eq!((calls.len(), ids(&calls).len()), (4 * MANY, 4 * MANY));
+    world.start_over().await
+}
+
+/// INV-P3: nobody waits for a webhook that is being deleted, nor misses a notification by it.
+async fn a_webhook_that_goes_takes_nothing_along(world: &mut World) -> Result<()> {
+    let receiver = webhook_receiver()?;
+    world.webhook(&receiver).await?;
+    let other = world.sandbox.database().await?;
+    other
+        .batch_execute("begin; delete from lms.webhooks;")
+        .await?;
+    tokio::time::timeout(Duration::from_secs(10), world.tell("training_due")).await??;
+    other.batch_execute("commit").await?;
+    assert_eq!(count(&world.states("email").await?, "pending"), MANY);
+    assert!(world.states("webhook").await?.is_empty());
     world.start_over().await
 }
 

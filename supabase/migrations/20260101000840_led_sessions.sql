@@ -297,7 +297,15 @@ begin
     select s.id
     from lms.led_sessions s
     where s.status = 'scheduled' and s.ends_at > now()
-      and exists (select from lms.session_bookings b where b.session_id = s.id and b.status = 'waitlisted')
+      -- Only those where somebody can be let in: full ones, with people who wait for months, would leave the others no turn.
+      and exists (
+        select
+        from lms.session_bookings b
+        join lms.enrollments e on e.id = b.enrollment_id
+        where b.session_id = s.id and b.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > now())
+      )
+      and (s.seats is null or private.count_session_seats(s.id) < s.seats)
     order by s.starts_at, s.id
     limit p_batch
     for no key update of s skip locked
@@ -430,6 +438,8 @@ begin
         where c.enrollment_id = b.enrollment_id and c.lesson_id = s.lesson_id
           and c.corrected_at > coalesce(b.signed_off_at, b.recorded_at)
       )
+      -- What waits, for months perhaps, is not held: its learner goes on meanwhile.
+      and not exists (select from private.closed_lessons(b.enrollment_id, s.lesson_id))
     order by e.course_id, e.user_id
   loop
     exit when v_settled >= p_batch;
@@ -806,9 +816,10 @@ begin
     order by e.cycle desc
     limit 1;
     if v_booking.id is null or (v_booking.recorded_at is null and exists (
-      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('dropped', 'expired')
+      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('completed', 'dropped', 'expired')
     )) then
-      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats.
+      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats. It counts for
+      -- the cycle that is taken now, not for one that was over before.
       v_enrollment := private.hold_open_cycle(v_session.course_id, v_row.user_id);
       if v_enrollment.id is not null then
         v_booking := null;

@@ -166,7 +166,8 @@ create trigger _200_place before insert on lms.led_sessions
 -- Seats
 -- =====================================================================================================
 
--- A seat is free again as soon as the cycle that took it has ended without completion: that is a fact, and waits for no job.
+-- A seat is free again as soon as the cycle that took it has ended without completion: that is a fact, and waits for no job. Who
+-- has booked in two cycles of theirs sits on one chair.
 create function private.count_session_seats(p_session_id uuid)
 returns integer
 language plpgsql
@@ -175,7 +176,7 @@ set search_path = ''
 as $$
 begin
   return (
-    select count(*)
+    select count(distinct b.user_id)
     from lms.session_bookings b
     join lms.enrollments e on e.id = b.enrollment_id
     where b.session_id = p_session_id and (
@@ -594,7 +595,13 @@ begin
   end if;
   -- Those who were waiting come first.
   perform private.fill_session(p_session_id);
-  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats;
+  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats or exists (
+    -- The seat that they took in the cycle before.
+    select
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id and e.status = 'completed'
+    where b.session_id = p_session_id and b.user_id = p_user_id and b.status = 'booked'
+  );
   insert into lms.session_bookings as b (tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_at, booked_by)
   values (
     v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, p_user_id,

@@ -504,6 +504,11 @@ begin
   if tg_op = 'INSERT' then
     if new.bucket_id = 'evidence' and new.name !~ '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/){2}[^/]+$' then
       raise exception using errcode = '42501', message = 'Evidence lies at {tenant_id}/{user_id}/{name}.';
+    elsif new.bucket_id = 'evidence' and private.is_api_call()
+      and exists (select from lms.outside_training o where o.document_path = new.name)
+    then
+      -- What was looked at may have been removed since, by the service.
+      raise exception using errcode = '42501', message = 'The name belongs to evidence that was handed in: file another document.';
     end if;
     return new;
   elsif tg_op = 'UPDATE' then

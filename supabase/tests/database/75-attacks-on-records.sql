@@ -45,6 +45,16 @@ select is(tests.try('ines', tests.hand_in('hazmat', 'dora', 'medical.pdf')), '42
 select is(tests.try('marco', tests.hand_in('hazmat', 'dora', 'medical.pdf')), '1', 'who sees the folder names what is in it');
 select is(tests.try('dora', tests.hand_in('hazmat', 'dora', 'card.pdf')), '1', 'so does whom it is about');
 
+-- What the service has removed.
+savepoint removed;
+select set_config('storage.allow_delete_query', 'true', true);
+delete from storage.objects where name = tests.path('dora', 'card.pdf');
+select is(
+  tests.try('dora', format('insert into storage.objects (bucket_id, name) values (''evidence'', %L)', tests.path('dora', 'card.pdf'))),
+  '42501', 'no other document takes the place of one that was looked at'
+);
+rollback to removed;
+
 -- =====================================================================================================
 -- A sign-off that was withdrawn
 -- =====================================================================================================
@@ -95,12 +105,58 @@ select lives_ok(tests.attends('nils', 'hall'), 'he comes');
 select tests.as_owner();
 select is(tests.standing('nils', 'forklift'), 'in_progress 1/2 50.00', 'which counts for the cycle that he takes now');
 
+-- And a person has one seat.
+savepoint seats;
+insert into lms.led_sessions (id, course_id, title, starts_at, ends_at, seats) values (tests.id('two'), tests.id('forklift'), 'Two', now() + interval '1 day', now() + interval '2 days', 2);
+select tests.as('nils');
+select (lms.book_session(tests.id('two'))).status;
+select tests.as_owner();
+insert into lms.lesson_progress (user_id, lesson_id, progress_percentage) values (tests.id('nils'), tests.id('forklift/2'), 100);
+insert into lms.enrollments (course_id, user_id, source) values (tests.id('forklift'), tests.id('nils'), 'rule');
+select tests.as('nils');
+select is((lms.book_session(tests.id('two'))).status, 'booked', 'nils, a third time, takes his seat for the cycle of now');
+select tests.as_owner();
+select tests.enrollment('sid', 'forklift');
+select tests.as('sid');
+select is((lms.book_session(tests.id('two'))).status, 'booked', 'and not that of sid as well');
+select tests.as_owner();
+insert into lms.lesson_progress (user_id, lesson_id, progress_percentage) values (tests.id('nils'), tests.id('forklift/1'), 100), (tests.id('nils'), tests.id('forklift/2'), 100);
+insert into lms.enrollments (course_id, user_id, source) values (tests.id('forklift'), tests.id('nils'), 'rule');
+select tests.as('nils');
+select is((lms.book_session(tests.id('two'))).status, 'booked', 'a full session is not full for who has the seat');
+select tests.as_owner();
+rollback to seats;
+
+-- =====================================================================================================
+-- Claims
+-- =====================================================================================================
+
+-- Nothing that a client writes completes what a trainer has to say.
+select tests.enrollment('dora', 'forklift');
+select tests.as('dora');
+insert into lms.lesson_progress (user_id, lesson_id, progress_percentage) values (tests.id('dora'), tests.id('forklift/1'), 0);
+select tests.as_owner();
+select results_eq(
+  format(
+    $$ select tests.try('dora', s) from unnest(array[
+      'update lms.lesson_progress set progress_percentage = 100, completed_at = now() where lesson_id = ''%1$s''',
+      'insert into lms.lesson_progress (user_id, lesson_id, progress_percentage, completed_at) values (''%2$s'', ''%1$s'', 100, now()) on conflict (enrollment_id, lesson_id) do update set progress_percentage = excluded.progress_percentage, completed_at = excluded.completed_at',
+      'update lms.lesson_progress set progress_percentage = 99.9999999999 where lesson_id = ''%1$s''',
+      'update lms.lesson_progress set progress_percentage = ''NaN'' where lesson_id = ''%1$s''',
+      'select lms.correct_progress(''%3$s'', ''%1$s'', 100, ''x'')'
+    ]) as s $$,
+    tests.id('forklift/1'), tests.id('dora'), tests.id('dora takes forklift')
+  ),
+  $$ values ('409 evidence_required'), ('409 evidence_required'), ('409 evidence_required'), ('23514 percentage_is_between_0_and_100'), ('42501') $$,
+  'INV-P3: no PATCH, no upsert, no correction of one''s own'
+);
+
 -- =====================================================================================================
 -- Jobs that are kept busy
 -- =====================================================================================================
 
 -- A full session with people who wait, and after it one where a seat has become free.
-select tests.enrollment('dora', 'forklift'), tests.enrollment('sid', 'forklift');
+select tests.enrollment('sid', 'forklift');
 select tests.session('full', 'forklift', 'forklift/1', 1, '1 day'), tests.session('free', 'forklift', 'forklift/1', 1, '2 days');
 select tests.as('dora');
 select lms.book_session(tests.id('full'));

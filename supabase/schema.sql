@@ -1477,6 +1477,54 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
 
 --
+-- Name: training_record; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.training_record AS (
+	id uuid,
+	tenant_id uuid,
+	user_id uuid,
+	course_id uuid,
+	enrollment_id uuid,
+	unit_id uuid,
+	edition integer,
+	employer_name text,
+	employee_name text,
+	course_title text,
+	version_number integer,
+	content_hash text,
+	completed_on date,
+	completed_at timestamp with time zone,
+	is_most_recent boolean,
+	materials text,
+	trainer_name text,
+	trainer_address text,
+	tested_at timestamp with time zone,
+	tested_by text,
+	test_percentage numeric,
+	certified_at timestamp with time zone,
+	certified_by uuid,
+	certifier_name text,
+	certification text,
+	certification_text text,
+	missing text[],
+	recorded_at timestamp with time zone,
+	corrected_by uuid,
+	correction_reason text,
+	kept_at_least_until date,
+	kept_until date,
+	cursor text
+);
+
+ALTER TYPE lms.training_record OWNER TO postgres;
+
+--
+-- Name: TYPE training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.training_record IS 'A record as 49 CFR 172.704(d) has it kept. is_most_recent: of the person''s records of the course that the caller sees, the latest. missing: fields that the law asks for and that are not known. kept_at_least_until: three years after completion; kept_until: 90 days after the person left, if that is later; null while they are employed.';
+
+--
 -- Name: training_status; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -1497,7 +1545,7 @@ ALTER TYPE lms.training_status OWNER TO postgres;
 -- Name: TYPE training_status; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (never completed); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
+COMMENT ON TYPE lms.training_status IS 'state: waived; due or overdue (not completed, or it had run out before the rule asked); done, expiring (the next cycle is open) or expired (it ran out). due_at: by when to be completed next. completed_at: the last completion. expires_at: when it runs out; opens_at: when the next cycle opens. Of several rules the strictest counts.';
 
 --
 -- Name: version_change; Type: TYPE; Schema: lms; Owner: postgres
@@ -1897,6 +1945,20 @@ ALTER TYPE private.enrollment_numbers OWNER TO postgres;
 --
 
 COMMENT ON TYPE private.enrollment_numbers IS 'Cycles, of these dropped, completed, not begun (and not dropped); begun, at least half done (completed ones included); sum of the percentages of those not dropped, in hundredths.';
+
+--
+-- Name: enrollment_step; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.enrollment_step AS (
+	course_id uuid,
+	user_id uuid,
+	action text,
+	enrollment_id uuid,
+	due_at timestamp with time zone
+);
+
+ALTER TYPE private.enrollment_step OWNER TO postgres;
 
 --
 -- Name: event_details; Type: DOMAIN; Schema: private; Owner: postgres
@@ -2358,6 +2420,25 @@ CREATE TYPE private.matched_person AS (
 ALTER TYPE private.matched_person OWNER TO postgres;
 
 --
+-- Name: member_facts; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.member_facts AS (
+	tenant_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone,
+	is_member boolean,
+	has_left boolean,
+	unit_ids uuid[],
+	job_title text,
+	role_ids uuid[],
+	cohort_ids uuid[]
+);
+
+ALTER TYPE private.member_facts OWNER TO postgres;
+
+--
 -- Name: notice; Type: TYPE; Schema: private; Owner: postgres
 --
 
@@ -2511,6 +2592,7 @@ CREATE TYPE private.required_course AS (
 	rule_id uuid,
 	course_id uuid,
 	user_id uuid,
+	since timestamp with time zone,
 	due_at timestamp with time zone
 );
 
@@ -2550,6 +2632,19 @@ CREATE TYPE private.rollup_keys AS (
 );
 
 ALTER TYPE private.rollup_keys OWNER TO postgres;
+
+--
+-- Name: rule_of_person; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.rule_of_person AS (
+	rule_id uuid,
+	user_id uuid,
+	at timestamp with time zone,
+	until timestamp with time zone
+);
+
+ALTER TYPE private.rule_of_person OWNER TO postgres;
 
 --
 -- Name: search_filter; Type: TYPE; Schema: private; Owner: postgres
@@ -2653,6 +2748,19 @@ CREATE DOMAIN private.total_seconds AS integer
 	CONSTRAINT time_spent_is_at_most_a_year CHECK (((VALUE >= 0) AND (VALUE <= 31536000)));
 
 ALTER DOMAIN private.total_seconds OWNER TO postgres;
+
+--
+-- Name: void_training; Type: TYPE; Schema: private; Owner: postgres
+--
+
+CREATE TYPE private.void_training AS (
+	enrollment_id uuid,
+	user_id uuid,
+	course_id uuid,
+	voided_at timestamp with time zone
+);
+
+ALTER TYPE private.void_training OWNER TO postgres;
 
 --
 -- Name: webhook_address; Type: DOMAIN; Schema: private; Owner: postgres
@@ -2945,7 +3053,7 @@ begin
     (
       select q.received_at, 'answered', q.id::text, q.course_id, q.question_key::text,
         jsonb_build_object('section_key', q.section_key, 'is_correct', q.is_correct)
-      from analytics.question_events q
+      from private.question_events q
       where q.user_id = v_user_id and q.tenant_id = p_tenant_id and q.received_at >= v_since and q.received_at < v_until
         and (p_course_id is null or q.course_id = p_course_id)
         and (p_after is null or (q.received_at, 'answered' collate "C", q.id::text collate "C")
@@ -2956,7 +3064,7 @@ begin
     union all
     (
       select a.received_at, a.event_type, a.id::text, a.course_id, null, a.meta::jsonb
-      from analytics.activity_events a
+      from private.activity_events a
       where a.user_id = v_user_id and a.tenant_id = p_tenant_id and a.received_at >= v_since and a.received_at < v_until
         and (p_course_id is null or a.course_id = p_course_id)
         and (p_after is null or (a.received_at, a.event_type collate "C", a.id::text collate "C")
@@ -4906,6 +5014,12 @@ declare
   v_address text;
   v_client text;
 begin
+  if (old.id, old.tenant_id, old.name, old.description, old.status, old.role_id, old.job_title, old.unit_id, old.cohort_id, old.path_id, old.due_after_days, old.due_on, old.recurs_every_months, old.renewal_window_days, old.activated_at, old.ended_at, old.created_by, old.created_at)
+    is not distinct from (new.id, new.tenant_id, new.name, new.description, new.status, new.role_id, new.job_title, new.unit_id, new.cohort_id, new.path_id, new.due_after_days, new.due_on, new.recurs_every_months, new.renewal_window_days, new.activated_at, new.ended_at, new.created_by, new.created_at)
+  then
+    return null;
+  end if;
+
   if old.id is distinct from new.id then
     v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
       'old', old.id,
@@ -6200,6 +6314,12 @@ begin
     v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_object(
       'old', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(old.revoked_reason)),
       'new', audit.hash_personal('lms.certificates.revoked_reason', to_jsonb(new.revoked_reason))
+    ));
+  end if;
+  if old.voids_training is distinct from new.voids_training then
+    v_changes := v_changes || jsonb_build_object('voids_training', jsonb_build_object(
+      'old', old.voids_training,
+      'new', new.voids_training
     ));
   end if;
   if old.renewed_by is distinct from new.renewed_by then
@@ -8296,6 +8416,199 @@ $$;
 ALTER FUNCTION audit.record_lms_learning_paths() OWNER TO postgres;
 
 --
+-- Name: record_lms_led_sessions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_led_sessions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.starts_at is distinct from new.starts_at then
+    v_changes := v_changes || jsonb_build_object('starts_at', jsonb_build_object(
+      'old', old.starts_at,
+      'new', new.starts_at
+    ));
+  end if;
+  if old.ends_at is distinct from new.ends_at then
+    v_changes := v_changes || jsonb_build_object('ends_at', jsonb_build_object(
+      'old', old.ends_at,
+      'new', new.ends_at
+    ));
+  end if;
+  if old.place_name is distinct from new.place_name then
+    v_changes := v_changes || jsonb_build_object('place_name', jsonb_build_object(
+      'old', case when octet_length(old.place_name) > 8000 then audit.shorten(to_jsonb(old.place_name)) else to_jsonb(old.place_name) end,
+      'new', case when octet_length(new.place_name) > 8000 then audit.shorten(to_jsonb(new.place_name)) else to_jsonb(new.place_name) end
+    ));
+  end if;
+  if old.place_address is distinct from new.place_address then
+    v_changes := v_changes || jsonb_build_object('place_address', jsonb_build_object(
+      'old', case when octet_length(old.place_address) > 8000 then audit.shorten(to_jsonb(old.place_address)) else to_jsonb(old.place_address) end,
+      'new', case when octet_length(new.place_address) > 8000 then audit.shorten(to_jsonb(new.place_address)) else to_jsonb(new.place_address) end
+    ));
+  end if;
+  if old.seats is distinct from new.seats then
+    v_changes := v_changes || jsonb_build_object('seats', jsonb_build_object(
+      'old', old.seats,
+      'new', new.seats
+    ));
+  end if;
+  if old.trainer_id is distinct from new.trainer_id then
+    v_changes := v_changes || jsonb_build_object('trainer_id', jsonb_build_object(
+      'old', old.trainer_id,
+      'new', new.trainer_id
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.held_at is distinct from new.held_at then
+    v_changes := v_changes || jsonb_build_object('held_at', jsonb_build_object(
+      'old', old.held_at,
+      'new', new.held_at
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.cancelled_by is distinct from new.cancelled_by then
+    v_changes := v_changes || jsonb_build_object('cancelled_by', jsonb_build_object(
+      'old', old.cancelled_by,
+      'new', new.cancelled_by
+    ));
+  end if;
+  if old.cancel_reason is distinct from new.cancel_reason then
+    v_changes := v_changes || jsonb_build_object('cancel_reason', jsonb_build_object(
+      'old', case when octet_length(old.cancel_reason) > 8000 then audit.shorten(to_jsonb(old.cancel_reason)) else to_jsonb(old.cancel_reason) end,
+      'new', case when octet_length(new.cancel_reason) > 8000 then audit.shorten(to_jsonb(new.cancel_reason)) else to_jsonb(new.cancel_reason) end
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.led_sessions', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_led_sessions() OWNER TO postgres;
+
+--
 -- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -9512,6 +9825,181 @@ $$;
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
 
 --
+-- Name: record_lms_outside_training(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_outside_training() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.provider_name is distinct from new.provider_name then
+    v_changes := v_changes || jsonb_build_object('provider_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(old.provider_name)),
+      'new', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(new.provider_name))
+    ));
+  end if;
+  if old.provider_address is distinct from new.provider_address then
+    v_changes := v_changes || jsonb_build_object('provider_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(old.provider_address)),
+      'new', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(new.provider_address))
+    ));
+  end if;
+  if old.taken_on is distinct from new.taken_on then
+    v_changes := v_changes || jsonb_build_object('taken_on', jsonb_build_object(
+      'old', old.taken_on,
+      'new', new.taken_on
+    ));
+  end if;
+  if old.was_tested is distinct from new.was_tested then
+    v_changes := v_changes || jsonb_build_object('was_tested', jsonb_build_object(
+      'old', old.was_tested,
+      'new', new.was_tested
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.materials', to_jsonb(old.materials)),
+      'new', audit.hash_personal('lms.outside_training.materials', to_jsonb(new.materials))
+    ));
+  end if;
+  if old.document_path is distinct from new.document_path then
+    v_changes := v_changes || jsonb_build_object('document_path', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.document_path', to_jsonb(old.document_path)),
+      'new', audit.hash_personal('lms.outside_training.document_path', to_jsonb(new.document_path))
+    ));
+  end if;
+  if old.note is distinct from new.note then
+    v_changes := v_changes || jsonb_build_object('note', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.note', to_jsonb(old.note)),
+      'new', audit.hash_personal('lms.outside_training.note', to_jsonb(new.note))
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.submitted_by is distinct from new.submitted_by then
+    v_changes := v_changes || jsonb_build_object('submitted_by', jsonb_build_object(
+      'old', old.submitted_by,
+      'new', new.submitted_by
+    ));
+  end if;
+  if old.submitted_at is distinct from new.submitted_at then
+    v_changes := v_changes || jsonb_build_object('submitted_at', jsonb_build_object(
+      'old', old.submitted_at,
+      'new', new.submitted_at
+    ));
+  end if;
+  if old.reviewed_by is distinct from new.reviewed_by then
+    v_changes := v_changes || jsonb_build_object('reviewed_by', jsonb_build_object(
+      'old', old.reviewed_by,
+      'new', new.reviewed_by
+    ));
+  end if;
+  if old.reviewed_at is distinct from new.reviewed_at then
+    v_changes := v_changes || jsonb_build_object('reviewed_at', jsonb_build_object(
+      'old', old.reviewed_at,
+      'new', new.reviewed_at
+    ));
+  end if;
+  if old.review_reason is distinct from new.review_reason then
+    v_changes := v_changes || jsonb_build_object('review_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(old.review_reason)),
+      'new', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(new.review_reason))
+    ));
+  end if;
+  if old.withdrawn_at is distinct from new.withdrawn_at then
+    v_changes := v_changes || jsonb_build_object('withdrawn_at', jsonb_build_object(
+      'old', old.withdrawn_at,
+      'new', new.withdrawn_at
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.outside_training', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_outside_training() OWNER TO postgres;
+
+--
 -- Name: record_lms_path_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -10698,6 +11186,163 @@ $$;
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_session_bookings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_session_bookings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.session_id is distinct from new.session_id then
+    v_changes := v_changes || jsonb_build_object('session_id', jsonb_build_object(
+      'old', old.session_id,
+      'new', new.session_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.booked_at is distinct from new.booked_at then
+    v_changes := v_changes || jsonb_build_object('booked_at', jsonb_build_object(
+      'old', old.booked_at,
+      'new', new.booked_at
+    ));
+  end if;
+  if old.booked_by is distinct from new.booked_by then
+    v_changes := v_changes || jsonb_build_object('booked_by', jsonb_build_object(
+      'old', old.booked_by,
+      'new', new.booked_by
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.recorded_by is distinct from new.recorded_by then
+    v_changes := v_changes || jsonb_build_object('recorded_by', jsonb_build_object(
+      'old', old.recorded_by,
+      'new', new.recorded_by
+    ));
+  end if;
+  if old.change_reason is distinct from new.change_reason then
+    v_changes := v_changes || jsonb_build_object('change_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(old.change_reason)),
+      'new', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(new.change_reason))
+    ));
+  end if;
+  if old.signed_off_at is distinct from new.signed_off_at then
+    v_changes := v_changes || jsonb_build_object('signed_off_at', jsonb_build_object(
+      'old', old.signed_off_at,
+      'new', new.signed_off_at
+    ));
+  end if;
+  if old.signed_off_by is distinct from new.signed_off_by then
+    v_changes := v_changes || jsonb_build_object('signed_off_by', jsonb_build_object(
+      'old', old.signed_off_by,
+      'new', new.signed_off_by
+    ));
+  end if;
+  if old.sign_off_note is distinct from new.sign_off_note then
+    v_changes := v_changes || jsonb_build_object('sign_off_note', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(old.sign_off_note)),
+      'new', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(new.sign_off_note))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.session_bookings', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_session_bookings() OWNER TO postgres;
+
+--
 -- Name: record_lms_skills(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -11011,6 +11656,350 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_record_settings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.keeps_training_record is distinct from new.keeps_training_record then
+    v_changes := v_changes || jsonb_build_object('keeps_training_record', jsonb_build_object(
+      'old', old.keeps_training_record,
+      'new', new.keeps_training_record
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_record_settings', concat_ws(',', old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_record_settings() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_records(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_records() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.edition is distinct from new.edition then
+    v_changes := v_changes || jsonb_build_object('edition', jsonb_build_object(
+      'old', old.edition,
+      'new', new.edition
+    ));
+  end if;
+  if old.employer_name is distinct from new.employer_name then
+    v_changes := v_changes || jsonb_build_object('employer_name', jsonb_build_object(
+      'old', case when octet_length(old.employer_name) > 8000 then audit.shorten(to_jsonb(old.employer_name)) else to_jsonb(old.employer_name) end,
+      'new', case when octet_length(new.employer_name) > 8000 then audit.shorten(to_jsonb(new.employer_name)) else to_jsonb(new.employer_name) end
+    ));
+  end if;
+  if old.employee_name is distinct from new.employee_name then
+    v_changes := v_changes || jsonb_build_object('employee_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.employee_name', to_jsonb(old.employee_name)),
+      'new', audit.hash_personal('lms.training_records.employee_name', to_jsonb(new.employee_name))
+    ));
+  end if;
+  if old.course_title is distinct from new.course_title then
+    v_changes := v_changes || jsonb_build_object('course_title', jsonb_build_object(
+      'old', case when octet_length(old.course_title) > 8000 then audit.shorten(to_jsonb(old.course_title)) else to_jsonb(old.course_title) end,
+      'new', case when octet_length(new.course_title) > 8000 then audit.shorten(to_jsonb(new.course_title)) else to_jsonb(new.course_title) end
+    ));
+  end if;
+  if old.version_number is distinct from new.version_number then
+    v_changes := v_changes || jsonb_build_object('version_number', jsonb_build_object(
+      'old', old.version_number,
+      'new', new.version_number
+    ));
+  end if;
+  if old.content_hash is distinct from new.content_hash then
+    v_changes := v_changes || jsonb_build_object('content_hash', jsonb_build_object(
+      'old', case when octet_length(old.content_hash) > 8000 then audit.shorten(to_jsonb(old.content_hash)) else to_jsonb(old.content_hash) end,
+      'new', case when octet_length(new.content_hash) > 8000 then audit.shorten(to_jsonb(new.content_hash)) else to_jsonb(new.content_hash) end
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.completed_on is distinct from new.completed_on then
+    v_changes := v_changes || jsonb_build_object('completed_on', jsonb_build_object(
+      'old', old.completed_on,
+      'new', new.completed_on
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.tested_at is distinct from new.tested_at then
+    v_changes := v_changes || jsonb_build_object('tested_at', jsonb_build_object(
+      'old', old.tested_at,
+      'new', new.tested_at
+    ));
+  end if;
+  if old.tested_by is distinct from new.tested_by then
+    v_changes := v_changes || jsonb_build_object('tested_by', jsonb_build_object(
+      'old', case when octet_length(old.tested_by) > 8000 then audit.shorten(to_jsonb(old.tested_by)) else to_jsonb(old.tested_by) end,
+      'new', case when octet_length(new.tested_by) > 8000 then audit.shorten(to_jsonb(new.tested_by)) else to_jsonb(new.tested_by) end
+    ));
+  end if;
+  if old.test_percentage is distinct from new.test_percentage then
+    v_changes := v_changes || jsonb_build_object('test_percentage', jsonb_build_object(
+      'old', old.test_percentage,
+      'new', new.test_percentage
+    ));
+  end if;
+  if old.certified_at is distinct from new.certified_at then
+    v_changes := v_changes || jsonb_build_object('certified_at', jsonb_build_object(
+      'old', old.certified_at,
+      'new', new.certified_at
+    ));
+  end if;
+  if old.certified_by is distinct from new.certified_by then
+    v_changes := v_changes || jsonb_build_object('certified_by', jsonb_build_object(
+      'old', old.certified_by,
+      'new', new.certified_by
+    ));
+  end if;
+  if old.certifier_name is distinct from new.certifier_name then
+    v_changes := v_changes || jsonb_build_object('certifier_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(old.certifier_name)),
+      'new', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(new.certifier_name))
+    ));
+  end if;
+  if old.certification is distinct from new.certification then
+    v_changes := v_changes || jsonb_build_object('certification', jsonb_build_object(
+      'old', case when octet_length(old.certification) > 8000 then audit.shorten(to_jsonb(old.certification)) else to_jsonb(old.certification) end,
+      'new', case when octet_length(new.certification) > 8000 then audit.shorten(to_jsonb(new.certification)) else to_jsonb(new.certification) end
+    ));
+  end if;
+  if old.certification_text is distinct from new.certification_text then
+    v_changes := v_changes || jsonb_build_object('certification_text', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certification_text', to_jsonb(old.certification_text)),
+      'new', audit.hash_personal('lms.training_records.certification_text', to_jsonb(new.certification_text))
+    ));
+  end if;
+  if old.attestation_id is distinct from new.attestation_id then
+    v_changes := v_changes || jsonb_build_object('attestation_id', jsonb_build_object(
+      'old', old.attestation_id,
+      'new', new.attestation_id
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.corrected_by is distinct from new.corrected_by then
+    v_changes := v_changes || jsonb_build_object('corrected_by', jsonb_build_object(
+      'old', old.corrected_by,
+      'new', new.corrected_by
+    ));
+  end if;
+  if old.correction_reason is distinct from new.correction_reason then
+    v_changes := v_changes || jsonb_build_object('correction_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(old.correction_reason)),
+      'new', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(new.correction_reason))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_records', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_records() OWNER TO postgres;
 
 --
 -- Name: record_lms_training_requirements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -13297,6 +14286,232 @@ ALTER FUNCTION lms.archive_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_learning_path(p_path_id uuid) IS 'Closes a path to new enrolment; those on it keep it.';
 
 --
+-- Name: session_bookings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.session_bookings (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    status text NOT NULL,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    booked_by uuid,
+    cancelled_at timestamp with time zone,
+    recorded_at timestamp with time zone,
+    recorded_by uuid,
+    change_reason text,
+    signed_off_at timestamp with time zone,
+    signed_off_by uuid,
+    sign_off_note text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT booking_change_reason_is_1_to_1000_characters CHECK (((change_reason ~ '\S'::text) AND (length(change_reason) <= 1000))),
+    CONSTRAINT booking_has_the_dates_of_its_status CHECK ((((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((status = ANY (ARRAY['attended'::text, 'absent'::text])) = (recorded_at IS NOT NULL)))),
+    CONSTRAINT booking_status_is_known CHECK ((status = ANY (ARRAY['booked'::text, 'waitlisted'::text, 'cancelled'::text, 'attended'::text, 'absent'::text]))),
+    CONSTRAINT only_who_was_there_is_signed_off CHECK (((signed_off_at IS NULL) OR (status = 'attended'::text))),
+    CONSTRAINT sign_off_note_is_1_to_5000_characters CHECK (((sign_off_note ~ '\S'::text) AND (length(sign_off_note) <= 5000))),
+    CONSTRAINT sign_off_note_is_of_a_sign_off CHECK (((sign_off_note IS NULL) OR (signed_off_at IS NOT NULL)))
+);
+
+ALTER TABLE lms.session_bookings OWNER TO postgres;
+
+--
+-- Name: TABLE session_bookings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.session_bookings IS 'Who has a seat in a session, or waits for one, was there, and was signed off. Written by book_session, cancel_booking, record_attendance, sign_off and withdraw_sign_off.';
+
+--
+-- Name: COLUMN session_bookings.booked_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.booked_at IS 'The order of the waiting list.';
+
+--
+-- Name: COLUMN session_bookings.change_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.change_reason IS 'Why attendance or sign-off was changed after it had been recorded.';
+
+--
+-- Name: COLUMN session_bookings.signed_off_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.signed_off_at IS 'When somebody else testified that they can do it.';
+
+--
+-- Name: book_session(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  return private.book_session_of(p_session_id, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+ALTER FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) IS 'Takes a seat in a session for the caller, or with rights for somebody else who takes its course; booked, or waitlisted when all seats are taken. Again changes nothing. 404 session_not_found; 409 not_enrolled, enrollment_paused, session_cancelled, session_over; 403 without rights.';
+
+--
+-- Name: cancel_booking(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  return private.cancel_booking_of(p_booking_id);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_booking(p_booking_id uuid) IS 'Gives a seat back, before the session begins; staff also later, as long as attendance is not recorded. The first who waits gets it. Again changes nothing. 404 booking_not_found; 409 session_over, attendance_recorded; 403 without rights.';
+
+--
+-- Name: led_sessions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.led_sessions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid,
+    unit_id uuid,
+    title private.title NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    place_name text,
+    place_address text,
+    seats integer,
+    trainer_id uuid,
+    trainer_name text,
+    trainer_address text,
+    materials text,
+    status text DEFAULT 'scheduled'::text NOT NULL,
+    held_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancelled_by uuid,
+    cancel_reason text,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_address_is_1_to_1000_characters CHECK (((place_address ~ '\S'::text) AND (length(place_address) <= 1000))),
+    CONSTRAINT session_cancel_reason_is_1_to_1000_characters CHECK (((cancel_reason ~ '\S'::text) AND (length(cancel_reason) <= 1000))),
+    CONSTRAINT session_ends_within_31_days_after_it_begins CHECK ((isfinite(starts_at) AND (ends_at > starts_at) AND (ends_at <= (starts_at + '31 days'::interval)))),
+    CONSTRAINT session_has_one_trainer CHECK (((trainer_id IS NULL) OR (trainer_name IS NULL))),
+    CONSTRAINT session_has_the_dates_of_its_status CHECK ((((status = 'held'::text) = (held_at IS NOT NULL)) AND ((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((cancelled_at IS NULL) = (cancel_reason IS NULL)))),
+    CONSTRAINT session_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT session_place_is_1_to_300_characters CHECK (((place_name ~ '\S'::text) AND (length(place_name) <= 300))),
+    CONSTRAINT session_seats_are_1_to_100000 CHECK (((seats >= 1) AND (seats <= 100000))),
+    CONSTRAINT session_status_is_known CHECK ((status = ANY (ARRAY['scheduled'::text, 'held'::text, 'cancelled'::text]))),
+    CONSTRAINT session_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT session_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.led_sessions OWNER TO postgres;
+
+--
+-- Name: TABLE led_sessions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.led_sessions IS 'Training at a place and a time, led by a trainer. Staff of the course, or enrollments.write in the tenant or the session''s unit, plan it; who takes the course books it: book_session. A lesson whose completion_rule is attendance or sign_off completes by the sessions that name it.';
+
+--
+-- Name: COLUMN led_sessions.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.lesson_id IS 'The lesson that is taught; null: the course as a whole. Stays as it was planned.';
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.unit_id IS 'Whose managers plan it, beside the staff of the course; null: nobody else''s.';
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.starts_at IS 'An instant; show it in the tenant''s time zone, which is the place''s.';
+
+--
+-- Name: COLUMN led_sessions.seats; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.seats IS 'Null: any number.';
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_id IS 'A member who teaches, or trainer_name for somebody from outside.';
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_address IS 'Training records print it: 49 CFR 172.704(d)(4). Who takes the course sees it: a business address.';
+
+--
+-- Name: COLUMN led_sessions.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.materials IS 'A description of what was used, or where it is kept; null: what the course says. Training records print it.';
+
+--
+-- Name: COLUMN led_sessions.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.status IS 'held as soon as attendance is recorded; cancelled by cancel_session.';
+
+--
+-- Name: cancel_session(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  perform private.check_session_reason(p_reason);
+  return private.cancel_session_of(p_session_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) IS 'Calls a session off, with all its bookings; again changes nothing. By staff of the course, or with enrollments.write in the tenant or the session''s unit: 403. 404 session_not_found; 409 session_over; 422 invalid_reason.';
+
+--
 -- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -13334,7 +14549,7 @@ END) STORED NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
     CONSTRAINT due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
-    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
+    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text, 'evidence'::text]))),
     CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
 CASE status
     WHEN 'enrolled'::text THEN (started_at IS NULL)
@@ -13641,6 +14856,171 @@ ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_pr
 COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
 
 --
+-- Name: training_records; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_records (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer NOT NULL,
+    edition integer NOT NULL,
+    employer_name text NOT NULL,
+    employee_name text NOT NULL,
+    course_title text NOT NULL,
+    version_number integer NOT NULL,
+    content_hash text NOT NULL,
+    completed_at timestamp with time zone NOT NULL,
+    completed_on date NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    tested_at timestamp with time zone,
+    tested_by text,
+    test_percentage numeric,
+    certified_at timestamp with time zone,
+    certified_by uuid,
+    certifier_name text,
+    certification text,
+    certification_text text,
+    attestation_id uuid,
+    missing text[] GENERATED ALWAYS AS (array_remove(ARRAY[
+CASE
+    WHEN (materials IS NULL) THEN 'materials'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_name IS NULL) THEN 'trainer_name'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_address IS NULL) THEN 'trainer_address'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (tested_at IS NULL) THEN 'tested_at'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (certified_at IS NULL) THEN 'certified_at'::text
+    ELSE NULL::text
+END], NULL::text)) STORED NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    corrected_by uuid,
+    correction_reason text,
+    CONSTRAINT certification_is_known CHECK ((certification = ANY (ARRAY['attestation'::text, 'sign_off'::text, 'grader'::text, 'evidence'::text]))),
+    CONSTRAINT first_edition_corrects_nothing CHECK (((edition = 1) = (correction_reason IS NULL))),
+    CONSTRAINT record_correction_reason_is_1_to_1000_characters CHECK (((correction_reason ~ '\S'::text) AND (length(correction_reason) <= 1000))),
+    CONSTRAINT record_edition_is_positive CHECK ((edition >= 1)),
+    CONSTRAINT record_materials_are_1_to_6000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 6000))),
+    CONSTRAINT record_names_the_employee CHECK (((employee_name ~ '\S'::text) AND (length(employee_name) <= 300))),
+    CONSTRAINT record_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT record_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300))),
+    CONSTRAINT test_is_known CHECK ((tested_by = ANY (ARRAY['assessment'::text, 'sign_off'::text, 'evidence'::text]))),
+    CONSTRAINT tested_and_certified_by_something CHECK ((((tested_at IS NULL) = (tested_by IS NULL)) AND ((certified_at IS NULL) = (certification IS NULL)) AND ((certified_at IS NULL) = (certifier_name IS NULL))))
+);
+
+ALTER TABLE lms.training_records OWNER TO postgres;
+
+--
+-- Name: TABLE training_records; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_records IS 'What 49 CFR 172.704(d) asks for, of each completed cycle of a course that keeps records, frozen when it was written. A row never changes: the next edition takes its place, with a reason. Kept also when the person leaves, is erased, or loses their login. get_training_records answers the current editions with how long they are kept.';
+
+--
+-- Name: COLUMN training_records.edition; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.edition IS '1, or higher where it takes the place of an earlier one of the same cycle.';
+
+--
+-- Name: COLUMN training_records.employer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employer_name IS 'The organisation''s name at the time.';
+
+--
+-- Name: COLUMN training_records.employee_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employee_name IS '172.704(d)(1). As it was when the record was written.';
+
+--
+-- Name: COLUMN training_records.completed_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.completed_on IS '172.704(d)(2). A day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN training_records.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.materials IS '172.704(d)(3). A description, or where a copy is kept. What the course itself held is version_number, by content_hash.';
+
+--
+-- Name: COLUMN training_records.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.trainer_name IS '172.704(d)(4), with trainer_address: who provided the training.';
+
+--
+-- Name: COLUMN training_records.tested_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.tested_at IS 'When they passed: an assessment, a practical sign-off, or as the evidence says.';
+
+--
+-- Name: COLUMN training_records.certified_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certified_at IS '172.704(d)(5): when somebody certified that they were trained and tested, by an attestation of staff, a practical sign-off, grading it by hand, or accepting evidence.';
+
+--
+-- Name: COLUMN training_records.certification_text; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certification_text IS 'What was signed, word for word, where it was an attestation.';
+
+--
+-- Name: COLUMN training_records.missing; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.missing IS 'Columns that the law asks for and that are not known. A job fills in what becomes known later.';
+
+--
+-- Name: correct_training_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text DEFAULT NULL::text, p_materials text DEFAULT NULL::text, p_trainer_name text DEFAULT NULL::text, p_trainer_address text DEFAULT NULL::text) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's record does not exist for them.
+  if not exists (select from lms.training_records r where r.id = p_record_id) then
+    perform private.fail('record_not_found', 'There is no such training record.', 404);
+  end if;
+  perform private.check_certificate_reason(p_reason);
+  if num_nonnulls(p_employee_name, p_materials, p_trainer_name, p_trainer_address) = 0 then
+    perform private.fail('nothing_to_correct', 'This takes what is to be corrected.', 422);
+  end if;
+  return private.correct_record(p_record_id, p_reason, p_employee_name, p_materials, p_trainer_name, p_trainer_address);
+end
+$$;
+
+ALTER FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) IS 'Writes the next edition of a record, with what is given changed (null: as it was) and the reason; the earlier one stays. Dates, tests and certification follow from what happened and are not written by hand: sign_attestation certifies. Takes certificates.write where it was earned: 403 42501; nobody for themselves: 403 own_record. 404 record_not_found; 409 record_replaced; 422 invalid_reason, nothing_to_correct; 23514 names what is wrong with a value.';
+
+--
 -- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -13885,7 +15265,7 @@ ALTER FUNCTION lms.delete_learning_path(p_path_id uuid) OWNER TO postgres;
 -- Name: FUNCTION delete_learning_path(p_path_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others.';
+COMMENT ON FUNCTION lms.delete_learning_path(p_path_id uuid) IS 'Takes a path away from everybody; who was on it keeps the record. By its author or with catalog.write. restore_learning_path brings it back. 404 path_not_found; 403 for others; 409 named_by_rules while assignment rules name it.';
 
 --
 -- Name: delete_lesson(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -14302,6 +15682,14 @@ begin
       'meta_keywords', v_course.meta_keywords, 'version_label', v_course.version_label
     ))
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
+    || coalesce((
+      select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'trainer_address', s.trainer_address
+      )))
+      from lms.training_record_settings s
+      where s.course_id = p_course_id
+    ), '{}')
     || jsonb_build_object(
       'tags', coalesce((
         select jsonb_agg(t.slug order by t.slug collate "C")
@@ -15129,6 +16517,58 @@ ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO post
 COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
 
 --
+-- Name: get_training_records(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS SETOF lms.training_record
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_place := private.parse_record_cursor(p_after);
+  return query
+  select
+    r.id, r.tenant_id, r.user_id, r.course_id, r.enrollment_id, r.unit_id, r.edition, r.employer_name, r.employee_name,
+    r.course_title, r.version_number, r.content_hash, r.completed_on, r.completed_at,
+    not exists (
+      select
+      from lms.training_records l
+      where l.user_id = r.user_id and l.course_id = r.course_id and l.completed_at > r.completed_at
+    ),
+    r.materials, r.trainer_name, r.trainer_address, r.tested_at, r.tested_by, r.test_percentage, r.certified_at, r.certified_by,
+    r.certifier_name, r.certification, r.certification_text, r.missing, r.recorded_at, r.corrected_by, r.correction_reason,
+    (r.completed_on + interval '3 years')::date,
+    greatest((m.ended_at at time zone m.time_zone)::date + 90, case when m.user_id is not null then (r.completed_on + interval '3 years')::date end),
+    (extract(epoch from r.completed_at) * 1000000)::bigint || '|' || r.id
+  from lms.training_records r
+  left join private.employment_ends m on m.user_id = r.user_id and m.tenant_id = r.tenant_id
+  where r.tenant_id = p_tenant_id
+    and not exists (select from lms.training_records n where n.enrollment_id = r.enrollment_id and n.edition > r.edition)
+    and (p_user_id is null or r.user_id = p_user_id)
+    and (p_course_id is null or r.course_id = p_course_id)
+    and (p_unit_id is null or r.unit_id = any (array(select private.units_below(p_unit_id))))
+    and (p_from is null or r.completed_on >= p_from)
+    and (p_until is null or r.completed_on <= p_until)
+    and (v_place.id is null or (r.completed_at, r.id) < (v_place.completed_at, v_place.id))
+  order by r.completed_at desc, r.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'Training records as 49 CFR 172.704(d) has them kept, in their current editions, latest completion first, as far as the caller sees them. p_unit_id: earned in the unit or below it; p_from, p_until: days of completion, both included. p_limit rows; next page: p_after = the last row''s cursor. 422 invalid_limit, invalid_cursor.';
+
+--
 -- Name: get_training_status(uuid, uuid, uuid, uuid, timestamp with time zone, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -15679,6 +17119,7 @@ CREATE TABLE lms.certificates (
     revoked_at timestamp with time zone,
     revoked_by uuid,
     revoked_reason text,
+    voids_training boolean DEFAULT false NOT NULL,
     renewed_by uuid,
     CONSTRAINT certificate_code_is_26_of_base_32 CHECK ((code ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'::text)),
     CONSTRAINT certificate_edition_is_positive CHECK ((edition >= 1)),
@@ -15686,7 +17127,8 @@ CREATE TABLE lms.certificates (
     CONSTRAINT certificate_has_a_reason_exactly_when_revoked CHECK (((revoked_at IS NULL) = (revoked_reason IS NULL))),
     CONSTRAINT certificate_issue_reason_is_short CHECK ((length(issue_reason) <= 1000)),
     CONSTRAINT certificate_names_its_holder CHECK (((holder_name ~ '\S'::text) AND (length(holder_name) <= 300))),
-    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000)))
+    CONSTRAINT certificate_revocation_reason_is_1_to_1000_characters CHECK (((revoked_reason ~ '\S'::text) AND (length(revoked_reason) <= 1000))),
+    CONSTRAINT certificate_voids_training_once_revoked CHECK (((NOT voids_training) OR (revoked_at IS NOT NULL)))
 );
 
 ALTER TABLE lms.certificates OWNER TO postgres;
@@ -15738,6 +17180,12 @@ COMMENT ON COLUMN lms.certificates.valid_from IS 'When the cycle was completed.'
 --
 
 COMMENT ON COLUMN lms.certificates.expires_at IS 'Valid before then; null is without end.';
+
+--
+-- Name: COLUMN certificates.voids_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.certificates.voids_training IS 'Revoked because the training itself did not hold: rules that require it ask for it anew, unless it is issued again.';
 
 --
 -- Name: COLUMN certificates.renewed_by; Type: COMMENT; Schema: lms; Owner: postgres
@@ -16329,6 +17777,34 @@ ALTER FUNCTION lms.publish_learning_path(p_path_id uuid) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION lms.publish_learning_path(p_path_id uuid) IS 'Makes a path visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message, course_id}]. 404 path_not_found; 403 when the caller is neither its author nor allowed to publish.';
+
+--
+-- Name: record_attendance(uuid, jsonb, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text DEFAULT NULL::text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_faults jsonb;
+begin
+  perform private.require_session(p_session_id);
+  v_faults := private.find_attendance_faults(p_rows);
+  if v_faults <> '[]' then
+    perform private.fail('invalid_rows', 'Some rows cannot be read; nothing was recorded.', 422, v_faults);
+  end if;
+  return query select * from private.record_attendance_of(p_session_id, p_rows, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) IS 'Records who was there: p_rows = [{user_id, status: attended or absent}], at most 1,000, all or nothing. A lesson that completes by attendance completes. Changing what was recorded takes p_reason, and takes back no completion: that is correct_progress. People without a booking are added. By staff of the course, or with enrollments.write in the tenant or the session''s unit, of people in that scope; nobody for themselves: 403 own_attendance. 404 session_not_found; 409 session_cancelled, session_not_begun, signed_off; 422 invalid_rows [{row, code}], invalid_reason.';
 
 --
 -- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17110,7 +18586,7 @@ CREATE TABLE lms.lessons (
     deleted_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text]))),
+    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text, 'attendance'::text, 'sign_off'::text]))),
     CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
@@ -17171,7 +18647,7 @@ COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without bei
 -- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed. By the last three it completes by evidence only.';
+COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed; attendance: when the learner was at a led session of the lesson; sign_off: when they were signed off there. But for manual it completes by evidence only.';
 
 --
 -- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
@@ -17418,6 +18894,113 @@ ALTER FUNCTION lms.retire_attestation_statement(p_statement_id uuid) OWNER TO po
 COMMENT ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) IS 'Has a statement signed no more; again changes nothing. Takes certificates.write in the whole tenant: 403. 404 statement_not_found.';
 
 --
+-- Name: outside_training; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.outside_training (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    provider_name text NOT NULL,
+    provider_address text,
+    taken_on date NOT NULL,
+    was_tested boolean DEFAULT false NOT NULL,
+    materials text,
+    document_path text,
+    note text,
+    status text DEFAULT 'submitted'::text NOT NULL,
+    submitted_by uuid,
+    submitted_at timestamp with time zone DEFAULT now() NOT NULL,
+    reviewed_by uuid,
+    reviewed_at timestamp with time zone,
+    review_reason text,
+    withdrawn_at timestamp with time zone,
+    enrollment_id uuid,
+    CONSTRAINT document_path_is_1_to_1000_characters CHECK (((document_path ~ '\S'::text) AND (length(document_path) <= 1000))),
+    CONSTRAINT nobody_reviews_what_is_their_own CHECK ((((reviewed_by <> user_id) AND (reviewed_by IS DISTINCT FROM submitted_by)) OR (reviewed_by IS NULL))),
+    CONSTRAINT outside_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT outside_note_is_1_to_5000_characters CHECK (((note ~ '\S'::text) AND (length(note) <= 5000))),
+    CONSTRAINT outside_training_has_the_dates_of_its_status CHECK ((((status = ANY (ARRAY['accepted'::text, 'rejected'::text])) = (reviewed_at IS NOT NULL)) AND ((status = 'accepted'::text) = (enrollment_id IS NOT NULL)) AND ((status = 'withdrawn'::text) = (withdrawn_at IS NOT NULL)) AND ((status <> 'rejected'::text) OR (review_reason IS NOT NULL)))),
+    CONSTRAINT outside_training_status_is_known CHECK ((status = ANY (ARRAY['submitted'::text, 'accepted'::text, 'rejected'::text, 'withdrawn'::text]))),
+    CONSTRAINT provider_address_is_1_to_1000_characters CHECK (((provider_address ~ '\S'::text) AND (length(provider_address) <= 1000))),
+    CONSTRAINT provider_name_is_1_to_300_characters CHECK (((provider_name ~ '\S'::text) AND (length(provider_name) <= 300))),
+    CONSTRAINT review_reason_is_1_to_1000_characters CHECK (((review_reason ~ '\S'::text) AND (length(review_reason) <= 1000))),
+    CONSTRAINT taken_on_is_a_day_of_calendars CHECK (((taken_on >= '1950-01-01'::date) AND isfinite(taken_on)))
+);
+
+ALTER TABLE lms.outside_training OWNER TO postgres;
+
+--
+-- Name: TABLE outside_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.outside_training IS 'Evidence of training taken elsewhere that stands for a course. Written by submit_outside_training, review_outside_training and withdraw_outside_training; accepted, it is a completed cycle (enrollment_id, source evidence) dated as it was taken.';
+
+--
+-- Name: COLUMN outside_training.provider_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.provider_address IS 'Training records print it: 49 CFR 172.704(d)(4).';
+
+--
+-- Name: COLUMN outside_training.taken_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.taken_on IS 'When it was completed; a day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN outside_training.was_tested; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.was_tested IS 'The evidence shows that they were tested, too.';
+
+--
+-- Name: COLUMN outside_training.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.materials IS 'What was used, or where it is kept. Training records print it.';
+
+--
+-- Name: COLUMN outside_training.document_path; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.document_path IS 'A file in the bucket evidence, at {tenant_id}/{user_id}/{name}; it stays as it is once it is named here.';
+
+--
+-- Name: COLUMN outside_training.review_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.review_reason IS 'Always there when it was rejected.';
+
+--
+-- Name: review_outside_training(uuid, boolean, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text DEFAULT NULL::text, p_end_open_cycle boolean DEFAULT false) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  if p_accept is null then
+    perform private.fail('invalid_decision', 'It is accepted or not.', 422, jsonb_build_object('field', 'p_accept'));
+  elsif not p_accept or p_reason is not null then
+    perform private.check_session_reason(p_reason);
+  end if;
+  return private.review_evidence(p_evidence_id, p_accept, p_reason, p_end_open_cycle);
+end
+$$;
+
+ALTER FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) IS 'Accepts evidence, which adds a completed cycle dated as the training was taken, or rejects it with a reason; the same decision again changes nothing. An open cycle that nobody has begun is dropped; one that was begun only with p_end_open_cycle. By staff of the course, or with enrollments.write in the person''s scope, and neither by the person nor by who handed it in: 403 own_evidence. 404 evidence_not_found; 409 already_reviewed, cycle_under_way, completed_later, not_a_member, not_published; 422 invalid_reason, invalid_decision.';
+
+--
 -- Name: revoke_accommodation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17442,27 +19025,27 @@ ALTER FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) OWNER TO postgr
 COMMENT ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) IS 'Takes an accommodation back for attempts that start from now on. 404 accommodation_not_found; 403 without the right to grant it.';
 
 --
--- Name: revoke_certificate(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+-- Name: revoke_certificate(uuid, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
-CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean DEFAULT false) RETURNS lms.certificates
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
   perform private.require_certificate(p_certificate_id);
   perform private.check_certificate_reason(p_reason);
-  return private.revoke_certificate_of(p_certificate_id, p_reason);
+  return private.revoke_certificate_of(p_certificate_id, p_reason, coalesce(p_voids_training, false));
 end
 $$;
 
-ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) IS 'Withdraws a certificate, for good; doing it again changes nothing. Verifiers see that and when, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
+COMMENT ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) IS 'Withdraws a certificate, for good; doing it again changes nothing. p_voids_training: the training itself did not hold, and whoever has to have it by a rule is due again; that may also be said of a certificate that was revoked before. The completed cycle stays as history. Verifiers see that and when it was revoked, not why. Takes certificates.write where the cycle was done: 403 42501; nobody for themselves: 403 own_certificate. 404 certificate_not_found; 422 invalid_reason.';
 
 --
 -- Name: revoke_invitation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17627,6 +19210,7 @@ CREATE TABLE lms.assignment_rules (
     renewal_window_days integer DEFAULT 30 NOT NULL,
     activated_at timestamp with time zone,
     ended_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     created_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -17685,6 +19269,12 @@ COMMENT ON COLUMN lms.assignment_rules.recurs_every_months IS 'How long a comple
 --
 
 COMMENT ON COLUMN lms.assignment_rules.renewal_window_days IS 'So many days before that, the next cycle opens.';
+
+--
+-- Name: COLUMN assignment_rules.changed_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.assignment_rules.changed_at IS 'When its status, whom it is about, or its courses were changed last: nobody is under it as it is now since before then.';
 
 --
 -- Name: set_assignment_rule_status(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17900,6 +19490,31 @@ ALTER FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) O
 COMMENT ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) IS 'Signs a statement about one cycle, in the caller''s own name; signing again answers the signature there is. Takes having signed in, by password or another factor, within five minutes: 403 reauthentication_required, ask for it and repeat. 403 not_the_signer; 404 enrollment_not_found, statement_not_found; 409 statement_retired, not_completed, enrollment_not_open.';
 
 --
+-- Name: sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.sign_off(p_booking_id uuid, p_note text DEFAULT NULL::text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  if p_note is not null and (p_note !~ '\S' or length(p_note) > 5000) then
+    perform private.fail('invalid_note', 'A note has 1 to 5000 characters.', 422, jsonb_build_object('field', 'p_note'));
+  end if;
+  return private.sign_off_of(p_booking_id, p_note);
+end
+$$;
+
+ALTER FUNCTION lms.sign_off(p_booking_id uuid, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) IS 'Testifies, in the caller''s own name, that somebody who was there can do what was taught; a lesson that completes by sign-off completes. Again changes nothing. By those who may record the attendance; nobody for themselves: 403 own_sign_off. 404 booking_not_found; 409 not_attended; 422 invalid_note.';
+
+--
 -- Name: start_attempt(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17964,6 +19579,53 @@ ALTER FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) OWNER TO p
 --
 
 COMMENT ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) IS 'Hands an attempt in, with answers to be saved first if given, and returns what it is worth as far as that is known. Repeating it returns the same. After the deadline what was saved by then is handed in, and answers that come with the call no longer count (closed_by: deadline). 404 attempt_not_found; 409 enrollment_paused, not_enrolled; 422 invalid_answers; 403 membership_suspended, 42501 for anybody but the learner.';
+
+--
+-- Name: submit_outside_training(uuid, text, date, uuid, text, boolean, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid DEFAULT NULL::uuid, p_provider_address text DEFAULT NULL::text, p_was_tested boolean DEFAULT false, p_materials text DEFAULT NULL::text, p_document_path text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  -- Read as the caller: a course that they cannot see does not exist for them.
+  select c.tenant_id into v_evidence.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif p_taken_on is null or not isfinite(p_taken_on) then
+    perform private.fail('invalid_date', 'This takes the day when it was completed.', 422, jsonb_build_object('field', 'p_taken_on'));
+  elsif p_document_path is not null and not exists (
+    select from storage.objects o where o.bucket_id = 'evidence' and o.name = p_document_path
+  ) then
+    -- As the caller, too: staff of one course would be shown, by naming it, what was filed for another or for nobody yet.
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
+  end if;
+  v_evidence.course_id := p_course_id;
+  v_evidence.user_id := coalesce(p_user_id, (select auth.uid()));
+  v_evidence.provider_name := p_provider_name;
+  v_evidence.provider_address := p_provider_address;
+  v_evidence.taken_on := p_taken_on;
+  v_evidence.was_tested := coalesce(p_was_tested, false);
+  v_evidence.materials := p_materials;
+  v_evidence.document_path := p_document_path;
+  v_evidence.note := p_note;
+  return private.write_evidence(v_evidence);
+end
+$$;
+
+ALTER FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) IS 'Hands in training taken elsewhere for a course: the caller''s own, or with enrollments.write in scope, or as staff of the course, somebody else''s. 404 course_not_found, person_not_found; 409 training_was_submitted; 422 taken_in_the_future, document_not_found, invalid_date; 23514 names what is wrong with a value.';
 
 --
 -- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -18067,6 +19729,51 @@ ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postg
 COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
 
 --
+-- Name: withdraw_outside_training(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  return private.withdraw_evidence(p_evidence_id);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) IS 'Takes back evidence that nobody has reviewed; again changes nothing. By whom it is about, or who handed it in: 403. 404 evidence_not_found; 409 already_reviewed.';
+
+--
+-- Name: withdraw_sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  perform private.check_session_reason(p_reason);
+  return private.withdraw_sign_off_of(p_booking_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) IS 'Takes a sign-off back, with a reason; what it has completed stays, and is taken back by correct_progress. By those who may sign off: 403. 404 booking_not_found; 422 invalid_reason.';
+
+--
 -- Name: advance_learning_paths(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18128,101 +19835,159 @@ ALTER FUNCTION ops.advance_learning_paths(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.advance_learning_paths(p_batch integer) IS 'Enrols those who have done a course of their path in what is open to them now, at most p_batch people per run; returns into how many courses.';
 
 --
--- Name: apply_assignment_marks(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_marks(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_marks() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_marks(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
+  v_now constant timestamptz := private.training_clock();
   v_taken private.assignment_marks[];
+  v_facts private.member_facts[];
+  v_states private.member_facts[];
+  v_tenant_id uuid;
   v_group record;
+  v_people uuid[];
+  v_looked_at integer;
+  v_rows integer;
+  v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
-    where m.id in (select o.id from private.assignment_marks o order by o.id limit 10000 for update skip locked)
+    where m.id in (
+      select o.id
+      from private.assignment_marks o
+      join lms.tenants t on t.id = o.tenant_id and t.is_active
+      where o.user_id is not null
+      order by o.id
+      limit p_people
+      for update of o skip locked
+    )
     returning m.*
+  ),
+  people as (
+    select array_agg(p.tenant_id) as tenant_ids, array_agg(p.user_id) as user_ids
+    from (select distinct t.tenant_id, t.user_id from taken t) p
   )
-  select array_agg((t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at)::private.assignment_marks order by t.id)
-  into v_taken
-  from taken t;
+  select
+    array(select (t.id, t.tenant_id, t.user_id, t.rule_id, t.marked_at, t.was, t.after_user_id)::private.assignment_marks from taken t),
+    array(select f from people p, private.facts_of_members(p.tenant_ids, p.user_ids, v_now) f)
+  into v_taken, v_facts;
+  v_looked_at := cardinality(v_facts);
+  v_states := array(select u from private.unfold_marks(v_taken, v_facts) u);
 
-  -- Of several changes of one person the last: it made them what they are now. One import marks all its people at one time:
-  -- they are looked at together.
-  for v_group in
-    select t.tenant_id, t.marked_at, array_agg(t.user_id) as user_ids
-    from (
-      select m.tenant_id, m.user_id, max(m.marked_at) as marked_at
-      from unnest(v_taken) m
-      where m.user_id is not null
-      group by m.tenant_id, m.user_id
-    ) t
-    group by t.tenant_id, t.marked_at
-    order by t.tenant_id, t.marked_at
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_group.tenant_id, v_group.user_ids, null, v_group.marked_at)
-      + private.enroll_required(v_group.tenant_id, v_group.user_ids, private.training_clock());
+  for v_tenant_id in select distinct f.tenant_id from unnest(v_facts) f order by f.tenant_id loop
+    -- What rules that have changed ask of people as they were before is begun, or ended, first: or it would seem to be
+    -- the people's change that did it.
+    if exists (
+      select from private.assignment_marks m where m.tenant_id = v_tenant_id and m.rule_id is not null and m.user_id is null
+    ) then
+      v_done := v_done + private.derive_requirements(
+        v_tenant_id, array(select s from unnest(v_states) s where s.tenant_id = v_tenant_id and s.at = '-infinity')
+      );
+    end if;
+    for v_group in
+      select o.place, array_agg(o.state) as states
+      from (
+        select s as state, row_number() over (partition by s.user_id order by s.at) as place
+        from unnest(v_states) s
+        where s.tenant_id = v_tenant_id and s.at > '-infinity'
+      ) o
+      group by o.place
+      order by o.place
+    loop
+      v_done := v_done + private.derive_requirements(v_tenant_id, v_group.states);
+    end loop;
+    v_rows := private.enroll_marked(
+      v_tenant_id, array(select f.user_id from unnest(v_facts) f where f.tenant_id = v_tenant_id), p_enrollments - v_enrolled
+    );
+    v_enrolled := v_enrolled + v_rows;
   end loop;
+
+  -- Rules that changed, then tenants of which everybody is looked at: in the order of people, as far as this run goes. Who has a
+  -- mark of their own is left to it: since when something is asked of them, it knows better.
   for v_group in
-    select t.tenant_id, t.rule_id, max(t.marked_at) as marked_at
-    from unnest(v_taken) t
-    where t.rule_id is not null
-    group by t.tenant_id, t.rule_id
-    order by t.tenant_id, t.rule_id
+    select
+      m.tenant_id, m.rule_id, array_agg(m.id) as ids,
+      case when bool_and(m.after_user_id is not null) then (array_agg(m.after_user_id order by m.after_user_id))[1] end as after_user_id
+    from private.assignment_marks m
+    join lms.tenants t on t.id = m.tenant_id and t.is_active
+    where m.user_id is null
+    group by m.tenant_id, m.rule_id
+    order by m.rule_id is null, min(m.id)
   loop
-    v_done := v_done + private.derive_requirements(v_group.tenant_id, null, array[v_group.rule_id], v_group.marked_at);
+    exit when v_looked_at >= p_people or v_enrolled >= p_enrollments;
+    continue when v_group.rule_id is null and exists (
+      select from private.assignment_marks m where m.tenant_id = v_group.tenant_id and m.rule_id is not null and m.user_id is null
+    );
+    delete from private.assignment_marks m where m.id = any (v_group.ids);
+    v_people := private.people_to_look_at(v_group.tenant_id, v_group.rule_id, v_group.after_user_id, p_people - v_looked_at);
+    v_facts := array(
+      select f
+      from private.facts_of_members(
+        array_fill(v_group.tenant_id, array[cardinality(v_people)]), v_people,
+        -- What a rule asks anew, it asks since it changed.
+        case when v_group.rule_id is null then v_now else '-infinity' end
+      ) f
+      where not exists (
+        select from private.assignment_marks m where m.tenant_id = f.tenant_id and m.user_id = f.user_id
+      )
+    );
+    v_done := v_done + private.derive_requirements(v_group.tenant_id, v_facts, v_group.rule_id);
+    v_enrolled := v_enrolled + private.enroll_marked(
+      v_group.tenant_id, array(select f.user_id from unnest(v_facts) f), p_enrollments - v_enrolled
+    );
+    if cardinality(v_people) = p_people - v_looked_at then
+      insert into private.assignment_marks (tenant_id, rule_id, marked_at, after_user_id)
+      values (v_group.tenant_id, v_group.rule_id, v_now, v_people[cardinality(v_people)]);
+    end if;
+    v_looked_at := v_looked_at + cardinality(v_people);
   end loop;
-  -- Rules that changed, and what an earlier run has left for this one.
-  for v_group in
-    select distinct t.tenant_id from unnest(v_taken) t where t.user_id is null order by t.tenant_id
-  loop
-    v_done := v_done + private.enroll_required(v_group.tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  return v_done + v_enrolled;
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_marks() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_marks() IS 'Derives the requirements of people and rules that have changed, and enrols; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) IS 'Derives the requirements of people and rules that have changed, and enrols; at most p_people and about p_enrollments per run; returns how many rows that made or changed.';
 
 --
--- Name: apply_assignment_rules(); Type: FUNCTION; Schema: ops; Owner: postgres
+-- Name: apply_assignment_rules(integer, integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
-CREATE FUNCTION ops.apply_assignment_rules() RETURNS bigint
+CREATE FUNCTION ops.apply_assignment_rules(p_people integer DEFAULT 5000, p_enrollments integer DEFAULT 500) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_tenant_id uuid;
-  v_done bigint := ops.apply_assignment_marks();
 begin
-  for v_tenant_id in
-    select distinct r.tenant_id from lms.assignment_rules r where r.status <> 'draft' order by r.tenant_id
-  loop
-    v_done := v_done
-      + private.derive_requirements(v_tenant_id, null, null, private.training_clock())
-      + private.enroll_required(v_tenant_id, null, private.training_clock());
-  end loop;
-  return v_done;
+  insert into private.assignment_marks (tenant_id, marked_at)
+  select distinct r.tenant_id, private.training_clock()
+  from lms.assignment_rules r
+  where r.status <> 'draft' and not exists (
+    select
+    from private.assignment_marks m
+    where m.tenant_id = r.tenant_id and m.rule_id is null and m.user_id is null and m.after_user_id is null
+  )
+  order by r.tenant_id;
+  return ops.apply_assignment_marks(p_people, p_enrollments);
 end
 $$;
 
-ALTER FUNCTION ops.apply_assignment_rules() OWNER TO postgres;
+ALTER FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) OWNER TO postgres;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: COMMENT; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.apply_assignment_rules() IS 'Derives all requirements of all rules again, and enrols who has to be; returns how many rows that made or changed.';
+COMMENT ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) IS 'Has everybody looked at again, by this run and those of apply_assignment_marks that follow; returns how many rows this one made or changed.';
 
 --
 -- Name: check_rollups(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18485,6 +20250,49 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
+-- Name: fill_session_seats(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fill_session_seats(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session_id uuid;
+  v_filled integer := 0;
+begin
+  for v_session_id in
+    select s.id
+    from lms.led_sessions s
+    where s.status = 'scheduled' and s.ends_at > now()
+      -- Only those where somebody can be let in: full ones, with people who wait for months, would leave the others no turn.
+      and exists (
+        select
+        from lms.session_bookings b
+        join lms.enrollments e on e.id = b.enrollment_id
+        where b.session_id = s.id and b.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > now())
+      )
+      and (s.seats is null or private.count_session_seats(s.id) < s.seats)
+    order by s.starts_at, s.id
+    limit p_batch
+    for no key update of s skip locked
+  loop
+    v_filled := v_filled + private.fill_session(v_session_id);
+  end loop;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION ops.fill_session_seats(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fill_session_seats(p_batch integer) IS 'Gives free seats of sessions to come to those who wait for them, in order, in at most p_batch sessions; returns how many.';
+
+--
 -- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18509,7 +20317,7 @@ begin
 
   v_horizon := pg_snapshot_xmin(pg_current_snapshot());
   foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+    array['private.question_events', 'private.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
   loop
     -- Up to the transaction that fills the batch, and all of that one: any id below the oldest running one will do.
     execute format('select xid from %s where xid >= $1 and xid < $2 order by xid offset $3 limit 1', v_table)
@@ -18519,7 +20327,7 @@ begin
     end if;
   end loop;
   foreach v_table in array
-    array['analytics.question_events', 'analytics.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
+    array['private.question_events', 'private.activity_events', 'private.report_changes', 'private.lesson_changes']::regclass[]
   loop
     execute format('select count(*) from %s where xid >= $1 and xid < $2', v_table) into v_some using v_state.horizon, v_horizon;
     v_rows := v_rows + v_some;
@@ -18703,6 +20511,40 @@ ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
 
 --
+-- Name: forget_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from lms.training_records r
+  where r.id in (
+    select o.id
+    from lms.memberships m
+    join lms.training_records o on o.user_id = m.user_id and o.tenant_id = m.tenant_id
+    where m.status = 'ended' and m.ended_at < now() - interval '90 days'
+      and private.record_kept_until(o.tenant_id, o.user_id, o.completed_on) < current_date - 1
+    order by o.completed_on, o.id
+    limit p_batch
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_training_records(p_batch integer) IS 'Removes records of people who left, 90 days after they did and three years after the training, at most p_batch per run; returns how many.';
+
+--
 -- Name: issue_certificates(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18824,7 +20666,7 @@ begin
       into v_is_used
       using v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC';
       if to_regclass('private.' || v_name) is null and not v_is_used then
-        execute format('create table private.%I (like analytics.%I including defaults)', v_name, v_table);
+        execute format('create table private.%I (like private.%I including defaults)', v_name, v_table);
         execute format('alter table private.%I enable row level security', v_name);
         execute format(
           'create trigger _100_never_emptied before truncate on private.%I '
@@ -18832,7 +20674,7 @@ begin
           v_name
         );
         execute format(
-          'alter table analytics.%I attach partition private.%I for values from (%L) to (%L)',
+          'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
         );
         v_made := v_made + 1;
@@ -18861,37 +20703,46 @@ CREATE FUNCTION ops.open_renewals(p_batch integer DEFAULT 500) RETURNS integer
     AS $$
 declare
   v_due record;
+  v_settled uuid[] := array[]::uuid[];
+  v_checked uuid[] := array[]::uuid[];
   v_opened integer := 0;
 begin
   for v_due in
-    select c.course_id, c.user_id, c.cycle, c.expires_at
-    from lms.certificates c
-    join lms.courses k on k.id = c.course_id and k.status = 'published' and k.deleted_at is null
-      and k.certificate_renewal_days is not null
-    where c.revoked_at is null and c.renewed_by is null
-      and c.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
-      and not exists (
+    select
+      r.certificate_id, c.tenant_id, c.course_id, c.user_id, c.cycle, c.expires_at,
+      c.revoked_at is not null or c.renewed_by is not null or exists (
         select from lms.enrollments e where e.user_id = c.user_id and e.course_id = c.course_id and e.cycle > c.cycle
-      )
+      ) as is_settled
+    from private.due_renewals(10 * p_batch) r
+    join lms.certificates c on c.id = r.certificate_id
     order by c.course_id, c.user_id
   loop
+    if v_due.is_settled then
+      v_settled := v_settled || v_due.certificate_id;
+      continue;
+    end if;
     exit when v_opened >= p_batch;
     continue when not private.hold_course(v_due.course_id, false);
     perform from lms.memberships m
-    where m.user_id = v_due.user_id
-      and m.tenant_id = (select k.tenant_id from lms.courses k where k.id = v_due.course_id)
+    where m.user_id = v_due.user_id and m.tenant_id = v_due.tenant_id
     for no key update skip locked;
     -- Who is busy is renewed by the next run.
     continue when not found or exists (
-        select
-        from lms.enrollments e
-        where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
-      )
-      or exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false));
+      select
+      from lms.enrollments e
+      where e.user_id = v_due.user_id and e.course_id = v_due.course_id and e.cycle > v_due.cycle
+    );
+    if exists (select from private.enrollment_obstacles(v_due.course_id, v_due.user_id, false)) then
+      v_checked := v_checked || v_due.certificate_id;
+      continue;
+    end if;
     insert into lms.enrollments (course_id, user_id, source, due_at)
     values (v_due.course_id, v_due.user_id, 'rule', v_due.expires_at);
+    v_settled := v_settled || v_due.certificate_id;
     v_opened := v_opened + 1;
   end loop;
+  delete from private.renewals r where r.certificate_id = any (v_settled);
+  update private.renewals r set checked_at = now() where r.certificate_id = any (v_checked);
   return v_opened;
 end
 $$;
@@ -18902,7 +20753,7 @@ ALTER FUNCTION ops.open_renewals(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION open_renewals(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many.';
+COMMENT ON FUNCTION ops.open_renewals(p_batch integer) IS 'Enrols holders of certificates that are about to expire in the next cycle of the course, due when the certificate expires, where the course says so (certificate_renewal_days); at most p_batch per run; returns how many. Who cannot be enrolled is tried again a day later.';
 
 --
 -- Name: rebuild_rollups(uuid); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18922,7 +20773,7 @@ begin
     -- A restored dump. Its rows carry ids of another cluster's transactions; those that have not come here yet would be taken
     -- for ones beyond the horizon. They are below it from now on.
     p_tenant_id := null;
-    foreach v_table in array array['analytics.question_events', 'analytics.activity_events']::regclass[] loop
+    foreach v_table in array array['private.question_events', 'private.activity_events']::regclass[] loop
       execute format('alter table %s disable trigger _100_append_only', v_table);
       execute format('update %s set xid = ''3'' where xid >= pg_snapshot_xmin(pg_current_snapshot())', v_table);
       execute format('alter table %s enable trigger _100_append_only', v_table);
@@ -19407,6 +21258,64 @@ ALTER FUNCTION ops.seal_audit_log(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.seal_audit_log(p_batch integer) IS 'Seals rows of the audit log whose transactions are over, at most p_batch per run; returns how many.';
 
 --
+-- Name: settle_attendance(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.settle_attendance(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_pending record;
+  v_settled integer := 0;
+begin
+  for v_pending in
+    select distinct e.course_id, e.user_id, b.enrollment_id, s.lesson_id
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    join lms.enrollments e on e.id = b.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = s.lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    where b.status = 'attended' and (l.completion_rule = 'attendance' or b.signed_off_at is not null)
+      and not exists (
+        select
+        from lms.lesson_progress p
+        where p.enrollment_id = b.enrollment_id and p.lesson_id = s.lesson_id and p.completed_at is not null
+      )
+      and not exists (
+        select
+        from lms.progress_corrections c
+        where c.enrollment_id = b.enrollment_id and c.lesson_id = s.lesson_id
+          and c.corrected_at > coalesce(b.signed_off_at, b.recorded_at)
+      )
+      -- What waits, for months perhaps, is not held: its learner goes on meanwhile.
+      and not exists (select from private.closed_lessons(b.enrollment_id, s.lesson_id))
+    order by e.course_id, e.user_id
+  loop
+    exit when v_settled >= p_batch;
+    perform from lms.enrollments e where e.id = v_pending.enrollment_id for no key update skip locked;
+    continue when not found;
+    begin
+      v_settled := v_settled + private.settle_attendance_of(v_pending.enrollment_id, v_pending.lesson_id)::integer;
+    exception
+      -- One that fails holds up no other.
+      when others then
+        raise warning 'Attendance of enrolment % does not count: %: %', v_pending.enrollment_id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_settled;
+end
+$$;
+
+ALTER FUNCTION ops.settle_attendance(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.settle_attendance(p_batch integer) IS 'Completes lessons that complete by attendance or sign-off and were not open when it was recorded, at most p_batch per run; returns how many.';
+
+--
 -- Name: trim_run_history(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19463,6 +21372,74 @@ ALTER FUNCTION ops.trim_run_history(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.trim_run_history(p_batch integer) IS 'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how many.';
+
+--
+-- Name: write_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.write_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_written integer := 0;
+begin
+  for v_enrollment in
+    select e.*
+    from lms.training_record_settings k
+    join lms.enrollments e on e.course_id = k.course_id and e.status = 'completed'
+    left join lateral (
+      select r.missing, r.recorded_at, r.tested_by, r.certification
+      from lms.training_records r
+      where r.enrollment_id = e.id
+      order by r.edition desc
+      limit 1
+    ) r on true
+    left join private.record_checks c on c.enrollment_id = e.id
+    cross join lateral (select greatest(r.recorded_at, c.checked_at) as looked_at) l
+    where k.keeps_training_record and (
+      -- Only where something has been said since.
+      (
+        (r.missing <> '{}' or r.tested_by = 'sign_off' or r.certification = 'sign_off') and (
+          (k.updated_at > l.looked_at and r.missing <> '{}')
+          or exists (select from lms.attestations a where a.enrollment_id = e.id and a.signed_at > l.looked_at)
+          or exists (select from lms.session_bookings b where b.enrollment_id = e.id and b.updated_at > l.looked_at)
+          or exists (select from lms.assessment_progress p where p.enrollment_id = e.id and p.updated_at > l.looked_at)
+        )
+      )
+      or (
+        r.missing is null
+        and coalesce(private.record_kept_until(e.tenant_id, e.user_id, e.completed_at::date) >= current_date, true)
+      )
+    )
+    -- Those that were looked at go to the end, also where they cannot be written, and keep no others from their turn.
+    order by c.checked_at nulls first, e.course_id, e.user_id, e.cycle
+    limit p_batch
+  loop
+    perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
+    continue when not found;
+    insert into private.record_checks as c (enrollment_id, checked_at) values (v_enrollment.id, now())
+    on conflict (enrollment_id) do update set checked_at = excluded.checked_at;
+    begin
+      v_written := v_written + private.write_training_record(v_enrollment)::integer;
+    exception
+      -- One that cannot be written keeps none of the others from it.
+      when others then
+        raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_written;
+end
+$$;
+
+ALTER FUNCTION ops.write_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.write_training_records(p_batch integer) IS 'Writes training records of completed cycles that have none, and editions that fill in what has become known; looks at p_batch cycles at most per run, and returns how many it wrote.';
 
 --
 -- Name: accept_invitation_of_caller(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19606,9 +21583,9 @@ begin
   return query
   select date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date, count(distinct a.user_id), count(*)
   from (
-    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+    select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from private.question_events q
     union all
-    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+    select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from private.activity_events v
   ) a
   where a.tenant_id = p_scope.tenant_id
     and (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
@@ -19690,7 +21667,7 @@ begin
     select p.period_start, p.next_start, a.user_id, a.events
     from (
       select q.user_id, q.received_at, 1 as events
-      from analytics.question_events q
+      from private.question_events q
       where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
         and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
         and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -19698,7 +21675,7 @@ begin
         and q.course_id <> all (p_scope.deleted_courses)
       union all
       select v.user_id, v.received_at, 1
-      from analytics.activity_events v
+      from private.activity_events v
       where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
         and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
         and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
@@ -19781,6 +21758,93 @@ end
 $$;
 
 ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
+
+--
+-- Name: add_evidence_cycle(lms.outside_training, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_version lms.course_versions;
+  v_open lms.enrollments;
+  v_unit_id uuid;
+  v_time_zone text;
+  v_taken_at timestamptz;
+  v_last_completed_at timestamptz;
+  v_cycle integer;
+  v_enrollment_id uuid;
+begin
+  select * into v_course from lms.courses c where c.id = p_evidence.course_id;
+  v_version := private.latest_version(p_evidence.course_id);
+  select m.unit_id into v_unit_id
+  from lms.memberships m
+  where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  for no key update;
+  if not found then
+    perform private.fail('not_a_member', 'The person has left.', 409);
+  elsif v_course.deleted_at is not null or v_version.id is null then
+    perform private.fail('not_published', 'The course was never published.', 409, jsonb_build_object('status', v_course.status));
+  end if;
+
+  -- Noon, so that it is this day for everybody who looks at it; not ahead of now.
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_evidence.tenant_id;
+  v_taken_at := least((p_evidence.taken_on + time '12:00') at time zone v_time_zone, now());
+
+  update lms.enrollments e
+  set status = 'expired', expired_at = e.expires_at
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id
+    and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+  perform from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
+  select * into v_open
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  select max(e.completed_at), coalesce(max(e.cycle), 0) + 1 into v_last_completed_at, v_cycle
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id;
+
+  -- Cycles follow each other in time: certificates and renewals rely on it, and older training changes nothing of today.
+  if v_last_completed_at >= v_taken_at then
+    perform private.fail(
+      'completed_later', 'The course was completed since: older training changes nothing.', 409,
+      jsonb_build_object('completed_at', v_last_completed_at)
+    );
+  elsif v_open.id is not null and not p_end_open_cycle and (v_open.started_at is not null or v_open.status = 'paused') then
+    -- INV-E1: what somebody has begun is not thrown away in passing.
+    perform private.fail(
+      'cycle_under_way', 'The course is being taken.', 409, jsonb_build_object('enrollment_id', v_open.id),
+      'With p_end_open_cycle that cycle is dropped.'
+    );
+  elsif v_open.id is not null then
+    update lms.enrollments e
+    set status = 'dropped', dropped_at = greatest(now(), e.enrolled_at)
+    where e.id = v_open.id;
+  end if;
+
+  -- INV-E5: dated as taken, by nobody's clock but the evidence's.
+  perform set_config('lyceum.admitted', 'true', true);
+  insert into lms.enrollments (
+    tenant_id, course_id, version_id, user_id, unit_id, cycle, status, source, enrolled_by, enrolled_at, started_at, completed_at,
+    items_total, items_done, last_accessed_at
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, v_version.id, p_evidence.user_id, v_unit_id, v_cycle, 'completed', 'evidence',
+    (select auth.uid()), v_taken_at, v_taken_at, v_taken_at, v_version.items_total, v_version.items_total, v_taken_at
+  )
+  returning id into v_enrollment_id;
+  perform set_config('lyceum.admitted', '', true);
+  -- What rules ask for next follows from it within a minute.
+  perform private.mark_people(p_evidence.tenant_id, array[p_evidence.user_id]);
+  return v_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20153,7 +22217,7 @@ begin
   if not private.is_api_call() or (
     old.user_id is distinct from auth.uid() and (
       private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
-      or private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+      or private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
     )
   ) then
     -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
@@ -20195,7 +22259,7 @@ begin
   ) then
     return old;
   elsif v_enrollment.expires_at <= now()
-    and not private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and not private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
@@ -20224,8 +22288,9 @@ CREATE FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids u
     AS $$
 declare
   v_assessment lms.assessments;
-  v_answer record;
-  v_grader_id uuid;
+  v_attempt record;
+  v_chosen bigint;
+  v_loads bigint[];
   v_unfit uuid[];
   v_allocated integer := 0;
 begin
@@ -20248,40 +22313,51 @@ begin
     );
   end if;
 
-  for v_answer in
-    select s.attempt_id, s.question_id, s.tenant_id, s.course_id, t.user_id
-    from lms.assessment_attempts t
-    join lms.answer_scores s on s.attempt_id = t.id and s.points is null
-    left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
-    where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
-      and (p_reallocate or g.attempt_id is null)
-    order by t.submitted_at, t.id, s.question_id
-    limit 5000
+  v_loads := array(
+    select (
+      select count(*)
+      from lms.grading_assignments a
+      join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
+      where a.grader_id = g.id and a.course_id = v_assessment.course_id
+    )
+    from unnest(p_grader_ids) with ordinality as g (id, place)
+    order by g.place
+  );
+  for v_attempt in
+    select w.attempt_id, w.user_id, array_agg(w.question_id order by w.question_id) as question_ids
+    from (
+      select s.attempt_id, s.question_id, t.user_id, t.submitted_at
+      from lms.assessment_attempts t
+      join lms.answer_scores s on s.attempt_id = t.id and s.points is null
+      left join lms.grading_assignments g on g.attempt_id = s.attempt_id and g.question_id = s.question_id
+      where t.course_id = v_assessment.course_id and t.assessment_id = p_assessment_id and t.status = 'submitted'
+        and (p_reallocate or g.attempt_id is null)
+      order by t.submitted_at, t.id, s.question_id
+      limit 5000
+    ) w
+    group by w.submitted_at, w.attempt_id, w.user_id
+    order by w.submitted_at, w.attempt_id
   loop
     -- All of an attempt with one grader; else whoever has the fewest. Nobody grades themselves.
-    select g.id into v_grader_id
-    from unnest(p_grader_ids) as g (id)
-    where g.id <> v_answer.user_id
+    v_chosen := null;
+    select g.place into v_chosen
+    from unnest(p_grader_ids, v_loads) with ordinality as g (id, load, place)
+    where g.id <> v_attempt.user_id
     order by
       exists (
-        select from lms.grading_assignments a where a.attempt_id = v_answer.attempt_id and a.grader_id = g.id
+        select from lms.grading_assignments a where a.attempt_id = v_attempt.attempt_id and a.grader_id = g.id
       ) desc,
-      (
-        select count(*)
-        from lms.grading_assignments a
-        join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id and s.points is null
-        where a.grader_id = g.id and a.course_id = v_assessment.course_id
-      ),
-      g.id
+      g.load, g.id
     limit 1;
-    continue when not found;
+    continue when v_chosen is null;
     insert into lms.grading_assignments as a (attempt_id, question_id, tenant_id, course_id, grader_id, assigned_by)
-    values (
-      v_answer.attempt_id, v_answer.question_id, v_answer.tenant_id, v_answer.course_id, v_grader_id, (select auth.uid())
-    )
+    select
+      v_attempt.attempt_id, q.id, v_assessment.tenant_id, v_assessment.course_id, p_grader_ids[v_chosen], (select auth.uid())
+    from unnest(v_attempt.question_ids) as q (id)
     on conflict (attempt_id, question_id) do update
     set grader_id = excluded.grader_id, assigned_by = excluded.assigned_by, assigned_at = now();
-    v_allocated := v_allocated + 1;
+    v_loads[v_chosen] := v_loads[v_chosen] + cardinality(v_attempt.question_ids);
+    v_allocated := v_allocated + cardinality(v_attempt.question_ids);
   end loop;
   return v_allocated;
 end
@@ -20393,6 +22469,7 @@ begin
     when coalesce(p_document -> 'tags', 'null') = 'null' then '{"created": 0, "removed": 0}'
     else private.import_tags(v_course, p_document)
   end;
+  perform private.import_record_settings(v_course, p_document -> 'training_record');
 
   return jsonb_build_object(
     'course_id', v_course.id, 'slug', v_course.slug, 'course', v_row.action, 'modules', v_modules, 'lessons', v_lessons,
@@ -20996,6 +23073,23 @@ $$;
 ALTER FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) OWNER TO postgres;
 
 --
+-- Name: begin_activity(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.lock_events_of((select e.user_id from lms.enrollments e where e.id = p_enrollment_id));
+  perform private.follow_activity(p_enrollment_id, p_at);
+  return p_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: begin_attempt(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21089,8 +23183,9 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation') and current_setting('lyceum.admitted', true) = 'true' then
+  -- Judged and filled in already: many at once, by private.begin_enrollments, or done elsewhere, by private.review_evidence.
+  -- Clients write neither the column nor the setting.
+  if new.source in ('bulk', 'invitation', 'rule', 'evidence') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
@@ -21104,10 +23199,10 @@ $$;
 ALTER FUNCTION private.begin_enrollment() OWNER TO postgres;
 
 --
--- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: begin_enrollments(private.bulk_verdict[], private.bulk_row[], text, uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) RETURNS SETOF private.bulk_verdict
+CREATE FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone DEFAULT now()) RETURNS SETOF private.bulk_verdict
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -21151,7 +23246,8 @@ begin
     ),
     begun as (
       insert into lms.enrollments (
-        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, due_at, expires_at, items_total
+        tenant_id, course_id, version_id, user_id, unit_id, cycle, source, enrolled_by, enrolled_at, due_at, expires_at,
+        items_total
       )
       select
         l.tenant_id, v.course_id, l.id, v.user_id, v.unit_id,
@@ -21160,7 +23256,7 @@ begin
           from lms.enrollments e
           where e.user_id = v.user_id and e.course_id = v.course_id
         ),
-        p_source, p_enrolled_by, r.due_at, r.expires_at, l.items_total
+        p_source, p_enrolled_by, p_enrolled_at, r.due_at, r.expires_at, l.items_total
       from unnest(p_verdicts) v
       join unnest(p_rows) r on r.line = v.line
       join versions l on l.course_id = v.course_id
@@ -21194,39 +23290,15 @@ begin
   end if;
   -- Halves: one bad row among a thousand costs ten more statements, not a thousand.
   return query select * from private.begin_enrollments(
-    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by
+    p_verdicts[:cardinality(p_verdicts) / 2], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
   return query select * from private.begin_enrollments(
-    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by
+    p_verdicts[cardinality(p_verdicts) / 2 + 1:], p_rows, p_source, p_enrolled_by, p_enrolled_at
   );
 end
 $$;
 
-ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) OWNER TO postgres;
-
---
--- Name: begin_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.begin_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_user_id uuid;
-begin
-  if private.is_api_call() then
-    v_user_id := auth.uid();
-    perform set_config('lyceum.event_writer', coalesce(v_user_id::text, 'nobody'), true);
-    perform private.lock_events_of(v_user_id);
-  else
-    perform set_config('lyceum.event_writer', '', true);
-  end if;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.begin_events() OWNER TO postgres;
+ALTER FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: begin_promised_enrollments(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21317,6 +23389,75 @@ ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO
 COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
 
 --
+-- Name: book_session_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_user_id is not distinct from (select auth.uid());
+  v_session lms.led_sessions;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_is_free boolean;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if private.is_api_call() then
+    if v_self and not v_session.tenant_id = any (array(select private.joined_tenants())) then
+      perform private.fail('session_not_found', 'There is no such session.', 404);
+    elsif not v_self and not coalesce(private.may_enroll_others(v_session.tenant_id, v_session.course_id, p_user_id), false) then
+      raise insufficient_privilege using message = 'Booking for others takes enrollments.write in their unit, or being staff of the course.';
+    end if;
+  end if;
+  v_enrollment := private.hold_open_cycle(v_session.course_id, p_user_id);
+  if v_enrollment.id is null then
+    perform private.fail(
+      'not_enrolled', 'The course is not being taken.', 409, jsonb_build_object('course_id', v_session.course_id), 'Enrol first: lms.enroll.'
+    );
+  elsif v_enrollment.status = 'paused' then
+    perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+  end if;
+
+  -- INV-E4: the last seat is given out by one after the other.
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.status = 'held' or v_session.starts_at <= now() then
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  select * into v_booking
+  from lms.session_bookings b
+  where b.session_id = p_session_id and b.enrollment_id = v_enrollment.id;
+  if v_booking.status in ('booked', 'waitlisted') then
+    return v_booking;
+  end if;
+  -- Those who were waiting come first.
+  perform private.fill_session(p_session_id);
+  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats or exists (
+    -- The seat that they took in the cycle before.
+    select
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id and e.status = 'completed'
+    where b.session_id = p_session_id and b.user_id = p_user_id and b.status = 'booked'
+  );
+  insert into lms.session_bookings as b (tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_at, booked_by)
+  values (
+    v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, p_user_id,
+    case when v_is_free then 'booked' else 'waitlisted' end, clock_timestamp(), (select auth.uid())
+  )
+  -- Coming back is to the end of the queue.
+  on conflict (session_id, enrollment_id) do update
+  set status = excluded.status, booked_at = excluded.booked_at, booked_by = excluded.booked_by, cancelled_at = null
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: bulk_obstacles(private.bulk_pair[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21382,6 +23523,80 @@ end
 $$;
 
 ALTER FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) OWNER TO postgres;
+
+--
+-- Name: cancel_booking_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_booking_of(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+  v_is_staff boolean;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  v_is_staff := not private.is_api_call()
+    or coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false);
+  if not v_is_staff and not (
+    v_booking.user_id = (select auth.uid()) and v_booking.tenant_id = any (array(select private.joined_tenants()))
+  ) then
+    raise insufficient_privilege using message = 'Cancelling for others takes enrollments.write in their unit, or being staff of the course.';
+  end if;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  if v_booking.status = 'cancelled' then
+    return v_booking;
+  elsif v_booking.status in ('attended', 'absent') then
+    perform private.fail('attendance_recorded', 'Attendance was recorded: it is not cancelled any more.', 409);
+  elsif v_session.starts_at <= now() and not v_is_staff then
+    -- Or being absent could be undone.
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.id = p_booking_id
+  returning * into v_booking;
+  perform private.fill_session(v_session.id);
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.cancel_booking_of(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: cancel_session_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif v_session.status = 'cancelled' then
+    return v_session;
+  elsif v_session.status = 'held' then
+    perform private.fail('session_over', 'The session was held.', 409);
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.session_id = p_session_id and b.status in ('booked', 'waitlisted');
+  update lms.led_sessions s
+  set status = 'cancelled', cancelled_at = now(), cancelled_by = (select auth.uid()), cancel_reason = p_reason
+  where s.id = p_session_id
+  returning * into v_session;
+  return v_session;
+end
+$$;
+
+ALTER FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21517,6 +23732,28 @@ end
 $$;
 
 ALTER FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: change_session_seats(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_session_seats() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_taken constant integer := private.count_session_seats(new.id);
+begin
+  if new.seats < v_taken then
+    perform private.fail(
+      'seats_are_taken', 'More seats are taken than that.', 409, jsonb_build_object('taken', v_taken), 'Cancel bookings first.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.change_session_seats() OWNER TO postgres;
 
 --
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21921,6 +24158,25 @@ $$;
 ALTER FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) OWNER TO postgres;
 
 --
+-- Name: check_session_reason(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_session_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail(
+      'invalid_reason', 'This takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_session_reason(p_reason text) OWNER TO postgres;
+
+--
 -- Name: check_unit_move(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22283,6 +24539,149 @@ $$;
 ALTER FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) OWNER TO postgres;
 
 --
+-- Name: compose_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.compose_training_record(p_enrollment lms.enrollments) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+  v_course lms.courses;
+  v_settings lms.training_record_settings;
+  v_evidence lms.outside_training;
+  v_session lms.led_sessions;
+  v_signed lms.session_bookings;
+  v_attestation record;
+  v_grader record;
+begin
+  select * into v_course from lms.courses c where c.id = p_enrollment.course_id;
+  select * into v_settings from lms.training_record_settings s where s.course_id = p_enrollment.course_id;
+  select * into v_evidence from lms.outside_training o where o.enrollment_id = p_enrollment.id;
+  v_record.tenant_id := p_enrollment.tenant_id;
+  v_record.course_id := p_enrollment.course_id;
+  v_record.user_id := p_enrollment.user_id;
+  v_record.enrollment_id := p_enrollment.id;
+  v_record.unit_id := p_enrollment.unit_id;
+  v_record.cycle := p_enrollment.cycle;
+  v_record.completed_at := p_enrollment.completed_at;
+  select t.name, (p_enrollment.completed_at at time zone t.time_zone)::date
+  into v_record.employer_name, v_record.completed_on
+  from lms.tenants t
+  where t.id = p_enrollment.tenant_id;
+  select p.display_name into v_record.employee_name from public.profiles p where p.id = p_enrollment.user_id;
+  select v.title, v.number, v.content_hash
+  into v_record.course_title, v_record.version_number, v_record.content_hash
+  from lms.course_versions v
+  where v.id = p_enrollment.version_id;
+
+  if v_evidence.id is not null then
+    v_record.materials := v_evidence.materials;
+    v_record.trainer_name := v_evidence.provider_name;
+    v_record.trainer_address := v_evidence.provider_address;
+    if v_evidence.was_tested then
+      v_record.tested_at := p_enrollment.completed_at;
+      v_record.tested_by := 'evidence';
+      v_record.certified_at := v_evidence.reviewed_at;
+      v_record.certified_by := v_evidence.reviewed_by;
+      v_record.certification := 'evidence';
+    end if;
+  elsif p_enrollment.source = 'evidence' then
+    -- Written once the evidence says that it is accepted.
+    return null;
+  else
+    select s.* into v_session
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    where b.enrollment_id = p_enrollment.id and b.status = 'attended'
+    order by s.starts_at desc, s.id
+    limit 1;
+    v_record.materials := coalesce(v_session.materials, v_settings.materials, format(
+      '%s, version %s, kept in full under %s', v_record.course_title, v_record.version_number, v_record.content_hash
+    ));
+    v_record.trainer_name := coalesce(
+      v_session.trainer_name, (select p.display_name from public.profiles p where p.id = v_session.trainer_id)
+    );
+    v_record.trainer_address := v_session.trainer_address;
+    if v_record.trainer_name is null then
+      v_record.trainer_name := coalesce(
+        v_settings.trainer_name, (select p.display_name from public.profiles p where p.id = v_course.instructor_id)
+      );
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    elsif v_record.trainer_name = v_settings.trainer_name then
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    end if;
+
+    select p.passed_at, 'assessment', p.percentage
+    into v_record.tested_at, v_record.tested_by, v_record.test_percentage
+    from lms.assessment_progress p
+    join lms.version_assessments a
+      on a.version_id = p_enrollment.version_id and a.assessment_id = p.assessment_id and a.kind <> 'survey'
+    where p.enrollment_id = p_enrollment.id and p.passed_at is not null
+    order by p.passed_at desc
+    limit 1;
+    select b.* into v_signed
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment.id and b.signed_off_at is not null
+    order by b.signed_off_at desc
+    limit 1;
+    if v_record.tested_at is null and v_signed.id is not null then
+      v_record.tested_at := v_signed.signed_off_at;
+      v_record.tested_by := 'sign_off';
+    end if;
+  end if;
+
+  -- The employer certifies: by what was signed in so many words, else by who saw it, else by who graded it.
+  select a.id, a.signed_at, a.signed_by, s.body into v_attestation
+  from lms.attestations a
+  join lms.attestation_statements s on s.id = a.statement_id
+  where a.enrollment_id = p_enrollment.id and a.user_id <> a.signed_by and s.signer = 'staff' and s.meaning in ('trained', 'approved')
+  order by a.signed_at desc
+  limit 1;
+  if v_attestation.id is not null then
+    v_record.certified_at := v_attestation.signed_at;
+    v_record.certified_by := v_attestation.signed_by;
+    v_record.certification := 'attestation';
+    v_record.certification_text := v_attestation.body;
+    v_record.attestation_id := v_attestation.id;
+  elsif v_evidence.id is null and v_signed.id is not null then
+    v_record.certified_at := v_signed.signed_off_at;
+    v_record.certified_by := v_signed.signed_off_by;
+    v_record.certification := 'sign_off';
+    v_record.certification_text := v_signed.sign_off_note;
+  elsif v_evidence.id is null then
+    select s.graded_at, s.graded_by into v_grader
+    from lms.answer_scores s
+    join lms.attempt_scores t on t.attempt_id = s.attempt_id and t.enrollment_id = p_enrollment.id and t.passed
+    -- Who corrected a key has graded nobody.
+    where s.source = 'grader' and s.graded_by is not null and s.graded_by <> p_enrollment.user_id
+    order by s.graded_at desc
+    limit 1;
+    if v_grader.graded_by is not null then
+      v_record.certified_at := v_grader.graded_at;
+      v_record.certified_by := v_grader.graded_by;
+      v_record.certification := 'grader';
+    end if;
+  end if;
+  if v_record.certified_at is not null then
+    select p.display_name into v_record.certifier_name from public.profiles p where p.id = v_record.certified_by;
+    if v_record.certifier_name is null then
+      -- An import signs for nobody.
+      v_record.certified_at := null;
+      v_record.certified_by := null;
+      v_record.certification := null;
+      v_record.certification_text := null;
+      v_record.attestation_id := null;
+    end if;
+  end if;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.compose_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
+
+--
 -- Name: conduct_of(lms.assessments, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22606,6 +25005,53 @@ $$;
 ALTER FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) OWNER TO postgres;
 
 --
+-- Name: correct_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) RETURNS lms.training_records
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_record lms.training_records;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select r.enrollment_id from lms.training_records r where r.id = p_record_id)
+  for no key update;
+  if private.is_api_call() then
+    if not coalesce(
+      v_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or v_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Training records take certificates.write in the unit where they were earned.';
+    elsif v_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_record', 'Nobody corrects their own training record.', 403);
+    end if;
+  end if;
+  v_record := private.current_record(v_enrollment.id);
+  if v_record.id <> p_record_id then
+    -- What they looked at is not what they would change.
+    perform private.fail(
+      'record_replaced', 'A later edition took the place of this one.', 409, jsonb_build_object('record_id', v_record.id)
+    );
+  end if;
+  v_record.employee_name := coalesce(p_employee_name, v_record.employee_name);
+  v_record.materials := coalesce(p_materials, v_record.materials);
+  v_record.trainer_name := coalesce(p_trainer_name, v_record.trainer_name);
+  v_record.trainer_address := coalesce(p_trainer_address, v_record.trainer_address);
+  v_record.edition := v_record.edition + 1;
+  v_record.corrected_by := (select auth.uid());
+  v_record.correction_reason := p_reason;
+  return private.insert_training_record(v_record);
+end
+$$;
+
+ALTER FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
 -- Name: count_added_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22626,6 +25072,41 @@ end
 $$;
 
 ALTER FUNCTION private.count_added_reviews() OWNER TO postgres;
+
+--
+-- Name: count_answers(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(*)
+    from private.question_events e
+    where e.course_id = p_course_id and e.question_key = p_question_key and e.user_id = p_user_id
+      and (e.received_at, e.id) <= (p_received_at, p_id)
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
+
+--
+-- Name: count_answers_so_far(uuid, uuid, text, timestamp with time zone, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.count_answers(p_user_id, p_course_id, p_question_key, p_received_at, p_id);
+end
+$$;
+
+ALTER FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) OWNER TO postgres;
 
 --
 -- Name: count_assessments_done(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22895,6 +25376,29 @@ end
 $$;
 
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
+
+--
+-- Name: count_session_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_session_seats(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(distinct b.user_id)
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and (
+      b.status in ('attended', 'absent')
+      or (b.status = 'booked' and e.status not in ('dropped', 'expired') and (e.expires_at is null or e.expires_at > now()))
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_session_seats(p_session_id uuid) OWNER TO postgres;
 
 --
 -- Name: count_taken_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23184,6 +25688,28 @@ $$;
 ALTER FUNCTION private.current_key(p_revision_id uuid) OWNER TO postgres;
 
 --
+-- Name: current_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.current_record(p_enrollment_id uuid) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  select * into v_record
+  from lms.training_records r
+  where r.enrollment_id = p_enrollment_id
+  order by r.edition desc
+  limit 1;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.current_record(p_enrollment_id uuid) OWNER TO postgres;
+
+--
 -- Name: cycle_to_record(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23432,70 +25958,118 @@ $$;
 ALTER FUNCTION private.delete_part(p_kind text, p_id uuid) OWNER TO postgres;
 
 --
--- Name: derive_requirements(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: derive_requirements(uuid, private.member_facts[], uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid DEFAULT NULL::uuid) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     AS $$
 declare
+  v_rule_ids uuid[];
+  v_user_ids constant uuid[] := array(select f.user_id from unnest(p_people) f);
+  v_time_zone text;
+  v_live lms.training_requirements[];
   v_required private.required_course[];
   v_changed integer;
   v_rows integer;
 begin
+  if cardinality(v_user_ids) = 0 then
+    return 0;
+  end if;
   -- One at a time: what another run begins meanwhile would look to this one as if nothing asked for it.
   perform pg_advisory_xact_lock(hashtextextended('lyceum requirements ' || p_tenant_id, 0));
   -- An organisation that is switched off for a while does not begin anew.
-  if not exists (select from lms.tenants t where t.id = p_tenant_id and t.is_active) then
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id and t.is_active;
+  if not found then
     return 0;
   end if;
-  v_required := array(select q from private.what_is_required(p_tenant_id, p_user_ids, p_rule_ids, p_at) q);
+  v_rule_ids := array(
+    select r.id
+    from lms.assignment_rules r
+    where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_id is null or r.id = p_rule_id)
+  );
+  v_live := array(
+    select q
+    from lms.training_requirements q
+    where q.tenant_id = p_tenant_id and q.user_id = any (v_user_ids) and q.ended_at is null
+      and (p_rule_id is null or q.rule_id = p_rule_id)
+  );
 
-  update lms.training_requirements q
-  set ended_at = greatest(p_at, q.since),
-      end_reason = case
-        when (select r.status from lms.assignment_rules r where r.id = q.rule_id) <> 'active' then 'rule_ended'
-        when not exists (
-          select from lms.memberships m where m.tenant_id = q.tenant_id and m.user_id = q.user_id and m.status <> 'ended'
-        ) then 'left'
-        when p_rule_ids is not null then 'rule_changed'
+  with courses as materialized (
+    select r.id as rule_id, c.course_id, greatest(r.changed_at, r.activated_at) as changed_at
+    from lms.assignment_rules r
+    cross join lateral private.courses_of_rule(r) as c (course_id)
+    where r.id = any (v_rule_ids)
+  ),
+  asked as (
+    select w.rule_id, c.course_id, w.user_id, q.id is not null as is_live, w.until, coalesce(q.since, greatest(w.at, c.changed_at)) as since
+    from private.rules_of_people(p_tenant_id, p_people, v_rule_ids) w
+    join courses c on c.rule_id = w.rule_id
+    left join unnest(v_live) q on (q.rule_id, q.course_id, q.user_id) = (w.rule_id, c.course_id, w.user_id)
+  )
+  select coalesce(
+    array_agg(
+      (a.rule_id, a.course_id, a.user_id, a.since, private.requirement_due(r, a.since, v_time_zone))::private.required_course
+    ), '{}'
+  )
+  into v_required
+  from asked a
+  join lms.assignment_rules r on r.id = a.rule_id
+  where a.is_live or a.until is null or a.since < a.until;
+
+  with gone as (
+    select
+      q.id,
+      -- A rule that has changed ends it when it did, somebody who has changed when they did.
+      greatest(q.since, case when f.at = '-infinity' then coalesce(r.ended_at, r.changed_at) else f.at end) as ended_at,
+      f.until,
+      case
+        when r.status <> 'active' then 'rule_ended'
+        when f.has_left then 'left'
+        when f.at = '-infinity' then 'rule_changed'
         else 'moved_on'
-      end
-  where q.tenant_id = p_tenant_id and q.ended_at is null
-    and (p_user_ids is null or q.user_id = any (p_user_ids)) and (p_rule_ids is null or q.rule_id = any (p_rule_ids))
-    and not exists (
-      select from unnest(v_required) w where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    );
+      end as reason
+    from unnest(v_live) q
+    join unnest(p_people) f on f.user_id = q.user_id
+    join lms.assignment_rules r on r.id = q.rule_id
+    left join unnest(v_required) w on (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
+    where w.rule_id is null
+  )
+  update lms.training_requirements q
+  set ended_at = g.ended_at, end_reason = g.reason
+  from gone g
+  where q.id = g.id and (g.until is null or g.ended_at < g.until);
   get diagnostics v_changed = row_count;
 
   update lms.training_requirements q
   set due_at = w.due_at
   from unnest(v_required) w
-  where (w.rule_id, w.course_id, w.user_id) = (q.rule_id, q.course_id, q.user_id)
-    and q.ended_at is null and q.due_at is distinct from w.due_at;
+  join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where q.id = l.id and l.due_at is distinct from w.due_at;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;
 
   insert into lms.training_requirements (tenant_id, rule_id, course_id, user_id, since, due_at)
-  select p_tenant_id, w.rule_id, w.course_id, w.user_id, greatest(p_at, r.activated_at), w.due_at
+  select p_tenant_id, w.rule_id, w.course_id, w.user_id, w.since, w.due_at
   from unnest(v_required) w
-  join lms.assignment_rules r on r.id = w.rule_id
-  on conflict (rule_id, course_id, user_id) where ended_at is null do nothing;
+  left join unnest(v_live) l on (w.rule_id, w.course_id, w.user_id) = (l.rule_id, l.course_id, l.user_id)
+  where l.id is null;
   get diagnostics v_rows = row_count;
   return v_changed + v_rows;
 end
 $$;
 
-ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) OWNER TO postgres;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) IS 'Begins, ends and re-dates requirements of some people (null: all) by some rules (null: all), as of a time; returns how many changed.';
+COMMENT ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) IS 'Begins, ends and re-dates requirements of people, as they are or were, by all rules or one; returns how many changed.';
 
 --
 -- Name: describe_failure(text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23882,9 +26456,11 @@ CREATE FUNCTION private.document_fields() RETURNS TABLE(level text, field text, 
     ('course', 'boolean', 'is_sequential allow_retake'),
     ('course', 'integer', 'estimated_minutes max_attempts'),
     ('course', 'number', 'required_score'),
-    ('course', 'object', 'metadata'),
+    ('course', 'object', 'metadata training_record'),
     ('course', 'array', 'skills modules'),
     ('course', 'strings', 'tags'),
+    ('training_record', 'string', 'materials trainer_name trainer_address'),
+    ('training_record', 'boolean', 'keeps_training_record'),
     ('skill', 'string', 'key! name! description'),
     ('module', 'string', 'key! title! description'),
     ('module', 'array', 'lessons'),
@@ -23966,6 +26542,9 @@ CREATE FUNCTION private.document_parts(p_course jsonb) RETURNS TABLE(level text,
   select 'skill', format('skills[%s]', s.place - 1), s.doc
   from jsonb_array_elements(case jsonb_typeof(p_course -> 'skills') when 'array' then p_course -> 'skills' else '[]' end)
     with ordinality as s (doc, place)
+  union all
+  select 'training_record', 'training_record', p_course -> 'training_record'
+  where coalesce(p_course -> 'training_record', 'null') <> 'null'
   union all
   select 'module', m.path, m.doc from modules m
   union all
@@ -24187,6 +26766,69 @@ $$;
 ALTER FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: renewals; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.renewals (
+    certificate_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.renewals OWNER TO postgres;
+
+--
+-- Name: TABLE renewals; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.renewals IS 'Certificates with an end that a cycle may have to follow; removed by ops.open_renewals when one has, or none is to follow.';
+
+--
+-- Name: COLUMN renewals.checked_at; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.renewals.checked_at IS 'When it was looked at last, and could not be settled; -infinity: not yet.';
+
+--
+-- Name: due_renewals(integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.due_renewals(p_most integer) RETURNS SETOF private.renewals
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select d.*
+  from lms.courses k
+  cross join lateral (
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at = '-infinity'
+        and r.expires_at <= now() + make_interval(days => k.certificate_renewal_days)
+      order by r.expires_at
+      limit p_most
+    )
+    union all
+    (
+      select r.*
+      from private.renewals r
+      where r.course_id = k.id and r.checked_at > '-infinity' and r.checked_at < now() - interval '20 hours'
+      order by r.checked_at
+      limit p_most
+    )
+  ) d
+  where k.certificate_renewal_days is not null and k.status = 'published' and k.deleted_at is null
+  order by d.checked_at, d.expires_at
+  limit p_most;
+end
+$$;
+
+ALTER FUNCTION private.due_renewals(p_most integer) OWNER TO postgres;
+
+--
 -- Name: duplicate_course_of(uuid, uuid, text, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -24340,6 +26982,14 @@ begin
   join lms.skills original on original.id = k.skill_id
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
+
+  -- Who trains, and where, is the organisation's; what has to be kept, and of which materials, is the course's.
+  insert into lms.training_record_settings (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  select
+    v_copy.id, s.keeps_training_record, s.materials, case when s.tenant_id = p_tenant_id then s.trainer_name end,
+    case when s.tenant_id = p_tenant_id then s.trainer_address end
+  from lms.training_record_settings s
+  where s.course_id = p_course_id;
 
   -- Categories and tags belong to their tenant.
   insert into lms.course_categories (course_id, category_id)
@@ -24774,83 +27424,148 @@ $$;
 ALTER FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) OWNER TO postgres;
 
 --
--- Name: enroll_required(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: enroll_marked(uuid, uuid[], integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS integer
+CREATE FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  v_status lms.training_status;
-  v_open lms.enrollments;
-  v_done integer := 0;
-  v_rows integer;
+  v_result record;
 begin
-  for v_status in
-    select s.*
-    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
-    where s.state in ('due', 'overdue', 'expiring', 'expired')
-    order by s.course_id, s.user_id
-  loop
-    select * into v_open
-    from lms.enrollments e
-    where e.user_id = v_status.user_id and e.course_id = v_status.course_id
-      and e.status in ('enrolled', 'in_progress', 'paused') and (e.expires_at is null or e.expires_at > p_at);
-    if found then
-      -- A date that staff has set stays.
-      update lms.enrollments e set due_at = v_status.due_at
-      where e.id = v_open.id and e.due_at is null and v_status.due_at is not null;
-      continue;
-    elsif not private.is_next_in_path(v_status) then
-      continue;
-    elsif not private.hold_course(v_status.course_id, p_wait => false) then
-      continue;
-    end if;
-    perform from lms.memberships m
-    where m.tenant_id = p_tenant_id and m.user_id = v_status.user_id
-    for no key update skip locked;
-    if not found or exists (
-      select from private.enrollment_obstacles(v_status.course_id, v_status.user_id, false)
-    ) then
-      continue;
-    end if;
-    -- One that fails holds up no other.
-    begin
-      insert into lms.enrollments (course_id, user_id, source, due_at, enrolled_at)
-      values (v_status.course_id, v_status.user_id, 'rule', v_status.due_at, p_at);
-      v_done := v_done + 1;
-    exception
-      when others then
-        raise warning 'Person % cannot be enrolled in course %: % %', v_status.user_id, v_status.course_id, sqlstate, sqlerrm;
-    end;
-    -- INV-O1: courses and memberships are held until the end of the transaction; the next run goes on.
-    if v_done >= 500 then
-      insert into private.assignment_marks (tenant_id, marked_at) values (p_tenant_id, p_at);
-      exit;
-    end if;
-  end loop;
-
-  -- What a rule has begun, and nobody has touched, ends with the last requirement for it.
-  update lms.enrollments e
-  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
-  where e.tenant_id = p_tenant_id and e.source = 'rule' and e.status = 'enrolled'
-    and (p_user_ids is null or e.user_id = any (p_user_ids))
-    -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (
-      select
-      from lms.training_requirements q
-      where q.user_id = e.user_id and q.course_id = e.course_id and e.enrolled_at between q.since and q.ended_at
-    )
-    and not exists (
-      select from lms.training_requirements q where q.user_id = e.user_id and q.course_id = e.course_id and q.ended_at is null
-    );
-  get diagnostics v_rows = row_count;
-  return v_done + v_rows;
+  select * into v_result from private.enroll_required(p_tenant_id, p_user_ids, private.training_clock(), p_most);
+  -- Also where no rule is left: what the last one has opened is still to be closed.
+  insert into private.assignment_marks (tenant_id, user_id, marked_at)
+  select p_tenant_id, u.id, private.training_clock() from unnest(v_result.waiting) as u (id);
+  return v_result.done;
 end
 $$;
 
-ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) OWNER TO postgres;
+
+--
+-- Name: enroll_required(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_steps private.enrollment_step[] := array(select s from private.enrollment_steps(p_tenant_id, p_user_ids, p_at) s);
+  v_step private.enrollment_step;
+  v_free uuid[] := array[]::uuid[];
+  v_held uuid[];
+  v_verdicts private.bulk_verdict[];
+  v_verdict private.bulk_verdict;
+  v_rows integer;
+begin
+  done := 0;
+  waiting := array(
+    select c.user_id
+    from (
+      select s.user_id, sum(count(*)) over (order by s.user_id) - count(*) as before
+      from unnest(v_steps) s
+      group by s.user_id
+    ) c
+    where c.before >= p_most
+  );
+  v_steps := array(select s from unnest(v_steps) s where s.user_id <> all (waiting) order by s.course_id, s.user_id);
+  if cardinality(v_steps) = 0 then
+    return;
+  end if;
+
+  for v_step.course_id in
+    select distinct s.course_id from unnest(v_steps) s where s.action = 'begin' order by s.course_id
+  loop
+    if private.hold_course(v_step.course_id, p_wait => false) then
+      v_free := v_free || v_step.course_id;
+    end if;
+  end loop;
+  v_held := array(
+    select m.user_id
+    from lms.memberships m
+    where m.tenant_id = p_tenant_id
+      and m.user_id = any (array(select s.user_id from unnest(v_steps) s where s.action = 'begin' and s.course_id = any (v_free)))
+    order by m.user_id
+    for no key update skip locked
+  );
+  v_verdicts := array(
+    select v
+    from private.bulk_obstacles(array(
+      select (row_number() over (order by s.course_id, s.user_id), s.course_id, s.user_id)::private.bulk_pair
+      from unnest(v_steps) s
+      where s.action = 'begin' and s.course_id = any (v_free) and s.user_id = any (v_held)
+    )) v
+    where cardinality(v.reasons) = 0
+  );
+  v_verdicts := array(
+    select b
+    from private.begin_enrollments(
+      v_verdicts,
+      array(
+        select (v.line, v.line, null, null, null, null, null, null, s.due_at, null, null, null)::private.bulk_row
+        from unnest(v_verdicts) v
+        join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+      ),
+      'rule', null, p_at
+    ) b
+  );
+  foreach v_verdict in array v_verdicts loop
+    -- One that fails holds up no other.
+    if cardinality(v_verdict.reasons) > 0 then
+      raise warning 'Person % cannot be enrolled in course %: %', v_verdict.user_id, v_verdict.course_id, v_verdict.reasons[1].message;
+    else
+      done := done + 1;
+    end if;
+  end loop;
+  insert into private.rule_due_dates (enrollment_id, due_at)
+  select v.open_enrollment_id, s.due_at
+  from unnest(v_verdicts) v
+  join unnest(v_steps) s on s.action = 'begin' and s.course_id = v.course_id and s.user_id = v.user_id
+  where cardinality(v.reasons) = 0;
+
+  v_held := v_held || array(
+    select e.id
+    from lms.enrollments e
+    where e.id = any (array(select s.enrollment_id from unnest(v_steps) s where s.enrollment_id is not null))
+    order by e.course_id, e.user_id
+    for no key update skip locked
+  );
+  with dated as (
+    update lms.enrollments e
+    set due_at = s.due_at
+    from unnest(v_steps) s
+    where s.action = 'date' and e.id = s.enrollment_id and e.id = any (v_held) and e.status in ('enrolled', 'in_progress', 'paused')
+      and e.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = e.id)
+    returning e.id, e.due_at
+  )
+  insert into private.rule_due_dates as d (enrollment_id, due_at)
+  select n.id, n.due_at from dated n
+  on conflict (enrollment_id) do update set due_at = excluded.due_at;
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  update lms.enrollments e
+  set status = 'dropped', dropped_at = greatest(p_at, e.enrolled_at)
+  from unnest(v_steps) s
+  where s.action = 'drop' and e.id = s.enrollment_id and e.id = any (v_held) and e.status = 'enrolled';
+  get diagnostics v_rows = row_count;
+  done := done + v_rows;
+
+  waiting := waiting || array(
+    select distinct s.user_id
+    from unnest(v_steps) s
+    where case s.action
+      when 'begin' then s.course_id <> all (v_free) or s.user_id <> all (v_held)
+      else s.enrollment_id <> all (v_held)
+    end
+  );
+end
+$$;
+
+ALTER FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) OWNER TO postgres;
 
 --
 -- Name: enrolled_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25045,6 +27760,65 @@ $$;
 ALTER FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: enrollment_steps(uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.enrollment_step
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_path_rules constant uuid[] := array(
+    select r.id from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.path_id is not null
+  );
+begin
+  return query
+  with standing as materialized (
+    select s as status, s.user_id, s.course_id, s.state, s.due_at
+    from private.training_status_at(p_tenant_id, p_user_ids, null, p_at) s
+  ),
+  open as materialized (
+    select e.id, e.user_id, e.course_id, e.status, e.source, e.due_at, e.enrolled_at, e.expires_at
+    from lms.enrollments e
+    where e.tenant_id = p_tenant_id and e.user_id = any (p_user_ids) and e.status in ('enrolled', 'in_progress', 'paused')
+  )
+  select s.course_id, s.user_id, 'begin', null::uuid, s.due_at
+  from standing s
+  left join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
+    and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
+  union all
+  -- One that nobody has dated, or that has the date that rules gave it.
+  select s.course_id, s.user_id, 'date', o.id, s.due_at
+  from standing s
+  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state <> 'waived' and s.due_at is distinct from o.due_at
+    and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
+  union all
+  -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
+  select o.course_id, o.user_id, 'drop', o.id, null::timestamptz
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where o.source = 'rule' and o.status = 'enrolled'
+    and (s.state = 'waived' or not exists (
+      select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
+    ))
+    -- Not what was begun for another reason, such as the renewal of a certificate.
+    and exists (
+      select
+      from lms.training_requirements q
+      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
+        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
+    );
+end
+$$;
+
+ALTER FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: enrollment_sums(private.report_scope, text, xid8); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25225,6 +27999,22 @@ ALTER FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most intege
 COMMENT ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) IS 'What is wrong with a list of {id, text}.';
 
 --
+-- Name: expect_renewal(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.expect_renewal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.renewals (certificate_id, course_id, expires_at) values (new.id, new.course_id, new.expires_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.expect_renewal() OWNER TO postgres;
+
+--
 -- Name: explain_rule(lms.assignment_rules, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25296,6 +28086,34 @@ $$;
 ALTER FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: extend_attempts_of_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.extend_attempts_of_assessment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.enrollments e
+  where e.id in (
+    select t.enrollment_id from lms.assessment_attempts t
+    where t.course_id = new.course_id and t.assessment_id = new.id and t.status = 'in_progress'
+  )
+  order by e.id
+  for no key update;
+  update lms.assessment_attempts t
+  set deadline_at = d.later
+  from lms.assessment_attempts o
+  cross join lateral private.attempt_deadline(new, private.conduct_of(new, o.user_id), o.started_at) as d (later)
+  where o.course_id = new.course_id and o.assessment_id = new.id and o.status = 'in_progress' and t.id = o.id
+    and (d.later is null or d.later > t.deadline_at);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.extend_attempts_of_assessment() OWNER TO postgres;
+
+--
 -- Name: extend_open_attempts(lms.accommodations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -25322,6 +28140,70 @@ end
 $$;
 
 ALTER FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) OWNER TO postgres;
+
+--
+-- Name: facts_before(private.member_facts, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) RETURNS private.member_facts
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_role_id constant uuid := (p_was ->> 'role_id')::uuid;
+  v_cohort_id constant uuid := (p_was ->> 'cohort_id')::uuid;
+begin
+  if p_was ? 'is_member' then
+    p_facts.is_member := (p_was ->> 'is_member')::boolean;
+    p_facts.has_left := (p_was ->> 'has_left')::boolean;
+    p_facts.job_title := p_was ->> 'job_title';
+  end if;
+  if p_was ? 'unit_ids' then
+    p_facts.unit_ids := array(select u::uuid from jsonb_array_elements_text(nullif(p_was -> 'unit_ids', 'null')) u);
+  end if;
+  if v_role_id is not null then
+    p_facts.role_ids := array_remove(p_facts.role_ids, v_role_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.role_ids := p_facts.role_ids || v_role_id;
+    end if;
+  end if;
+  if v_cohort_id is not null then
+    p_facts.cohort_ids := array_remove(p_facts.cohort_ids, v_cohort_id);
+    if (p_was ->> 'is_held')::boolean then
+      p_facts.cohort_ids := p_facts.cohort_ids || v_cohort_id;
+    end if;
+  end if;
+  return p_facts;
+end
+$$;
+
+ALTER FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) OWNER TO postgres;
+
+--
+-- Name: facts_of_members(uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select
+    w.tenant_id, w.user_id, p_at, null::timestamptz, coalesce(m.status <> 'ended' and not m.is_guest, false),
+    coalesce(m.status = 'ended', false),
+    array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = m.unit_id),
+    m.job_title,
+    array(select g.role_id from lms.role_grants g where g.membership_id = m.id),
+    array(select c.cohort_id from lms.cohort_members c where c.user_id = m.user_id and c.tenant_id = m.tenant_id)
+  from unnest(p_tenant_ids, p_user_ids) as w (tenant_id, user_id)
+  left join lms.memberships m on m.tenant_id = w.tenant_id and m.user_id = w.user_id;
+end
+$$;
+
+ALTER FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
 
 --
 -- Name: fail(text, text, integer, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25417,13 +28299,65 @@ $$;
 ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
 
 --
+-- Name: fill_changed_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_changed_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fill_session(new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.fill_changed_session() OWNER TO postgres;
+
+--
+-- Name: fill_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_session(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_free integer;
+  v_filled integer;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status <> 'scheduled' or v_session.ends_at <= now() then
+    return 0;
+  end if;
+  v_free := coalesce(v_session.seats - private.count_session_seats(p_session_id), 100000);
+  update lms.session_bookings b
+  set status = 'booked'
+  where b.id in (
+    select w.id
+    from lms.session_bookings w
+    join lms.enrollments e on e.id = w.enrollment_id
+    where w.session_id = p_session_id and w.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+      and (e.expires_at is null or e.expires_at > now())
+    order by w.booked_at, w.id
+    limit greatest(v_free, 0)
+  );
+  get diagnostics v_filled = row_count;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION private.fill_session(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: find_assessment_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
 CREATE FUNCTION private.find_assessment_faults(p_course_id uuid) RETURNS SETOF lms.course_finding
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
   v_course lms.courses;
   v_settings jsonb;
@@ -25535,10 +28469,59 @@ begin
     select jsonb_agg(item.id order by item.id collate "C")
     from jsonb_array_elements_text(q.key -> 'order') as item (id)
   );
+
+  -- a to a, or p1 to c1.
+  return query
+  select
+    'warning', 'ids_tell_the_pairs', format('The ids of what is to be matched in "%s" tell the pairs.', a.title),
+    jsonb_build_object('assessment_id', a.assessment_id, 'question_id', q.question_id, 'question_key', q.question_key)
+  from private.draft_questions(p_course_id) q
+  join private.draft_assessments(p_course_id) a on a.assessment_id = q.assessment_id
+  where q.type = 'matching' and jsonb_typeof(q.key -> 'pairs') = 'object' and (
+    select bool_and(pair.prompt_id = pair.choice_id or (
+      pair.prompt_id ~ '\d$' and substring(pair.prompt_id from '\d+$') = substring(pair.choice_id from '\d+$')
+    ))
+    from jsonb_each_text(q.key -> 'pairs') as pair (prompt_id, choice_id)
+  );
 end
-$$;
+$_$;
 
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: find_attendance_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_attendance_faults(p_rows jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if jsonb_typeof(p_rows) is distinct from 'array' or jsonb_array_length(p_rows) not between 1 and 1000 then
+    return '[{"code": "not_a_list"}]'::jsonb;
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object('row', f.place, 'code', f.code) order by f.place), '[]')
+    from (
+      select
+        r.place - 1 as place,
+        case
+          when jsonb_typeof(r.doc) <> 'object' then 'not_an_object'
+          when r.doc - array['user_id', 'status'] <> '{}' then 'unknown_field'
+          when coalesce(r.doc ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'invalid_id'
+          when coalesce(r.doc ->> 'status', '') not in ('attended', 'absent') then 'invalid_status'
+          when count(*) over (partition by lower(r.doc ->> 'user_id')) > 1 then 'duplicate_row'
+        end as code
+      from (
+        select e.doc, e.place from jsonb_array_elements(p_rows) with ordinality as e (doc, place)
+      ) r
+    ) f
+    where f.code is not null
+  );
+end
+$_$;
+
+ALTER FUNCTION private.find_attendance_faults(p_rows jsonb) OWNER TO postgres;
 
 --
 -- Name: find_bank_faults(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25840,6 +28823,17 @@ begin
   );
 
   return query select * from private.find_assessment_faults(p_course_id);
+
+  -- No fault: sessions are planned as long as a course is taken, also after it was published or imported.
+  return query
+  select
+    'warning', 'rule_without_session',
+    format('"%s" is completed by attendance or sign-off, and no session of it is to come.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule in ('attendance', 'sign_off') and not exists (
+    select from lms.led_sessions s where s.lesson_id = l.lesson_id and s.status = 'scheduled' and s.ends_at > now()
+  );
 
   return query
   select
@@ -26174,7 +29168,7 @@ ALTER FUNCTION private.find_missing_people(p_tenant_id uuid, p_results lms.peopl
 --
 
 CREATE FUNCTION private.find_open_invitation(p_tenant_id uuid, p_email text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
@@ -26183,7 +29177,6 @@ begin
     from lms.invitations i
     where i.tenant_id = p_tenant_id and i.email = p_email and i.accepted_at is null and i.revoked_at is null
       and i.expires_at > now()
-      and (not private.is_api_call() or p_tenant_id = any (array(select private.my_tenants())))
   );
 end
 $$;
@@ -26232,11 +29225,11 @@ begin
       sum(a.events) as events
     from (
       select q.tenant_id, q.user_id, q.received_at, q.course_id, q.unit_id, 1 as events
-      from analytics.question_events q
+      from private.question_events q
       where q.xid >= p_from and q.xid < p_until and (p_tenant_id is null or q.tenant_id = p_tenant_id)
       union all
       select v.tenant_id, v.user_id, v.received_at, v.course_id, v.unit_id, 1
-      from analytics.activity_events v
+      from private.activity_events v
       where v.xid >= p_from and v.xid < p_until and (p_tenant_id is null or v.tenant_id = p_tenant_id)
     ) a
     join lms.tenants t on t.id = a.tenant_id
@@ -26292,11 +29285,11 @@ begin
       select e.tenant_id, e.user_id, (e.received_at at time zone t.time_zone)::date as day
       from (
         select q.tenant_id, q.user_id, q.received_at
-        from analytics.question_events q
+        from private.question_events q
         where q.xid >= p_from and q.xid < p_until and not p_anew
         union all
         select v.tenant_id, v.user_id, v.received_at
-        from analytics.activity_events v
+        from private.activity_events v
         where v.xid >= p_from and v.xid < p_until and not p_anew
       ) e
       join lms.tenants t on t.id = e.tenant_id
@@ -26444,7 +29437,7 @@ begin
       q.tenant_id, coalesce(q.unit_id, v_none) as unit_key, date_trunc('month', q.received_at at time zone t.time_zone)::date as month,
       q.course_id, q.question_key::text as question_key, q.section_key::text as section_key,
       count(*) as attempts, count(*) filter (where q.is_correct) as correct
-    from analytics.question_events q
+    from private.question_events q
     join lms.tenants t on t.id = q.tenant_id
     where q.xid >= p_from and q.xid < p_until and q.is_counted and q.is_correct is not null
       and (p_tenant_id is null or q.tenant_id = p_tenant_id)
@@ -26475,7 +29468,7 @@ begin
   select * into v_session
   from analytics.learning_sessions s
   where s.enrollment_id = p_enrollment_id and s.ended_at is null;
-  if found and p_at < v_session.last_activity_at + interval '1 minute' then
+  if found and p_at < v_session.last_activity_at + private.session_grain() then
     return;
   end if;
 
@@ -26509,33 +29502,6 @@ $$;
 ALTER FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) OWNER TO postgres;
 
 --
--- Name: follow_activity_events(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.follow_activity_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_event record;
-begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.occurred_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
-end
-$$;
-
-ALTER FUNCTION private.follow_activity_events() OWNER TO postgres;
-
---
 -- Name: follow_login(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26562,31 +29528,43 @@ $$;
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
 
 --
--- Name: follow_question_events(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: follows_from_attendance(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.follow_question_events() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_event record;
 begin
-  for v_event in
-    select n.enrollment_id, max(n.received_at) as at
-    from new_events n
-    where n.answered_at > n.received_at - private.session_idle_time()
-      and n.received_at > now() - private.session_idle_time()
-    group by n.enrollment_id
-    order by n.enrollment_id
-  loop
-    perform private.follow_activity(v_event.enrollment_id, v_event.at);
-  end loop;
-  return null;
+  return p_percentage = 100 and exists (
+    select
+    from lms.enrollments e
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p_lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    join lms.session_bookings b on b.enrollment_id = e.id and b.updated_at = now()
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where e.id = p_enrollment_id and private.led_evidence(p_enrollment_id, p_lesson_id, l.completion_rule) = 100
+  );
 end
 $$;
 
-ALTER FUNCTION private.follow_question_events() OWNER TO postgres;
+ALTER FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: follows_from_others(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.follows_from_scores(p_enrollment_id, p_lesson_id, p_percentage)
+    or private.follows_from_attendance(p_enrollment_id, p_lesson_id, p_percentage);
+end
+$$;
+
+ALTER FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
 
 --
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27364,6 +30342,44 @@ $$;
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
 
 --
+-- Name: guard_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.guard_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+begin
+  if tg_op = 'INSERT' then
+    if new.bucket_id = 'evidence' and new.name !~ '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/){2}[^/]+$' then
+      raise exception using errcode = '42501', message = 'Evidence lies at {tenant_id}/{user_id}/{name}.';
+    elsif new.bucket_id = 'evidence' and private.is_api_call()
+      and exists (select from lms.outside_training o where o.document_path = new.name)
+    then
+      -- What was looked at may have been removed since, by the service.
+      raise exception using errcode = '42501', message = 'The name belongs to evidence that was handed in: file another document.';
+    end if;
+    return new;
+  elsif tg_op = 'UPDATE' then
+    if 'evidence' in (old.bucket_id, new.bucket_id)
+      and (old.bucket_id, old.name, old.version, old.metadata) is distinct from (new.bucket_id, new.name, new.version, new.metadata)
+    then
+      raise exception using errcode = '42501', message = 'Evidence is not changed or moved: file another document.';
+    end if;
+    return new;
+  end if;
+  if old.bucket_id = 'evidence' and private.is_api_call()
+    and exists (select from lms.outside_training o where o.document_path = old.name)
+  then
+    raise exception using errcode = '42501', message = 'The document belongs to evidence that was handed in.';
+  end if;
+  return old;
+end
+$_$;
+
+ALTER FUNCTION private.guard_evidence() OWNER TO postgres;
+
+--
 -- Name: guard_hand_in(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27553,6 +30569,37 @@ $$;
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
 
 --
+-- Name: hold_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  perform from lms.enrollments e where e.id = v_booking.enrollment_id for no key update;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  if private.is_api_call() then
+    if v_booking.user_id = (select auth.uid()) then
+      perform private.fail('own_sign_off', 'Nobody signs themselves off.', 403);
+    elsif not private.may_run_session(v_session)
+      or not coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false)
+    then
+      raise insufficient_privilege using message = 'Signing off takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.hold_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
 -- Name: hold_certificates(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27605,6 +30652,28 @@ ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO po
 --
 
 COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
+
+--
+-- Name: hold_open_cycle(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) RETURNS lms.enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+  for no key update;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: hold_promised_courses(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28178,6 +31247,33 @@ $$;
 ALTER FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) OWNER TO postgres;
 
 --
+-- Name: import_record_settings(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_settings, 'null') = 'null' then
+    return;
+  end if;
+  insert into lms.training_record_settings as s (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  values (
+    p_course.id, coalesce((p_settings ->> 'keeps_training_record')::boolean, true), p_settings ->> 'materials',
+    p_settings ->> 'trainer_name', p_settings ->> 'trainer_address'
+  )
+  on conflict (course_id) do update
+  set keeps_training_record = excluded.keeps_training_record, materials = excluded.materials,
+      trainer_name = excluded.trainer_name, trainer_address = excluded.trainer_address
+  where (s.keeps_training_record, s.materials, s.trainer_name, s.trainer_address)
+    is distinct from (excluded.keeps_training_record, excluded.materials, excluded.trainer_name, excluded.trainer_address);
+end
+$$;
+
+ALTER FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) OWNER TO postgres;
+
+--
 -- Name: import_skills(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28472,6 +31568,37 @@ end
 $$;
 
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
+
+--
+-- Name: insert_training_record(lms.training_records); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.insert_training_record(p_record lms.training_records) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  insert into lms.training_records (
+    tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, employer_name, employee_name, course_title, version_number,
+    content_hash, completed_at, completed_on, materials, trainer_name, trainer_address, tested_at, tested_by, test_percentage,
+    certified_at, certified_by, certifier_name, certification, certification_text, attestation_id, corrected_by, correction_reason
+  )
+  values (
+    p_record.tenant_id, p_record.course_id, p_record.user_id, p_record.enrollment_id, p_record.unit_id, p_record.cycle,
+    p_record.edition, p_record.employer_name, p_record.employee_name, p_record.course_title, p_record.version_number,
+    p_record.content_hash, p_record.completed_at, p_record.completed_on, p_record.materials, p_record.trainer_name,
+    p_record.trainer_address, p_record.tested_at, p_record.tested_by, p_record.test_percentage, p_record.certified_at,
+    p_record.certified_by, p_record.certifier_name, p_record.certification, p_record.certification_text, p_record.attestation_id,
+    p_record.corrected_by, p_record.correction_reason
+  )
+  returning * into v_record;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.insert_training_record(p_record lms.training_records) OWNER TO postgres;
 
 --
 -- Name: instant_text(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28984,6 +32111,44 @@ ALTER FUNCTION private.is_safe_html(html text) OWNER TO postgres;
 COMMENT ON FUNCTION private.is_safe_html(html text) IS 'True when the text holds only tags and attributes from an allow list; addresses must be http(s), mailto, paths or anchors.';
 
 --
+-- Name: is_shut_out(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_shut_out(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.enrollments e
+    where e.user_id = auth.uid() and e.course_id = p_course_id and e.tenant_id <> all (array(select private.joined_tenants()))
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_shut_out(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: is_signed_off(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment_id and b.signed_off_at = p_signed_off_at
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: is_unanswered(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29385,11 +32550,16 @@ begin
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
         when 'assessment' then 'This lesson completes when its assessments are passed.'
+        when 'attendance' then 'This lesson completes by being at one of its sessions.'
+        when 'sign_off' then 'This lesson completes when a trainer signs it off.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
       case v_lesson.completion_rule
-        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+        when 'assessment' then 'Take them: start_attempt.'
+        when 'attendance' then 'Take a seat: book_session.'
+        when 'sign_off' then 'Take a seat: book_session.'
+        else 'Record its blocks: record_block_progress.'
       end
     );
   end if;
@@ -29598,11 +32768,13 @@ CREATE FUNCTION private.keep_certificate() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, renewed_by}';
+  v_may_change constant text[] := '{unit_id, revoked_at, revoked_by, revoked_reason, voids_training, renewed_by}';
 begin
   if to_jsonb(new) - v_may_change is distinct from to_jsonb(old) - v_may_change
     or (old.revoked_at is not null and (new.revoked_at, new.revoked_by, new.revoked_reason)
       is distinct from (old.revoked_at, old.revoked_by, old.revoked_reason))
+    -- That the training did not hold may turn out later, once.
+    or (old.voids_training and not new.voids_training)
   then
     raise insufficient_privilege using message = 'A certificate stays as it was issued: revoke it, or issue another one.';
   end if;
@@ -29759,6 +32931,26 @@ $$;
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
 
 --
+-- Name: keep_session_dates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_session_dates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    perform private.fail(
+      'session_not_scheduled', 'What was held or cancelled keeps its times and seats.', 409, jsonb_build_object('status', old.status)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_session_dates() OWNER TO postgres;
+
+--
 -- Name: keep_statement(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29777,6 +32969,32 @@ end
 $$;
 
 ALTER FUNCTION private.keep_statement() OWNER TO postgres;
+
+--
+-- Name: keep_training_record(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_training_record() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' then
+    -- A unit that is dissolved is none of what is recorded.
+    if new.unit_id is null and to_jsonb(new) - 'unit_id' = to_jsonb(old) - 'unit_id' then
+      return new;
+    end if;
+  elsif tg_op = 'DELETE' and not private.is_api_call()
+    and private.record_kept_until(old.tenant_id, old.user_id, old.completed_on) < current_date
+  then
+    return old;
+  end if;
+  raise insufficient_privilege using
+    message = 'A training record stays as it was written, for as long as the law says.', hint = 'Correct it: correct_training_record.';
+end
+$$;
+
+ALTER FUNCTION private.keep_training_record() OWNER TO postgres;
 
 --
 -- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29820,8 +33038,8 @@ begin
     or exists (select from lms.enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from lms.path_enrollments e where e.tenant_id = old.tenant_id and e.unit_id = old.id)
     or exists (select from analytics.learning_sessions s where s.tenant_id = old.tenant_id and s.unit_id = old.id)
-    or exists (select from analytics.question_events e where e.unit_id = old.id)
-    or exists (select from analytics.activity_events e where e.unit_id = old.id)
+    or exists (select from private.question_events e where e.unit_id = old.id)
+    or exists (select from private.activity_events e where e.unit_id = old.id)
     or exists (select from lms.org_units u where u.tenant_id = old.tenant_id and u.parent_id = old.id)
   then
     perform private.fail(
@@ -29834,6 +33052,58 @@ end
 $$;
 
 ALTER FUNCTION private.keep_used_unit() OWNER TO postgres;
+
+--
+-- Name: keep_what_rules_name(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_what_rules_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_rules constant lms.assignment_rules[] := array(
+    select r
+    from lms.assignment_rules r
+    where r.tenant_id = old.tenant_id and old.id in (r.role_id, r.unit_id, r.cohort_id, r.path_id)
+      -- A path is only hidden: what has ended reads the same without it.
+      and (tg_op = 'DELETE' or r.status <> 'ended')
+  );
+begin
+  if cardinality(v_rules) > 0 then
+    perform private.fail(
+      'named_by_rules', 'Assignment rules name it.', 409,
+      jsonb_build_object('rules', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'name', r.name, 'status', r.status) order by r.name, r.id), '[]')
+        from unnest(v_rules) r
+        where not private.is_api_call() or r.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+          or r.unit_id = any (array(select private.units_where('enrollments.read')))
+      )),
+      'Archive it, or have the rules name something else.'
+    );
+  end if;
+  return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+ALTER FUNCTION private.keep_what_rules_name() OWNER TO postgres;
+
+--
+-- Name: keeps_training_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keeps_training_record(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.training_record_settings s where s.course_id = p_course_id and s.keeps_training_record
+  );
+end
+$$;
+
+ALTER FUNCTION private.keeps_training_record(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29950,7 +33220,8 @@ CREATE TABLE analytics.learning_sessions (
     ended_at timestamp with time zone,
     duration_seconds integer GENERATED ALWAYS AS ((EXTRACT(epoch FROM (ended_at - started_at)))::integer) STORED,
     CONSTRAINT session_goes_forward CHECK (((last_activity_at >= started_at) AND ((ended_at IS NULL) OR (ended_at = last_activity_at))))
-);
+)
+WITH (fillfactor='85');
 
 ALTER TABLE analytics.learning_sessions OWNER TO postgres;
 
@@ -29970,7 +33241,7 @@ COMMENT ON COLUMN analytics.learning_sessions.unit_id IS 'Org unit when it began
 -- Name: COLUMN learning_sessions.last_activity_at; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To the minute while the session is open, exact once it has ended.';
+COMMENT ON COLUMN analytics.learning_sessions.last_activity_at IS 'To five minutes while the session is open, exact once it has ended.';
 
 --
 -- Name: COLUMN learning_sessions.ended_at; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -29997,7 +33268,7 @@ begin
     p_session.started_at,
     (
       select max(e.received_at)
-      from analytics.question_events e
+      from private.question_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -30005,7 +33276,7 @@ begin
     ),
     (
       select max(e.received_at)
-      from analytics.activity_events e
+      from private.activity_events e
       where e.user_id = p_session.user_id and e.received_at >= p_session.last_activity_at
         and e.received_at < p_session.last_activity_at + private.session_idle_time()
         and e.enrollment_id = p_session.enrollment_id
@@ -30085,6 +33356,26 @@ ALTER FUNCTION private.latest_version(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION private.latest_version(p_course_id uuid) IS 'The version that new enrolments are pinned to; nulls where there is none.';
 
 --
+-- Name: led_evidence(uuid, uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) RETURNS numeric
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return case when exists (
+    select
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where b.enrollment_id = p_enrollment_id and b.status = 'attended' and (p_rule = 'attendance' or b.signed_off_at is not null)
+  ) then 100 else 0 end;
+end
+$$;
+
+ALTER FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) OWNER TO postgres;
+
+--
 -- Name: lesson_evidence(uuid, lms.version_lessons); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30108,6 +33399,8 @@ begin
         where m.version_id = a.version_id and m.lesson_id = a.lesson_id and m.is_mandatory
       ));
     return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+  elsif p_lesson.completion_rule in ('attendance', 'sign_off') then
+    return private.led_evidence(p_enrollment_id, p_lesson.lesson_id, p_lesson.completion_rule);
   elsif p_lesson.completion_rule = 'watched' then
     select
       sum(private.media_seconds(r.type, r.content)),
@@ -30440,6 +33733,22 @@ $$;
 ALTER FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: mark_certified(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_certified() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_certified() OWNER TO postgres;
+
+--
 -- Name: mark_cohort_member(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30447,10 +33756,12 @@ CREATE FUNCTION private.mark_cohort_member() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  v_member constant lms.cohort_members := case tg_op when 'DELETE' then old else new end;
 begin
   perform private.mark_people(
-    case tg_op when 'DELETE' then old.tenant_id else new.tenant_id end,
-    array[case tg_op when 'DELETE' then old.user_id else new.user_id end]
+    v_member.tenant_id, array[v_member.user_id],
+    jsonb_build_object('cohort_id', v_member.cohort_id, 'is_held', tg_op = 'DELETE')
   );
   return null;
 end
@@ -30467,9 +33778,19 @@ CREATE FUNCTION private.mark_holder() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  v_membership_id constant uuid := case tg_op when 'DELETE' then old.membership_id else new.membership_id end;
+  v_grant constant lms.role_grants := case tg_op when 'DELETE' then old else new end;
 begin
-  perform private.mark_people(m.tenant_id, array[m.user_id]) from lms.memberships m where m.id = v_membership_id;
+  if not exists (
+    select
+    from lms.role_grants g
+    where g.membership_id = v_grant.membership_id and g.role_id = v_grant.role_id and g.id <> v_grant.id
+  ) then
+    perform private.mark_people(
+      m.tenant_id, array[m.user_id], jsonb_build_object('role_id', v_grant.role_id, 'is_held', tg_op = 'DELETE')
+    )
+    from lms.memberships m
+    where m.id = v_grant.membership_id;
+  end if;
   return null;
 end
 $$;
@@ -30485,7 +33806,13 @@ CREATE FUNCTION private.mark_member() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array[new.user_id]);
+  perform private.mark_people(new.tenant_id, array[new.user_id], case tg_op
+    when 'INSERT' then jsonb_build_object('is_member', false, 'has_left', false, 'unit_ids', null, 'job_title', null)
+    else jsonb_build_object(
+      'is_member', old.status <> 'ended' and not old.is_guest, 'has_left', old.status = 'ended',
+      'unit_ids', private.units_above(old.unit_id), 'job_title', old.job_title
+    )
+  end);
   return null;
 end
 $$;
@@ -30493,23 +33820,41 @@ $$;
 ALTER FUNCTION private.mark_member() OWNER TO postgres;
 
 --
--- Name: mark_people(uuid, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: mark_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) RETURNS void
+CREATE FUNCTION private.mark_path_courses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select r.id from lms.assignment_rules r where r.path_id = case tg_op when 'DELETE' then old.path_id else new.path_id end
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_path_courses() OWNER TO postgres;
+
+--
+-- Name: mark_people(uuid, uuid[], jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   -- Drafts count: one may be put into effect while this is not committed yet.
   if exists (select from lms.assignment_rules r where r.tenant_id = p_tenant_id and r.status <> 'ended') then
-    insert into private.assignment_marks (tenant_id, user_id, marked_at)
-    select p_tenant_id, u.id, private.training_clock() from unnest(p_user_ids) as u (id);
+    insert into private.assignment_marks (tenant_id, user_id, marked_at, was)
+    select p_tenant_id, u.id, private.training_clock(), p_was from unnest(p_user_ids) as u (id);
   end if;
 end
 $$;
 
-ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) OWNER TO postgres;
 
 --
 -- Name: mark_rule(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30535,16 +33880,70 @@ CREATE FUNCTION private.mark_rule_courses() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  v_rule_id constant uuid := case tg_op when 'DELETE' then old.rule_id else new.rule_id end;
 begin
-  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
-  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = v_rule_id and r.status = 'active';
+  perform private.mark_rules_with_other_courses(array[case tg_op when 'DELETE' then old.rule_id else new.rule_id end]);
   return null;
 end
 $$;
 
 ALTER FUNCTION private.mark_rule_courses() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_course(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_course() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(
+    select c.rule_id from lms.assignment_rule_courses c where c.course_id = new.id
+    union
+    select r.id
+    from lms.learning_path_courses c
+    join lms.assignment_rules r on r.path_id = c.path_id
+    where c.course_id = new.id and c.is_required
+  ));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_course() OWNER TO postgres;
+
+--
+-- Name: mark_rules_of_path(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_of_path() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.mark_rules_with_other_courses(array(select r.id from lms.assignment_rules r where r.path_id = new.id));
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_of_path() OWNER TO postgres;
+
+--
+-- Name: mark_rules_with_other_courses(uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status <> 'ended' order by r.id for no key update;
+  update lms.assignment_rules r set changed_at = private.training_clock() where r.id = any (p_rule_ids) and r.status <> 'ended';
+  insert into private.assignment_marks (tenant_id, rule_id, marked_at)
+  select r.tenant_id, r.id, private.training_clock() from lms.assignment_rules r where r.id = any (p_rule_ids) and r.status = 'active';
+end
+$$;
+
+ALTER FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: mark_unit(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30555,12 +33954,19 @@ CREATE FUNCTION private.mark_unit() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  perform private.mark_people(new.tenant_id, array(
-    select m.user_id
-    from private.org_unit_closure c
-    join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
-    where c.ancestor_id = new.id
-  ));
+  perform private.mark_people(new.tenant_id, array_agg(m.user_id order by m.user_id), jsonb_build_object(
+    -- What was above it: the part that has moved along, and what its former parent is below of.
+    'unit_ids', private.units_above(old.parent_id) || array(
+      select a.ancestor_id
+      from private.org_unit_closure a
+      join private.org_unit_closure b on b.ancestor_id = new.id and b.descendant_id = a.ancestor_id
+      where a.descendant_id = m.unit_id
+    )
+  ))
+  from private.org_unit_closure c
+  join lms.memberships m on m.tenant_id = new.tenant_id and m.unit_id = c.descendant_id
+  where c.ancestor_id = new.id
+  group by m.unit_id;
   return null;
 end
 $$;
@@ -30848,6 +34254,31 @@ $$;
 ALTER FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: may_file_evidence(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_file_evidence(p_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_path constant text[] := string_to_array(p_name, '/');
+begin
+  return case
+    when cardinality(v_path) = 3
+      and v_path[1] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and v_path[2] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    then private.may_enroll_in_scope(v_path[1]::uuid, v_path[2]::uuid)
+      and exists (
+        select from lms.memberships m where m.tenant_id = v_path[1]::uuid and m.user_id = v_path[2]::uuid
+      )
+    else false
+  end;
+end
+$_$;
+
+ALTER FUNCTION private.may_file_evidence(p_name text) OWNER TO postgres;
+
+--
 -- Name: may_grant(uuid, uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30913,6 +34344,26 @@ end
 $$;
 
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: may_run_session(lms.led_sessions); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_run_session(p_session lms.led_sessions) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return not private.is_api_call() or coalesce(
+    p_session.course_id = any (array(select private.staffed_courses()))
+      or p_session.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or p_session.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_run_session(p_session lms.led_sessions) OWNER TO postgres;
 
 --
 -- Name: may_write_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31070,7 +34521,15 @@ begin
     limit p_limit
     for no key update
   loop
-    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id returning * into v_moved;
+    update lms.enrollments e set version_id = p_target.id where e.id = v_enrollment.id;
+    -- A lesson that the new version completes by its assessments may have them already.
+    perform private.settle_assessment(e.id, a.assessment_id)
+    from lms.enrollments e
+    join lms.assessment_progress p on p.enrollment_id = e.id
+    join lms.version_assessments a on a.version_id = p_target.id and a.assessment_id = p.assessment_id
+    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = a.lesson_id and l.completion_rule = 'assessment'
+    where e.id = v_enrollment.id and e.status in ('enrolled', 'in_progress', 'paused');
+    select * into v_moved from lms.enrollments e where e.id = v_enrollment.id;
     v_result.moved := v_result.moved + 1;
     v_result.completed := v_result.completed + (v_moved.status = 'completed')::integer;
     v_result.gained := v_result.gained + (v_moved.progress_percentage > v_enrollment.progress_percentage)::integer;
@@ -31159,6 +34618,29 @@ ALTER FUNCTION private.my_courses() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_courses() IS 'Courses that the caller teaches or takes.';
 
 --
+-- Name: my_evidence_folders(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_evidence_folders() RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select format('%s/%s', t.id, (select auth.uid()))
+  from private.joined_tenants() as t (id);
+end
+$$;
+
+ALTER FUNCTION private.my_evidence_folders() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_evidence_folders(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_evidence_folders() IS 'Folders of the bucket evidence: the caller''s own in each of their tenants.';
+
+--
 -- Name: my_fellows(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31183,140 +34665,49 @@ ALTER FUNCTION private.my_fellows() OWNER TO postgres;
 COMMENT ON FUNCTION private.my_fellows() IS 'The people in the caller''s cohorts.';
 
 --
--- Name: question_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: question_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.question_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.question_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
-ALTER TABLE analytics.question_events OWNER TO postgres;
+ALTER TABLE private.question_events OWNER TO postgres;
 
 --
--- Name: TABLE question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: TABLE question_events; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.question_events IS 'One answer to one question. Insert them, also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+COMMENT ON TABLE private.question_events IS 'What analytics.question_events shows.';
 
 --
--- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: COLUMN question_events.xid; Type: COMMENT; Schema: private; Owner: postgres
 --
 
-COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
-
---
--- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
-
---
--- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
-
---
--- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
-
---
--- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
-
---
--- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
-
---
--- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
-
---
--- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course, counted by the server; what a client sends is overruled.';
-
---
--- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
-
---
--- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
-
---
--- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
-
---
--- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
-
---
--- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
-
---
--- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
-
---
--- Name: COLUMN question_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+COMMENT ON COLUMN private.question_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: my_hidden_answers(private.report_scope); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF analytics.question_events
+CREATE FUNCTION private.my_hidden_answers(p_scope private.report_scope) RETURNS SETOF private.question_events
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path TO ''
     AS $$
@@ -31324,7 +34715,7 @@ begin
   if private.is_api_call() then
     return query
     select q.*
-    from analytics.question_events q
+    from private.question_events q
     where q.user_id = (select auth.uid()) and q.tenant_id = p_scope.tenant_id and q.source = 'server'
       and q.is_counted and q.is_correct is not null
       and q.course_id <> all (p_scope.courses)
@@ -31951,6 +35342,22 @@ $$;
 ALTER FUNCTION private.note_rule_author() OWNER TO postgres;
 
 --
+-- Name: note_rule_change(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.note_rule_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  new.changed_at := private.training_clock();
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.note_rule_change() OWNER TO postgres;
+
+--
 -- Name: note_session(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32458,7 +35865,8 @@ begin
         'unknown_column', 'There is no such column.',
         jsonb_build_object('columns', (select jsonb_agg(left(c, 60)) from jsonb_object_keys(o.r - known) c), 'known', known)
       )
-      when (o.r - 'row') @? '$.* ? (@.type() != "string" && @.type() != "null")' then
+      -- Strict: the lax way looks into a list, and finds texts.
+      when (o.r - 'row') @? 'strict $.* ? (@.type() != "string" && @.type() != "null")' then
         private.import_fault('not_text', 'A value is not a text.')
       when o.r ? 'row' and (jsonb_typeof(o.r -> 'row') <> 'number' or (o.r ->> 'row') !~ '^[0-9]{1,9}$') then
         private.import_fault('invalid_row', 'row is a whole number.')
@@ -32585,6 +35993,31 @@ $$;
 ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
 
 --
+-- Name: parse_record_cursor(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_record_cursor(p_after text) RETURNS lms.training_records
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_after is not null then
+    v_place.completed_at := 'epoch'::timestamptz + split_part(p_after, '|', 1)::bigint * interval '1 microsecond';
+    v_place.id := split_part(p_after, '|', 2)::uuid;
+  end if;
+  return v_place;
+exception
+  when others then
+    perform private.fail('invalid_cursor', 'This takes the cursor of the last row.', 422, jsonb_build_object('field', 'p_after'));
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.parse_record_cursor(p_after text) OWNER TO postgres;
+
+--
 -- Name: parse_search(text, text[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -32671,10 +36104,10 @@ $$;
 ALTER FUNCTION private.people_numbers(p_scope private.report_scope) OWNER TO postgres;
 
 --
--- Name: people_of_rule(lms.assignment_rules, uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_of_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[] DEFAULT NULL::uuid[]) RETURNS SETOF uuid
+CREATE FUNCTION private.people_of_rule(rule lms.assignment_rules) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO ''
     AS $$
@@ -32683,8 +36116,7 @@ begin
   select m.user_id
   from lms.memberships m
   where m.tenant_id = rule.tenant_id and m.status <> 'ended' and not m.is_guest
-    and (p_user_ids is null or m.user_id = any (p_user_ids))
-    and (rule.job_title is null or private.same_job_title(m.job_title, rule.job_title))
+    and (rule.job_title is null or lower(btrim(m.job_title)) = lower(btrim(rule.job_title)))
     and (rule.unit_id is null or m.unit_id in (
       select c.descendant_id from private.org_unit_closure c where c.ancestor_id = rule.unit_id
     ))
@@ -32697,7 +36129,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) OWNER TO postgres;
+ALTER FUNCTION private.people_of_rule(rule lms.assignment_rules) OWNER TO postgres;
 
 --
 -- Name: people_sums(private.report_scope, xid8); Type: FUNCTION; Schema: private; Owner: postgres
@@ -32740,73 +36172,50 @@ $$;
 ALTER FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) OWNER TO postgres;
 
 --
--- Name: place_activity_event(); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: people_to_look_at(uuid, uuid, uuid, integer); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.place_activity_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_is_known boolean;
 begin
-  if v_writer <> '' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  if p_rule_id is null then
+    return array(
+      select m.user_id
+      from lms.memberships m
+      where m.tenant_id = p_tenant_id and (p_after_user_id is null or m.user_id > p_after_user_id)
+        and (
+          (m.status <> 'ended' and not m.is_guest)
+          or exists (
+            select from lms.training_requirements q where q.user_id = m.user_id and q.tenant_id = p_tenant_id and q.ended_at is null
+          )
+        )
+      order by m.user_id
+      limit p_most
+    );
   end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    select
-      e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id),
-      exists (
-        select
-        from analytics.event_types t
-        where t.event_type = new.event_type and (t.tenant_id is null or t.tenant_id = e.tenant_id)
-      )
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id, v_is_known
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if not v_is_known then
-    perform private.refuse_event_type(new.event_type, new.tenant_id);
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'activity', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  new.occurred_at := coalesce(new.occurred_at, new.received_at);
-  new.is_time_plausible := new.occurred_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
+  return array(
+    select u.user_id
+    from (
+      select p.user_id
+      from lms.assignment_rules r
+      cross join lateral private.people_of_rule(r) as p (user_id)
+      where r.id = p_rule_id and r.status = 'active'
+      union
+      select q.user_id
+      from lms.training_requirements q
+      where q.tenant_id = p_tenant_id and q.rule_id = p_rule_id and q.ended_at is null
+    ) u
+    where p_after_user_id is null or u.user_id > p_after_user_id
+    order by u.user_id
+    limit p_most
+  );
 end
 $$;
 
-ALTER FUNCTION private.place_activity_event() OWNER TO postgres;
+ALTER FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) OWNER TO postgres;
 
 --
 -- Name: place_assessment(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33277,7 +36686,7 @@ declare
 begin
   -- No client names the enrolment: what does, is the database itself.
   if v_client and new.enrollment_id <> '00000000-0000-0000-0000-000000000000'
-    and private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     v_client := false;
   elsif v_client and new.user_id is distinct from auth.uid() then
@@ -33330,78 +36739,6 @@ $$;
 ALTER FUNCTION private.place_progress() OWNER TO postgres;
 
 --
--- Name: place_question_event(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.place_question_event() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  v_writer constant text := current_setting('lyceum.event_writer');
-  v_has_key boolean := false;
-begin
-  -- Clients cannot write the source: who says 'server' is one of our own functions.
-  if v_writer <> '' and new.source = 'client' and new.user_id::text is distinct from v_writer then
-    raise insufficient_privilege using message = 'Events are recorded by the learner.';
-  end if;
-
-  if new.enrollment_id = '00000000-0000-0000-0000-000000000000' then
-    select
-      e.id, e.tenant_id, e.unit_id,
-      exists (
-        select
-        from lms.question_revisions r
-        join private.key_revisions k on k.revision_id = r.id
-        where r.course_id = new.course_id and r.question_key = new.question_key
-      )
-    into new.enrollment_id, new.tenant_id, new.unit_id, v_has_key
-    from lms.enrollments e
-    where e.user_id = new.user_id and e.course_id = new.course_id
-    order by e.cycle desc
-    limit 1;
-    if not found then
-      -- Left to the next trigger.
-      new.enrollment_id := '00000000-0000-0000-0000-000000000000';
-      return new;
-    end if;
-  else
-    -- Of one of our own functions, or of an import, which may say what counts.
-    select e.tenant_id, e.course_id, e.user_id, coalesce(new.unit_id, e.unit_id)
-    into strict new.tenant_id, new.course_id, new.user_id, new.unit_id
-    from lms.enrollments e
-    where e.id = new.enrollment_id;
-  end if;
-
-  if new.id = '00000000-0000-0000-0000-000000000000' then
-    new.id := gen_random_uuid();
-  else
-    insert into private.event_receipts (user_id, kind, event_id) values (new.user_id, 'question', new.id)
-    on conflict do nothing;
-    if not found then
-      return null;
-    end if;
-  end if;
-
-  if new.source = 'client' and v_has_key then
-    new.is_counted := false;
-  end if;
-
-  insert into private.question_attempts as a (user_id, course_id, question_key, attempts)
-  values (new.user_id, new.course_id, new.question_key, 1)
-  on conflict (user_id, course_id, question_key) do update set attempts = a.attempts + 1
-  returning a.attempts into new.attempt_index;
-
-  new.answered_at := coalesce(new.answered_at, new.received_at);
-  new.is_time_plausible := new.answered_at between
-    new.received_at - interval '90 days' and new.received_at + interval '5 minutes';
-  return new;
-end
-$$;
-
-ALTER FUNCTION private.place_question_event() OWNER TO postgres;
-
---
 -- Name: place_question_skill(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33422,6 +36759,23 @@ end
 $$;
 
 ALTER FUNCTION private.place_question_skill() OWNER TO postgres;
+
+--
+-- Name: place_record_settings(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_record_settings() OWNER TO postgres;
 
 --
 -- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33451,6 +36805,35 @@ end
 $$;
 
 ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
+-- Name: place_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course record;
+begin
+  select c.tenant_id, c.deleted_at into v_course from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(v_course.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if private.is_api_call() then
+    if v_course.deleted_at is not null then
+      perform private.fail('course_not_found', 'There is no such course.', 404);
+    elsif new.lesson_id is not null and not exists (
+      select from lms.lessons l where l.id = new.lesson_id and l.course_id = new.course_id and l.deleted_at is null
+    ) then
+      perform private.fail('lesson_not_found', 'The course has no such lesson.', 404);
+    end if;
+    new.created_by := (select auth.uid());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_session() OWNER TO postgres;
 
 --
 -- Name: plain_text(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33606,9 +36989,12 @@ begin
   if v_preview.moves then
     v_preview.items_total_after := p_target.items_total;
     select count(*) into v_preview.items_done_after
-    from lms.lesson_progress p
-    join lms.version_lessons l on l.version_id = p_target.id and l.lesson_id = p.lesson_id
-    where p.enrollment_id = p_enrollment.id and p.completed_at is not null and l.requires_completion;
+    from lms.version_lessons l
+    left join lms.lesson_progress p on p.enrollment_id = p_enrollment.id and p.lesson_id = l.lesson_id
+    where l.version_id = p_target.id and l.requires_completion and (
+      p.completed_at is not null
+      or (l.completion_rule = 'assessment' and private.lesson_evidence(p_enrollment.id, l) = 100)
+    );
     v_preview.items_done_after := v_preview.items_done_after + (
       select count(*)
       from lms.version_assessments a
@@ -33694,6 +37080,7 @@ CREATE FUNCTION private.preview_rule(p_rule_id uuid, p_limit integer, p_after_us
 declare
   v_rule constant lms.assignment_rules := private.require_rule_writer(p_rule_id);
   v_now constant timestamptz := private.training_clock();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(v_rule.tenant_id, v_now) v);
   v_time_zone text;
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = v_rule.tenant_id;
@@ -33726,15 +37113,26 @@ begin
   select
     c.user_id, c.course_id, c.change,
     case when c.change <> 'ends' then case
-      when last.completed_at is null then private.requirement_due(v_rule, c.since, v_time_zone)
-      else private.runs_out_at(v_rule, last.completed_at, v_time_zone)
+      when last.does_count then last.runs_out_at
+      else private.requirement_due(
+        v_rule,
+        greatest(c.since, (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = c.user_id and v.course_id = c.course_id
+        )),
+        v_time_zone
+      )
     end end,
     last.completed_at,
     c.change <> 'ends'
       and (
-        last.completed_at is null
-        or private.runs_out_at(v_rule, last.completed_at, v_time_zone) - make_interval(days => v_rule.renewal_window_days) <= v_now
+        not last.does_count or last.runs_out_at - make_interval(days => v_rule.renewal_window_days) <= v_now
       ) is true
+      -- Of an ordered path the next course, as private.is_next_in_path says.
+      and (
+        last.completed_at is not null
+        or exists (select from lms.assignment_rule_courses k where k.rule_id = p_rule_id and k.course_id = c.course_id)
+        or c.course_id = any (private.open_path_courses(v_rule.path_id, c.user_id))
+      )
       and not exists (
         select
         from lms.enrollments e
@@ -33750,9 +37148,14 @@ begin
       )
   from compared c
   cross join lateral (
-    select max(e.completed_at) as completed_at
-    from lms.enrollments e
-    where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+    select d.completed_at, o.runs_out_at, d.completed_at is not null and (o.runs_out_at is null or o.runs_out_at > c.since) as does_count
+    from (
+      select max(e.completed_at) as completed_at
+      from lms.enrollments e
+      where e.user_id = c.user_id and e.course_id = c.course_id and e.status = 'completed'
+        and e.id <> all (array(select v.enrollment_id from unnest(v_void) v))
+    ) d
+    cross join lateral (select private.runs_out_at(v_rule, d.completed_at, v_time_zone) as runs_out_at offset 0) o
   ) last
   order by c.user_id, c.course_id;
 end
@@ -33904,7 +37307,7 @@ CREATE FUNCTION private.question_facts(p_scope private.report_scope) RETURNS SET
 begin
   return query
   select q.course_id, q.section_key::text, q.question_key::text, count(*), count(*) filter (where q.is_correct)
-  from analytics.question_events q
+  from private.question_events q
   where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
     and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
     and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -34057,7 +37460,7 @@ begin
       and r.month >= v_first and r.month <= v_last
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
-    from analytics.question_events q
+    from private.question_events q
     where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.is_counted and q.is_correct is not null
       and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
@@ -34070,7 +37473,7 @@ begin
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from unnest(v_edges) as e (edge)
-    join analytics.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
+    join private.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
       and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
     where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
       and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
@@ -34818,27 +38221,195 @@ CREATE FUNCTION private.record_answers() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Also where somebody else closes it, a job or staff.
-  perform private.lock_events_of(new.user_id);
-  insert into analytics.question_events (
-    course_id, user_id, enrollment_id, section_key, question_key, is_correct, answered_at, source, attempt_id
+  -- Also where somebody else closes it, a job or staff: so not by way of the view, which takes what is the caller's.
+  insert into private.question_events (
+    id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, answered_at, received_at,
+    is_time_plausible, source, is_counted, attempt_id
   )
   select
-    new.course_id, new.user_id, new.enrollment_id, coalesce(l.key, v.key), r.question_key, s.is_correct, a.saved_at,
-    'server', new.id
+    gen_random_uuid(), new.tenant_id, new.course_id, new.user_id, e.unit_id, new.enrollment_id, coalesce(l.key, v.key),
+    r.question_key, s.is_correct, a.saved_at, clock_timestamp(), true, 'server', true, new.id
   from lms.attempt_answers a
   join lms.attempt_questions q on q.attempt_id = a.attempt_id and q.question_id = a.question_id
   join lms.question_revisions r on r.id = q.revision_id
   join lms.version_assessments v on v.version_id = new.version_id and v.assessment_id = new.assessment_id
+  join lms.enrollments e on e.id = new.enrollment_id
   left join lms.lessons l on l.id = v.lesson_id
   left join lms.answer_scores s on s.attempt_id = a.attempt_id and s.question_id = a.question_id
   where a.attempt_id = new.id and a.response <> 'null'
   order by q.position;
+  if new.closed_by = 'learner' then
+    perform private.begin_activity(new.enrollment_id, now());
+  end if;
   return null;
 end
 $$;
 
 ALTER FUNCTION private.record_answers() OWNER TO postgres;
+
+--
+-- Name: record_attendance_of(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_row record;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_missing jsonb;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif private.is_api_call() and exists (
+    select from jsonb_array_elements(p_rows) as r where (r ->> 'user_id')::uuid = (select auth.uid())
+  ) then
+    perform private.fail('own_attendance', 'Nobody records their own attendance.', 403);
+  end if;
+
+  -- The cycles first, in the order of people, as all who lock several: the booked one, else the one that is taken now. Who runs
+  -- a session for one unit records nothing of people of another: to them they are not there.
+  perform e.id
+  from lms.enrollments e
+  where e.course_id = v_session.course_id
+    and e.user_id in (select (r ->> 'user_id')::uuid from jsonb_array_elements(p_rows) as r)
+    and (
+      e.status in ('enrolled', 'in_progress', 'paused')
+      or exists (select from lms.session_bookings b where b.session_id = p_session_id and b.enrollment_id = e.id)
+    )
+  order by e.user_id, e.cycle
+  for no key update;
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.starts_at > now() then
+    perform private.fail('session_not_begun', 'The session has not begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+
+  for v_row in
+    select (r.doc ->> 'user_id')::uuid as user_id, r.doc ->> 'status' as status, r.place - 1 as place
+    from jsonb_array_elements(p_rows) with ordinality as r (doc, place)
+    order by 1
+  loop
+    v_booking := null;
+    v_enrollment := null;
+    select b.* into v_booking
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and b.user_id = v_row.user_id
+    order by e.cycle desc
+    limit 1;
+    if v_booking.id is null or (v_booking.recorded_at is null and exists (
+      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('completed', 'dropped', 'expired')
+    )) then
+      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats. It counts for
+      -- the cycle that is taken now, not for one that was over before.
+      v_enrollment := private.hold_open_cycle(v_session.course_id, v_row.user_id);
+      if v_enrollment.id is not null then
+        v_booking := null;
+      end if;
+    end if;
+    if (v_booking.id is null and v_enrollment.id is null) or (private.is_api_call() and not coalesce(
+      private.may_enroll_others(v_session.tenant_id, v_session.course_id, v_row.user_id), false
+    )) then
+      v_missing := coalesce(v_missing, '[]') || jsonb_build_object('row', v_row.place, 'code', 'person_not_found');
+      continue;
+    elsif v_booking.status in ('attended', 'absent') and v_booking.status <> v_row.status then
+      perform private.check_session_reason(p_reason);
+      if v_booking.signed_off_at is not null then
+        perform private.fail(
+          'signed_off', 'They were signed off.', 409, jsonb_build_object('booking_id', v_booking.id),
+          'Withdraw the sign-off first: withdraw_sign_off.'
+        );
+      end if;
+    end if;
+    if v_booking.id is null then
+      insert into lms.session_bookings (
+        tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_by, recorded_at, recorded_by
+      )
+      values (
+        v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, v_row.user_id, v_row.status, (select auth.uid()),
+        now(), (select auth.uid())
+      )
+      returning * into v_booking;
+    elsif v_booking.status <> v_row.status then
+      update lms.session_bookings b
+      set status = v_row.status, recorded_at = now(), recorded_by = (select auth.uid()), cancelled_at = null,
+          change_reason = case when b.recorded_at is not null then p_reason end
+      where b.id = v_booking.id
+      returning * into v_booking;
+    end if;
+    if v_booking.status = 'attended' and v_session.lesson_id is not null then
+      perform private.settle_attendance_of(v_booking.enrollment_id, v_session.lesson_id);
+    end if;
+    return next v_booking;
+  end loop;
+  if v_missing is not null then
+    perform private.fail('invalid_rows', 'Some rows name people who do not take the course; nothing was recorded.', 422, v_missing);
+  end if;
+  update lms.led_sessions s
+  set status = 'held', held_at = now()
+  where s.id = p_session_id and s.status = 'scheduled';
+end
+$$;
+
+ALTER FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: record_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  if not private.keeps_training_record(new.course_id) then
+    return null;
+  end if;
+  begin
+    case tg_table_name
+      when 'enrollments' then v_enrollment := new;
+      when 'outside_training' then select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+      else
+        select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
+    end case;
+    perform private.write_training_record(v_enrollment);
+  exception
+    when others then
+      raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+  end;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.record_completion() OWNER TO postgres;
+
+--
+-- Name: record_kept_until(uuid, uuid, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) RETURNS date
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select greatest((m.ended_at at time zone t.time_zone)::date + 90, (p_completed_on + interval '3 years')::date)
+    from lms.memberships m
+    join lms.tenants t on t.id = m.tenant_id
+    where m.tenant_id = p_tenant_id and m.user_id = p_user_id and m.status = 'ended'
+  );
+end
+$$;
+
+ALTER FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) OWNER TO postgres;
 
 --
 -- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35207,6 +38778,31 @@ $$;
 ALTER FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) OWNER TO postgres;
 
 --
+-- Name: refuse_event(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() and p_user_id is distinct from auth.uid() then
+    raise insufficient_privilege using message = 'Events are recorded by the learner.';
+  end if;
+  if private.is_shut_out(p_course_id) then
+    raise insufficient_privilege using message = 'Nothing is recorded while the membership is not active.';
+  end if;
+  if exists (select from lms.courses c where c.id = p_course_id) then
+    perform private.refuse_progress('not_enrolled', p_course_id);
+  end if;
+  perform private.fail('course_not_found', 'There is no such course.', 404);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: refuse_event_change(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -35226,8 +38822,8 @@ ALTER FUNCTION private.refuse_event_change() OWNER TO postgres;
 -- Name: refuse_event_type(text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
@@ -35243,29 +38839,11 @@ begin
     ),
     'Administrators register further types in analytics.event_types.'
   );
-end
-$$;
-
-ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
-
---
--- Name: refuse_event_without_enrollment(); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.refuse_event_without_enrollment() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if exists (select from lms.courses c where c.id = new.course_id) then
-    perform private.refuse_progress('not_enrolled', new.course_id);
-  end if;
-  perform private.fail('course_not_found', 'There is no such course.', 404);
   return null;
 end
 $$;
 
-ALTER FUNCTION private.refuse_event_without_enrollment() OWNER TO postgres;
+ALTER FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) OWNER TO postgres;
 
 --
 -- Name: refuse_grant(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35881,7 +39459,7 @@ begin
   return query
   with answers as (
     select q.user_id, q.section_key::text as section_key, q.question_key::text as question_key, count(*) as n, count(*) filter (where q.is_correct) as c
-    from analytics.question_events q
+    from private.question_events q
     where q.tenant_id = v_scope.tenant_id and q.course_id = p_course_id and q.is_counted and q.is_correct is not null
       and (v_scope.is_whole or q.unit_id = any (v_scope.units) or q.course_id = any (v_scope.courses))
       and (v_scope.of_units is null or q.unit_id = any (v_scope.of_units))
@@ -36482,6 +40060,23 @@ $$;
 ALTER FUNCTION private.require_bank_author(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_booking(p_booking_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.session_bookings b where b.id = p_booking_id) then
+    perform private.fail('booking_not_found', 'There is no such booking.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_certificate(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -36608,6 +40203,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
+
+--
+-- Name: require_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_evidence(p_evidence_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.outside_training o where o.id = p_evidence_id) then
+    perform private.fail('evidence_not_found', 'There is no such evidence.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_evidence(p_evidence_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_grader(lms.assessment_attempts); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36817,6 +40429,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_rule_writer(p_rule_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_session(p_session_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.led_sessions s where s.id = p_session_id) then
+    perform private.fail('session_not_found', 'There is no such session.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_session(p_session_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_statement_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37277,9 +40906,9 @@ begin
     select c.started, c.user_id, date_trunc(p_step, a.received_at at time zone p_scope.time_zone)::date as at
     from cohorts c
     join (
-      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from analytics.question_events q
+      select q.tenant_id, q.unit_id, q.course_id, q.user_id, q.received_at from private.question_events q
       union all
-      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from analytics.activity_events v
+      select v.tenant_id, v.unit_id, v.course_id, v.user_id, v.received_at from private.activity_events v
     ) a on a.user_id = c.user_id and a.tenant_id = p_scope.tenant_id
     where (p_scope.is_whole or a.unit_id = any (p_scope.units) or a.course_id = any (p_scope.courses))
       and (p_scope.of_units is null or a.unit_id = any (p_scope.of_units))
@@ -37420,6 +41049,57 @@ $$;
 ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
 
 --
+-- Name: review_evidence(uuid, boolean, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id;
+  if private.is_api_call() then
+    if (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by) then
+      perform private.fail('own_evidence', 'Nobody reviews their own evidence, or what they handed in.', 403);
+    elsif not coalesce(private.may_enroll_others(v_evidence.tenant_id, v_evidence.course_id, v_evidence.user_id), false) then
+      raise insufficient_privilege using message = 'Reviewing takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  -- Course, membership, enrolment, and only then the evidence: as all who open a cycle.
+  if p_accept then
+    perform private.hold_course(v_evidence.course_id);
+    perform from lms.memberships m
+    where m.tenant_id = v_evidence.tenant_id and m.user_id = v_evidence.user_id
+    for no key update;
+  end if;
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if v_evidence.status = (case when p_accept then 'accepted' else 'rejected' end) then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It does not wait for review.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  if p_accept then
+    v_evidence.enrollment_id := private.add_evidence_cycle(v_evidence, coalesce(p_end_open_cycle, false));
+    update lms.outside_training o
+    set status = 'accepted', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason,
+        enrollment_id = v_evidence.enrollment_id
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  else
+    update lms.outside_training o
+    set status = 'rejected', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
+
+--
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37455,10 +41135,10 @@ $$;
 ALTER FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) OWNER TO postgres;
 
 --
--- Name: revoke_certificate_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: revoke_certificate_of(uuid, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) RETURNS lms.certificates
+CREATE FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) RETURNS lms.certificates
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -37472,10 +41152,13 @@ begin
   for no key update;
   perform private.require_certificate_right(v_enrollment);
   update lms.certificates c
-  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason
+  set revoked_at = now(), revoked_by = (select auth.uid()), revoked_reason = p_reason, voids_training = p_voids_training
   where c.id = p_certificate_id and c.revoked_at is null
   returning * into v_certificate;
   if not found then
+    update lms.certificates c
+    set voids_training = true
+    where c.id = p_certificate_id and p_voids_training and not c.voids_training;
     select * into v_certificate from lms.certificates c where c.id = p_certificate_id;
     return v_certificate;
   end if;
@@ -37493,7 +41176,7 @@ begin
 end
 $$;
 
-ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) OWNER TO postgres;
+ALTER FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) OWNER TO postgres;
 
 --
 -- Name: revoke_entitlement_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37740,6 +41423,34 @@ end
 $$;
 
 ALTER FUNCTION private.rubric_faults(p_key jsonb) OWNER TO postgres;
+
+--
+-- Name: rules_of_people(uuid, private.member_facts[], uuid[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) RETURNS SETOF private.rule_of_person
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select r.id, f.user_id, f.at, f.until
+  from (
+    select u.*, lower(btrim(u.job_title)) as title from unnest(p_people) u where u.is_member offset 0
+  ) f
+  join (
+    select k.*, lower(btrim(k.job_title)) as title from lms.assignment_rules k where k.tenant_id = p_tenant_id and k.id = any (p_rule_ids) offset 0
+  ) r
+    on (r.title is null or r.title = f.title)
+    and (r.unit_id is null or r.unit_id = any (f.unit_ids))
+    and (r.role_id is null or r.role_id = any (f.role_ids))
+    and (r.cohort_id is null or r.cohort_id = any (f.cohort_ids));
+end
+$$;
+
+ALTER FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) OWNER TO postgres;
 
 --
 -- Name: runs_out_at(lms.assignment_rules, timestamp with time zone, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -38099,6 +41810,21 @@ $$;
 ALTER FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) OWNER TO postgres;
 
 --
+-- Name: session_grain(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.session_grain() RETURNS interval
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return interval '5 minutes';
+end
+$$;
+
+ALTER FUNCTION private.session_grain() OWNER TO postgres;
+
+--
 -- Name: session_idle_time(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -38415,6 +42141,40 @@ ALTER FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id u
 --
 
 COMMENT ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) IS 'Brings assessment_progress, the lesson it completes, items_done and final_grade of an enrolment up to its released scores.';
+
+--
+-- Name: settle_attendance_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_rule text;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  select l.completion_rule into v_rule
+  from lms.version_lessons l
+  where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id
+    and l.completion_rule in ('attendance', 'sign_off');
+  if not found or v_enrollment.status not in ('enrolled', 'in_progress', 'paused')
+    or private.led_evidence(p_enrollment_id, p_lesson_id, v_rule) < 100
+    or exists (select from private.closed_lessons(p_enrollment_id, p_lesson_id))
+  then
+    return false;
+  end if;
+  insert into lms.lesson_progress as p (enrollment_id, user_id, lesson_id, progress_percentage)
+  values (p_enrollment_id, v_enrollment.user_id, p_lesson_id, 100)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = 100, completed_at = coalesce(p.completed_at, now()), last_accessed_at = now(), updated_at = now()
+  where p.progress_percentage < 100;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) OWNER TO postgres;
 
 --
 -- Name: block_progress; Type: TABLE; Schema: lms; Owner: postgres
@@ -38785,6 +42545,40 @@ end
 $$;
 
 ALTER FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
+
+--
+-- Name: sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+  v_lesson_id uuid;
+begin
+  if v_booking.signed_off_at is not null then
+    return v_booking;
+  elsif v_booking.status <> 'attended' then
+    perform private.fail(
+      'not_attended', 'Only who was there is signed off.', 409, jsonb_build_object('status', v_booking.status),
+      'Record it first: record_attendance.'
+    );
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = now(), signed_off_by = (select auth.uid()), sign_off_note = p_note
+  where b.id = p_booking_id
+  returning * into v_booking;
+  select s.lesson_id into v_lesson_id from lms.led_sessions s where s.id = v_booking.session_id;
+  if v_lesson_id is not null then
+    perform private.settle_attendance_of(v_booking.enrollment_id, v_lesson_id);
+  end if;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) OWNER TO postgres;
 
 --
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39171,6 +42965,25 @@ $$;
 ALTER FUNCTION private.take_path_enrollments_along() OWNER TO postgres;
 
 --
+-- Name: take_receipt(uuid, text, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- In place of the call above, which would cost as much as the row.
+  perform pg_advisory_xact_lock(uuid_hash_extended(p_user_id, 790));
+  insert into private.event_receipts (user_id, kind, event_id) values (p_user_id, p_kind, p_event_id)
+  on conflict do nothing;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) OWNER TO postgres;
+
+--
 -- Name: takes_assessment(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39480,9 +43293,14 @@ ALTER FUNCTION private.training_clock() OWNER TO postgres;
 CREATE FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) RETURNS SETOF lms.training_status
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
     AS $$
 declare
   v_time_zone text;
+  v_is_client constant boolean := private.is_api_call();
+  v_void constant private.void_training[] := array(select v from private.void_trainings(p_tenant_id, p_at) v);
+  v_void_ids constant uuid[] := array(select v.enrollment_id from unnest(v_void) v);
 begin
   select t.time_zone into v_time_zone from lms.tenants t where t.id = p_tenant_id;
   return query
@@ -39490,54 +43308,175 @@ begin
     s.user_id, s.course_id,
     case
       when s.is_waived then 'waived'
-      when s.completed_at is null then case when s.due_at <= p_at then 'overdue' else 'due' end
+      when s.due_at <= p_at then 'overdue'
       when s.expires_at <= p_at then 'expired'
+      when s.is_asked_anew then 'due'
       when s.opens_at <= p_at then 'expiring'
       else 'done'
     end,
-    case when s.completed_at is null then s.due_at else s.expires_at end,
-    s.completed_at, s.expires_at, s.opens_at, s.rule_ids
+    least(s.due_at, s.expires_at), s.completed_at, s.expires_at, s.opens_at, s.rule_ids
   from (
     select
-      q.user_id, q.course_id, last.completed_at,
-      min(q.due_at) as due_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone)) as expires_at,
-      min(private.runs_out_at(r, last.completed_at, v_time_zone) - make_interval(days => r.renewal_window_days)) as opens_at,
-      array_agg(q.rule_id order by q.rule_id) as rule_ids,
+      k.user_id, k.course_id, k.completed_at,
+      bool_or(not k.does_count) as is_asked_anew,
+      -- Training that was found void is due as if it had been asked for then.
+      min(case
+        when k.does_count then null
+        when k.voided_at > k.since then private.requirement_due(k.rule, k.voided_at, v_time_zone)
+        else k.due_at
+      end) as due_at,
+      min(k.runs_out_at) filter (where k.does_count) as expires_at,
+      min(k.runs_out_at - make_interval(days => (k.rule).renewal_window_days)) filter (where k.does_count) as opens_at,
+      array_agg((k.rule).id order by (k.rule).id) as rule_ids,
       exists (
         select
         from lms.training_waivers w
-        where w.user_id = q.user_id and w.course_id = q.course_id and w.granted_at <= p_at
+        where w.user_id = k.user_id and w.course_id = k.course_id and w.granted_at <= p_at
           and (w.expires_at is null or w.expires_at > p_at) and (w.revoked_at is null or w.revoked_at > p_at)
       ) as is_waived
-    from lms.training_requirements q
-    join lms.assignment_rules r on r.id = q.rule_id
-    cross join lateral (
-      select max(e.completed_at) as completed_at
-      from lms.enrollments e
-      where e.user_id = q.user_id and e.course_id = q.course_id and e.completed_at <= p_at
-    ) last
-    where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
-      and (p_user_ids is null or q.user_id = any (p_user_ids))
-      and (p_course_id is null or q.course_id = p_course_id)
-      and (
-        not private.is_api_call()
-        or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
-        or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
-        or q.course_id = any (array(select private.staffed_courses()))
-        or exists (
+    from (
+      select
+        a.*,
+        -- What had run out before a rule asked is not what it asks for.
+        a.completed_at is not null and (a.runs_out_at is null or a.runs_out_at > a.since) as does_count,
+        case when a.completed_at is null and cardinality(v_void_ids) > 0 then (
+          select max(v.voided_at) from unnest(v_void) v where v.user_id = a.user_id and v.course_id = a.course_id
+        ) end as voided_at
+      from (
+        select d.*, private.runs_out_at(d.rule, d.completed_at, v_time_zone) as runs_out_at
+        from (
           select
-          from lms.memberships m
-          where m.user_id = q.user_id and m.tenant_id = q.tenant_id
-            and m.unit_id = any (array(select private.units_where('enrollments.read')))
-        )
-      )
-    group by q.user_id, q.course_id, last.completed_at
+            q.user_id, q.course_id, q.since, q.due_at, r as rule,
+            (
+              select max(e.completed_at)
+              from lms.enrollments e
+              where e.user_id = q.user_id and e.course_id = q.course_id and e.status = 'completed' and e.completed_at <= p_at
+                and e.id <> all (v_void_ids)
+            ) as completed_at
+          from lms.training_requirements q
+          join lms.assignment_rules r on r.tenant_id = p_tenant_id and r.id = q.rule_id
+          where q.tenant_id = p_tenant_id and q.since <= p_at and (q.ended_at is null or q.ended_at > p_at)
+            and (p_user_ids is null or q.user_id = any (p_user_ids))
+            and (p_course_id is null or q.course_id = p_course_id)
+            and (
+              not v_is_client
+              or (q.user_id = (select auth.uid()) and q.tenant_id <> all (array(select private.closed_tenants())))
+              or q.tenant_id = any (array(select private.tenants_where('enrollments.read')))
+              or q.course_id = any (array(select private.staffed_courses()))
+              or exists (
+                select
+                from lms.memberships m
+                where m.user_id = q.user_id and m.tenant_id = q.tenant_id
+                  and m.unit_id = any (array(select private.units_where('enrollments.read')))
+              )
+            )
+          offset 0
+        ) d
+        offset 0
+      ) a
+      offset 0
+    ) k
+    group by k.user_id, k.course_id, k.completed_at
   ) s;
 end
 $$;
 
 ALTER FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.assignment_marks (
+    id bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id uuid,
+    rule_id uuid,
+    marked_at timestamp with time zone NOT NULL,
+    was jsonb,
+    after_user_id uuid
+);
+
+ALTER TABLE private.assignment_marks OWNER TO postgres;
+
+--
+-- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) of which everybody is; removed by the job that does it.';
+
+--
+-- Name: COLUMN assignment_marks.was; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.was IS 'Of a person, what the change has replaced: {is_member, has_left, unit_ids, job_title}, {unit_ids}, {role_id, is_held} or {cohort_id, is_held}.';
+
+--
+-- Name: COLUMN assignment_marks.after_user_id; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.assignment_marks.after_user_id IS 'Of a rule or a tenant: how far the job has come, in the order of people.';
+
+--
+-- Name: unfold_marks(private.assignment_marks[], private.member_facts[]); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) RETURNS SETOF private.member_facts
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_mark record;
+  v_facts private.member_facts;
+begin
+  for v_mark in
+    select m.marked_at, m.was, f as facts
+    from unnest(p_marks) m
+    join unnest(p_now) f on (f.tenant_id, f.user_id) = (m.tenant_id, m.user_id)
+    order by m.tenant_id, m.user_id, m.marked_at desc, m.id desc
+  loop
+    if (v_facts.tenant_id, v_facts.user_id) is distinct from ((v_mark.facts).tenant_id, (v_mark.facts).user_id) then
+      if v_facts.user_id is not null then
+        v_facts.until := v_facts.at;
+        v_facts.at := '-infinity';
+        return next v_facts;
+      end if;
+      v_facts := v_mark.facts;
+      v_facts.at := null;
+    end if;
+    if v_facts.at is distinct from v_mark.marked_at then
+      v_facts.until := v_facts.at;
+      v_facts.at := v_mark.marked_at;
+      return next v_facts;
+    end if;
+    if v_mark.was is not null then
+      v_facts := private.facts_before(v_facts, v_mark.was);
+    end if;
+  end loop;
+  if v_facts.user_id is not null then
+    v_facts.until := v_facts.at;
+    v_facts.at := '-infinity';
+    return next v_facts;
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) OWNER TO postgres;
+
+--
+-- Name: units_above(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.units_above(p_unit_id uuid) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return array(select c.ancestor_id from private.org_unit_closure c where c.descendant_id = p_unit_id order by c.ancestor_id);
+end
+$$;
+
+ALTER FUNCTION private.units_above(p_unit_id uuid) OWNER TO postgres;
 
 --
 -- Name: units_below(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39826,6 +43765,28 @@ $$;
 ALTER FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) OWNER TO postgres;
 
 --
+-- Name: void_trainings(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) RETURNS SETOF private.void_training
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select c.enrollment_id, c.user_id, c.course_id, c.revoked_at
+  from lms.certificates c
+  where c.tenant_id = p_tenant_id and c.voids_training and c.revoked_at <= p_at and not exists (
+    select
+    from lms.certificates n
+    where n.enrollment_id = c.enrollment_id and n.edition > c.edition and n.issued_at <= p_at
+  );
+end
+$$;
+
+ALTER FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: want_invitation(private.matched_person, uuid, lms.invitations); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39903,31 +43864,6 @@ ALTER FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p
 COMMENT ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) IS 'trunc(sum(weight * percentage) / sum(weight), 2) over the weighted assessments of a version; null when it has none. p_by_its_rules: with scores counted as that version counts them, also where another one is being taken.';
 
 --
--- Name: what_is_required(uuid, uuid[], uuid[], timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) RETURNS SETOF private.required_course
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET enable_nestloop TO 'off'
-    SET jit TO 'off'
-    AS $$
-begin
-  return query
-  select r.id, c.course_id, u.user_id, private.requirement_due(r, coalesce(q.since, greatest(p_at, r.activated_at)), t.time_zone)
-  from lms.assignment_rules r
-  join lms.tenants t on t.id = r.tenant_id and t.is_active
-  cross join lateral private.people_of_rule(r, p_user_ids) as u (user_id)
-  cross join lateral private.courses_of_rule(r) as c (course_id)
-  left join lms.training_requirements q
-    on q.rule_id = r.id and q.course_id = c.course_id and q.user_id = u.user_id and q.ended_at is null
-  where r.tenant_id = p_tenant_id and r.status = 'active' and (p_rule_ids is null or r.id = any (p_rule_ids));
-end
-$$;
-
-ALTER FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) OWNER TO postgres;
-
---
 -- Name: whole_report(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -39941,6 +43877,39 @@ end
 $$;
 
 ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
+
+--
+-- Name: withdraw_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_evidence(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if private.is_api_call() and not coalesce(
+    (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by)
+      and v_evidence.tenant_id = any (array(select private.joined_tenants())),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Evidence is withdrawn by whom it is about, or who handed it in.';
+  elsif v_evidence.status = 'withdrawn' then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It was reviewed.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  update lms.outside_training o
+  set status = 'withdrawn', withdrawn_at = now()
+  where o.id = p_evidence_id
+  returning * into v_evidence;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_evidence(p_evidence_id uuid) OWNER TO postgres;
 
 --
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39971,6 +43940,30 @@ end
 $$;
 
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: withdraw_sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+begin
+  if v_booking.signed_off_at is null then
+    return v_booking;
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = null, signed_off_by = null, sign_off_note = null, change_reason = p_reason
+  where b.id = p_booking_id
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: write_answer_key(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40091,6 +44084,73 @@ $$;
 ALTER FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) OWNER TO postgres;
 
 --
+-- Name: write_evidence(lms.outside_training); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_evidence(p_evidence lms.outside_training) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_evidence.user_id is not distinct from (select auth.uid());
+  v_evidence lms.outside_training;
+begin
+  if private.is_api_call() and not coalesce(
+    case
+      when v_self then p_evidence.tenant_id = any (array(select private.joined_tenants()))
+      else private.may_enroll_others(p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id)
+    end,
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif p_evidence.taken_on > (
+    select (now() at time zone t.time_zone)::date from lms.tenants t where t.id = p_evidence.tenant_id
+  ) then
+    perform private.fail(
+      'taken_in_the_future', 'Training that was taken was taken by today.', 422, jsonb_build_object('field', 'p_taken_on')
+    );
+  elsif p_evidence.document_path is not null and not exists (
+    select
+    from storage.objects o
+    where o.bucket_id = 'evidence' and o.name = p_evidence.document_path
+      -- Somebody else's file would be shown to all who see this.
+      and starts_with(o.name, format('%s/%s/', p_evidence.tenant_id, p_evidence.user_id))
+    -- Held, so that it is not taken back in between: private.guard_evidence looks only once this is decided.
+    for key share
+  ) then
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
+  end if;
+  insert into lms.outside_training (
+    tenant_id, course_id, user_id, provider_name, provider_address, taken_on, was_tested, materials, document_path, note, submitted_by
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id, p_evidence.provider_name, p_evidence.provider_address,
+    p_evidence.taken_on, p_evidence.was_tested, p_evidence.materials, p_evidence.document_path, p_evidence.note, (select auth.uid())
+  )
+  on conflict (user_id, course_id, taken_on) where status in ('submitted', 'accepted') do nothing
+  returning * into v_evidence;
+  if v_evidence.id is null then
+    perform private.fail(
+      'training_was_submitted', 'This training was handed in already.', 409, jsonb_build_object('taken_on', p_evidence.taken_on),
+      'Withdraw what waits for review, to hand in something better: withdraw_outside_training.'
+    );
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.write_evidence(p_evidence lms.outside_training) OWNER TO postgres;
+
+--
 -- Name: write_moment(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -40102,6 +44162,71 @@ CREATE FUNCTION private.write_moment(p_at timestamp with time zone) RETURNS text
 $_$;
 
 ALTER FUNCTION private.write_moment(p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: write_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_training_record(p_enrollment lms.enrollments) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_current constant lms.training_records := private.current_record(p_enrollment.id);
+  v_now constant lms.training_records := private.compose_training_record(p_enrollment);
+  v_new lms.training_records;
+  v_withdrawn boolean := false;
+begin
+  if v_now.enrollment_id is null or p_enrollment.status <> 'completed' then
+    return false;
+  elsif v_current.id is null then
+    v_new := v_now;
+    v_new.edition := 1;
+    perform private.insert_training_record(v_new);
+    return true;
+  end if;
+  v_new := v_current;
+  v_new.materials := coalesce(v_current.materials, v_now.materials);
+  if v_current.trainer_name is null or (v_current.trainer_address is null and v_current.trainer_name = v_now.trainer_name) then
+    v_new.trainer_name := v_now.trainer_name;
+    v_new.trainer_address := v_now.trainer_address;
+  end if;
+  if v_current.tested_by = 'sign_off' and not private.is_signed_off(p_enrollment.id, v_current.tested_at) then
+    v_new.tested_at := null;
+    v_withdrawn := true;
+  end if;
+  if v_current.certification = 'sign_off' and not private.is_signed_off(p_enrollment.id, v_current.certified_at) then
+    v_new.certified_at := null;
+    v_withdrawn := true;
+  end if;
+  if v_new.tested_at is null then
+    v_new.tested_at := v_now.tested_at;
+    v_new.tested_by := v_now.tested_by;
+    v_new.test_percentage := v_now.test_percentage;
+  end if;
+  if v_new.certified_at is null then
+    v_new.certified_at := v_now.certified_at;
+    v_new.certified_by := v_now.certified_by;
+    v_new.certifier_name := v_now.certifier_name;
+    v_new.certification := v_now.certification;
+    v_new.certification_text := v_now.certification_text;
+    v_new.attestation_id := v_now.attestation_id;
+  end if;
+  if v_new is not distinct from v_current then
+    return false;
+  end if;
+  v_new.edition := v_current.edition + 1;
+  v_new.corrected_by := null;
+  v_new.correction_reason := case
+    when v_withdrawn then 'The sign-off was withdrawn.'
+    else 'What was missing has become known.'
+  end;
+  perform private.insert_training_record(v_new);
+  return true;
+end
+$$;
+
+ALTER FUNCTION private.write_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: write_waiver(lms.training_waivers); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40130,6 +44255,8 @@ begin
     p_waiver.expires_at
   )
   returning * into v_waiver;
+  -- What a rule has opened, and nobody has touched, is closed.
+  perform private.mark_people(v_waiver.tenant_id, array[v_waiver.user_id]);
   return v_waiver;
 end
 $$;
@@ -40203,32 +44330,64 @@ $$;
 ALTER FUNCTION private.write_webhook(p_wanted lms.webhooks) OWNER TO postgres;
 
 --
--- Name: activity_events; Type: TABLE; Schema: analytics; Owner: postgres
+-- Name: activity_events; Type: TABLE; Schema: private; Owner: postgres
 --
 
-CREATE TABLE analytics.activity_events (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+CREATE TABLE private.activity_events (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (received_at);
 
+ALTER TABLE private.activity_events OWNER TO postgres;
+
+--
+-- Name: TABLE activity_events; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.activity_events IS 'What analytics.activity_events shows.';
+
+--
+-- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON COLUMN private.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
+
+--
+-- Name: activity_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.activity_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.event_type,
+    e.meta,
+    e.occurred_at,
+    e.received_at,
+    e.is_time_plausible
+   FROM private.activity_events e;
+
 ALTER TABLE analytics.activity_events OWNER TO postgres;
 
 --
--- Name: TABLE activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
+-- Name: VIEW activity_events; Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON TABLE analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Lists as for question_events.';
+COMMENT ON VIEW analytics.activity_events IS 'One thing that a learner did: {course_id, event_type} and, as for question_events, an id. event_type is one of event_types. What is claimed here (complete_course) completes nothing. Inserts and lists as for question_events.';
 
 --
 -- Name: COLUMN activity_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -40241,6 +44400,12 @@ COMMENT ON COLUMN analytics.activity_events.id IS 'Chosen by the client: sent ag
 --
 
 COMMENT ON COLUMN analytics.activity_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN activity_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.activity_events.user_id IS 'Who did it; may be left out.';
 
 --
 -- Name: COLUMN activity_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
@@ -40277,12 +44442,6 @@ COMMENT ON COLUMN analytics.activity_events.received_at IS 'Server time.';
 --
 
 COMMENT ON COLUMN analytics.activity_events.is_time_plausible IS 'False: occurred_at is more than five minutes after received_at or more than 90 days before it.';
-
---
--- Name: COLUMN activity_events.xid; Type: COMMENT; Schema: analytics; Owner: postgres
---
-
-COMMENT ON COLUMN analytics.activity_events.xid IS 'The transaction: reports find by it what they have not added up yet.';
 
 --
 -- Name: event_types; Type: TABLE; Schema: analytics; Owner: postgres
@@ -40386,6 +44545,134 @@ ALTER TABLE analytics.people OWNER TO postgres;
 COMMENT ON VIEW analytics.people IS 'Names and pictures, as far as the caller may see them; embeds from learning_sessions. Events refer to it by user_id, without a foreign key: ask for people?id=in.(...).';
 
 --
+-- Name: question_events; Type: VIEW; Schema: analytics; Owner: postgres
+--
+
+CREATE VIEW analytics.question_events WITH (security_invoker='true') AS
+ SELECT e.id,
+    e.tenant_id,
+    e.course_id,
+    e.user_id,
+    e.unit_id,
+    e.enrollment_id,
+    e.section_key,
+    e.question_key,
+    e.is_correct,
+    private.count_answers(e.user_id, e.course_id, (e.question_key)::text, e.received_at, e.id) AS attempt_index,
+    e.response_meta,
+    e.answered_at,
+    e.received_at,
+    e.is_time_plausible,
+    e.source,
+    e.is_counted,
+    e.attempt_id
+   FROM private.question_events e;
+
+ALTER TABLE analytics.question_events OWNER TO postgres;
+
+--
+-- Name: VIEW question_events; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON VIEW analytics.question_events IS 'One answer to one question. Insert them (never upsert), also many at once, with {course_id, section_key, question_key, is_correct} and, so that sending them again is harmless, an id; the rest is the server''s. They are never changed. Send the scope of a list (tenant_id, unit_id, course_id or user_id) and a range of received_at.';
+
+--
+-- Name: COLUMN question_events.id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.id IS 'Chosen by the client: sent again within 90 days, it is taken once.';
+
+--
+-- Name: COLUMN question_events.tenant_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.tenant_id IS 'Taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.user_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.user_id IS 'Whose answer; may be left out.';
+
+--
+-- Name: COLUMN question_events.unit_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.unit_id IS 'Org unit at the time; taken from the enrolment.';
+
+--
+-- Name: COLUMN question_events.enrollment_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.enrollment_id IS 'The cycle that it belongs to: the latest one in the course.';
+
+--
+-- Name: COLUMN question_events.section_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.section_key IS 'From clients their own; from the server the key of the lesson, or of the assessment of a course as a whole.';
+
+--
+-- Name: COLUMN question_events.question_key; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.question_key IS 'As in questions, or the client''s own.';
+
+--
+-- Name: COLUMN question_events.is_correct; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_correct IS 'Null: not judged, or not yet. From a client it is a claim: it never feeds mastery, and counts in reports where is_counted.';
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_index IS 'The 1st, 2nd... answer of this learner to this question of the course that was received, counted by the server; what a client sends is overruled. Leave it out of select where it is not needed: it is counted for each row.';
+
+--
+-- Name: COLUMN question_events.response_meta; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.response_meta IS 'What the client wants to keep with it: an object of up to 8 kB.';
+
+--
+-- Name: COLUMN question_events.answered_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.answered_at IS 'As the client says, also if it was offline then; else when it was received.';
+
+--
+-- Name: COLUMN question_events.received_at; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.received_at IS 'Server time.';
+
+--
+-- Name: COLUMN question_events.is_time_plausible; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_time_plausible IS 'False: answered_at is more than five minutes after received_at or more than 90 days before it.';
+
+--
+-- Name: COLUMN question_events.source; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.source IS 'server: from a graded attempt.';
+
+--
+-- Name: COLUMN question_events.is_counted; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.is_counted IS 'False: a client''s claim about a question whose answer the server knows. Reports leave it out.';
+
+--
+-- Name: COLUMN question_events.attempt_id; Type: COMMENT; Schema: analytics; Owner: postgres
+--
+
+COMMENT ON COLUMN analytics.question_events.attempt_id IS 'The attempt that a server''s event comes from.';
+
+--
 -- Name: gaps; Type: VIEW; Schema: audit; Owner: postgres
 --
 
@@ -40402,7 +44689,7 @@ UNION ALL
      JOIN pg_namespace n ON ((n.oid = c.relnamespace)))
   WHERE ((c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition) AND (n.nspname = ANY (ARRAY['public'::name, 'lms'::name, 'content'::name, 'media'::name, 'billing'::name, 'analytics'::name, 'private'::name])) AND (((((n.nspname)::text || '.'::text) || (c.relname)::text) = ANY (ARRAY['lms.tenants'::text, 'public.profiles'::text, 'public.profile_private'::text])) OR (EXISTS ( SELECT
            FROM pg_attribute a
-          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'analytics.question_events'::text, 'analytics.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'private.report_changes'::text, 'private.lesson_changes'::text, 'private.report_cells'::text, 'private.question_cells'::text, 'private.lesson_cells'::text, 'private.active_days'::text, 'private.activity_cells'::text, 'private.active_elsewhere'::text, 'private.stale_reports'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text])) AND (NOT (EXISTS ( SELECT
+          WHERE ((a.attrelid = c.oid) AND (a.attname = 'tenant_id'::name) AND (NOT a.attisdropped))))) AND ((((n.nspname)::text || '.'::text) || (c.relname)::text) <> ALL (ARRAY['private.search_documents'::text, 'private.question_events'::text, 'private.activity_events'::text, 'analytics.learning_sessions'::text, 'private.assignment_marks'::text, 'lms.notifications'::text, 'private.outbox'::text, 'private.reminded_days'::text, 'private.report_changes'::text, 'private.lesson_changes'::text, 'private.report_cells'::text, 'private.question_cells'::text, 'private.lesson_cells'::text, 'private.active_days'::text, 'private.activity_cells'::text, 'private.active_elsewhere'::text, 'private.stale_reports'::text])) AND (NOT (EXISTS ( SELECT
            FROM audit.watched_tables w
           WHERE (w.table_name = (((n.nspname)::text || '.'::text) || (c.relname)::text))))));
 
@@ -41524,6 +45811,56 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
 
 --
+-- Name: training_record_settings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_record_settings (
+    course_id uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    keeps_training_record boolean DEFAULT true NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT course_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT course_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT course_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.training_record_settings OWNER TO postgres;
+
+--
+-- Name: TABLE training_record_settings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_record_settings IS 'Courses of which training records are kept, and what they print unless a session or outside training says otherwise. Changes show in records written from then on.';
+
+--
+-- Name: COLUMN training_record_settings.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.keeps_training_record IS 'Each completed cycle gets a record.';
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.materials IS 'A description of the training materials, or where a copy is kept; null: the version of the course, which is kept for good.';
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.trainer_name IS 'Who provides the training; null: the instructor of the course.';
+
+--
 -- Name: training_requirements; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -41783,17 +46120,17 @@ COMMENT ON TABLE private.activity_cells IS 'How many people and events, of all, 
 --
 
 CREATE TABLE private.activity_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     event_type text NOT NULL,
     meta private.event_details,
-    occurred_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
@@ -41822,26 +46159,6 @@ ALTER TABLE private.answer_keys OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.answer_keys IS 'The right answers to the questions of drafts.';
-
---
--- Name: assignment_marks; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.assignment_marks (
-    id bigint NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id uuid,
-    rule_id uuid,
-    marked_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE private.assignment_marks OWNER TO postgres;
-
---
--- Name: TABLE assignment_marks; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.assignment_marks IS 'People (user_id) and rules (rule_id) whose requirements are to be derived again, and tenants (neither) in which enrolling goes on; removed by the job that does it.';
 
 --
 -- Name: assignment_marks_id_seq; Type: SEQUENCE; Schema: private; Owner: postgres
@@ -41979,6 +46296,27 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 --
 
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
+
+--
+-- Name: employment_ends; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.employment_ends AS
+ SELECT m.user_id,
+    m.tenant_id,
+    m.ended_at,
+    t.time_zone
+   FROM (lms.memberships m
+     JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+  WHERE (m.status = 'ended'::text);
+
+ALTER TABLE private.employment_ends OWNER TO postgres;
+
+--
+-- Name: VIEW employment_ends; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.employment_ends IS 'When somebody left, for get_training_records. Not an invoker''s view, on purpose: who may read a record is told how long it is kept, whether they see the membership or not. Clients cannot address it.';
 
 --
 -- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
@@ -42247,26 +46585,6 @@ ALTER TABLE private.platform_admins OWNER TO postgres;
 COMMENT ON TABLE private.platform_admins IS 'Who runs the installation: makes and closes tenants, watches jobs.';
 
 --
--- Name: question_attempts; Type: TABLE; Schema: private; Owner: postgres
---
-
-CREATE TABLE private.question_attempts (
-    user_id uuid NOT NULL,
-    course_id uuid NOT NULL,
-    question_key text NOT NULL COLLATE pg_catalog."C",
-    attempts integer NOT NULL
-)
-WITH (fillfactor='85');
-
-ALTER TABLE private.question_attempts OWNER TO postgres;
-
---
--- Name: TABLE question_attempts; Type: COMMENT; Schema: private; Owner: postgres
---
-
-COMMENT ON TABLE private.question_attempts IS 'How often a learner has answered a question: at the same cost however long the history is, and when old partitions are gone.';
-
---
 -- Name: question_cells; Type: TABLE; Schema: private; Owner: postgres
 --
 
@@ -42294,27 +46612,43 @@ COMMENT ON TABLE private.question_cells IS 'Judged answers that count, of each u
 --
 
 CREATE TABLE private.question_events_default (
-    id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
     course_id uuid NOT NULL,
-    user_id uuid DEFAULT auth.uid() NOT NULL,
+    user_id uuid NOT NULL,
     unit_id uuid,
-    enrollment_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
     section_key private.event_key NOT NULL,
     question_key private.event_key NOT NULL,
     is_correct boolean,
-    attempt_index integer DEFAULT 0 NOT NULL,
     response_meta private.event_details,
-    answered_at timestamp with time zone DEFAULT now(),
-    received_at timestamp with time zone DEFAULT now() NOT NULL,
-    is_time_plausible boolean DEFAULT true NOT NULL,
-    source private.event_source DEFAULT 'client'::text NOT NULL,
-    is_counted boolean DEFAULT true NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    is_time_plausible boolean NOT NULL,
+    source private.event_source NOT NULL,
+    is_counted boolean NOT NULL,
     attempt_id uuid,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
+
+--
+-- Name: record_checks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.record_checks (
+    enrollment_id uuid NOT NULL,
+    checked_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.record_checks OWNER TO postgres;
+
+--
+-- Name: TABLE record_checks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.record_checks IS 'When ops.write_training_records last looked at a completed cycle.';
 
 --
 -- Name: reminded_days; Type: TABLE; Schema: private; Owner: postgres
@@ -42500,6 +46834,23 @@ ALTER TABLE private.report_state OWNER TO postgres;
 --
 
 COMMENT ON TABLE private.report_state IS 'Up to which transaction the sums of reports go.';
+
+--
+-- Name: rule_due_dates; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.rule_due_dates (
+    enrollment_id uuid NOT NULL,
+    due_at timestamp with time zone
+);
+
+ALTER TABLE private.rule_due_dates OWNER TO postgres;
+
+--
+-- Name: TABLE rule_due_dates; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.rule_due_dates IS 'The due date that rules have given an enrolment last. While it has it, it follows the rules.';
 
 --
 -- Name: search_documents; Type: TABLE; Schema: private; Owner: postgres
@@ -42742,20 +47093,25 @@ ALTER TABLE ONLY audit.log ATTACH PARTITION audit.log_default DEFAULT;
 -- Name: activity_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
+ALTER TABLE ONLY private.activity_events ATTACH PARTITION private.activity_events_default DEFAULT;
 
 --
 -- Name: question_events_default; Type: TABLE ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.question_events ATTACH PARTITION private.question_events_default DEFAULT;
+ALTER TABLE ONLY private.question_events ATTACH PARTITION private.question_events_default DEFAULT;
 
 --
--- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
+-- Name: activity_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
 --
 
-ALTER TABLE ONLY analytics.activity_events
-    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
+ALTER TABLE ONLY analytics.activity_events ALTER COLUMN user_id SET DEFAULT auth.uid();
+
+--
+-- Name: question_events user_id; Type: DEFAULT; Schema: analytics; Owner: postgres
+--
+
+ALTER TABLE ONLY analytics.question_events ALTER COLUMN user_id SET DEFAULT auth.uid();
 
 --
 -- Name: event_types event_type_is_taken; Type: CONSTRAINT; Schema: analytics; Owner: postgres
@@ -42777,13 +47133,6 @@ ALTER TABLE ONLY analytics.event_types
 
 ALTER TABLE ONLY analytics.learning_sessions
     ADD CONSTRAINT learning_sessions_pkey PRIMARY KEY (id);
-
---
--- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE ONLY analytics.question_events
-    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: saved_reports saved_report_of_its_tenant; Type: CONSTRAINT; Schema: analytics; Owner: postgres
@@ -43255,6 +47604,13 @@ ALTER TABLE ONLY lms.learning_paths
     ADD CONSTRAINT learning_paths_pkey PRIMARY KEY (id);
 
 --
+-- Name: led_sessions led_sessions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT led_sessions_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43381,6 +47737,13 @@ ALTER TABLE ONLY lms.notifications
     ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
 
 --
+-- Name: session_bookings one_booking_per_session_and_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT one_booking_per_session_and_cycle UNIQUE (session_id, enrollment_id);
+
+--
 -- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43414,6 +47777,20 @@ ALTER TABLE ONLY lms.course_staff
 
 ALTER TABLE ONLY lms.pending_enrollments
     ADD CONSTRAINT one_pending_enrollment_per_invitation_and_course UNIQUE (invitation_id, course_id);
+
+--
+-- Name: outside_training one_piece_of_evidence_per_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT one_piece_of_evidence_per_cycle UNIQUE (enrollment_id);
+
+--
+-- Name: training_records one_record_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT one_record_per_cycle_and_edition UNIQUE (enrollment_id, edition);
 
 --
 -- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43463,6 +47840,13 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_units_pkey PRIMARY KEY (id);
+
+--
+-- Name: outside_training outside_training_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_pkey PRIMARY KEY (id);
 
 --
 -- Name: path_enrollments path_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43647,6 +48031,20 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_order_is_taken EXCLUDE USING btree (assessment_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
+-- Name: session_bookings session_bookings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT session_bookings_pkey PRIMARY KEY (id);
+
+--
+-- Name: led_sessions session_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
 -- Name: attestations signed_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -43743,6 +48141,20 @@ ALTER TABLE ONLY lms.tenants
 
 ALTER TABLE ONLY lms.notifications
     ADD CONSTRAINT told_once UNIQUE (tenant_id, user_id, dedupe_key);
+
+--
+-- Name: training_record_settings training_record_settings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT training_record_settings_pkey PRIMARY KEY (course_id);
+
+--
+-- Name: training_records training_records_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_records_pkey PRIMARY KEY (id);
 
 --
 -- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -43862,6 +48274,13 @@ ALTER TABLE ONLY private.active_elsewhere
 
 ALTER TABLE ONLY private.activity_cells
     ADD CONSTRAINT activity_cells_pkey PRIMARY KEY (tenant_id, unit_key, course_key, step, period_start);
+
+--
+-- Name: activity_events activity_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.activity_events
+    ADD CONSTRAINT activity_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: activity_events_default activity_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44018,18 +48437,18 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_pkey PRIMARY KEY (user_id);
 
 --
--- Name: question_attempts question_attempts_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
---
-
-ALTER TABLE ONLY private.question_attempts
-    ADD CONSTRAINT question_attempts_pkey PRIMARY KEY (user_id, course_id, question_key);
-
---
 -- Name: question_cells question_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.question_cells
     ADD CONSTRAINT question_cells_pkey PRIMARY KEY (tenant_id, unit_key, month, course_id, question_key, section_key);
+
+--
+-- Name: question_events question_events_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.question_events
+    ADD CONSTRAINT question_events_pkey PRIMARY KEY (received_at, id);
 
 --
 -- Name: question_events_default question_events_default_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44039,11 +48458,25 @@ ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
 
 --
+-- Name: record_checks record_checks_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.record_checks
+    ADD CONSTRAINT record_checks_pkey PRIMARY KEY (enrollment_id);
+
+--
 -- Name: reminded_days reminded_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.reminded_days
     ADD CONSTRAINT reminded_days_pkey PRIMARY KEY (tenant_id);
+
+--
+-- Name: renewals renewals_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewals_pkey PRIMARY KEY (certificate_id);
 
 --
 -- Name: report_cells report_cells_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44065,6 +48498,13 @@ ALTER TABLE ONLY private.report_changes
 
 ALTER TABLE ONLY private.report_state
     ADD CONSTRAINT report_state_pkey PRIMARY KEY (is_only_row);
+
+--
+-- Name: rule_due_dates rule_due_dates_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_dates_pkey PRIMARY KEY (enrollment_id);
 
 --
 -- Name: search_documents search_documents_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -44116,36 +48556,6 @@ ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
 
 --
--- Name: activity_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_course ON ONLY analytics.activity_events USING btree (course_id, event_type, received_at DESC);
-
---
--- Name: activity_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_tenant ON ONLY analytics.activity_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_transaction ON ONLY analytics.activity_events USING btree (xid);
-
---
--- Name: activity_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_unit ON ONLY analytics.activity_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: activity_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX activity_events_by_user ON ONLY analytics.activity_events USING btree (user_id, received_at DESC, id DESC);
-
---
 -- Name: learning_sessions_by_course; Type: INDEX; Schema: analytics; Owner: postgres
 --
 
@@ -44186,42 +48596,6 @@ CREATE INDEX learning_sessions_by_user ON analytics.learning_sessions USING btre
 --
 
 CREATE UNIQUE INDEX one_open_session ON analytics.learning_sessions USING btree (enrollment_id) WHERE (ended_at IS NULL);
-
---
--- Name: open_sessions_by_activity; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX open_sessions_by_activity ON analytics.learning_sessions USING btree (last_activity_at) WHERE (ended_at IS NULL);
-
---
--- Name: question_events_by_course; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_course ON ONLY analytics.question_events USING btree (course_id, question_key, received_at DESC);
-
---
--- Name: question_events_by_tenant; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_tenant ON ONLY analytics.question_events USING btree (tenant_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_transaction; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_transaction ON ONLY analytics.question_events USING btree (xid);
-
---
--- Name: question_events_by_unit; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_unit ON ONLY analytics.question_events USING btree (unit_id, received_at DESC, id DESC);
-
---
--- Name: question_events_by_user; Type: INDEX; Schema: analytics; Owner: postgres
---
-
-CREATE INDEX question_events_by_user ON ONLY analytics.question_events USING btree (user_id, received_at DESC, id DESC);
 
 --
 -- Name: saved_reports_by_owner; Type: INDEX; Schema: analytics; Owner: postgres
@@ -44674,6 +49048,12 @@ CREATE INDEX certificates_by_unit_of_tenant ON lms.certificates USING btree (ten
 CREATE INDEX certificates_by_user ON lms.certificates USING btree (user_id, course_id, cycle DESC);
 
 --
+-- Name: certificates_of_void_training; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX certificates_of_void_training ON lms.certificates USING btree (tenant_id) WHERE voids_training;
+
+--
 -- Name: cohort_members_by_cohort; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -44998,6 +49378,54 @@ CREATE INDEX learning_paths_by_tenant_and_age ON lms.learning_paths USING btree 
 CREATE INDEX learning_paths_open_to_everyone ON lms.learning_paths USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
+-- Name: led_sessions_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course ON lms.led_sessions USING btree (course_id, starts_at);
+
+--
+-- Name: led_sessions_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course_of_tenant ON lms.led_sessions USING btree (tenant_id, course_id);
+
+--
+-- Name: led_sessions_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_lesson ON lms.led_sessions USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: led_sessions_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_tenant ON lms.led_sessions USING btree (tenant_id, starts_at, id);
+
+--
+-- Name: led_sessions_by_trainer; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer ON lms.led_sessions USING btree (trainer_id, starts_at);
+
+--
+-- Name: led_sessions_by_trainer_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer_of_tenant ON lms.led_sessions USING btree (tenant_id, trainer_id);
+
+--
+-- Name: led_sessions_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit ON lms.led_sessions USING btree (unit_id, starts_at);
+
+--
+-- Name: led_sessions_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit_of_tenant ON lms.led_sessions USING btree (tenant_id, unit_id);
+
+--
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -45214,6 +49642,48 @@ CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree
 CREATE UNIQUE INDEX one_standing_certificate_per_cycle ON lms.certificates USING btree (enrollment_id) WHERE (revoked_at IS NULL);
 
 --
+-- Name: outside_training_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course ON lms.outside_training USING btree (course_id, submitted_at DESC);
+
+--
+-- Name: outside_training_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course_of_tenant ON lms.outside_training USING btree (tenant_id, course_id);
+
+--
+-- Name: outside_training_by_document; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_document ON lms.outside_training USING btree (document_path);
+
+--
+-- Name: outside_training_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_member ON lms.outside_training USING btree (tenant_id, user_id);
+
+--
+-- Name: outside_training_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_tenant ON lms.outside_training USING btree (tenant_id, submitted_at DESC, id DESC);
+
+--
+-- Name: outside_training_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_user ON lms.outside_training USING btree (user_id, submitted_at DESC);
+
+--
+-- Name: outside_training_to_review; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_to_review ON lms.outside_training USING btree (tenant_id, submitted_at, id) WHERE (status = 'submitted'::text);
+
+--
 -- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -45382,6 +49852,102 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
 
 --
+-- Name: session_bookings_attended; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_attended ON lms.session_bookings USING btree (enrollment_id) WHERE (status = 'attended'::text);
+
+--
+-- Name: session_bookings_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_course ON lms.session_bookings USING btree (course_id, booked_at DESC);
+
+--
+-- Name: session_bookings_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_enrollment ON lms.session_bookings USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings_by_queue; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_queue ON lms.session_bookings USING btree (session_id, booked_at, id) WHERE (status = 'waitlisted'::text);
+
+--
+-- Name: session_bookings_by_session; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_session ON lms.session_bookings USING btree (tenant_id, course_id, session_id);
+
+--
+-- Name: session_bookings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_tenant ON lms.session_bookings USING btree (tenant_id, booked_at DESC, id DESC);
+
+--
+-- Name: session_bookings_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_user ON lms.session_bookings USING btree (user_id, booked_at DESC);
+
+--
+-- Name: training_record_settings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_record_settings_by_tenant ON lms.training_record_settings USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_completion; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_completion ON lms.training_records USING btree (completed_on, id);
+
+--
+-- Name: training_records_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course ON lms.training_records USING btree (course_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course_of_tenant ON lms.training_records USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_enrollment ON lms.training_records USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_tenant ON lms.training_records USING btree (tenant_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit ON lms.training_records USING btree (unit_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit_of_tenant ON lms.training_records USING btree (tenant_id, unit_id);
+
+--
+-- Name: training_records_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_user ON lms.training_records USING btree (user_id, completed_at DESC, id DESC);
+
+--
 -- Name: training_requirements_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -45440,6 +50006,12 @@ CREATE INDEX training_waivers_by_tenant ON lms.training_waivers USING btree (ten
 --
 
 CREATE INDEX training_waivers_by_user ON lms.training_waivers USING btree (user_id, course_id);
+
+--
+-- Name: training_was_submitted; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX training_was_submitted ON lms.outside_training USING btree (user_id, course_id, taken_on) WHERE (status = ANY (ARRAY['submitted'::text, 'accepted'::text]));
 
 --
 -- Name: version_assessments_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
@@ -45526,6 +50098,36 @@ CREATE INDEX active_days_by_course ON private.active_days USING btree (tenant_id
 CREATE INDEX active_days_by_unit ON private.active_days USING btree (tenant_id, unit_key, day, course_id);
 
 --
+-- Name: activity_events_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_course ON ONLY private.activity_events USING btree (course_id, event_type, received_at DESC);
+
+--
+-- Name: activity_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_tenant ON ONLY private.activity_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_transaction ON ONLY private.activity_events USING btree (xid);
+
+--
+-- Name: activity_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_unit ON ONLY private.activity_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: activity_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX activity_events_by_user ON ONLY private.activity_events USING btree (user_id, received_at DESC, id DESC);
+
+--
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -45560,6 +50162,18 @@ CREATE INDEX activity_events_default_xid_idx ON private.activity_events_default 
 --
 
 CREATE INDEX answer_keys_by_question ON private.answer_keys USING btree (tenant_id, course_id, question_id);
+
+--
+-- Name: assignment_marks_by_person; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_by_person ON private.assignment_marks USING btree (tenant_id, user_id);
+
+--
+-- Name: assignment_marks_of_rules; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX assignment_marks_of_rules ON private.assignment_marks USING btree (tenant_id, rule_id) WHERE (user_id IS NULL);
 
 --
 -- Name: attempt_keys_by_key_revision; Type: INDEX; Schema: private; Owner: postgres
@@ -45676,10 +50290,40 @@ CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_
 CREATE INDEX question_cells_by_course ON private.question_cells USING btree (tenant_id, course_id, unit_key, month);
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX; Schema: private; Owner: postgres
+-- Name: question_events_by_question; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX question_events_default_course_id_question_key_received_at_idx ON private.question_events_default USING btree (course_id, question_key, received_at DESC);
+CREATE INDEX question_events_by_question ON ONLY private.question_events USING btree (course_id, question_key, user_id, received_at);
+
+--
+-- Name: question_events_by_tenant; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_tenant ON ONLY private.question_events USING btree (tenant_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_transaction; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_transaction ON ONLY private.question_events USING btree (xid);
+
+--
+-- Name: question_events_by_unit; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_unit ON ONLY private.question_events USING btree (unit_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_by_user; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_by_user ON ONLY private.question_events USING btree (user_id, received_at DESC, id DESC);
+
+--
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX question_events_default_course_id_question_key_user_id_rece_idx ON private.question_events_default USING btree (course_id, question_key, user_id, received_at);
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX; Schema: private; Owner: postgres
@@ -45704,6 +50348,12 @@ CREATE INDEX question_events_default_user_id_received_at_id_idx ON private.quest
 --
 
 CREATE INDEX question_events_default_xid_idx ON private.question_events_default USING btree (xid);
+
+--
+-- Name: renewals_by_course; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX renewals_by_course ON private.renewals USING btree (course_id, checked_at, expires_at);
 
 --
 -- Name: report_cells_by_day; Type: INDEX; Schema: private; Owner: postgres
@@ -45769,73 +50419,73 @@ ALTER INDEX audit.log_by_tenant ATTACH PARTITION audit.log_default_tenant_id_id_
 -- Name: activity_events_default_course_id_event_type_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
+ALTER INDEX private.activity_events_by_course ATTACH PARTITION private.activity_events_default_course_id_event_type_received_at_idx;
 
 --
 -- Name: activity_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
+ALTER INDEX private.activity_events_pkey ATTACH PARTITION private.activity_events_default_pkey;
 
 --
 -- Name: activity_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_tenant ATTACH PARTITION private.activity_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_unit ATTACH PARTITION private.activity_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.activity_events_by_user ATTACH PARTITION private.activity_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: activity_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
+ALTER INDEX private.activity_events_by_transaction ATTACH PARTITION private.activity_events_default_xid_idx;
 
 --
--- Name: question_events_default_course_id_question_key_received_at_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
+-- Name: question_events_default_course_id_question_key_user_id_rece_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_course ATTACH PARTITION private.question_events_default_course_id_question_key_received_at_idx;
+ALTER INDEX private.question_events_by_question ATTACH PARTITION private.question_events_default_course_id_question_key_user_id_rece_idx;
 
 --
 -- Name: question_events_default_pkey; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
+ALTER INDEX private.question_events_pkey ATTACH PARTITION private.question_events_default_pkey;
 
 --
 -- Name: question_events_default_tenant_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_tenant ATTACH PARTITION private.question_events_default_tenant_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_unit_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_unit ATTACH PARTITION private.question_events_default_unit_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_user_id_received_at_id_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
+ALTER INDEX private.question_events_by_user ATTACH PARTITION private.question_events_default_user_id_received_at_id_idx;
 
 --
 -- Name: question_events_default_xid_idx; Type: INDEX ATTACH; Schema: private; Owner: postgres
 --
 
-ALTER INDEX analytics.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
+ALTER INDEX private.question_events_by_transaction ATTACH PARTITION private.question_events_default_xid_idx;
 
 --
 -- Name: enrollments_dependent_columns; Type: STATISTICS; Schema: lms; Owner: postgres
@@ -45862,40 +50512,159 @@ CREATE STATISTICS lms.lessons_dependent_columns (dependencies) ON tenant_id, cou
 ALTER STATISTICS lms.lessons_dependent_columns OWNER TO postgres;
 
 --
--- Name: activity_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: activity_events take_activity_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_activity_event AS
+    ON INSERT TO analytics.activity_events DO INSTEAD  INSERT INTO private.activity_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, event_type, meta, occurred_at, received_at, is_time_plausible)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.occurred_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+                CASE
+                    WHEN (EXISTS ( SELECT
+                       FROM analytics.event_types t
+                      WHERE ((t.event_type = n.event_type) AND ((t.tenant_id IS NULL) OR (t.tenant_id = e.tenant_id))))) THEN n.event_type
+                    ELSE private.refuse_event_type(n.event_type, e.tenant_id)
+                END AS refuse_event_type,
+            n.meta,
+            n.occurred_at,
+            n.received_at,
+            ((n.occurred_at >= (n.received_at - '90 days'::interval)) AND (n.occurred_at <= (n.received_at + '00:05:00'::interval)))
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.event_type,
+                    c.meta,
+                    COALESCE(c.occurred_at, c.received_at) AS occurred_at,
+                    c.received_at
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.event_type,
+                            new.meta,
+                            new.occurred_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.event_type,
+    taken.meta,
+    taken.occurred_at,
+    taken.received_at,
+    taken.is_time_plausible;
 
 --
--- Name: question_events _100_append_only; Type: TRIGGER; Schema: analytics; Owner: postgres
+-- Name: question_events take_question_event; Type: RULE; Schema: analytics; Owner: postgres
 --
 
-CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: activity_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: question_events _100_begin; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_begin BEFORE INSERT ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.begin_events();
-
---
--- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
-
---
--- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON analytics.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+CREATE RULE take_question_event AS
+    ON INSERT TO analytics.question_events DO INSTEAD  INSERT INTO private.question_events AS taken (id, tenant_id, course_id, user_id, unit_id, enrollment_id, section_key, question_key, is_correct, response_meta, answered_at, received_at, is_time_plausible, source, is_counted, attempt_id)  SELECT COALESCE(n.id, gen_random_uuid()) AS "coalesce",
+            e.tenant_id,
+            n.course_id,
+            n.user_id,
+            COALESCE(n.unit_id, e.unit_id) AS "coalesce",
+                CASE
+                    WHEN (e.user_id IS DISTINCT FROM n.user_id) THEN private.refuse_event(n.user_id, n.course_id)
+                    WHEN ((s.id IS NULL) AND (n.answered_at > (n.received_at - private.session_idle_time())) AND (n.received_at > (now() - private.session_idle_time()))) THEN private.begin_activity(e.id, n.received_at)
+                    ELSE e.id
+                END AS id,
+            n.section_key,
+            n.question_key,
+            n.is_correct,
+            n.response_meta,
+            n.answered_at,
+            n.received_at,
+            ((n.answered_at >= (n.received_at - '90 days'::interval)) AND (n.answered_at <= (n.received_at + '00:05:00'::interval))),
+            n.source,
+            COALESCE(n.is_counted, (NOT (EXISTS ( SELECT
+                   FROM (lms.question_revisions r
+                     JOIN private.key_revisions k ON ((k.revision_id = r.id)))
+                  WHERE ((r.course_id = n.course_id) AND (r.question_key = (n.question_key)::text)))))) AS "coalesce",
+            n.attempt_id
+           FROM ((( SELECT c.id,
+                    c.course_id,
+                    c.user_id,
+                    c.unit_id,
+                    c.enrollment_id,
+                    c.section_key,
+                    c.question_key,
+                    c.is_correct,
+                    c.response_meta,
+                    COALESCE(c.answered_at, c.received_at) AS answered_at,
+                    c.received_at,
+                    c.source,
+                    c.is_counted,
+                    c.attempt_id
+                   FROM ( SELECT new.id,
+                            new.course_id,
+                            new.user_id,
+                            new.unit_id,
+                            new.enrollment_id,
+                            new.section_key,
+                            new.question_key,
+                            new.is_correct,
+                            new.response_meta,
+                            new.answered_at,
+                            COALESCE(new.received_at, clock_timestamp()) AS received_at,
+                            COALESCE((new.source)::text, 'client'::text) AS source,
+                            new.is_counted,
+                            new.attempt_id) c) n
+             LEFT JOIN LATERAL ( SELECT a.id,
+                    a.tenant_id,
+                    a.user_id,
+                    a.unit_id
+                   FROM lms.enrollments a
+                  WHERE ((a.user_id = COALESCE(( SELECT auth.uid() AS uid), n.user_id)) AND (a.course_id = n.course_id) AND ((n.enrollment_id IS NULL) OR (a.id = n.enrollment_id)) AND ((a.tenant_id = ANY (ARRAY( SELECT m.tenant_id
+                           FROM (lms.memberships m
+                             JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+                          WHERE ((m.user_id = ( SELECT auth.uid() AS uid)) AND (m.status = 'active'::text) AND t.is_active)))) OR (NOT ( SELECT private.is_api_call() AS is_api_call))))
+                  ORDER BY a.cycle DESC
+                 LIMIT 1) e ON (true))
+             LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
+          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'question'::text, n.id))
+  RETURNING taken.id,
+    taken.tenant_id,
+    taken.course_id,
+    taken.user_id,
+    taken.unit_id,
+    taken.enrollment_id,
+    taken.section_key,
+    taken.question_key,
+    taken.is_correct,
+    private.count_answers_so_far(taken.user_id, taken.course_id, (taken.question_key)::text, taken.received_at, taken.id) AS count_answers_so_far,
+    taken.response_meta,
+    taken.answered_at,
+    taken.received_at,
+    taken.is_time_plausible,
+    taken.source,
+    taken.is_counted,
+    taken.attempt_id;
 
 --
 -- Name: event_types _100_timestamps; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -45922,54 +50691,10 @@ CREATE TRIGGER _200_not_builtin BEFORE INSERT OR UPDATE OF tenant_id, event_type
 CREATE TRIGGER _200_parameters BEFORE INSERT OR UPDATE OF report, parameters, unit_id, schedule, hour ON analytics.saved_reports FOR EACH ROW EXECUTE FUNCTION private.check_saved_report();
 
 --
--- Name: activity_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.activity_events FOR EACH ROW EXECUTE FUNCTION private.place_activity_event();
-
---
--- Name: question_events _200_place; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _200_place BEFORE INSERT ON analytics.question_events FOR EACH ROW EXECUTE FUNCTION private.place_question_event();
-
---
--- Name: activity_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.activity_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: question_events _250_enrolled; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _250_enrolled BEFORE INSERT ON analytics.question_events FOR EACH ROW WHEN ((new.enrollment_id = '00000000-0000-0000-0000-000000000000'::uuid)) EXECUTE FUNCTION private.refuse_event_without_enrollment();
-
---
--- Name: activity_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.activity_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_activity_events();
-
---
--- Name: question_events _500_sessions; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _500_sessions AFTER INSERT ON analytics.question_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.follow_question_events();
-
---
 -- Name: learning_sessions _700_reports; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports AFTER INSERT ON analytics.learning_sessions FOR EACH ROW WHEN ((new.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
 
 --
 -- Name: learning_sessions _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -45978,34 +50703,10 @@ ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed
 CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.learning_sessions FOR EACH ROW WHEN (((((old.ended_at IS DISTINCT FROM new.ended_at) OR (old.started_at IS DISTINCT FROM new.started_at)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) AND ((old.ended_at IS NOT NULL) OR (new.ended_at IS NOT NULL)))) EXECUTE FUNCTION private.note_session();
 
 --
--- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_changed AFTER UPDATE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
-
---
--- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
-
---
 -- Name: learning_sessions _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.learning_sessions FOR EACH ROW WHEN ((old.ended_at IS NOT NULL)) EXECUTE FUNCTION private.note_session();
-
---
--- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: analytics; Owner: postgres
---
-
-CREATE TRIGGER _700_reports_removed AFTER DELETE ON analytics.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
-
-ALTER TABLE analytics.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: event_types _900_audit_delete; Type: TRIGGER; Schema: analytics; Owner: postgres
@@ -46260,6 +50961,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: led_sessions _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46314,6 +51021,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH RO
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: session_bookings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: skills _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46330,6 +51043,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: training_record_settings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: webhooks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46398,6 +51117,30 @@ CREATE TRIGGER _150_unused BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE F
 CREATE TRIGGER _150_version BEFORE UPDATE OF version_id ON lms.enrollments FOR EACH ROW WHEN ((old.version_id IS DISTINCT FROM new.version_id)) EXECUTE FUNCTION private.count_for_version();
 
 --
+-- Name: cohorts _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.cohorts FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: learning_paths _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL))) EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: org_units _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
+-- Name: roles _160_not_named; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _160_not_named BEFORE DELETE ON lms.roles FOR EACH ROW EXECUTE FUNCTION private.keep_what_rules_name();
+
+--
 -- Name: assignment_rules _200_author; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46458,6 +51201,12 @@ CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH RO
 CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
 
 --
+-- Name: training_records _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION private.keep_training_record();
+
+--
 -- Name: webhooks _200_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46474,6 +51223,12 @@ CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW
 --
 
 CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION private.keep_attestation();
+
+--
+-- Name: training_records _200_never_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION private.keep_training_record();
 
 --
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46560,6 +51315,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH RO
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.place_path_course();
 
 --
+-- Name: led_sessions _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.place_session();
+
+--
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46614,6 +51375,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.question_skills FOR EACH ROW EXEC
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.place_in_assessment();
 
 --
+-- Name: training_record_settings _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.place_record_settings();
+
+--
 -- Name: assessments _200_place_moved; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46648,6 +51415,18 @@ CREATE TRIGGER _200_settle BEFORE UPDATE OF status, version_id, items_total, ite
 --
 
 CREATE TRIGGER _200_settle BEFORE INSERT OR UPDATE ON lms.path_enrollments FOR EACH ROW EXECUTE FUNCTION private.settle_path_enrollment();
+
+--
+-- Name: assignment_rules _210_changed; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed BEFORE INSERT ON lms.assignment_rules FOR EACH ROW EXECUTE FUNCTION private.note_rule_change();
+
+--
+-- Name: assignment_rules _210_changed_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _210_changed_again BEFORE UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION private.note_rule_change();
 
 --
 -- Name: assignable_roles _250_builtin; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46690,6 +51469,12 @@ CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new
 --
 
 CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
+
+--
+-- Name: led_sessions _250_history; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_history BEFORE UPDATE OF starts_at, ends_at, seats ON lms.led_sessions FOR EACH ROW WHEN (((old.status <> 'scheduled'::text) AND (((old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at)) OR (old.seats IS DISTINCT FROM new.seats)))) EXECUTE FUNCTION private.keep_session_dates();
 
 --
 -- Name: learning_path_courses _250_open; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46750,6 +51535,18 @@ CREATE TRIGGER _300_key BEFORE UPDATE OF id, tenant_id, course_id, user_id, cycl
 --
 
 CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.check_default_kinds();
+
+--
+-- Name: certificates _300_renewal; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_renewal AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.expires_at IS NOT NULL)) EXECUTE FUNCTION private.expect_renewal();
+
+--
+-- Name: led_sessions _300_seats; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_seats BEFORE UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.change_session_seats();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46822,6 +51619,18 @@ CREATE TRIGGER _500_evidence_first AFTER INSERT ON lms.block_progress FOR EACH R
 --
 
 CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH ROW WHEN ((((old.progress_percentage)::numeric IS DISTINCT FROM (new.progress_percentage)::numeric) OR (old.watched IS DISTINCT FROM new.watched))) EXECUTE FUNCTION private.carry_evidence();
+
+--
+-- Name: assessments _500_extend_attempts; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_extend_attempts AFTER UPDATE OF time_limit_minutes, closes_at ON lms.assessments FOR EACH ROW WHEN (((old.time_limit_minutes IS DISTINCT FROM new.time_limit_minutes) OR (old.closes_at IS DISTINCT FROM new.closes_at))) EXECUTE FUNCTION private.extend_attempts_of_assessment();
+
+--
+-- Name: led_sessions _500_fill; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_fill AFTER UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.fill_changed_session();
 
 --
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -46914,6 +51723,36 @@ CREATE TRIGGER _550_certificate AFTER UPDATE ON lms.enrollments FOR EACH ROW WHE
 CREATE TRIGGER _550_certificate_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.certify_completion();
 
 --
+-- Name: attestations _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER INSERT ON lms.attestations FOR EACH ROW EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: outside_training _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.outside_training FOR EACH ROW WHEN (((new.status = 'accepted'::text) AND (old.status <> 'accepted'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: session_bookings _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.session_bookings FOR EACH ROW WHEN ((new.signed_off_at IS DISTINCT FROM old.signed_off_at)) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.record_completion();
+
+--
 -- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -46989,13 +51828,37 @@ CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.assignment_rule_courses F
 -- Name: assignment_rules _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
-CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION private.mark_rule();
+CREATE TRIGGER _700_mark AFTER UPDATE ON lms.assignment_rules FOR EACH ROW WHEN (((new.status <> 'draft'::text) AND ((((((((((old.role_id IS DISTINCT FROM new.role_id) OR (old.job_title IS DISTINCT FROM new.job_title)) OR (old.unit_id IS DISTINCT FROM new.unit_id)) OR (old.cohort_id IS DISTINCT FROM new.cohort_id)) OR (old.path_id IS DISTINCT FROM new.path_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.due_after_days IS DISTINCT FROM new.due_after_days)) OR (old.due_on IS DISTINCT FROM new.due_on)) OR (old.recurs_every_months IS DISTINCT FROM new.recurs_every_months)) OR (old.renewal_window_days IS DISTINCT FROM new.renewal_window_days)))) EXECUTE FUNCTION private.mark_rule();
+
+--
+-- Name: certificates _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF voids_training ON lms.certificates FOR EACH ROW WHEN ((old.voids_training <> new.voids_training)) EXECUTE FUNCTION private.mark_certified();
 
 --
 -- Name: cohort_members _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.cohort_members FOR EACH ROW EXECUTE FUNCTION private.mark_cohort_member();
+
+--
+-- Name: courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.courses FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_course();
+
+--
+-- Name: learning_path_courses _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.mark_path_courses();
+
+--
+-- Name: learning_paths _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark AFTER UPDATE OF deleted_at ON lms.learning_paths FOR EACH ROW WHEN (((old.deleted_at IS NULL) <> (new.deleted_at IS NULL))) EXECUTE FUNCTION private.mark_rules_of_path();
 
 --
 -- Name: memberships _700_mark; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47014,6 +51877,18 @@ CREATE TRIGGER _700_mark AFTER UPDATE OF parent_id ON lms.org_units FOR EACH ROW
 --
 
 CREATE TRIGGER _700_mark AFTER INSERT OR DELETE ON lms.role_grants FOR EACH ROW EXECUTE FUNCTION private.mark_holder();
+
+--
+-- Name: certificates _700_mark_again; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_again AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.edition > 1)) EXECUTE FUNCTION private.mark_certified();
+
+--
+-- Name: learning_path_courses _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _700_mark_change AFTER UPDATE OF is_required ON lms.learning_path_courses FOR EACH ROW WHEN ((old.is_required <> new.is_required)) EXECUTE FUNCTION private.mark_path_courses();
 
 --
 -- Name: memberships _700_mark_change; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47334,6 +52209,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_paths REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.led_sessions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47392,6 +52273,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.outside_training REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47454,6 +52341,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.session_bookings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47470,6 +52363,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE 
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_record_settings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_records REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47670,6 +52575,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_paths REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.led_sessions REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47722,6 +52633,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.outside_training REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47778,6 +52695,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.session_bookings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47794,6 +52717,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE 
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_record_settings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_records REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48018,6 +52953,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_path_courses F
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_paths FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.led_sessions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48076,6 +53017,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.outside_training FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48138,6 +53085,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.session_bookings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48154,6 +53107,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_record_settings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48402,6 +53367,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_path_courses FOR E
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_paths();
 
 --
+-- Name: led_sessions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION audit.record_lms_led_sessions();
+
+--
 -- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48460,6 +53431,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: outside_training _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.outside_training FOR EACH ROW EXECUTE FUNCTION audit.record_lms_outside_training();
 
 --
 -- Name: path_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48522,6 +53499,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
 
 --
+-- Name: session_bookings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_session_bookings();
+
+--
 -- Name: skills _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48538,6 +53521,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE F
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
+
+--
+-- Name: training_record_settings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_record_settings();
+
+--
+-- Name: training_records _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_records();
 
 --
 -- Name: training_requirements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48582,16 +53577,40 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.version_questions FOR EACH 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.webhooks FOR EACH ROW EXECUTE FUNCTION audit.record_lms_webhooks();
 
 --
+-- Name: activity_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.activity_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_append_only; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_append_only BEFORE DELETE OR UPDATE ON private.question_events FOR EACH ROW EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: key_revisions _100_immutable; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_immutable BEFORE DELETE OR UPDATE ON private.key_revisions FOR EACH ROW EXECUTE FUNCTION private.refuse_key_revision_change();
 
 --
+-- Name: activity_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
 -- Name: activity_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.activity_events_default FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
+
+--
+-- Name: question_events _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_event_change();
 
 --
 -- Name: question_events_default _100_never_emptied; Type: TRIGGER; Schema: private; Owner: postgres
@@ -48604,6 +53623,38 @@ CREATE TRIGGER _100_never_emptied BEFORE TRUNCATE ON private.question_events_def
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON private.answer_keys FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: activity_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: answer_keys _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
@@ -49084,6 +54135,27 @@ ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
+-- Name: session_bookings booking_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: session_bookings booking_is_of_a_session_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_session_of_the_course FOREIGN KEY (tenant_id, course_id, session_id) REFERENCES lms.led_sessions(tenant_id, course_id, id);
+
+--
+-- Name: session_bookings booking_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
 -- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49490,6 +54562,34 @@ ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
+-- Name: outside_training outside_training_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: outside_training outside_training_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: outside_training outside_training_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: outside_training outside_training_made_a_cycle_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_made_a_cycle_of_the_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
 -- Name: grade_overrides override_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49600,6 +54700,13 @@ ALTER TABLE ONLY lms.question_revisions
 
 ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT question_with_skill_is_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
+
+--
+-- Name: training_record_settings record_settings_are_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT record_settings_are_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
 
 --
 -- Name: certificates renewing_certificate_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -49714,6 +54821,41 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
 
 --
+-- Name: led_sessions session_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: led_sessions session_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: led_sessions session_trainer_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_member FOREIGN KEY (tenant_id, trainer_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: led_sessions session_trainer_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_person FOREIGN KEY (trainer_id) REFERENCES public.profiles(id);
+
+--
+-- Name: led_sessions session_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: skills skill_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -49768,6 +54910,34 @@ ALTER TABLE ONLY lms.course_tags
 
 ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: training_records training_record_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_records training_record_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: training_records training_record_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records training_record_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: training_requirements training_requirement_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -50036,11 +55206,32 @@ ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
 
 --
+-- Name: record_checks record_check_is_of_a_cycle; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.record_checks
+    ADD CONSTRAINT record_check_is_of_a_cycle FOREIGN KEY (enrollment_id) REFERENCES lms.enrollments(id) ON DELETE CASCADE;
+
+--
 -- Name: reminded_days reminded_day_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
 --
 
 ALTER TABLE ONLY private.reminded_days
     ADD CONSTRAINT reminded_day_is_of_a_tenant FOREIGN KEY (tenant_id) REFERENCES lms.tenants(id) ON DELETE CASCADE;
+
+--
+-- Name: renewals renewal_is_of_a_certificate; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.renewals
+    ADD CONSTRAINT renewal_is_of_a_certificate FOREIGN KEY (certificate_id) REFERENCES lms.certificates(id) ON DELETE CASCADE;
+
+--
+-- Name: rule_due_dates rule_due_date_is_of_an_enrollment; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.rule_due_dates
+    ADD CONSTRAINT rule_due_date_is_of_an_enrollment FOREIGN KEY (enrollment_id) REFERENCES lms.enrollments(id) ON DELETE CASCADE;
 
 --
 -- Name: webhook_states state_of_a_webhook; Type: FK CONSTRAINT; Schema: private; Owner: postgres
@@ -50062,18 +55253,6 @@ ALTER TABLE ONLY public.profile_private
 
 ALTER TABLE ONLY public.profiles
     ADD CONSTRAINT profile_belongs_to_a_login FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL;
-
---
--- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Activity is seen by its learner, staff and in scope" ON analytics.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
-
---
--- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Answers are seen by their learner, staff and in scope" ON analytics.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
 -- Name: event_types Event types are described by those who change settings; Type: POLICY; Schema: analytics; Owner: postgres
@@ -50098,18 +55277,6 @@ CREATE POLICY "Event types are removed by those who change settings" ON analytic
 --
 
 CREATE POLICY "Event types are seen by members, built-in ones by all" ON analytics.event_types FOR SELECT TO authenticated USING (((tenant_id IS NULL) OR (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: activity_events Learners record their own activity; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Learners record their own activity" ON analytics.activity_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
-
---
--- Name: question_events Learners record their own answers; Type: POLICY; Schema: analytics; Owner: postgres
---
-
-CREATE POLICY "Learners record their own answers" ON analytics.question_events FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.joined_tenants() AS joined_tenants)))));
 
 --
 -- Name: saved_reports Members save reports, and share what they read reports of; Type: POLICY; Schema: analytics; Owner: postgres
@@ -50142,12 +55309,6 @@ CREATE POLICY "Owners see saved reports; those who follow people, shared ones" O
 CREATE POLICY "Sessions are seen by their learner, staff and in scope" ON analytics.learning_sessions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
 
 --
--- Name: activity_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.activity_events ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: event_types; Type: ROW SECURITY; Schema: analytics; Owner: postgres
 --
 
@@ -50158,12 +55319,6 @@ ALTER TABLE analytics.event_types ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE analytics.learning_sessions ENABLE ROW LEVEL SECURITY;
-
---
--- Name: question_events; Type: ROW SECURITY; Schema: analytics; Owner: postgres
---
-
-ALTER TABLE analytics.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: saved_reports; Type: ROW SECURITY; Schema: analytics; Owner: postgres
@@ -50331,6 +55486,14 @@ CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO a
 CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.lessons l
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: session_bookings Bookings are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Bookings are seen by their learner, staff and in scope" ON lms.session_bookings FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = session_bookings.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
 
 --
 -- Name: standard_templates Built-in texts are open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
@@ -50791,6 +55954,14 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: outside_training Outside training is seen by whom it is about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Outside training is seen by whom it is about, and in scope" ON lms.outside_training FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = outside_training.user_id) AND (m.tenant_id = outside_training.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: grade_overrides Overrides are seen with the score; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51139,6 +56310,26 @@ CREATE POLICY "Sections are seen by those who edit them" ON lms.assessment_secti
   WHERE (c.id = assessment_sections.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: led_sessions Sessions are changed by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are changed by staff and in scope" ON lms.led_sessions FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: led_sessions Sessions are planned by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are planned by staff and in scope" ON lms.led_sessions FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = led_sessions.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))));
+
+--
+-- Name: led_sessions Sessions are seen by learners of the course, staff and managers; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are seen by learners of the course, staff and managers" ON lms.led_sessions FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
+
+--
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51397,6 +56588,12 @@ CREATE POLICY "The tags of a public course are seen with it" ON lms.course_tags 
 CREATE POLICY "The vocabulary of permissions is open to people signed in" ON lms.permissions FOR SELECT TO authenticated USING (true);
 
 --
+-- Name: training_records Training records are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Training records are seen by whom they are about, and in scope" ON lms.training_records FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: org_units Units are added below units in one's scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -51467,6 +56664,26 @@ CREATE POLICY "What a rule assigns is seen with it" ON lms.assignment_rule_cours
 CREATE POLICY "What an attempt asks is seen by its learner, staff and graders" ON lms.attempt_questions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.attempt_scopes s
   WHERE ((s.id = attempt_questions.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: training_record_settings What records print is changed by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is changed by staff of the course" ON lms.training_record_settings FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: training_record_settings What records print is said by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is said by staff of the course" ON lms.training_record_settings FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = training_record_settings.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: training_record_settings What records print is seen by those who write or read records; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is seen by those who write or read records" ON lms.training_record_settings FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
 
 --
 -- Name: grading_assignments Who is to grade is seen by graders and staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -51681,6 +56898,12 @@ ALTER TABLE lms.learning_path_courses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.learning_paths ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: led_sessions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.led_sessions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -51753,6 +56976,12 @@ ALTER TABLE lms.notifications ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: outside_training; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.outside_training ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: path_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -51819,6 +57048,12 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: session_bookings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.session_bookings ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -51841,6 +57076,18 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_record_settings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_record_settings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_records; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_records ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: training_requirements; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -51897,6 +57144,18 @@ ALTER TABLE ops.job_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ops.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: activity_events Activity is seen by its learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Activity is seen by its learner, staff and in scope" ON private.activity_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
+-- Name: question_events Answers are seen by their learner, staff and in scope; Type: POLICY; Schema: private; Owner: postgres
+--
+
+CREATE POLICY "Answers are seen by their learner, staff and in scope" ON private.question_events FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants))) AND (((source)::text = 'client'::text) OR (attempt_id = ANY (ARRAY( SELECT private.my_shown_attempts() AS my_shown_attempts))))) OR ((((source)::text = 'client'::text) OR (user_id <> ( SELECT auth.uid() AS uid))) AND ((tenant_id = ANY (ARRAY( SELECT private.tenants_where('progress.read'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('progress.read'::text) AS units_where))))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: active_days; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
@@ -51913,6 +57172,12 @@ ALTER TABLE private.active_elsewhere ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.activity_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: activity_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.activity_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: activity_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52029,16 +57294,16 @@ ALTER TABLE private.outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.platform_admins ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: question_attempts; Type: ROW SECURITY; Schema: private; Owner: postgres
---
-
-ALTER TABLE private.question_attempts ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: question_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: question_events; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.question_events ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: question_events_default; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52047,10 +57312,22 @@ ALTER TABLE private.question_cells ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: record_checks; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.record_checks ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: reminded_days; Type: ROW SECURITY; Schema: private; Owner: postgres
 --
 
 ALTER TABLE private.reminded_days ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: renewals; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.renewals ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: report_cells; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52069,6 +57346,12 @@ ALTER TABLE private.report_changes ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.report_state ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: rule_due_dates; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.rule_due_dates ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: search_documents; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -52865,6 +58148,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_learning_path_courses() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_learning_paths() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_led_sessions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_led_sessions() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -52923,6 +58212,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_outside_training(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_outside_training() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_path_enrollments(); Type: ACL; Schema: audit; Owner: postgres
@@ -52985,6 +58280,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_session_bookings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_session_bookings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_skills(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -53001,6 +58302,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_record_settings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_record_settings() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_records(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_records() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_training_requirements(); Type: ACL; Schema: audit; Owner: postgres
@@ -53235,6 +58548,122 @@ GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO authenticated
 GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO service_role;
 
 --
+-- Name: TABLE session_bookings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.session_bookings TO service_role;
+GRANT SELECT ON TABLE lms.session_bookings TO authenticated;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO service_role;
+
+--
+-- Name: TABLE led_sessions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.led_sessions TO service_role;
+GRANT SELECT ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(starts_at),UPDATE(starts_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.ends_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(ends_at),UPDATE(ends_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_name),UPDATE(place_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_address),UPDATE(place_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.seats; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(seats),UPDATE(seats) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_id),UPDATE(trainer_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53333,6 +58762,21 @@ GRANT ALL ON FUNCTION lms.correct_answer_key(p_question_id uuid, p_key jsonb, p_
 REVOKE ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
+
+--
+-- Name: TABLE training_records; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_records TO service_role;
+GRANT SELECT ON TABLE lms.training_records TO authenticated;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
 
 --
 -- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
@@ -53656,6 +59100,14 @@ GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO aut
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
 
 --
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
+
+--
 -- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -53930,6 +59382,14 @@ GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
@@ -54470,6 +59930,21 @@ GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO a
 GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO service_role;
 
 --
+-- Name: TABLE outside_training; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.outside_training TO authenticated;
+GRANT SELECT ON TABLE lms.outside_training TO service_role;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
+
+--
 -- Name: FUNCTION revoke_accommodation(p_accommodation_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -54478,12 +59953,12 @@ GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO authe
 GRANT ALL ON FUNCTION lms.revoke_accommodation(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+-- Name: FUNCTION revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: lms; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.revoke_certificate(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_invitation(p_invitation_id uuid); Type: ACL; Schema: lms; Owner: postgres
@@ -54665,6 +60140,14 @@ REVOKE ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id
 GRANT ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION start_attempt(p_assessment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -54679,6 +60162,14 @@ GRANT ALL ON FUNCTION lms.start_attempt(p_assessment_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO service_role;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO service_role;
 
 --
 -- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
@@ -54715,6 +60206,22 @@ GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO auth
 GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION advance_learning_paths(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -54722,18 +60229,18 @@ REVOKE ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.advance_learning_paths(p_batch integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_marks(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_marks(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_marks() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_marks() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_marks(p_people integer, p_enrollments integer) TO service_role;
 
 --
--- Name: FUNCTION apply_assignment_rules(); Type: ACL; Schema: ops; Owner: postgres
+-- Name: FUNCTION apply_assignment_rules(p_people integer, p_enrollments integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION ops.apply_assignment_rules() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.apply_assignment_rules() TO service_role;
+REVOKE ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.apply_assignment_rules(p_people integer, p_enrollments integer) TO service_role;
 
 --
 -- Name: FUNCTION check_rollups(p_tenants integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54770,6 +60277,13 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
 
 --
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fill_session_seats(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fill_session_seats(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -54803,6 +60317,13 @@ GRANT ALL ON FUNCTION ops.forget_idempotency_keys(p_batch integer) TO service_ro
 
 REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION issue_certificates(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -54898,11 +60419,25 @@ REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.settle_attendance(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.settle_attendance(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION trim_run_history(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.trim_run_history(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.trim_run_history(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.write_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.write_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION accept_invitation_of_caller(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -54937,6 +60472,12 @@ REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_
 --
 
 REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
+
+--
+-- Name: FUNCTION add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -55117,6 +60658,14 @@ REVOKE ALL ON FUNCTION private.bank_questions(p_course_id uuid, p_document jsonb
 REVOKE ALL ON FUNCTION private.bank_sections(p_course_id uuid, p_document jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_activity(p_enrollment_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION private.begin_activity(p_enrollment_id uuid, p_at timestamp with time zone) TO service_role;
+
+--
 -- Name: FUNCTION begin_attempt(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55131,16 +60680,10 @@ GRANT ALL ON FUNCTION private.begin_attempt(p_assessment_id uuid) TO service_rol
 REVOKE ALL ON FUNCTION private.begin_enrollment() FROM PUBLIC;
 
 --
--- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION begin_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.begin_events() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.begin_enrollments(p_verdicts private.bulk_verdict[], p_rows private.bulk_row[], p_source text, p_enrolled_by uuid, p_enrolled_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_promised_enrollments(); Type: ACL; Schema: private; Owner: postgres
@@ -55155,10 +60698,34 @@ REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION book_session_of(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION bulk_obstacles(p_pairs private.bulk_pair[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION cancel_booking_of(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_session_of(p_session_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
@@ -55187,6 +60754,12 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 REVOKE ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION change_session_seats(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_session_seats() FROM PUBLIC;
 
 --
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -55289,6 +60862,14 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO service_role;
 
 --
+-- Name: FUNCTION check_session_reason(p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_session_reason(p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION check_unit_move(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55382,6 +60963,12 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 REVOKE ALL ON FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION compose_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.compose_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
+
+--
 -- Name: FUNCTION conduct_of(p_assessment lms.assessments, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55434,10 +61021,34 @@ GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
+
+--
 -- Name: FUNCTION count_added_reviews(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.count_added_reviews() FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.count_answers_so_far(p_user_id uuid, p_course_id uuid, p_question_key text, p_received_at timestamp with time zone, p_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION count_assessments_done(p_enrollment_id uuid, p_version_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -55493,6 +61104,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_session_seats(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_session_seats(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_taken_seats(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55541,6 +61158,12 @@ GRANT SELECT ON TABLE private.key_revisions TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.current_key(p_revision_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION current_record(p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.current_record(p_enrollment_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean); Type: ACL; Schema: private; Owner: postgres
@@ -55593,10 +61216,10 @@ GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO authenticat
 GRANT ALL ON FUNCTION private.delete_part(p_kind text, p_id uuid) TO service_role;
 
 --
--- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.derive_requirements(p_tenant_id uuid, p_people private.member_facts[], p_rule_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_failure(p_state text, p_message text, p_constraint text); Type: ACL; Schema: private; Owner: postgres
@@ -55761,6 +61384,12 @@ GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO authe
 GRANT ALL ON FUNCTION private.drop_path(p_path_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION due_renewals(p_most integer); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.due_renewals(p_most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION duplicate_course_of(p_course_id uuid, p_tenant_id uuid, p_slug text, p_title text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55844,10 +61473,16 @@ GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.
 GRANT ALL ON FUNCTION private.enroll_bulk_rows(p_tenant_id uuid, p_rows private.bulk_row[], p_dry_run boolean) TO service_role;
 
 --
--- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.enroll_marked(p_tenant_id uuid, p_user_ids uuid[], p_most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enroll_required(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone, p_most integer, OUT done integer, OUT waiting uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION enrolled_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -55885,6 +61520,12 @@ GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, 
 GRANT ALL ON FUNCTION private.enrollment_obstacles_for_caller(p_course_id uuid, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.enrollment_steps(p_tenant_id uuid, p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION enrollment_sums(p_scope private.report_scope, p_group text, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55905,6 +61546,12 @@ GRANT ALL ON FUNCTION private.enter_path_courses(p_course_ids uuid[], p_user_id 
 REVOKE ALL ON FUNCTION private.entry_faults(p_list jsonb, p_least integer, p_most integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION expect_renewal(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.expect_renewal() FROM PUBLIC;
+
+--
 -- Name: FUNCTION explain_rule(p_rule lms.assignment_rules, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -55913,10 +61560,28 @@ GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_i
 GRANT ALL ON FUNCTION private.explain_rule(p_rule lms.assignment_rules, p_user_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION extend_attempts_of_assessment(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.extend_attempts_of_assessment() FROM PUBLIC;
+
+--
 -- Name: FUNCTION extend_open_attempts(p_accommodation lms.accommodations); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.extend_open_attempts(p_accommodation lms.accommodations) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_before(p_facts private.member_facts, p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_before(p_facts private.member_facts, p_was jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.facts_of_members(p_tenant_ids uuid[], p_user_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION fail(code text, message text, status integer, details jsonb, hint text); Type: ACL; Schema: private; Owner: postgres
@@ -55942,10 +61607,30 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION fill_changed_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_changed_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fill_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_session(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_assessment_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.find_assessment_faults(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_attendance_faults(p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO service_role;
 
 --
 -- Name: FUNCTION find_bank_faults(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -56056,22 +61741,22 @@ REVOKE ALL ON FUNCTION private.fold_questions(p_from xid8, p_until xid8, p_tenan
 REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION follow_activity_events(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.follow_activity_events() FROM PUBLIC;
-
---
 -- Name: FUNCTION follow_login(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
 
 --
--- Name: FUNCTION follow_question_events(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.follow_question_events() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
 
 --
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -56215,6 +61900,12 @@ GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
 
 --
+-- Name: FUNCTION guard_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.guard_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_hand_in(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56245,6 +61936,12 @@ REVOKE ALL ON FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) FROM P
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_booking(p_booking_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION hold_certificates(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56255,6 +61952,12 @@ REVOKE ALL ON FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uui
 --
 
 REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_open_cycle(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_promised_courses(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -56343,6 +62046,12 @@ REVOKE ALL ON FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, 
 REVOKE ALL ON FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION import_record_settings(p_course lms.courses, p_settings jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_skills(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56383,6 +62092,12 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION insert_training_record(p_record lms.training_records); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.insert_training_record(p_record lms.training_records) FROM PUBLIC;
 
 --
 -- Name: FUNCTION instant_text(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -56526,6 +62241,20 @@ REVOKE ALL ON FUNCTION private.is_report_parameter(p_name text, p_value jsonb) F
 REVOKE ALL ON FUNCTION private.is_safe_html(html text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO authenticated;
 GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
+
+--
+-- Name: FUNCTION is_shut_out(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_shut_out(p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_unanswered(p_type text, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -56736,10 +62465,22 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_session_dates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_session_dates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_statement(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_statement() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_training_record(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_training_record() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
@@ -56752,6 +62493,18 @@ REVOKE ALL ON FUNCTION private.keep_used_category() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_what_rules_name(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_what_rules_name() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keeps_training_record(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keeps_training_record(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -56795,6 +62548,12 @@ REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_
 --
 
 REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons); Type: ACL; Schema: private; Owner: postgres
@@ -56876,6 +62635,12 @@ GRANT ALL ON FUNCTION private.make_cursor(VARIADIC p_key text[]) TO service_role
 REVOKE ALL ON FUNCTION private.make_rollups(p_horizon xid8, p_tenant_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION mark_certified(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_certified() FROM PUBLIC;
+
+--
 -- Name: FUNCTION mark_cohort_member(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56894,10 +62659,16 @@ REVOKE ALL ON FUNCTION private.mark_holder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.mark_member() FROM PUBLIC;
 
 --
--- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION mark_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.mark_path_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_people(p_tenant_id uuid, p_user_ids uuid[], p_was jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_rule(); Type: ACL; Schema: private; Owner: postgres
@@ -56910,6 +62681,24 @@ REVOKE ALL ON FUNCTION private.mark_rule() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.mark_rule_courses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_course(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_of_path(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_of_path() FROM PUBLIC;
+
+--
+-- Name: FUNCTION mark_rules_with_other_courses(p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.mark_rules_with_other_courses(p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION mark_unit(); Type: ACL; Schema: private; Owner: postgres
@@ -56956,6 +62745,14 @@ REVOKE ALL ON FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id u
 REVOKE ALL ON FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_file_evidence(p_name text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_file_evidence(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO authenticated;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO service_role;
+
+--
 -- Name: FUNCTION may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56966,6 +62763,12 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 --
 
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_run_session(p_session lms.led_sessions); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_run_session(p_session lms.led_sessions) FROM PUBLIC;
 
 --
 -- Name: FUNCTION may_write_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
@@ -57033,6 +62836,14 @@ GRANT ALL ON FUNCTION private.my_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.my_courses() TO service_role;
 
 --
+-- Name: FUNCTION my_evidence_folders(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_evidence_folders() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO authenticated;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO service_role;
+
+--
 -- Name: FUNCTION my_fellows(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57041,65 +62852,11 @@ GRANT ALL ON FUNCTION private.my_fellows() TO authenticated;
 GRANT ALL ON FUNCTION private.my_fellows() TO service_role;
 
 --
--- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+-- Name: TABLE question_events; Type: ACL; Schema: private; Owner: postgres
 --
 
-GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
-GRANT SELECT ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
-
---
--- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
---
-
-GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
+GRANT SELECT ON TABLE private.question_events TO service_role;
+GRANT SELECT ON TABLE private.question_events TO authenticated;
 
 --
 -- Name: FUNCTION my_hidden_answers(p_scope private.report_scope); Type: ACL; Schema: private; Owner: postgres
@@ -57264,6 +63021,12 @@ REVOKE ALL ON FUNCTION private.note_removed_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.note_rule_author() FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_rule_change(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.note_rule_change() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_session(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57362,6 +63125,14 @@ GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 
 --
+-- Name: FUNCTION parse_record_cursor(p_after text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_record_cursor(p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO service_role;
+
+--
 -- Name: FUNCTION parse_search(p_query text, p_configs text[]); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57388,10 +63159,10 @@ REVOKE ALL ON FUNCTION private.people_facts(p_scope private.report_scope) FROM P
 REVOKE ALL ON FUNCTION private.people_numbers(p_scope private.report_scope) FROM PUBLIC;
 
 --
--- Name: FUNCTION people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_of_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_ids uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules) FROM PUBLIC;
 
 --
 -- Name: FUNCTION people_sums(p_scope private.report_scope, p_horizon xid8); Type: ACL; Schema: private; Owner: postgres
@@ -57400,10 +63171,10 @@ REVOKE ALL ON FUNCTION private.people_of_rule(rule lms.assignment_rules, p_user_
 REVOKE ALL ON FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8) FROM PUBLIC;
 
 --
--- Name: FUNCTION place_activity_event(); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.place_activity_event() FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.people_to_look_at(p_tenant_id uuid, p_rule_id uuid, p_after_user_id uuid, p_most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_assessment(); Type: ACL; Schema: private; Owner: postgres
@@ -57502,22 +63273,28 @@ REVOKE ALL ON FUNCTION private.place_path_course() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 
 --
--- Name: FUNCTION place_question_event(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.place_question_event() FROM PUBLIC;
-
---
 -- Name: FUNCTION place_question_skill(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_question_skill() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_record_settings(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_record_settings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_session() FROM PUBLIC;
 
 --
 -- Name: FUNCTION plain_text(html text); Type: ACL; Schema: private; Owner: postgres
@@ -57770,6 +63547,26 @@ REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.record_answers() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION record_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_completion() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) FROM PUBLIC;
+
+--
 -- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57858,6 +63655,14 @@ GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason
 GRANT ALL ON FUNCTION private.refuse_enrollment(p_reasons lms.eligibility_reason[]) TO service_role;
 
 --
+-- Name: FUNCTION refuse_event(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event(p_user_id uuid, p_course_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION refuse_event_change(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57868,12 +63673,8 @@ REVOKE ALL ON FUNCTION private.refuse_event_change() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION refuse_event_without_enrollment(); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.refuse_event_without_enrollment() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse_event_type(p_event_type text, p_tenant_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION refuse_grant(); Type: ACL; Schema: private; Owner: postgres
@@ -58120,6 +63921,14 @@ REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.require_bank_author(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION require_certificate(p_certificate_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58161,6 +63970,14 @@ GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO serv
 --
 
 REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_grader(p_attempt lms.assessment_attempts); Type: ACL; Schema: private; Owner: postgres
@@ -58231,6 +64048,14 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 --
 
 REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_session(p_session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_statement_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58317,6 +64142,14 @@ GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated
 GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
 
 --
+-- Name: FUNCTION review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
+
+--
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58325,12 +64158,12 @@ GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) T
 GRANT ALL ON FUNCTION private.revoke_accommodation_of(p_accommodation_id uuid) TO service_role;
 
 --
--- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO authenticated;
-GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text) TO service_role;
+REVOKE ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.revoke_certificate_of(p_certificate_id uuid, p_reason text, p_voids_training boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_entitlement_of(p_entitlement_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -58377,6 +64210,12 @@ REVOKE ALL ON FUNCTION private.round_half_up(p_top numeric, p_bottom numeric) FR
 --
 
 REVOKE ALL ON FUNCTION private.rubric_faults(p_key jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.rules_of_people(p_tenant_id uuid, p_people private.member_facts[], p_rule_ids uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION runs_out_at(rule lms.assignment_rules, p_completed_at timestamp with time zone, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
@@ -58438,10 +64277,20 @@ REVOKE ALL ON FUNCTION private.search_rights_of_caller(p_tenant_id uuid) FROM PU
 REVOKE ALL ON FUNCTION private.search_words(p_config regconfig, p_title text, p_tags text, p_description text, p_body text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION session_grain(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.session_grain() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_grain() TO authenticated;
+GRANT ALL ON FUNCTION private.session_grain() TO service_role;
+
+--
 -- Name: FUNCTION session_idle_time(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.session_idle_time() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.session_idle_time() TO authenticated;
+GRANT ALL ON FUNCTION private.session_idle_time() TO service_role;
 
 --
 -- Name: FUNCTION set_course_status(p_course_id uuid, p_status text); Type: ACL; Schema: private; Owner: postgres
@@ -58500,6 +64349,12 @@ REVOKE ALL ON FUNCTION private.settle_after_lowered_score() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) FROM PUBLIC;
 
 --
 -- Name: TABLE block_progress; Type: ACL; Schema: lms; Owner: postgres
@@ -58578,6 +64433,14 @@ REVOKE ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enroll
 GRANT ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off_of(p_booking_id uuid, p_note text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58649,6 +64512,14 @@ REVOKE ALL ON FUNCTION private.take_enrollments_along() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.take_path_enrollments_along() FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_receipt(p_user_id uuid, p_kind text, p_event_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.take_receipt(p_user_id uuid, p_kind text, p_event_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION takes_assessment(p_assessment_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58744,6 +64615,18 @@ GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uu
 GRANT ALL ON FUNCTION private.training_status_at(p_tenant_id uuid, p_user_ids uuid[], p_course_id uuid, p_at timestamp with time zone) TO service_role;
 
 --
+-- Name: FUNCTION unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.unfold_marks(p_marks private.assignment_marks[], p_now private.member_facts[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION units_above(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.units_above(p_unit_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION units_below(p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58813,6 +64696,12 @@ REVOKE ALL ON FUNCTION private.version_questions_of(p_course_id uuid, p_number i
 REVOKE ALL ON FUNCTION private.visible_documents(p_ids uuid[], p_rights private.search_rights) FROM PUBLIC;
 
 --
+-- Name: FUNCTION void_trainings(p_tenant_id uuid, p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58833,16 +64722,18 @@ REVOKE ALL ON FUNCTION private.watched_seconds(p_watched int4multirange) FROM PU
 REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id uuid, p_by_its_rules boolean) FROM PUBLIC;
 
 --
--- Name: FUNCTION what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.what_is_required(p_tenant_id uuid, p_user_ids uuid[], p_rule_ids uuid[], p_at timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION whole_report(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION withdraw_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -58851,6 +64742,14 @@ REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off_of(p_booking_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text); Type: ACL; Schema: private; Owner: postgres
@@ -58867,10 +64766,24 @@ GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, 
 REVOKE ALL ON FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION write_evidence(p_evidence lms.outside_training); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO authenticated;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO service_role;
+
+--
 -- Name: FUNCTION write_moment(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
 
 --
 -- Name: FUNCTION write_waiver(p_waiver lms.training_waivers); Type: ACL; Schema: private; Owner: postgres
@@ -58918,6 +64831,13 @@ GRANT UPDATE(is_active) ON TABLE lms.webhooks TO authenticated;
 REVOKE ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO authenticated;
 GRANT ALL ON FUNCTION private.write_webhook(p_wanted lms.webhooks) TO service_role;
+
+--
+-- Name: TABLE activity_events; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.activity_events TO service_role;
+GRANT SELECT ON TABLE private.activity_events TO authenticated;
 
 --
 -- Name: TABLE activity_events; Type: ACL; Schema: analytics; Owner: postgres
@@ -59048,6 +64968,67 @@ GRANT UPDATE(social_links) ON TABLE public.profiles TO authenticated;
 
 GRANT SELECT ON TABLE analytics.people TO authenticated;
 GRANT SELECT ON TABLE analytics.people TO service_role;
+
+--
+-- Name: TABLE question_events; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT SELECT,INSERT ON TABLE analytics.question_events TO service_role;
+GRANT SELECT ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.course_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.user_id; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(user_id) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.section_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(section_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.question_key; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(question_key) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.is_correct; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(is_correct) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.attempt_index; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(attempt_index) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.response_meta; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(response_meta) ON TABLE analytics.question_events TO authenticated;
+
+--
+-- Name: COLUMN question_events.answered_at; Type: ACL; Schema: analytics; Owner: postgres
+--
+
+GRANT INSERT(answered_at) ON TABLE analytics.question_events TO authenticated;
 
 --
 -- Name: TABLE people; Type: ACL; Schema: billing; Owner: postgres
@@ -59755,6 +65736,43 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
 
 --
+-- Name: TABLE training_record_settings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.training_record_settings TO service_role;
+GRANT SELECT ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(keeps_training_record),UPDATE(keeps_training_record) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.training_record_settings TO authenticated;
+
+--
 -- Name: TABLE training_requirements; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -59812,6 +65830,13 @@ GRANT SELECT ON TABLE private.attempt_scopes TO authenticated;
 
 GRANT SELECT ON TABLE private.category_scopes TO anon;
 GRANT SELECT ON TABLE private.category_scopes TO authenticated;
+
+--
+-- Name: TABLE employment_ends; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.employment_ends TO authenticated;
+GRANT SELECT ON TABLE private.employment_ends TO service_role;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

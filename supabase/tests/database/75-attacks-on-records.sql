@@ -127,6 +127,15 @@ select is((lms.book_session(tests.id('two'))).status, 'booked', 'a full session 
 select tests.as_owner();
 rollback to seats;
 
+-- A course that was deleted.
+savepoint deleted;
+select tests.session('never', 'forklift', 'forklift/1', null, '1 day');
+select tests.enrollment('dora', 'forklift');
+update lms.courses set deleted_at = now() where id = tests.id('forklift');
+select is(tests.try('dora', format('select lms.book_session(%L)', tests.id('never'))), '404 session_not_found', 'nobody takes a seat in a course that is gone');
+select is(tests.try('boss', format('select lms.book_session(%L, %L)', tests.id('never'), tests.id('dora'))), '404 session_not_found', 'nor gives one');
+rollback to deleted;
+
 -- =====================================================================================================
 -- Claims
 -- =====================================================================================================

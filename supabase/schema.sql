@@ -23405,7 +23405,9 @@ declare
 begin
   select * into v_session from lms.led_sessions s where s.id = p_session_id;
   if private.is_api_call() then
-    if v_self and not v_session.tenant_id = any (array(select private.joined_tenants())) then
+    if (v_self and not v_session.tenant_id = any (array(select private.joined_tenants())))
+      or exists (select from lms.courses c where c.id = v_session.course_id and c.deleted_at is not null)
+    then
       perform private.fail('session_not_found', 'There is no such session.', 404);
     elsif not v_self and not coalesce(private.may_enroll_others(v_session.tenant_id, v_session.course_id, p_user_id), false) then
       raise insufficient_privilege using message = 'Booking for others takes enrollments.write in their unit, or being staff of the course.';

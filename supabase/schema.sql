@@ -14889,6 +14889,10 @@ CREATE TABLE lms.training_records (
     attestation_id uuid,
     missing text[] GENERATED ALWAYS AS (array_remove(ARRAY[
 CASE
+    WHEN (employee_name = 'Learner'::text) THEN 'employee_name'::text
+    ELSE NULL::text
+END,
+CASE
     WHEN (materials IS NULL) THEN 'materials'::text
     ELSE NULL::text
 END,
@@ -14989,7 +14993,7 @@ COMMENT ON COLUMN lms.training_records.certification_text IS 'What was signed, w
 -- Name: COLUMN training_records.missing; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.training_records.missing IS 'Columns that the law asks for and that are not known. A job fills in what becomes known later.';
+COMMENT ON COLUMN lms.training_records.missing IS 'Columns that the law asks for and that are not known. A job fills in what becomes known later, but for the name: HR corrects it.';
 
 --
 -- Name: correct_training_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres

@@ -93,6 +93,8 @@ create table lms.training_records (
   attestation_id uuid,
   missing text[] not null generated always as (
     array_remove(array[
+      -- What profiles show of who has said no name, or taken theirs away.
+      case when employee_name = 'Learner' then 'employee_name' end,
       case when materials is null then 'materials' end,
       case when trainer_name is null then 'trainer_name' end,
       case when trainer_address is null then 'trainer_address' end,
@@ -141,7 +143,8 @@ comment on column lms.training_records.certified_at is
   '172.704(d)(5): when somebody certified that they were trained and tested, by an attestation of staff, a practical sign-off, '
   'grading it by hand, or accepting evidence.';
 comment on column lms.training_records.certification_text is 'What was signed, word for word, where it was an attestation.';
-comment on column lms.training_records.missing is 'Columns that the law asks for and that are not known. A job fills in what becomes known later.';
+comment on column lms.training_records.missing is
+  'Columns that the law asks for and that are not known. A job fills in what becomes known later, but for the name: HR corrects it.';
 
 -- Until when the law has a record kept: as long as somebody is employed and 90 days, and three years at least. Null: employed.
 create function private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date)

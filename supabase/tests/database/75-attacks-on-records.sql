@@ -89,6 +89,25 @@ select is(ops.write_training_records(), 0, 'at once');
 rollback to signed;
 
 -- =====================================================================================================
+-- Records of nobody
+-- =====================================================================================================
+
+savepoint nameless;
+select tests.as('nils');
+update public.profiles set first_name = '', last_name = '' where id = tests.id('nils');
+select tests.as_owner();
+insert into lms.enrollments (course_id, user_id, source, status, enrolled_at, completed_at, started_at, items_total, items_done)
+values (tests.id('hazmat'), tests.id('nils'), 'import', 'completed', now(), now(), now(), 1, 1);
+select is((tests.record('nils')).missing, array['employee_name', 'tested_at', 'certified_at'], '172.704(d)(1): who took their name away before completing is not recorded as if that were one');
+create temporary table nameless as select (tests.record('nils')).id;
+grant select on nameless to authenticated;
+select tests.as('boss');
+select lives_ok($$ select lms.correct_training_record(n.id, 'It was Nils', p_employee_name => 'Nils North') from nameless n $$, 'HR says who it was');
+select tests.as_owner();
+select is((tests.record('nils')).missing, array['tested_at', 'certified_at'], 'which the record then says');
+rollback to nameless;
+
+-- =====================================================================================================
 -- A cycle that was over, with a seat
 -- =====================================================================================================
 

@@ -1477,6 +1477,54 @@ ALTER TYPE lms.tenant_overview OWNER TO postgres;
 COMMENT ON TYPE lms.tenant_overview IS 'A tenant as the platform sees it: sizes, and nobody''s data.';
 
 --
+-- Name: training_record; Type: TYPE; Schema: lms; Owner: postgres
+--
+
+CREATE TYPE lms.training_record AS (
+	id uuid,
+	tenant_id uuid,
+	user_id uuid,
+	course_id uuid,
+	enrollment_id uuid,
+	unit_id uuid,
+	edition integer,
+	employer_name text,
+	employee_name text,
+	course_title text,
+	version_number integer,
+	content_hash text,
+	completed_on date,
+	completed_at timestamp with time zone,
+	is_most_recent boolean,
+	materials text,
+	trainer_name text,
+	trainer_address text,
+	tested_at timestamp with time zone,
+	tested_by text,
+	test_percentage numeric,
+	certified_at timestamp with time zone,
+	certified_by uuid,
+	certifier_name text,
+	certification text,
+	certification_text text,
+	missing text[],
+	recorded_at timestamp with time zone,
+	corrected_by uuid,
+	correction_reason text,
+	kept_at_least_until date,
+	kept_until date,
+	cursor text
+);
+
+ALTER TYPE lms.training_record OWNER TO postgres;
+
+--
+-- Name: TYPE training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TYPE lms.training_record IS 'A record as 49 CFR 172.704(d) has it kept. is_most_recent: of the person''s records of the course that the caller sees, the latest. missing: fields that the law asks for and that are not known. kept_at_least_until: three years after completion; kept_until: 90 days after the person left, if that is later; null while they are employed.';
+
+--
 -- Name: training_status; Type: TYPE; Schema: lms; Owner: postgres
 --
 
@@ -8368,6 +8416,199 @@ $$;
 ALTER FUNCTION audit.record_lms_learning_paths() OWNER TO postgres;
 
 --
+-- Name: record_lms_led_sessions(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_led_sessions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.lesson_id is distinct from new.lesson_id then
+    v_changes := v_changes || jsonb_build_object('lesson_id', jsonb_build_object(
+      'old', old.lesson_id,
+      'new', new.lesson_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.title is distinct from new.title then
+    v_changes := v_changes || jsonb_build_object('title', jsonb_build_object(
+      'old', case when octet_length(old.title) > 8000 then audit.shorten(to_jsonb(old.title)) else to_jsonb(old.title) end,
+      'new', case when octet_length(new.title) > 8000 then audit.shorten(to_jsonb(new.title)) else to_jsonb(new.title) end
+    ));
+  end if;
+  if old.starts_at is distinct from new.starts_at then
+    v_changes := v_changes || jsonb_build_object('starts_at', jsonb_build_object(
+      'old', old.starts_at,
+      'new', new.starts_at
+    ));
+  end if;
+  if old.ends_at is distinct from new.ends_at then
+    v_changes := v_changes || jsonb_build_object('ends_at', jsonb_build_object(
+      'old', old.ends_at,
+      'new', new.ends_at
+    ));
+  end if;
+  if old.place_name is distinct from new.place_name then
+    v_changes := v_changes || jsonb_build_object('place_name', jsonb_build_object(
+      'old', case when octet_length(old.place_name) > 8000 then audit.shorten(to_jsonb(old.place_name)) else to_jsonb(old.place_name) end,
+      'new', case when octet_length(new.place_name) > 8000 then audit.shorten(to_jsonb(new.place_name)) else to_jsonb(new.place_name) end
+    ));
+  end if;
+  if old.place_address is distinct from new.place_address then
+    v_changes := v_changes || jsonb_build_object('place_address', jsonb_build_object(
+      'old', case when octet_length(old.place_address) > 8000 then audit.shorten(to_jsonb(old.place_address)) else to_jsonb(old.place_address) end,
+      'new', case when octet_length(new.place_address) > 8000 then audit.shorten(to_jsonb(new.place_address)) else to_jsonb(new.place_address) end
+    ));
+  end if;
+  if old.seats is distinct from new.seats then
+    v_changes := v_changes || jsonb_build_object('seats', jsonb_build_object(
+      'old', old.seats,
+      'new', new.seats
+    ));
+  end if;
+  if old.trainer_id is distinct from new.trainer_id then
+    v_changes := v_changes || jsonb_build_object('trainer_id', jsonb_build_object(
+      'old', old.trainer_id,
+      'new', new.trainer_id
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.led_sessions.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.held_at is distinct from new.held_at then
+    v_changes := v_changes || jsonb_build_object('held_at', jsonb_build_object(
+      'old', old.held_at,
+      'new', new.held_at
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.cancelled_by is distinct from new.cancelled_by then
+    v_changes := v_changes || jsonb_build_object('cancelled_by', jsonb_build_object(
+      'old', old.cancelled_by,
+      'new', new.cancelled_by
+    ));
+  end if;
+  if old.cancel_reason is distinct from new.cancel_reason then
+    v_changes := v_changes || jsonb_build_object('cancel_reason', jsonb_build_object(
+      'old', case when octet_length(old.cancel_reason) > 8000 then audit.shorten(to_jsonb(old.cancel_reason)) else to_jsonb(old.cancel_reason) end,
+      'new', case when octet_length(new.cancel_reason) > 8000 then audit.shorten(to_jsonb(new.cancel_reason)) else to_jsonb(new.cancel_reason) end
+    ));
+  end if;
+  if old.created_by is distinct from new.created_by then
+    v_changes := v_changes || jsonb_build_object('created_by', jsonb_build_object(
+      'old', old.created_by,
+      'new', new.created_by
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.led_sessions', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_led_sessions() OWNER TO postgres;
+
+--
 -- Name: record_lms_lesson_blocks(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -9584,6 +9825,181 @@ $$;
 ALTER FUNCTION audit.record_lms_org_units() OWNER TO postgres;
 
 --
+-- Name: record_lms_outside_training(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_outside_training() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.provider_name is distinct from new.provider_name then
+    v_changes := v_changes || jsonb_build_object('provider_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(old.provider_name)),
+      'new', audit.hash_personal('lms.outside_training.provider_name', to_jsonb(new.provider_name))
+    ));
+  end if;
+  if old.provider_address is distinct from new.provider_address then
+    v_changes := v_changes || jsonb_build_object('provider_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(old.provider_address)),
+      'new', audit.hash_personal('lms.outside_training.provider_address', to_jsonb(new.provider_address))
+    ));
+  end if;
+  if old.taken_on is distinct from new.taken_on then
+    v_changes := v_changes || jsonb_build_object('taken_on', jsonb_build_object(
+      'old', old.taken_on,
+      'new', new.taken_on
+    ));
+  end if;
+  if old.was_tested is distinct from new.was_tested then
+    v_changes := v_changes || jsonb_build_object('was_tested', jsonb_build_object(
+      'old', old.was_tested,
+      'new', new.was_tested
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.materials', to_jsonb(old.materials)),
+      'new', audit.hash_personal('lms.outside_training.materials', to_jsonb(new.materials))
+    ));
+  end if;
+  if old.document_path is distinct from new.document_path then
+    v_changes := v_changes || jsonb_build_object('document_path', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.document_path', to_jsonb(old.document_path)),
+      'new', audit.hash_personal('lms.outside_training.document_path', to_jsonb(new.document_path))
+    ));
+  end if;
+  if old.note is distinct from new.note then
+    v_changes := v_changes || jsonb_build_object('note', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.note', to_jsonb(old.note)),
+      'new', audit.hash_personal('lms.outside_training.note', to_jsonb(new.note))
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.submitted_by is distinct from new.submitted_by then
+    v_changes := v_changes || jsonb_build_object('submitted_by', jsonb_build_object(
+      'old', old.submitted_by,
+      'new', new.submitted_by
+    ));
+  end if;
+  if old.submitted_at is distinct from new.submitted_at then
+    v_changes := v_changes || jsonb_build_object('submitted_at', jsonb_build_object(
+      'old', old.submitted_at,
+      'new', new.submitted_at
+    ));
+  end if;
+  if old.reviewed_by is distinct from new.reviewed_by then
+    v_changes := v_changes || jsonb_build_object('reviewed_by', jsonb_build_object(
+      'old', old.reviewed_by,
+      'new', new.reviewed_by
+    ));
+  end if;
+  if old.reviewed_at is distinct from new.reviewed_at then
+    v_changes := v_changes || jsonb_build_object('reviewed_at', jsonb_build_object(
+      'old', old.reviewed_at,
+      'new', new.reviewed_at
+    ));
+  end if;
+  if old.review_reason is distinct from new.review_reason then
+    v_changes := v_changes || jsonb_build_object('review_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(old.review_reason)),
+      'new', audit.hash_personal('lms.outside_training.review_reason', to_jsonb(new.review_reason))
+    ));
+  end if;
+  if old.withdrawn_at is distinct from new.withdrawn_at then
+    v_changes := v_changes || jsonb_build_object('withdrawn_at', jsonb_build_object(
+      'old', old.withdrawn_at,
+      'new', new.withdrawn_at
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.outside_training', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_outside_training() OWNER TO postgres;
+
+--
 -- Name: record_lms_path_enrollments(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -10770,6 +11186,163 @@ $$;
 ALTER FUNCTION audit.record_lms_roles() OWNER TO postgres;
 
 --
+-- Name: record_lms_session_bookings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_session_bookings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.session_id is distinct from new.session_id then
+    v_changes := v_changes || jsonb_build_object('session_id', jsonb_build_object(
+      'old', old.session_id,
+      'new', new.session_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.status is distinct from new.status then
+    v_changes := v_changes || jsonb_build_object('status', jsonb_build_object(
+      'old', case when octet_length(old.status) > 8000 then audit.shorten(to_jsonb(old.status)) else to_jsonb(old.status) end,
+      'new', case when octet_length(new.status) > 8000 then audit.shorten(to_jsonb(new.status)) else to_jsonb(new.status) end
+    ));
+  end if;
+  if old.booked_at is distinct from new.booked_at then
+    v_changes := v_changes || jsonb_build_object('booked_at', jsonb_build_object(
+      'old', old.booked_at,
+      'new', new.booked_at
+    ));
+  end if;
+  if old.booked_by is distinct from new.booked_by then
+    v_changes := v_changes || jsonb_build_object('booked_by', jsonb_build_object(
+      'old', old.booked_by,
+      'new', new.booked_by
+    ));
+  end if;
+  if old.cancelled_at is distinct from new.cancelled_at then
+    v_changes := v_changes || jsonb_build_object('cancelled_at', jsonb_build_object(
+      'old', old.cancelled_at,
+      'new', new.cancelled_at
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.recorded_by is distinct from new.recorded_by then
+    v_changes := v_changes || jsonb_build_object('recorded_by', jsonb_build_object(
+      'old', old.recorded_by,
+      'new', new.recorded_by
+    ));
+  end if;
+  if old.change_reason is distinct from new.change_reason then
+    v_changes := v_changes || jsonb_build_object('change_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(old.change_reason)),
+      'new', audit.hash_personal('lms.session_bookings.change_reason', to_jsonb(new.change_reason))
+    ));
+  end if;
+  if old.signed_off_at is distinct from new.signed_off_at then
+    v_changes := v_changes || jsonb_build_object('signed_off_at', jsonb_build_object(
+      'old', old.signed_off_at,
+      'new', new.signed_off_at
+    ));
+  end if;
+  if old.signed_off_by is distinct from new.signed_off_by then
+    v_changes := v_changes || jsonb_build_object('signed_off_by', jsonb_build_object(
+      'old', old.signed_off_by,
+      'new', new.signed_off_by
+    ));
+  end if;
+  if old.sign_off_note is distinct from new.sign_off_note then
+    v_changes := v_changes || jsonb_build_object('sign_off_note', jsonb_build_object(
+      'old', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(old.sign_off_note)),
+      'new', audit.hash_personal('lms.session_bookings.sign_off_note', to_jsonb(new.sign_off_note))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.session_bookings', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_session_bookings() OWNER TO postgres;
+
+--
 -- Name: record_lms_skills(); Type: FUNCTION; Schema: audit; Owner: postgres
 --
 
@@ -11083,6 +11656,350 @@ end
 $$;
 
 ALTER FUNCTION audit.record_lms_tenants() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_record_settings(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.keeps_training_record is distinct from new.keeps_training_record then
+    v_changes := v_changes || jsonb_build_object('keeps_training_record', jsonb_build_object(
+      'old', old.keeps_training_record,
+      'new', new.keeps_training_record
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_record_settings.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.created_at is distinct from new.created_at then
+    v_changes := v_changes || jsonb_build_object('created_at', jsonb_build_object(
+      'old', old.created_at,
+      'new', new.created_at
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_record_settings', concat_ws(',', old.course_id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_record_settings() OWNER TO postgres;
+
+--
+-- Name: record_lms_training_records(); Type: FUNCTION; Schema: audit; Owner: postgres
+--
+
+CREATE FUNCTION audit.record_lms_training_records() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_changes jsonb := '{}';
+  v_role text := current_setting('role');
+  v_job text;
+  v_via text;
+  v_actor_id uuid;
+  v_headers jsonb;
+  v_address text;
+  v_client text;
+begin
+  if old.id is distinct from new.id then
+    v_changes := v_changes || jsonb_build_object('id', jsonb_build_object(
+      'old', old.id,
+      'new', new.id
+    ));
+  end if;
+  if old.tenant_id is distinct from new.tenant_id then
+    v_changes := v_changes || jsonb_build_object('tenant_id', jsonb_build_object(
+      'old', old.tenant_id,
+      'new', new.tenant_id
+    ));
+  end if;
+  if old.course_id is distinct from new.course_id then
+    v_changes := v_changes || jsonb_build_object('course_id', jsonb_build_object(
+      'old', old.course_id,
+      'new', new.course_id
+    ));
+  end if;
+  if old.user_id is distinct from new.user_id then
+    v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_object(
+      'old', old.user_id,
+      'new', new.user_id
+    ));
+  end if;
+  if old.enrollment_id is distinct from new.enrollment_id then
+    v_changes := v_changes || jsonb_build_object('enrollment_id', jsonb_build_object(
+      'old', old.enrollment_id,
+      'new', new.enrollment_id
+    ));
+  end if;
+  if old.unit_id is distinct from new.unit_id then
+    v_changes := v_changes || jsonb_build_object('unit_id', jsonb_build_object(
+      'old', old.unit_id,
+      'new', new.unit_id
+    ));
+  end if;
+  if old.cycle is distinct from new.cycle then
+    v_changes := v_changes || jsonb_build_object('cycle', jsonb_build_object(
+      'old', old.cycle,
+      'new', new.cycle
+    ));
+  end if;
+  if old.edition is distinct from new.edition then
+    v_changes := v_changes || jsonb_build_object('edition', jsonb_build_object(
+      'old', old.edition,
+      'new', new.edition
+    ));
+  end if;
+  if old.employer_name is distinct from new.employer_name then
+    v_changes := v_changes || jsonb_build_object('employer_name', jsonb_build_object(
+      'old', case when octet_length(old.employer_name) > 8000 then audit.shorten(to_jsonb(old.employer_name)) else to_jsonb(old.employer_name) end,
+      'new', case when octet_length(new.employer_name) > 8000 then audit.shorten(to_jsonb(new.employer_name)) else to_jsonb(new.employer_name) end
+    ));
+  end if;
+  if old.employee_name is distinct from new.employee_name then
+    v_changes := v_changes || jsonb_build_object('employee_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.employee_name', to_jsonb(old.employee_name)),
+      'new', audit.hash_personal('lms.training_records.employee_name', to_jsonb(new.employee_name))
+    ));
+  end if;
+  if old.course_title is distinct from new.course_title then
+    v_changes := v_changes || jsonb_build_object('course_title', jsonb_build_object(
+      'old', case when octet_length(old.course_title) > 8000 then audit.shorten(to_jsonb(old.course_title)) else to_jsonb(old.course_title) end,
+      'new', case when octet_length(new.course_title) > 8000 then audit.shorten(to_jsonb(new.course_title)) else to_jsonb(new.course_title) end
+    ));
+  end if;
+  if old.version_number is distinct from new.version_number then
+    v_changes := v_changes || jsonb_build_object('version_number', jsonb_build_object(
+      'old', old.version_number,
+      'new', new.version_number
+    ));
+  end if;
+  if old.content_hash is distinct from new.content_hash then
+    v_changes := v_changes || jsonb_build_object('content_hash', jsonb_build_object(
+      'old', case when octet_length(old.content_hash) > 8000 then audit.shorten(to_jsonb(old.content_hash)) else to_jsonb(old.content_hash) end,
+      'new', case when octet_length(new.content_hash) > 8000 then audit.shorten(to_jsonb(new.content_hash)) else to_jsonb(new.content_hash) end
+    ));
+  end if;
+  if old.completed_at is distinct from new.completed_at then
+    v_changes := v_changes || jsonb_build_object('completed_at', jsonb_build_object(
+      'old', old.completed_at,
+      'new', new.completed_at
+    ));
+  end if;
+  if old.completed_on is distinct from new.completed_on then
+    v_changes := v_changes || jsonb_build_object('completed_on', jsonb_build_object(
+      'old', old.completed_on,
+      'new', new.completed_on
+    ));
+  end if;
+  if old.materials is distinct from new.materials then
+    v_changes := v_changes || jsonb_build_object('materials', jsonb_build_object(
+      'old', case when octet_length(old.materials) > 8000 then audit.shorten(to_jsonb(old.materials)) else to_jsonb(old.materials) end,
+      'new', case when octet_length(new.materials) > 8000 then audit.shorten(to_jsonb(new.materials)) else to_jsonb(new.materials) end
+    ));
+  end if;
+  if old.trainer_name is distinct from new.trainer_name then
+    v_changes := v_changes || jsonb_build_object('trainer_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(old.trainer_name)),
+      'new', audit.hash_personal('lms.training_records.trainer_name', to_jsonb(new.trainer_name))
+    ));
+  end if;
+  if old.trainer_address is distinct from new.trainer_address then
+    v_changes := v_changes || jsonb_build_object('trainer_address', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(old.trainer_address)),
+      'new', audit.hash_personal('lms.training_records.trainer_address', to_jsonb(new.trainer_address))
+    ));
+  end if;
+  if old.tested_at is distinct from new.tested_at then
+    v_changes := v_changes || jsonb_build_object('tested_at', jsonb_build_object(
+      'old', old.tested_at,
+      'new', new.tested_at
+    ));
+  end if;
+  if old.tested_by is distinct from new.tested_by then
+    v_changes := v_changes || jsonb_build_object('tested_by', jsonb_build_object(
+      'old', case when octet_length(old.tested_by) > 8000 then audit.shorten(to_jsonb(old.tested_by)) else to_jsonb(old.tested_by) end,
+      'new', case when octet_length(new.tested_by) > 8000 then audit.shorten(to_jsonb(new.tested_by)) else to_jsonb(new.tested_by) end
+    ));
+  end if;
+  if old.test_percentage is distinct from new.test_percentage then
+    v_changes := v_changes || jsonb_build_object('test_percentage', jsonb_build_object(
+      'old', old.test_percentage,
+      'new', new.test_percentage
+    ));
+  end if;
+  if old.certified_at is distinct from new.certified_at then
+    v_changes := v_changes || jsonb_build_object('certified_at', jsonb_build_object(
+      'old', old.certified_at,
+      'new', new.certified_at
+    ));
+  end if;
+  if old.certified_by is distinct from new.certified_by then
+    v_changes := v_changes || jsonb_build_object('certified_by', jsonb_build_object(
+      'old', old.certified_by,
+      'new', new.certified_by
+    ));
+  end if;
+  if old.certifier_name is distinct from new.certifier_name then
+    v_changes := v_changes || jsonb_build_object('certifier_name', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(old.certifier_name)),
+      'new', audit.hash_personal('lms.training_records.certifier_name', to_jsonb(new.certifier_name))
+    ));
+  end if;
+  if old.certification is distinct from new.certification then
+    v_changes := v_changes || jsonb_build_object('certification', jsonb_build_object(
+      'old', case when octet_length(old.certification) > 8000 then audit.shorten(to_jsonb(old.certification)) else to_jsonb(old.certification) end,
+      'new', case when octet_length(new.certification) > 8000 then audit.shorten(to_jsonb(new.certification)) else to_jsonb(new.certification) end
+    ));
+  end if;
+  if old.certification_text is distinct from new.certification_text then
+    v_changes := v_changes || jsonb_build_object('certification_text', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.certification_text', to_jsonb(old.certification_text)),
+      'new', audit.hash_personal('lms.training_records.certification_text', to_jsonb(new.certification_text))
+    ));
+  end if;
+  if old.attestation_id is distinct from new.attestation_id then
+    v_changes := v_changes || jsonb_build_object('attestation_id', jsonb_build_object(
+      'old', old.attestation_id,
+      'new', new.attestation_id
+    ));
+  end if;
+  if old.recorded_at is distinct from new.recorded_at then
+    v_changes := v_changes || jsonb_build_object('recorded_at', jsonb_build_object(
+      'old', old.recorded_at,
+      'new', new.recorded_at
+    ));
+  end if;
+  if old.corrected_by is distinct from new.corrected_by then
+    v_changes := v_changes || jsonb_build_object('corrected_by', jsonb_build_object(
+      'old', old.corrected_by,
+      'new', new.corrected_by
+    ));
+  end if;
+  if old.correction_reason is distinct from new.correction_reason then
+    v_changes := v_changes || jsonb_build_object('correction_reason', jsonb_build_object(
+      'old', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(old.correction_reason)),
+      'new', audit.hash_personal('lms.training_records.correction_reason', to_jsonb(new.correction_reason))
+    ));
+  end if;
+  if v_changes = '{}' then
+    return null;
+  end if;
+
+  begin
+    v_actor_id := auth.uid();
+    v_headers := nullif(current_setting('request.headers', true), '')::jsonb;
+  exception
+    when others then
+      -- Whatever is wrong with a token or a header, the fact is recorded.
+      v_headers := null;
+  end;
+  if v_headers is null then
+    v_address := host(inet_client_addr());
+    v_client := current_setting('application_name');
+  else
+    v_address := v_headers ->> 'x-forwarded-for';
+    v_client := nullif(concat_ws(' ', v_headers ->> 'x-client-info', v_headers ->> 'user-agent'), '');
+  end if;
+  v_job := nullif(current_setting('lyceum.job', true), '');
+  if v_job is not null and v_role not in ('anon', 'authenticated') then
+    v_via := 'job ' || left(v_job, 100);
+  else
+    v_via := nullif(btrim(left(
+      concat_ws(' ', current_setting('request.method', true), current_setting('request.path', true)), 200
+    )), '');
+  end if;
+
+  insert into audit.log (
+    tenant_id, table_name, row_id, operation, changes, actor_id, actor_role, via, address, client, request_id
+  )
+  values (
+    new.tenant_id, 'lms.training_records', concat_ws(',', old.id),
+    'UPDATE',
+    v_changes, v_actor_id, case v_role when 'none' then session_user else v_role end, v_via,
+    left(v_address, 100), left(v_client, 300), left(v_headers ->> 'x-request-id', 100)
+  );
+  return null;
+end
+$$;
+
+ALTER FUNCTION audit.record_lms_training_records() OWNER TO postgres;
 
 --
 -- Name: record_lms_training_requirements(); Type: FUNCTION; Schema: audit; Owner: postgres
@@ -13369,6 +14286,232 @@ ALTER FUNCTION lms.archive_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.archive_learning_path(p_path_id uuid) IS 'Closes a path to new enrolment; those on it keep it.';
 
 --
+-- Name: session_bookings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.session_bookings (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    status text NOT NULL,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    booked_by uuid,
+    cancelled_at timestamp with time zone,
+    recorded_at timestamp with time zone,
+    recorded_by uuid,
+    change_reason text,
+    signed_off_at timestamp with time zone,
+    signed_off_by uuid,
+    sign_off_note text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT booking_change_reason_is_1_to_1000_characters CHECK (((change_reason ~ '\S'::text) AND (length(change_reason) <= 1000))),
+    CONSTRAINT booking_has_the_dates_of_its_status CHECK ((((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((status = ANY (ARRAY['attended'::text, 'absent'::text])) = (recorded_at IS NOT NULL)))),
+    CONSTRAINT booking_status_is_known CHECK ((status = ANY (ARRAY['booked'::text, 'waitlisted'::text, 'cancelled'::text, 'attended'::text, 'absent'::text]))),
+    CONSTRAINT only_who_was_there_is_signed_off CHECK (((signed_off_at IS NULL) OR (status = 'attended'::text))),
+    CONSTRAINT sign_off_note_is_1_to_5000_characters CHECK (((sign_off_note ~ '\S'::text) AND (length(sign_off_note) <= 5000))),
+    CONSTRAINT sign_off_note_is_of_a_sign_off CHECK (((sign_off_note IS NULL) OR (signed_off_at IS NOT NULL)))
+);
+
+ALTER TABLE lms.session_bookings OWNER TO postgres;
+
+--
+-- Name: TABLE session_bookings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.session_bookings IS 'Who has a seat in a session, or waits for one, was there, and was signed off. Written by book_session, cancel_booking, record_attendance, sign_off and withdraw_sign_off.';
+
+--
+-- Name: COLUMN session_bookings.booked_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.booked_at IS 'The order of the waiting list.';
+
+--
+-- Name: COLUMN session_bookings.change_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.change_reason IS 'Why attendance or sign-off was changed after it had been recorded.';
+
+--
+-- Name: COLUMN session_bookings.signed_off_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.session_bookings.signed_off_at IS 'When somebody else testified that they can do it.';
+
+--
+-- Name: book_session(uuid, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid DEFAULT NULL::uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  return private.book_session_of(p_session_id, coalesce(p_user_id, (select auth.uid())));
+end
+$$;
+
+ALTER FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) IS 'Takes a seat in a session for the caller, or with rights for somebody else who takes its course; booked, or waitlisted when all seats are taken. Again changes nothing. 404 session_not_found; 409 not_enrolled, enrollment_paused, session_cancelled, session_over; 403 without rights.';
+
+--
+-- Name: cancel_booking(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  return private.cancel_booking_of(p_booking_id);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_booking(p_booking_id uuid) IS 'Gives a seat back, before the session begins; staff also later, as long as attendance is not recorded. The first who waits gets it. Again changes nothing. 404 booking_not_found; 409 session_over, attendance_recorded; 403 without rights.';
+
+--
+-- Name: led_sessions; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.led_sessions (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    course_id uuid NOT NULL,
+    lesson_id uuid,
+    unit_id uuid,
+    title private.title NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    place_name text,
+    place_address text,
+    seats integer,
+    trainer_id uuid,
+    trainer_name text,
+    trainer_address text,
+    materials text,
+    status text DEFAULT 'scheduled'::text NOT NULL,
+    held_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancelled_by uuid,
+    cancel_reason text,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_address_is_1_to_1000_characters CHECK (((place_address ~ '\S'::text) AND (length(place_address) <= 1000))),
+    CONSTRAINT session_cancel_reason_is_1_to_1000_characters CHECK (((cancel_reason ~ '\S'::text) AND (length(cancel_reason) <= 1000))),
+    CONSTRAINT session_ends_within_31_days_after_it_begins CHECK ((isfinite(starts_at) AND (ends_at > starts_at) AND (ends_at <= (starts_at + '31 days'::interval)))),
+    CONSTRAINT session_has_one_trainer CHECK (((trainer_id IS NULL) OR (trainer_name IS NULL))),
+    CONSTRAINT session_has_the_dates_of_its_status CHECK ((((status = 'held'::text) = (held_at IS NOT NULL)) AND ((status = 'cancelled'::text) = (cancelled_at IS NOT NULL)) AND ((cancelled_at IS NULL) = (cancel_reason IS NULL)))),
+    CONSTRAINT session_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT session_place_is_1_to_300_characters CHECK (((place_name ~ '\S'::text) AND (length(place_name) <= 300))),
+    CONSTRAINT session_seats_are_1_to_100000 CHECK (((seats >= 1) AND (seats <= 100000))),
+    CONSTRAINT session_status_is_known CHECK ((status = ANY (ARRAY['scheduled'::text, 'held'::text, 'cancelled'::text]))),
+    CONSTRAINT session_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT session_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.led_sessions OWNER TO postgres;
+
+--
+-- Name: TABLE led_sessions; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.led_sessions IS 'Training at a place and a time, led by a trainer. Staff of the course, or enrollments.write in the tenant or the session''s unit, plan it; who takes the course books it: book_session. A lesson whose completion_rule is attendance or sign_off completes by the sessions that name it.';
+
+--
+-- Name: COLUMN led_sessions.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.lesson_id IS 'The lesson that is taught; null: the course as a whole. Stays as it was planned.';
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.unit_id IS 'Whose managers plan it, beside the staff of the course; null: nobody else''s.';
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.starts_at IS 'An instant; show it in the tenant''s time zone, which is the place''s.';
+
+--
+-- Name: COLUMN led_sessions.seats; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.seats IS 'Null: any number.';
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_id IS 'A member who teaches, or trainer_name for somebody from outside.';
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.trainer_address IS 'Training records print it: 49 CFR 172.704(d)(4). Who takes the course sees it: a business address.';
+
+--
+-- Name: COLUMN led_sessions.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.materials IS 'A description of what was used, or where it is kept; null: what the course says. Training records print it.';
+
+--
+-- Name: COLUMN led_sessions.status; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.led_sessions.status IS 'held as soon as attendance is recorded; cancelled by cancel_session.';
+
+--
+-- Name: cancel_session(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_session(p_session_id);
+  perform private.check_session_reason(p_reason);
+  return private.cancel_session_of(p_session_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) IS 'Calls a session off, with all its bookings; again changes nothing. By staff of the course, or with enrollments.write in the tenant or the session''s unit: 403. 404 session_not_found; 409 session_over; 422 invalid_reason.';
+
+--
 -- Name: enrollments; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -13406,7 +14549,7 @@ END) STORED NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT counters_are_in_range CHECK (((cycle >= 1) AND ((items_done >= 0) AND (items_done <= items_total)) AND (time_spent_seconds >= 0))),
     CONSTRAINT due_and_expiry_dates_are_finite CHECK ((isfinite(due_at) AND isfinite(expires_at))),
-    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text]))),
+    CONSTRAINT enrollment_source_is_known CHECK ((source = ANY (ARRAY['self'::text, 'assigned'::text, 'bulk'::text, 'rule'::text, 'invitation'::text, 'purchase'::text, 'import'::text, 'evidence'::text]))),
     CONSTRAINT status_is_known_and_its_dates_follow CHECK ((
 CASE status
     WHEN 'enrolled'::text THEN (started_at IS NULL)
@@ -13711,6 +14854,175 @@ ALTER FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_pr
 --
 
 COMMENT ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) IS 'Sets somebody''s percentage in a lesson, up or down, with a reason that is kept in progress_corrections; takes progress.correct in the learner''s scope, and is nobody''s for themselves. Finished enrolments are not corrected. 404 enrollment_not_found, lesson_not_found; 403 own_progress, 42501; 409 enrollment_not_open; 422 invalid_percentage, invalid_reason.';
+
+--
+-- Name: training_records; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_records (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    enrollment_id uuid NOT NULL,
+    unit_id uuid,
+    cycle integer NOT NULL,
+    edition integer NOT NULL,
+    employer_name text NOT NULL,
+    employee_name text NOT NULL,
+    course_title text NOT NULL,
+    version_number integer NOT NULL,
+    content_hash text NOT NULL,
+    completed_at timestamp with time zone NOT NULL,
+    completed_on date NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    tested_at timestamp with time zone,
+    tested_by text,
+    test_percentage numeric,
+    certified_at timestamp with time zone,
+    certified_by uuid,
+    certifier_name text,
+    certification text,
+    certification_text text,
+    attestation_id uuid,
+    missing text[] GENERATED ALWAYS AS (array_remove(ARRAY[
+CASE
+    WHEN (employee_name = 'Learner'::text) THEN 'employee_name'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (materials IS NULL) THEN 'materials'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_name IS NULL) THEN 'trainer_name'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (trainer_address IS NULL) THEN 'trainer_address'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (tested_at IS NULL) THEN 'tested_at'::text
+    ELSE NULL::text
+END,
+CASE
+    WHEN (certified_at IS NULL) THEN 'certified_at'::text
+    ELSE NULL::text
+END], NULL::text)) STORED NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    corrected_by uuid,
+    correction_reason text,
+    CONSTRAINT certification_is_known CHECK ((certification = ANY (ARRAY['attestation'::text, 'sign_off'::text, 'grader'::text, 'evidence'::text]))),
+    CONSTRAINT first_edition_corrects_nothing CHECK (((edition = 1) = (correction_reason IS NULL))),
+    CONSTRAINT record_correction_reason_is_1_to_1000_characters CHECK (((correction_reason ~ '\S'::text) AND (length(correction_reason) <= 1000))),
+    CONSTRAINT record_edition_is_positive CHECK ((edition >= 1)),
+    CONSTRAINT record_materials_are_1_to_6000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 6000))),
+    CONSTRAINT record_names_the_employee CHECK (((employee_name ~ '\S'::text) AND (length(employee_name) <= 300))),
+    CONSTRAINT record_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT record_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300))),
+    CONSTRAINT test_is_known CHECK ((tested_by = ANY (ARRAY['assessment'::text, 'sign_off'::text, 'evidence'::text]))),
+    CONSTRAINT tested_and_certified_by_something CHECK ((((tested_at IS NULL) = (tested_by IS NULL)) AND ((certified_at IS NULL) = (certification IS NULL)) AND ((certified_at IS NULL) = (certifier_name IS NULL))))
+);
+
+ALTER TABLE lms.training_records OWNER TO postgres;
+
+--
+-- Name: TABLE training_records; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_records IS 'What 49 CFR 172.704(d) asks for, of each completed cycle of a course that keeps records, frozen when it was written. A row never changes: the next edition takes its place, with a reason. Kept also when the person leaves, is erased, or loses their login. get_training_records answers the current editions with how long they are kept.';
+
+--
+-- Name: COLUMN training_records.edition; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.edition IS '1, or higher where it takes the place of an earlier one of the same cycle.';
+
+--
+-- Name: COLUMN training_records.employer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employer_name IS 'The organisation''s name at the time.';
+
+--
+-- Name: COLUMN training_records.employee_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.employee_name IS '172.704(d)(1). As it was when the record was written.';
+
+--
+-- Name: COLUMN training_records.completed_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.completed_on IS '172.704(d)(2). A day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN training_records.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.materials IS '172.704(d)(3). A description, or where a copy is kept. What the course itself held is version_number, by content_hash.';
+
+--
+-- Name: COLUMN training_records.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.trainer_name IS '172.704(d)(4), with trainer_address: who provided the training.';
+
+--
+-- Name: COLUMN training_records.tested_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.tested_at IS 'When they passed: an assessment, a practical sign-off, or as the evidence says.';
+
+--
+-- Name: COLUMN training_records.certified_at; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certified_at IS '172.704(d)(5): when somebody certified that they were trained and tested, by an attestation of staff, a practical sign-off, grading it by hand, or accepting evidence.';
+
+--
+-- Name: COLUMN training_records.certification_text; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.certification_text IS 'What was signed, word for word, where it was an attestation.';
+
+--
+-- Name: COLUMN training_records.missing; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_records.missing IS 'Columns that the law asks for and that are not known. A job fills in what becomes known later, but for the name: HR corrects it.';
+
+--
+-- Name: correct_training_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text DEFAULT NULL::text, p_materials text DEFAULT NULL::text, p_trainer_name text DEFAULT NULL::text, p_trainer_address text DEFAULT NULL::text) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Read as the caller: somebody else's record does not exist for them.
+  if not exists (select from lms.training_records r where r.id = p_record_id) then
+    perform private.fail('record_not_found', 'There is no such training record.', 404);
+  end if;
+  perform private.check_certificate_reason(p_reason);
+  if num_nonnulls(p_employee_name, p_materials, p_trainer_name, p_trainer_address) = 0 then
+    perform private.fail('nothing_to_correct', 'This takes what is to be corrected.', 422);
+  end if;
+  return private.correct_record(p_record_id, p_reason, p_employee_name, p_materials, p_trainer_name, p_trainer_address);
+end
+$$;
+
+ALTER FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) IS 'Writes the next edition of a record, with what is given changed (null: as it was) and the reason; the earlier one stays. Dates, tests and certification follow from what happened and are not written by hand: sign_attestation certifies. Takes certificates.write where it was earned: 403 42501; nobody for themselves: 403 own_record. 404 record_not_found; 409 record_replaced; 422 invalid_reason, nothing_to_correct; 23514 names what is wrong with a value.';
 
 --
 -- Name: create_tenant(text, text, text, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -14374,6 +15686,14 @@ begin
       'meta_keywords', v_course.meta_keywords, 'version_label', v_course.version_label
     ))
     || case when v_course.metadata = '{}' then '{}' else jsonb_build_object('metadata', v_course.metadata) end
+    || coalesce((
+      select jsonb_build_object('training_record', jsonb_strip_nulls(jsonb_build_object(
+        'keeps_training_record', s.keeps_training_record, 'materials', s.materials, 'trainer_name', s.trainer_name,
+        'trainer_address', s.trainer_address
+      )))
+      from lms.training_record_settings s
+      where s.course_id = p_course_id
+    ), '{}')
     || jsonb_build_object(
       'tags', coalesce((
         select jsonb_agg(t.slug order by t.slug collate "C")
@@ -15199,6 +16519,58 @@ ALTER FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) OWNER TO post
 --
 
 COMMENT ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) IS 'All tenants by slug, for platform administrators; the next page starts after the last slug. 403 for everybody else.';
+
+--
+-- Name: get_training_records(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid, p_unit_id uuid DEFAULT NULL::uuid, p_course_id uuid DEFAULT NULL::uuid, p_from date DEFAULT NULL::date, p_until date DEFAULT NULL::date, p_limit integer DEFAULT 100, p_after text DEFAULT NULL::text) RETURNS SETOF lms.training_record
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform private.fail('invalid_limit', 'The limit is a number from 1 to 1000.', 422, jsonb_build_object('field', 'p_limit'));
+  end if;
+  v_place := private.parse_record_cursor(p_after);
+  return query
+  select
+    r.id, r.tenant_id, r.user_id, r.course_id, r.enrollment_id, r.unit_id, r.edition, r.employer_name, r.employee_name,
+    r.course_title, r.version_number, r.content_hash, r.completed_on, r.completed_at,
+    not exists (
+      select
+      from lms.training_records l
+      where l.user_id = r.user_id and l.course_id = r.course_id and l.completed_at > r.completed_at
+    ),
+    r.materials, r.trainer_name, r.trainer_address, r.tested_at, r.tested_by, r.test_percentage, r.certified_at, r.certified_by,
+    r.certifier_name, r.certification, r.certification_text, r.missing, r.recorded_at, r.corrected_by, r.correction_reason,
+    (r.completed_on + interval '3 years')::date,
+    greatest((m.ended_at at time zone m.time_zone)::date + 90, case when m.user_id is not null then (r.completed_on + interval '3 years')::date end),
+    (extract(epoch from r.completed_at) * 1000000)::bigint || '|' || r.id
+  from lms.training_records r
+  left join private.employment_ends m on m.user_id = r.user_id and m.tenant_id = r.tenant_id
+  where r.tenant_id = p_tenant_id
+    and not exists (select from lms.training_records n where n.enrollment_id = r.enrollment_id and n.edition > r.edition)
+    and (p_user_id is null or r.user_id = p_user_id)
+    and (p_course_id is null or r.course_id = p_course_id)
+    and (p_unit_id is null or r.unit_id = any (array(select private.units_below(p_unit_id))))
+    and (p_from is null or r.completed_on >= p_from)
+    and (p_until is null or r.completed_on <= p_until)
+    and (v_place.id is null or (r.completed_at, r.id) < (v_place.completed_at, v_place.id))
+  order by r.completed_at desc, r.id desc
+  limit p_limit;
+end
+$$;
+
+ALTER FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) IS 'Training records as 49 CFR 172.704(d) has them kept, in their current editions, latest completion first, as far as the caller sees them. p_unit_id: earned in the unit or below it; p_from, p_until: days of completion, both included. p_limit rows; next page: p_after = the last row''s cursor. 422 invalid_limit, invalid_cursor.';
 
 --
 -- Name: get_training_status(uuid, uuid, uuid, uuid, timestamp with time zone, integer, uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -16411,6 +17783,34 @@ ALTER FUNCTION lms.publish_learning_path(p_path_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION lms.publish_learning_path(p_path_id uuid) IS 'Makes a path visible and open to enrolment. Lists all faults at once: 409 not_publishable, details = [{code, message, course_id}]. 404 path_not_found; 403 when the caller is neither its author nor allowed to publish.';
 
 --
+-- Name: record_attendance(uuid, jsonb, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text DEFAULT NULL::text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_faults jsonb;
+begin
+  perform private.require_session(p_session_id);
+  v_faults := private.find_attendance_faults(p_rows);
+  if v_faults <> '[]' then
+    perform private.fail('invalid_rows', 'Some rows cannot be read; nothing was recorded.', 422, v_faults);
+  end if;
+  return query select * from private.record_attendance_of(p_session_id, p_rows, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) IS 'Records who was there: p_rows = [{user_id, status: attended or absent}], at most 1,000, all or nothing. A lesson that completes by attendance completes. Changing what was recorded takes p_reason, and takes back no completion: that is correct_progress. People without a booking are added. By staff of the course, or with enrollments.write in the tenant or the session''s unit, of people in that scope; nobody for themselves: 403 own_attendance. 404 session_not_found; 409 session_cancelled, session_not_begun, signed_off; 422 invalid_rows [{row, code}], invalid_reason.';
+
+--
 -- Name: record_block_progress(uuid, numeric, jsonb, jsonb); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -17190,7 +18590,7 @@ CREATE TABLE lms.lessons (
     deleted_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text]))),
+    CONSTRAINT completion_rule_is_known CHECK ((completion_rule = ANY (ARRAY['manual'::text, 'all_blocks'::text, 'watched'::text, 'assessment'::text, 'attendance'::text, 'sign_off'::text]))),
     CONSTRAINT lesson_description_is_short CHECK ((length(description) <= 20000)),
     CONSTRAINT lesson_duration_is_not_negative CHECK ((duration >= 0)),
     CONSTRAINT lesson_is_released_by_days_or_by_date CHECK (((release_after_days IS NULL) OR (release_on IS NULL))),
@@ -17251,7 +18651,7 @@ COMMENT ON COLUMN lms.lessons.is_preview IS 'Its content may be read without bei
 -- Name: COLUMN lessons.completion_rule; Type: COMMENT; Schema: lms; Owner: postgres
 --
 
-COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed. By the last three it completes by evidence only.';
+COMMENT ON COLUMN lms.lessons.completion_rule IS 'manual: the learner says so; all_blocks: when all its mandatory blocks are completed; watched: when required_watched_percentage of its video and audio was played; assessment: when its mandatory assessments, or all where none is mandatory, are passed; attendance: when the learner was at a led session of the lesson; sign_off: when they were signed off there. But for manual it completes by evidence only.';
 
 --
 -- Name: COLUMN lessons.release_after_days; Type: COMMENT; Schema: lms; Owner: postgres
@@ -17496,6 +18896,113 @@ ALTER FUNCTION lms.retire_attestation_statement(p_statement_id uuid) OWNER TO po
 --
 
 COMMENT ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) IS 'Has a statement signed no more; again changes nothing. Takes certificates.write in the whole tenant: 403. 404 statement_not_found.';
+
+--
+-- Name: outside_training; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.outside_training (
+    id uuid DEFAULT private.uuid_v7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    course_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    provider_name text NOT NULL,
+    provider_address text,
+    taken_on date NOT NULL,
+    was_tested boolean DEFAULT false NOT NULL,
+    materials text,
+    document_path text,
+    note text,
+    status text DEFAULT 'submitted'::text NOT NULL,
+    submitted_by uuid,
+    submitted_at timestamp with time zone DEFAULT now() NOT NULL,
+    reviewed_by uuid,
+    reviewed_at timestamp with time zone,
+    review_reason text,
+    withdrawn_at timestamp with time zone,
+    enrollment_id uuid,
+    CONSTRAINT document_path_is_1_to_1000_characters CHECK (((document_path ~ '\S'::text) AND (length(document_path) <= 1000))),
+    CONSTRAINT nobody_reviews_what_is_their_own CHECK ((((reviewed_by <> user_id) AND (reviewed_by IS DISTINCT FROM submitted_by)) OR (reviewed_by IS NULL))),
+    CONSTRAINT outside_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT outside_note_is_1_to_5000_characters CHECK (((note ~ '\S'::text) AND (length(note) <= 5000))),
+    CONSTRAINT outside_training_has_the_dates_of_its_status CHECK ((((status = ANY (ARRAY['accepted'::text, 'rejected'::text])) = (reviewed_at IS NOT NULL)) AND ((status = 'accepted'::text) = (enrollment_id IS NOT NULL)) AND ((status = 'withdrawn'::text) = (withdrawn_at IS NOT NULL)) AND ((status <> 'rejected'::text) OR (review_reason IS NOT NULL)))),
+    CONSTRAINT outside_training_status_is_known CHECK ((status = ANY (ARRAY['submitted'::text, 'accepted'::text, 'rejected'::text, 'withdrawn'::text]))),
+    CONSTRAINT provider_address_is_1_to_1000_characters CHECK (((provider_address ~ '\S'::text) AND (length(provider_address) <= 1000))),
+    CONSTRAINT provider_name_is_1_to_300_characters CHECK (((provider_name ~ '\S'::text) AND (length(provider_name) <= 300))),
+    CONSTRAINT review_reason_is_1_to_1000_characters CHECK (((review_reason ~ '\S'::text) AND (length(review_reason) <= 1000))),
+    CONSTRAINT taken_on_is_a_day_of_calendars CHECK (((taken_on >= '1950-01-01'::date) AND isfinite(taken_on)))
+);
+
+ALTER TABLE lms.outside_training OWNER TO postgres;
+
+--
+-- Name: TABLE outside_training; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.outside_training IS 'Evidence of training taken elsewhere that stands for a course. Written by submit_outside_training, review_outside_training and withdraw_outside_training; accepted, it is a completed cycle (enrollment_id, source evidence) dated as it was taken.';
+
+--
+-- Name: COLUMN outside_training.provider_address; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.provider_address IS 'Training records print it: 49 CFR 172.704(d)(4).';
+
+--
+-- Name: COLUMN outside_training.taken_on; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.taken_on IS 'When it was completed; a day in the tenant''s time zone.';
+
+--
+-- Name: COLUMN outside_training.was_tested; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.was_tested IS 'The evidence shows that they were tested, too.';
+
+--
+-- Name: COLUMN outside_training.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.materials IS 'What was used, or where it is kept. Training records print it.';
+
+--
+-- Name: COLUMN outside_training.document_path; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.document_path IS 'A file in the bucket evidence, at {tenant_id}/{user_id}/{name}; it stays as it is once it is named here.';
+
+--
+-- Name: COLUMN outside_training.review_reason; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.outside_training.review_reason IS 'Always there when it was rejected.';
+
+--
+-- Name: review_outside_training(uuid, boolean, text, boolean); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text DEFAULT NULL::text, p_end_open_cycle boolean DEFAULT false) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  if p_accept is null then
+    perform private.fail('invalid_decision', 'It is accepted or not.', 422, jsonb_build_object('field', 'p_accept'));
+  elsif not p_accept or p_reason is not null then
+    perform private.check_session_reason(p_reason);
+  end if;
+  return private.review_evidence(p_evidence_id, p_accept, p_reason, p_end_open_cycle);
+end
+$$;
+
+ALTER FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) IS 'Accepts evidence, which adds a completed cycle dated as the training was taken, or rejects it with a reason; the same decision again changes nothing. An open cycle that nobody has begun is dropped; one that was begun only with p_end_open_cycle. By staff of the course, or with enrollments.write in the person''s scope, and neither by the person nor by who handed it in: 403 own_evidence. 404 evidence_not_found; 409 already_reviewed, cycle_under_way, completed_later, not_a_member, not_published; 422 invalid_reason, invalid_decision.';
 
 --
 -- Name: revoke_accommodation(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -17987,6 +19494,31 @@ ALTER FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) O
 COMMENT ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) IS 'Signs a statement about one cycle, in the caller''s own name; signing again answers the signature there is. Takes having signed in, by password or another factor, within five minutes: 403 reauthentication_required, ask for it and repeat. 403 not_the_signer; 404 enrollment_not_found, statement_not_found; 409 statement_retired, not_completed, enrollment_not_open.';
 
 --
+-- Name: sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.sign_off(p_booking_id uuid, p_note text DEFAULT NULL::text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  if p_note is not null and (p_note !~ '\S' or length(p_note) > 5000) then
+    perform private.fail('invalid_note', 'A note has 1 to 5000 characters.', 422, jsonb_build_object('field', 'p_note'));
+  end if;
+  return private.sign_off_of(p_booking_id, p_note);
+end
+$$;
+
+ALTER FUNCTION lms.sign_off(p_booking_id uuid, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) IS 'Testifies, in the caller''s own name, that somebody who was there can do what was taught; a lesson that completes by sign-off completes. Again changes nothing. By those who may record the attendance; nobody for themselves: 403 own_sign_off. 404 booking_not_found; 409 not_attended; 422 invalid_note.';
+
+--
 -- Name: start_attempt(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
 --
 
@@ -18051,6 +19583,53 @@ ALTER FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) OWNER TO p
 --
 
 COMMENT ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) IS 'Hands an attempt in, with answers to be saved first if given, and returns what it is worth as far as that is known. Repeating it returns the same. After the deadline what was saved by then is handed in, and answers that come with the call no longer count (closed_by: deadline). 404 attempt_not_found; 409 enrollment_paused, not_enrolled; 422 invalid_answers; 403 membership_suspended, 42501 for anybody but the learner.';
+
+--
+-- Name: submit_outside_training(uuid, text, date, uuid, text, boolean, text, text, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid DEFAULT NULL::uuid, p_provider_address text DEFAULT NULL::text, p_was_tested boolean DEFAULT false, p_materials text DEFAULT NULL::text, p_document_path text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  -- Read as the caller: a course that they cannot see does not exist for them.
+  select c.tenant_id into v_evidence.tenant_id from lms.courses c where c.id = p_course_id;
+  if not found then
+    perform private.fail('course_not_found', 'There is no such course.', 404);
+  elsif p_taken_on is null or not isfinite(p_taken_on) then
+    perform private.fail('invalid_date', 'This takes the day when it was completed.', 422, jsonb_build_object('field', 'p_taken_on'));
+  elsif p_document_path is not null and not exists (
+    select from storage.objects o where o.bucket_id = 'evidence' and o.name = p_document_path
+  ) then
+    -- As the caller, too: staff of one course would be shown, by naming it, what was filed for another or for nobody yet.
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
+  end if;
+  v_evidence.course_id := p_course_id;
+  v_evidence.user_id := coalesce(p_user_id, (select auth.uid()));
+  v_evidence.provider_name := p_provider_name;
+  v_evidence.provider_address := p_provider_address;
+  v_evidence.taken_on := p_taken_on;
+  v_evidence.was_tested := coalesce(p_was_tested, false);
+  v_evidence.materials := p_materials;
+  v_evidence.document_path := p_document_path;
+  v_evidence.note := p_note;
+  return private.write_evidence(v_evidence);
+end
+$$;
+
+ALTER FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) IS 'Hands in training taken elsewhere for a course: the caller''s own, or with enrollments.write in scope, or as staff of the course, somebody else''s. 404 course_not_found, person_not_found; 409 training_was_submitted; 422 taken_in_the_future, document_not_found, invalid_date; 23514 names what is wrong with a value.';
 
 --
 -- Name: suggest_searches(text, uuid, integer); Type: FUNCTION; Schema: lms; Owner: postgres
@@ -18154,6 +19733,51 @@ ALTER FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) OWNER TO postg
 COMMENT ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) IS 'Stops asking; doing so again changes nothing. 404 request_not_found; 403 for somebody else''s; 409 request_is_closed.';
 
 --
+-- Name: withdraw_outside_training(uuid); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_evidence(p_evidence_id);
+  return private.withdraw_evidence(p_evidence_id);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) IS 'Takes back evidence that nobody has reviewed; again changes nothing. By whom it is about, or who handed it in: 403. 404 evidence_not_found; 409 already_reviewed.';
+
+--
+-- Name: withdraw_sign_off(uuid, text); Type: FUNCTION; Schema: lms; Owner: postgres
+--
+
+CREATE FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.require_booking(p_booking_id);
+  perform private.check_session_reason(p_reason);
+  return private.withdraw_sign_off_of(p_booking_id, p_reason);
+end
+$$;
+
+ALTER FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) IS 'Takes a sign-off back, with a reason; what it has completed stays, and is taken back by correct_progress. By those who may sign off: 403. 404 booking_not_found; 422 invalid_reason.';
+
+--
 -- Name: advance_learning_paths(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18235,9 +19859,6 @@ declare
   v_enrolled integer := 0;
   v_done bigint := 0;
 begin
-  -- One run at a time, of the minute or of the night: each goes from organisation to organisation in an order of its own, and two
-  -- would wait for each other.
-  perform pg_advisory_xact_lock(hashtextextended('lyceum assignment marks', 0));
   -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
@@ -18633,6 +20254,49 @@ ALTER FUNCTION ops.fill_free_seats() OWNER TO postgres;
 COMMENT ON FUNCTION ops.fill_free_seats() IS 'Enrols those who wait, in order, as far as there are seats; returns how many requests it dealt with.';
 
 --
+-- Name: fill_session_seats(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.fill_session_seats(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session_id uuid;
+  v_filled integer := 0;
+begin
+  for v_session_id in
+    select s.id
+    from lms.led_sessions s
+    where s.status = 'scheduled' and s.ends_at > now()
+      -- Only those where somebody can be let in: full ones, with people who wait for months, would leave the others no turn.
+      and exists (
+        select
+        from lms.session_bookings b
+        join lms.enrollments e on e.id = b.enrollment_id
+        where b.session_id = s.id and b.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > now())
+      )
+      and (s.seats is null or private.count_session_seats(s.id) < s.seats)
+    order by s.starts_at, s.id
+    limit p_batch
+    for no key update of s skip locked
+  loop
+    v_filled := v_filled + private.fill_session(v_session_id);
+  end loop;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION ops.fill_session_seats(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.fill_session_seats(p_batch integer) IS 'Gives free seats of sessions to come to those who wait for them, in order, in at most p_batch sessions; returns how many.';
+
+--
 -- Name: fold_reports(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -18718,39 +20382,26 @@ begin
     select d.id
     from private.outbox d
     where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
-    order by d.next_attempt_at
+    order by d.id
     limit p_batch
     for no key update skip locked
   );
   get diagnostics v_given_up = row_count;
   delete from private.outbox o
   where o.id in (
-    -- Each by an index of its own: the dead of the last months would stand before all others in one of all.
-    select s.id
-    from (
-      select d.id
-      from private.outbox d
-      where d.status in ('delivered', 'discarded') and d.created_at < now() - interval '30 days'
-      order by d.created_at
-      limit p_batch
-      for update skip locked
-    ) s
-    union all
-    select s.id
-    from (
-      select d.id
-      from private.outbox d
-      where d.status = 'dead' and d.created_at < now() - interval '120 days'
-      order by d.created_at
-      limit p_batch
-      for update skip locked
-    ) s
+    select d.id
+    from private.outbox d
+    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
+      and d.status <> 'pending'
+    order by d.created_at
+    limit p_batch
+    for update skip locked
   );
   get diagnostics v_forgotten = row_count;
   -- Longer than anything is reminded of: what was told once is not told again.
   delete from lms.notifications n
   where n.id in (
-    select d.id from lms.notifications d where d.created_at < now() - interval '1200 days' order by d.created_at limit p_batch
+    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
     for update skip locked
   );
   get diagnostics v_notices = row_count;
@@ -18764,7 +20415,7 @@ ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 1200; returns how many.';
+COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -18862,6 +20513,40 @@ ALTER FUNCTION ops.forget_invitations(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.forget_invitations(p_batch integer) IS 'Removes invitations that were accepted, revoked or expired 90 days ago, at most p_batch per run; returns how many. The addresses of people who never came are not kept.';
+
+--
+-- Name: forget_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.forget_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_forgotten integer;
+begin
+  delete from lms.training_records r
+  where r.id in (
+    select o.id
+    from lms.memberships m
+    join lms.training_records o on o.user_id = m.user_id and o.tenant_id = m.tenant_id
+    where m.status = 'ended' and m.ended_at < now() - interval '90 days'
+      and private.record_kept_until(o.tenant_id, o.user_id, o.completed_on) < current_date - 1
+    order by o.completed_on, o.id
+    limit p_batch
+  );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end
+$$;
+
+ALTER FUNCTION ops.forget_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.forget_training_records(p_batch integer) IS 'Removes records of people who left, 90 days after they did and three years after the training, at most p_batch per run; returns how many.';
 
 --
 -- Name: issue_certificates(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -19264,7 +20949,6 @@ declare
   v_now constant timestamptz := private.training_clock();
   v_tenant record;
   v_notices private.notice[];
-  v_told integer;
   v_done bigint := 0;
 begin
   for v_tenant in
@@ -19289,15 +20973,12 @@ begin
             select from lms.memberships m
             where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
           )
-          -- Who wants none would be found again by each run, and stand before all others.
-          and private.reaches_somebody(n)
         order by n.user_id, n.dedupe_key
         limit p_batch
       );
-      v_told := private.notify_all(v_notices);
-      v_done := v_done + v_told;
-      -- INV-O1: the rest of a large organisation comes with the next runs, and what could not be written as well.
-      if cardinality(v_notices) < p_batch and v_told = cardinality(v_notices) then
+      v_done := v_done + private.notify_all(v_notices);
+      -- INV-O1: the rest of a large organisation comes with the next runs.
+      if cardinality(v_notices) < p_batch then
         insert into private.reminded_days (tenant_id, day)
         values (v_tenant.id, v_tenant.day)
         on conflict (tenant_id) do update set day = excluded.day;
@@ -19581,6 +21262,64 @@ ALTER FUNCTION ops.seal_audit_log(p_batch integer) OWNER TO postgres;
 COMMENT ON FUNCTION ops.seal_audit_log(p_batch integer) IS 'Seals rows of the audit log whose transactions are over, at most p_batch per run; returns how many.';
 
 --
+-- Name: settle_attendance(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.settle_attendance(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_pending record;
+  v_settled integer := 0;
+begin
+  for v_pending in
+    select distinct e.course_id, e.user_id, b.enrollment_id, s.lesson_id
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    join lms.enrollments e on e.id = b.enrollment_id and e.status in ('enrolled', 'in_progress', 'paused')
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = s.lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    where b.status = 'attended' and (l.completion_rule = 'attendance' or b.signed_off_at is not null)
+      and not exists (
+        select
+        from lms.lesson_progress p
+        where p.enrollment_id = b.enrollment_id and p.lesson_id = s.lesson_id and p.completed_at is not null
+      )
+      and not exists (
+        select
+        from lms.progress_corrections c
+        where c.enrollment_id = b.enrollment_id and c.lesson_id = s.lesson_id
+          and c.corrected_at > coalesce(b.signed_off_at, b.recorded_at)
+      )
+      -- What waits, for months perhaps, is not held: its learner goes on meanwhile.
+      and not exists (select from private.closed_lessons(b.enrollment_id, s.lesson_id))
+    order by e.course_id, e.user_id
+  loop
+    exit when v_settled >= p_batch;
+    perform from lms.enrollments e where e.id = v_pending.enrollment_id for no key update skip locked;
+    continue when not found;
+    begin
+      v_settled := v_settled + private.settle_attendance_of(v_pending.enrollment_id, v_pending.lesson_id)::integer;
+    exception
+      -- One that fails holds up no other.
+      when others then
+        raise warning 'Attendance of enrolment % does not count: %: %', v_pending.enrollment_id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_settled;
+end
+$$;
+
+ALTER FUNCTION ops.settle_attendance(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.settle_attendance(p_batch integer) IS 'Completes lessons that complete by attendance or sign-off and were not open when it was recorded, at most p_batch per run; returns how many.';
+
+--
 -- Name: trim_run_history(integer); Type: FUNCTION; Schema: ops; Owner: postgres
 --
 
@@ -19637,6 +21376,74 @@ ALTER FUNCTION ops.trim_run_history(p_batch integer) OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION ops.trim_run_history(p_batch integer) IS 'Removes runs of jobs after 30 days and the scheduler''s own records after 14, at most p_batch of each; returns how many.';
+
+--
+-- Name: write_training_records(integer); Type: FUNCTION; Schema: ops; Owner: postgres
+--
+
+CREATE FUNCTION ops.write_training_records(p_batch integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_written integer := 0;
+begin
+  for v_enrollment in
+    select e.*
+    from lms.training_record_settings k
+    join lms.enrollments e on e.course_id = k.course_id and e.status = 'completed'
+    left join lateral (
+      select r.missing, r.recorded_at, r.tested_by, r.certification
+      from lms.training_records r
+      where r.enrollment_id = e.id
+      order by r.edition desc
+      limit 1
+    ) r on true
+    left join private.record_checks c on c.enrollment_id = e.id
+    cross join lateral (select greatest(r.recorded_at, c.checked_at) as looked_at) l
+    where k.keeps_training_record and (
+      -- Only where something has been said since.
+      (
+        (r.missing <> '{}' or r.tested_by = 'sign_off' or r.certification = 'sign_off') and (
+          (k.updated_at > l.looked_at and r.missing <> '{}')
+          or exists (select from lms.attestations a where a.enrollment_id = e.id and a.signed_at > l.looked_at)
+          or exists (select from lms.session_bookings b where b.enrollment_id = e.id and b.updated_at > l.looked_at)
+          or exists (select from lms.assessment_progress p where p.enrollment_id = e.id and p.updated_at > l.looked_at)
+        )
+      )
+      or (
+        r.missing is null
+        and coalesce(private.record_kept_until(e.tenant_id, e.user_id, e.completed_at::date) >= current_date, true)
+      )
+    )
+    -- Those that were looked at go to the end, also where they cannot be written, and keep no others from their turn.
+    order by c.checked_at nulls first, e.course_id, e.user_id, e.cycle
+    limit p_batch
+  loop
+    perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
+    continue when not found;
+    insert into private.record_checks as c (enrollment_id, checked_at) values (v_enrollment.id, now())
+    on conflict (enrollment_id) do update set checked_at = excluded.checked_at;
+    begin
+      v_written := v_written + private.write_training_record(v_enrollment)::integer;
+    exception
+      -- One that cannot be written keeps none of the others from it.
+      when others then
+        raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+    end;
+  end loop;
+  return v_written;
+end
+$$;
+
+ALTER FUNCTION ops.write_training_records(p_batch integer) OWNER TO postgres;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
+--
+
+COMMENT ON FUNCTION ops.write_training_records(p_batch integer) IS 'Writes training records of completed cycles that have none, and editions that fill in what has become known; looks at p_batch cycles at most per run, and returns how many it wrote.';
 
 --
 -- Name: accept_invitation_of_caller(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19767,30 +21574,6 @@ end
 $$;
 
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
-
---
--- Name: acting_staff(uuid); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.acting_staff(p_course_id uuid) RETURNS TABLE(user_id uuid, since timestamp with time zone)
-    LANGUAGE plpgsql STABLE ROWS 5
-    SET search_path TO ''
-    AS $$
-begin
-  return query
-  select s.user_id, s.created_at
-  from lms.course_staff s
-  join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
-  where s.course_id = p_course_id and exists (
-    select
-    from lms.role_grants g
-    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
-    where g.tenant_id = m.tenant_id and g.membership_id = m.id
-  );
-end
-$$;
-
-ALTER FUNCTION private.acting_staff(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -19979,6 +21762,93 @@ end
 $$;
 
 ALTER FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) OWNER TO postgres;
+
+--
+-- Name: add_evidence_cycle(lms.outside_training, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course lms.courses;
+  v_version lms.course_versions;
+  v_open lms.enrollments;
+  v_unit_id uuid;
+  v_time_zone text;
+  v_taken_at timestamptz;
+  v_last_completed_at timestamptz;
+  v_cycle integer;
+  v_enrollment_id uuid;
+begin
+  select * into v_course from lms.courses c where c.id = p_evidence.course_id;
+  v_version := private.latest_version(p_evidence.course_id);
+  select m.unit_id into v_unit_id
+  from lms.memberships m
+  where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  for no key update;
+  if not found then
+    perform private.fail('not_a_member', 'The person has left.', 409);
+  elsif v_course.deleted_at is not null or v_version.id is null then
+    perform private.fail('not_published', 'The course was never published.', 409, jsonb_build_object('status', v_course.status));
+  end if;
+
+  -- Noon, so that it is this day for everybody who looks at it; not ahead of now.
+  select t.time_zone into v_time_zone from lms.tenants t where t.id = p_evidence.tenant_id;
+  v_taken_at := least((p_evidence.taken_on + time '12:00') at time zone v_time_zone, now());
+
+  update lms.enrollments e
+  set status = 'expired', expired_at = e.expires_at
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id
+    and e.status in ('enrolled', 'in_progress', 'paused') and e.expires_at <= now();
+  perform from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused')
+  for no key update;
+  select * into v_open
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id and e.status in ('enrolled', 'in_progress', 'paused');
+  select max(e.completed_at), coalesce(max(e.cycle), 0) + 1 into v_last_completed_at, v_cycle
+  from lms.enrollments e
+  where e.user_id = p_evidence.user_id and e.course_id = p_evidence.course_id;
+
+  -- Cycles follow each other in time: certificates and renewals rely on it, and older training changes nothing of today.
+  if v_last_completed_at >= v_taken_at then
+    perform private.fail(
+      'completed_later', 'The course was completed since: older training changes nothing.', 409,
+      jsonb_build_object('completed_at', v_last_completed_at)
+    );
+  elsif v_open.id is not null and not p_end_open_cycle and (v_open.started_at is not null or v_open.status = 'paused') then
+    -- INV-E1: what somebody has begun is not thrown away in passing.
+    perform private.fail(
+      'cycle_under_way', 'The course is being taken.', 409, jsonb_build_object('enrollment_id', v_open.id),
+      'With p_end_open_cycle that cycle is dropped.'
+    );
+  elsif v_open.id is not null then
+    update lms.enrollments e
+    set status = 'dropped', dropped_at = greatest(now(), e.enrolled_at)
+    where e.id = v_open.id;
+  end if;
+
+  -- INV-E5: dated as taken, by nobody's clock but the evidence's.
+  perform set_config('lyceum.admitted', 'true', true);
+  insert into lms.enrollments (
+    tenant_id, course_id, version_id, user_id, unit_id, cycle, status, source, enrolled_by, enrolled_at, started_at, completed_at,
+    items_total, items_done, last_accessed_at
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, v_version.id, p_evidence.user_id, v_unit_id, v_cycle, 'completed', 'evidence',
+    (select auth.uid()), v_taken_at, v_taken_at, v_taken_at, v_version.items_total, v_version.items_total, v_taken_at
+  )
+  returning id into v_enrollment_id;
+  perform set_config('lyceum.admitted', '', true);
+  -- What rules ask for next follows from it within a minute.
+  perform private.mark_people(p_evidence.tenant_id, array[p_evidence.user_id]);
+  return v_enrollment_id;
+end
+$$;
+
+ALTER FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) OWNER TO postgres;
 
 --
 -- Name: add_imported_person(private.matched_person, uuid, boolean, lms.people_import_result); Type: FUNCTION; Schema: private; Owner: postgres
@@ -20351,7 +22221,7 @@ begin
   if not private.is_api_call() or (
     old.user_id is distinct from auth.uid() and (
       private.is_correction(new.enrollment_id, new.lesson_id, new.progress_percentage)
-      or private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+      or private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
     )
   ) then
     -- INV-O2: what is taken away or moved, audit.watch records. What is given by others than clients is recorded here:
@@ -20393,7 +22263,7 @@ begin
   ) then
     return old;
   elsif v_enrollment.expires_at <= now()
-    and not private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and not private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     perform private.refuse_progress('over', old.course_id);
   elsif not (select c.deleted_at is null from lms.courses c where c.id = old.course_id) then
@@ -20603,6 +22473,7 @@ begin
     when coalesce(p_document -> 'tags', 'null') = 'null' then '{"created": 0, "removed": 0}'
     else private.import_tags(v_course, p_document)
   end;
+  perform private.import_record_settings(v_course, p_document -> 'training_record');
 
   return jsonb_build_object(
     'course_id', v_course.id, 'slug', v_course.slug, 'course', v_row.action, 'modules', v_modules, 'lessons', v_lessons,
@@ -21316,8 +23187,9 @@ CREATE FUNCTION private.begin_enrollment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- Judged and filled in already, by private.begin_enrollments: many at once. Clients write neither the column nor the setting.
-  if new.source in ('bulk', 'invitation', 'rule') and current_setting('lyceum.admitted', true) = 'true' then
+  -- Judged and filled in already: many at once, by private.begin_enrollments, or done elsewhere, by private.review_evidence.
+  -- Clients write neither the column nor the setting.
+  if new.source in ('bulk', 'invitation', 'rule', 'evidence') and current_setting('lyceum.admitted', true) = 'true' then
     return new;
   end if;
   -- Read as the caller: enrolling in a hidden course must look like enrolling in none.
@@ -21521,6 +23393,77 @@ ALTER FUNCTION private.block_text(type text, title text, content jsonb) OWNER TO
 COMMENT ON FUNCTION private.block_text(type text, title text, content jsonb) IS 'What a block says in words.';
 
 --
+-- Name: book_session_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_user_id is not distinct from (select auth.uid());
+  v_session lms.led_sessions;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_is_free boolean;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if private.is_api_call() then
+    if (v_self and not v_session.tenant_id = any (array(select private.joined_tenants())))
+      or exists (select from lms.courses c where c.id = v_session.course_id and c.deleted_at is not null)
+    then
+      perform private.fail('session_not_found', 'There is no such session.', 404);
+    elsif not v_self and not coalesce(private.may_enroll_others(v_session.tenant_id, v_session.course_id, p_user_id), false) then
+      raise insufficient_privilege using message = 'Booking for others takes enrollments.write in their unit, or being staff of the course.';
+    end if;
+  end if;
+  v_enrollment := private.hold_open_cycle(v_session.course_id, p_user_id);
+  if v_enrollment.id is null then
+    perform private.fail(
+      'not_enrolled', 'The course is not being taken.', 409, jsonb_build_object('course_id', v_session.course_id), 'Enrol first: lms.enroll.'
+    );
+  elsif v_enrollment.status = 'paused' then
+    perform private.fail('enrollment_paused', 'The enrolment is paused.', 409, null, 'Resume it first: set_enrollment_status.');
+  end if;
+
+  -- INV-E4: the last seat is given out by one after the other.
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.status = 'held' or v_session.starts_at <= now() then
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  select * into v_booking
+  from lms.session_bookings b
+  where b.session_id = p_session_id and b.enrollment_id = v_enrollment.id;
+  if v_booking.status in ('booked', 'waitlisted') then
+    return v_booking;
+  end if;
+  -- Those who were waiting come first.
+  perform private.fill_session(p_session_id);
+  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats or exists (
+    -- The seat that they took in the cycle before.
+    select
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id and e.status = 'completed'
+    where b.session_id = p_session_id and b.user_id = p_user_id and b.status = 'booked'
+  );
+  insert into lms.session_bookings as b (tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_at, booked_by)
+  values (
+    v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, p_user_id,
+    case when v_is_free then 'booked' else 'waitlisted' end, clock_timestamp(), (select auth.uid())
+  )
+  -- Coming back is to the end of the queue.
+  on conflict (session_id, enrollment_id) do update
+  set status = excluded.status, booked_at = excluded.booked_at, booked_by = excluded.booked_by, cancelled_at = null
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) OWNER TO postgres;
+
+--
 -- Name: bulk_obstacles(private.bulk_pair[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21586,6 +23529,80 @@ end
 $$;
 
 ALTER FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) OWNER TO postgres;
+
+--
+-- Name: cancel_booking_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_booking_of(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+  v_is_staff boolean;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  v_is_staff := not private.is_api_call()
+    or coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false);
+  if not v_is_staff and not (
+    v_booking.user_id = (select auth.uid()) and v_booking.tenant_id = any (array(select private.joined_tenants()))
+  ) then
+    raise insufficient_privilege using message = 'Cancelling for others takes enrollments.write in their unit, or being staff of the course.';
+  end if;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  if v_booking.status = 'cancelled' then
+    return v_booking;
+  elsif v_booking.status in ('attended', 'absent') then
+    perform private.fail('attendance_recorded', 'Attendance was recorded: it is not cancelled any more.', 409);
+  elsif v_session.starts_at <= now() and not v_is_staff then
+    -- Or being absent could be undone.
+    perform private.fail('session_over', 'The session has begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.id = p_booking_id
+  returning * into v_booking;
+  perform private.fill_session(v_session.id);
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.cancel_booking_of(p_booking_id uuid) OWNER TO postgres;
+
+--
+-- Name: cancel_session_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) RETURNS lms.led_sessions
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif v_session.status = 'cancelled' then
+    return v_session;
+  elsif v_session.status = 'held' then
+    perform private.fail('session_over', 'The session was held.', 409);
+  end if;
+  update lms.session_bookings b
+  set status = 'cancelled', cancelled_at = now()
+  where b.session_id = p_session_id and b.status in ('booked', 'waitlisted');
+  update lms.led_sessions s
+  set status = 'cancelled', cancelled_at = now(), cancelled_by = (select auth.uid()), cancel_reason = p_reason
+  where s.id = p_session_id
+  returning * into v_session;
+  return v_session;
+end
+$$;
+
+ALTER FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: carry_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -21721,6 +23738,28 @@ end
 $$;
 
 ALTER FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) OWNER TO postgres;
+
+--
+-- Name: change_session_seats(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.change_session_seats() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_taken constant integer := private.count_session_seats(new.id);
+begin
+  if new.seats < v_taken then
+    perform private.fail(
+      'seats_are_taken', 'More seats are taken than that.', 409, jsonb_build_object('taken', v_taken), 'Cancel bookings first.'
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.change_session_seats() OWNER TO postgres;
 
 --
 -- Name: changed_fields(jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -22125,6 +24164,25 @@ $$;
 ALTER FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) OWNER TO postgres;
 
 --
+-- Name: check_session_reason(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.check_session_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_reason, '') !~ '\S' or length(p_reason) > 1000 then
+    perform private.fail(
+      'invalid_reason', 'This takes a reason of up to 1000 characters.', 422, jsonb_build_object('field', 'p_reason')
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.check_session_reason(p_reason text) OWNER TO postgres;
+
+--
 -- Name: check_unit_move(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22487,6 +24545,149 @@ $$;
 ALTER FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) OWNER TO postgres;
 
 --
+-- Name: compose_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.compose_training_record(p_enrollment lms.enrollments) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+  v_course lms.courses;
+  v_settings lms.training_record_settings;
+  v_evidence lms.outside_training;
+  v_session lms.led_sessions;
+  v_signed lms.session_bookings;
+  v_attestation record;
+  v_grader record;
+begin
+  select * into v_course from lms.courses c where c.id = p_enrollment.course_id;
+  select * into v_settings from lms.training_record_settings s where s.course_id = p_enrollment.course_id;
+  select * into v_evidence from lms.outside_training o where o.enrollment_id = p_enrollment.id;
+  v_record.tenant_id := p_enrollment.tenant_id;
+  v_record.course_id := p_enrollment.course_id;
+  v_record.user_id := p_enrollment.user_id;
+  v_record.enrollment_id := p_enrollment.id;
+  v_record.unit_id := p_enrollment.unit_id;
+  v_record.cycle := p_enrollment.cycle;
+  v_record.completed_at := p_enrollment.completed_at;
+  select t.name, (p_enrollment.completed_at at time zone t.time_zone)::date
+  into v_record.employer_name, v_record.completed_on
+  from lms.tenants t
+  where t.id = p_enrollment.tenant_id;
+  select p.display_name into v_record.employee_name from public.profiles p where p.id = p_enrollment.user_id;
+  select v.title, v.number, v.content_hash
+  into v_record.course_title, v_record.version_number, v_record.content_hash
+  from lms.course_versions v
+  where v.id = p_enrollment.version_id;
+
+  if v_evidence.id is not null then
+    v_record.materials := v_evidence.materials;
+    v_record.trainer_name := v_evidence.provider_name;
+    v_record.trainer_address := v_evidence.provider_address;
+    if v_evidence.was_tested then
+      v_record.tested_at := p_enrollment.completed_at;
+      v_record.tested_by := 'evidence';
+      v_record.certified_at := v_evidence.reviewed_at;
+      v_record.certified_by := v_evidence.reviewed_by;
+      v_record.certification := 'evidence';
+    end if;
+  elsif p_enrollment.source = 'evidence' then
+    -- Written once the evidence says that it is accepted.
+    return null;
+  else
+    select s.* into v_session
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id
+    where b.enrollment_id = p_enrollment.id and b.status = 'attended'
+    order by s.starts_at desc, s.id
+    limit 1;
+    v_record.materials := coalesce(v_session.materials, v_settings.materials, format(
+      '%s, version %s, kept in full under %s', v_record.course_title, v_record.version_number, v_record.content_hash
+    ));
+    v_record.trainer_name := coalesce(
+      v_session.trainer_name, (select p.display_name from public.profiles p where p.id = v_session.trainer_id)
+    );
+    v_record.trainer_address := v_session.trainer_address;
+    if v_record.trainer_name is null then
+      v_record.trainer_name := coalesce(
+        v_settings.trainer_name, (select p.display_name from public.profiles p where p.id = v_course.instructor_id)
+      );
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    elsif v_record.trainer_name = v_settings.trainer_name then
+      v_record.trainer_address := coalesce(v_record.trainer_address, v_settings.trainer_address);
+    end if;
+
+    select p.passed_at, 'assessment', p.percentage
+    into v_record.tested_at, v_record.tested_by, v_record.test_percentage
+    from lms.assessment_progress p
+    join lms.version_assessments a
+      on a.version_id = p_enrollment.version_id and a.assessment_id = p.assessment_id and a.kind <> 'survey'
+    where p.enrollment_id = p_enrollment.id and p.passed_at is not null
+    order by p.passed_at desc
+    limit 1;
+    select b.* into v_signed
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment.id and b.signed_off_at is not null
+    order by b.signed_off_at desc
+    limit 1;
+    if v_record.tested_at is null and v_signed.id is not null then
+      v_record.tested_at := v_signed.signed_off_at;
+      v_record.tested_by := 'sign_off';
+    end if;
+  end if;
+
+  -- The employer certifies: by what was signed in so many words, else by who saw it, else by who graded it.
+  select a.id, a.signed_at, a.signed_by, s.body into v_attestation
+  from lms.attestations a
+  join lms.attestation_statements s on s.id = a.statement_id
+  where a.enrollment_id = p_enrollment.id and a.user_id <> a.signed_by and s.signer = 'staff' and s.meaning in ('trained', 'approved')
+  order by a.signed_at desc
+  limit 1;
+  if v_attestation.id is not null then
+    v_record.certified_at := v_attestation.signed_at;
+    v_record.certified_by := v_attestation.signed_by;
+    v_record.certification := 'attestation';
+    v_record.certification_text := v_attestation.body;
+    v_record.attestation_id := v_attestation.id;
+  elsif v_evidence.id is null and v_signed.id is not null then
+    v_record.certified_at := v_signed.signed_off_at;
+    v_record.certified_by := v_signed.signed_off_by;
+    v_record.certification := 'sign_off';
+    v_record.certification_text := v_signed.sign_off_note;
+  elsif v_evidence.id is null then
+    select s.graded_at, s.graded_by into v_grader
+    from lms.answer_scores s
+    join lms.attempt_scores t on t.attempt_id = s.attempt_id and t.enrollment_id = p_enrollment.id and t.passed
+    -- Who corrected a key has graded nobody.
+    where s.source = 'grader' and s.graded_by is not null and s.graded_by <> p_enrollment.user_id
+    order by s.graded_at desc
+    limit 1;
+    if v_grader.graded_by is not null then
+      v_record.certified_at := v_grader.graded_at;
+      v_record.certified_by := v_grader.graded_by;
+      v_record.certification := 'grader';
+    end if;
+  end if;
+  if v_record.certified_at is not null then
+    select p.display_name into v_record.certifier_name from public.profiles p where p.id = v_record.certified_by;
+    if v_record.certifier_name is null then
+      -- An import signs for nobody.
+      v_record.certified_at := null;
+      v_record.certified_by := null;
+      v_record.certification := null;
+      v_record.certification_text := null;
+      v_record.attestation_id := null;
+    end if;
+  end if;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.compose_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
+
+--
 -- Name: conduct_of(lms.assessments, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -22808,6 +25009,53 @@ end
 $$;
 
 ALTER FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) OWNER TO postgres;
+
+--
+-- Name: correct_record(uuid, text, text, text, text, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) RETURNS lms.training_records
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_record lms.training_records;
+begin
+  select e.* into v_enrollment
+  from lms.enrollments e
+  where e.id = (select r.enrollment_id from lms.training_records r where r.id = p_record_id)
+  for no key update;
+  if private.is_api_call() then
+    if not coalesce(
+      v_enrollment.tenant_id = any (array(select private.tenants_where('certificates.write')))
+        or v_enrollment.unit_id = any (array(select private.units_where('certificates.write'))),
+      false
+    ) then
+      raise insufficient_privilege using message = 'Training records take certificates.write in the unit where they were earned.';
+    elsif v_enrollment.user_id = (select auth.uid()) then
+      perform private.fail('own_record', 'Nobody corrects their own training record.', 403);
+    end if;
+  end if;
+  v_record := private.current_record(v_enrollment.id);
+  if v_record.id <> p_record_id then
+    -- What they looked at is not what they would change.
+    perform private.fail(
+      'record_replaced', 'A later edition took the place of this one.', 409, jsonb_build_object('record_id', v_record.id)
+    );
+  end if;
+  v_record.employee_name := coalesce(p_employee_name, v_record.employee_name);
+  v_record.materials := coalesce(p_materials, v_record.materials);
+  v_record.trainer_name := coalesce(p_trainer_name, v_record.trainer_name);
+  v_record.trainer_address := coalesce(p_trainer_address, v_record.trainer_address);
+  v_record.edition := v_record.edition + 1;
+  v_record.corrected_by := (select auth.uid());
+  v_record.correction_reason := p_reason;
+  return private.insert_training_record(v_record);
+end
+$$;
+
+ALTER FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) OWNER TO postgres;
 
 --
 -- Name: count_added_reviews(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -23136,6 +25384,29 @@ $$;
 ALTER FUNCTION private.count_removed_reviews() OWNER TO postgres;
 
 --
+-- Name: count_session_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.count_session_seats(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select count(distinct b.user_id)
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and (
+      b.status in ('attended', 'absent')
+      or (b.status = 'booked' and e.status not in ('dropped', 'expired') and (e.expires_at is null or e.expires_at > now()))
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.count_session_seats(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: count_taken_seats(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -23421,6 +25692,28 @@ end
 $$;
 
 ALTER FUNCTION private.current_key(p_revision_id uuid) OWNER TO postgres;
+
+--
+-- Name: current_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.current_record(p_enrollment_id uuid) RETURNS lms.training_records
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  select * into v_record
+  from lms.training_records r
+  where r.enrollment_id = p_enrollment_id
+  order by r.edition desc
+  limit 1;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.current_record(p_enrollment_id uuid) OWNER TO postgres;
 
 --
 -- Name: cycle_to_record(uuid, uuid, boolean); Type: FUNCTION; Schema: private; Owner: postgres
@@ -24169,9 +26462,11 @@ CREATE FUNCTION private.document_fields() RETURNS TABLE(level text, field text, 
     ('course', 'boolean', 'is_sequential allow_retake'),
     ('course', 'integer', 'estimated_minutes max_attempts'),
     ('course', 'number', 'required_score'),
-    ('course', 'object', 'metadata'),
+    ('course', 'object', 'metadata training_record'),
     ('course', 'array', 'skills modules'),
     ('course', 'strings', 'tags'),
+    ('training_record', 'string', 'materials trainer_name trainer_address'),
+    ('training_record', 'boolean', 'keeps_training_record'),
     ('skill', 'string', 'key! name! description'),
     ('module', 'string', 'key! title! description'),
     ('module', 'array', 'lessons'),
@@ -24253,6 +26548,9 @@ CREATE FUNCTION private.document_parts(p_course jsonb) RETURNS TABLE(level text,
   select 'skill', format('skills[%s]', s.place - 1), s.doc
   from jsonb_array_elements(case jsonb_typeof(p_course -> 'skills') when 'array' then p_course -> 'skills' else '[]' end)
     with ordinality as s (doc, place)
+  union all
+  select 'training_record', 'training_record', p_course -> 'training_record'
+  where coalesce(p_course -> 'training_record', 'null') <> 'null'
   union all
   select 'module', m.path, m.doc from modules m
   union all
@@ -24691,6 +26989,14 @@ begin
   join lms.skills s on s.tenant_id = p_tenant_id and s.key = original.key
   where k.course_id = p_course_id;
 
+  -- Who trains, and where, is the organisation's; what has to be kept, and of which materials, is the course's.
+  insert into lms.training_record_settings (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  select
+    v_copy.id, s.keeps_training_record, s.materials, case when s.tenant_id = p_tenant_id then s.trainer_name end,
+    case when s.tenant_id = p_tenant_id then s.trainer_address end
+  from lms.training_record_settings s
+  where s.course_id = p_course_id;
+
   -- Categories and tags belong to their tenant.
   insert into lms.course_categories (course_id, category_id)
   select v_copy.id, c.category_id
@@ -24904,14 +27210,6 @@ begin
   join public.profile_private p on p.profile_id = n.user_id and p.email is not null
   where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
 
-  -- One that somebody is deleting is passed over: to wait for it, and then to fail, would cost the people their notifications.
-  with receivers as materialized (
-    select w.id, w.tenant_id, w.kinds
-    from lms.webhooks w
-    where w.tenant_id = any (array(select distinct n.tenant_id from unnest(p_told) n)) and w.is_active
-    order by w.id
-    for key share skip locked
-  )
   insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
   select
     n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
@@ -24925,7 +27223,7 @@ begin
       '{}'
     )
   from unnest(p_told) n
-  join receivers w on w.tenant_id = n.tenant_id and (w.kinds = '{}' or n.kind = any (w.kinds));
+  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
 end
 $_$;
 
@@ -25499,13 +27797,11 @@ begin
   where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
     and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
   union all
-  -- One that nobody has dated, or that has the date that rules gave it; which goes when no rule asks any more, lest somebody be
-  -- late for what nobody asks.
-  select o.course_id, o.user_id, 'date', o.id, s.due_at
-  from open o
-  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
-  where (o.expires_at is null or o.expires_at > p_at) and s.due_at is distinct from o.due_at
-    and case when s.state is null then o.source <> 'rule' or o.status <> 'enrolled' else s.state <> 'waived' end
+  -- One that nobody has dated, or that has the date that rules gave it.
+  select s.course_id, s.user_id, 'date', o.id, s.due_at
+  from standing s
+  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
+  where s.state <> 'waived' and s.due_at is distinct from o.due_at
     and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
   union all
   -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
@@ -25517,7 +27813,12 @@ begin
       select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
     ))
     -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (select from private.rule_due_dates d where d.enrollment_id = o.id);
+    and exists (
+      select
+      from lms.training_requirements q
+      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
+        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
+    );
 end
 $$;
 
@@ -26004,6 +28305,58 @@ $$;
 ALTER FUNCTION private.file_review_report(p_review_id uuid, p_reason text) OWNER TO postgres;
 
 --
+-- Name: fill_changed_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_changed_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.fill_session(new.id);
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.fill_changed_session() OWNER TO postgres;
+
+--
+-- Name: fill_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.fill_session(p_session_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_free integer;
+  v_filled integer;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status <> 'scheduled' or v_session.ends_at <= now() then
+    return 0;
+  end if;
+  v_free := coalesce(v_session.seats - private.count_session_seats(p_session_id), 100000);
+  update lms.session_bookings b
+  set status = 'booked'
+  where b.id in (
+    select w.id
+    from lms.session_bookings w
+    join lms.enrollments e on e.id = w.enrollment_id
+    where w.session_id = p_session_id and w.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+      and (e.expires_at is null or e.expires_at > now())
+    order by w.booked_at, w.id
+    limit greatest(v_free, 0)
+  );
+  get diagnostics v_filled = row_count;
+  return v_filled;
+end
+$$;
+
+ALTER FUNCTION private.fill_session(p_session_id uuid) OWNER TO postgres;
+
+--
 -- Name: find_assessment_faults(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -26140,6 +28493,41 @@ end
 $_$;
 
 ALTER FUNCTION private.find_assessment_faults(p_course_id uuid) OWNER TO postgres;
+
+--
+-- Name: find_attendance_faults(jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.find_attendance_faults(p_rows jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if jsonb_typeof(p_rows) is distinct from 'array' or jsonb_array_length(p_rows) not between 1 and 1000 then
+    return '[{"code": "not_a_list"}]'::jsonb;
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object('row', f.place, 'code', f.code) order by f.place), '[]')
+    from (
+      select
+        r.place - 1 as place,
+        case
+          when jsonb_typeof(r.doc) <> 'object' then 'not_an_object'
+          when r.doc - array['user_id', 'status'] <> '{}' then 'unknown_field'
+          when coalesce(r.doc ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'invalid_id'
+          when coalesce(r.doc ->> 'status', '') not in ('attended', 'absent') then 'invalid_status'
+          when count(*) over (partition by lower(r.doc ->> 'user_id')) > 1 then 'duplicate_row'
+        end as code
+      from (
+        select e.doc, e.place from jsonb_array_elements(p_rows) with ordinality as e (doc, place)
+      ) r
+    ) f
+    where f.code is not null
+  );
+end
+$_$;
+
+ALTER FUNCTION private.find_attendance_faults(p_rows jsonb) OWNER TO postgres;
 
 --
 -- Name: find_bank_faults(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -26441,6 +28829,17 @@ begin
   );
 
   return query select * from private.find_assessment_faults(p_course_id);
+
+  -- No fault: sessions are planned as long as a course is taken, also after it was published or imported.
+  return query
+  select
+    'warning', 'rule_without_session',
+    format('"%s" is completed by attendance or sign-off, and no session of it is to come.', l.title),
+    jsonb_build_object('lesson_id', l.lesson_id)
+  from private.draft_lessons(p_course_id) l
+  where l.completion_rule in ('attendance', 'sign_off') and not exists (
+    select from lms.led_sessions s where s.lesson_id = l.lesson_id and s.status = 'scheduled' and s.ends_at > now()
+  );
 
   return query
   select
@@ -27133,6 +29532,45 @@ end
 $$;
 
 ALTER FUNCTION private.follow_login() OWNER TO postgres;
+
+--
+-- Name: follows_from_attendance(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return p_percentage = 100 and exists (
+    select
+    from lms.enrollments e
+    join lms.version_lessons l on l.version_id = e.version_id and l.lesson_id = p_lesson_id
+      and l.completion_rule in ('attendance', 'sign_off')
+    join lms.session_bookings b on b.enrollment_id = e.id and b.updated_at = now()
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where e.id = p_enrollment_id and private.led_evidence(p_enrollment_id, p_lesson_id, l.completion_rule) = 100
+  );
+end
+$$;
+
+ALTER FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
+
+--
+-- Name: follows_from_others(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return private.follows_from_scores(p_enrollment_id, p_lesson_id, p_percentage)
+    or private.follows_from_attendance(p_enrollment_id, p_lesson_id, p_percentage);
+end
+$$;
+
+ALTER FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) OWNER TO postgres;
 
 --
 -- Name: follows_from_scores(uuid, uuid, numeric); Type: FUNCTION; Schema: private; Owner: postgres
@@ -27910,6 +30348,44 @@ $$;
 ALTER FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) OWNER TO postgres;
 
 --
+-- Name: guard_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.guard_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+begin
+  if tg_op = 'INSERT' then
+    if new.bucket_id = 'evidence' and new.name !~ '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/){2}[^/]+$' then
+      raise exception using errcode = '42501', message = 'Evidence lies at {tenant_id}/{user_id}/{name}.';
+    elsif new.bucket_id = 'evidence' and private.is_api_call()
+      and exists (select from lms.outside_training o where o.document_path = new.name)
+    then
+      -- What was looked at may have been removed since, by the service.
+      raise exception using errcode = '42501', message = 'The name belongs to evidence that was handed in: file another document.';
+    end if;
+    return new;
+  elsif tg_op = 'UPDATE' then
+    if 'evidence' in (old.bucket_id, new.bucket_id)
+      and (old.bucket_id, old.name, old.version, old.metadata) is distinct from (new.bucket_id, new.name, new.version, new.metadata)
+    then
+      raise exception using errcode = '42501', message = 'Evidence is not changed or moved: file another document.';
+    end if;
+    return new;
+  end if;
+  if old.bucket_id = 'evidence' and private.is_api_call()
+    and exists (select from lms.outside_training o where o.document_path = old.name)
+  then
+    raise exception using errcode = '42501', message = 'The document belongs to evidence that was handed in.';
+  end if;
+  return old;
+end
+$_$;
+
+ALTER FUNCTION private.guard_evidence() OWNER TO postgres;
+
+--
 -- Name: guard_hand_in(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28099,6 +30575,37 @@ $$;
 ALTER FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) OWNER TO postgres;
 
 --
+-- Name: hold_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_booking(p_booking_id uuid) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings;
+  v_session lms.led_sessions;
+begin
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id;
+  perform from lms.enrollments e where e.id = v_booking.enrollment_id for no key update;
+  select * into v_session from lms.led_sessions s where s.id = v_booking.session_id for no key update;
+  if private.is_api_call() then
+    if v_booking.user_id = (select auth.uid()) then
+      perform private.fail('own_sign_off', 'Nobody signs themselves off.', 403);
+    elsif not private.may_run_session(v_session)
+      or not coalesce(private.may_enroll_others(v_booking.tenant_id, v_booking.course_id, v_booking.user_id), false)
+    then
+      raise insufficient_privilege using message = 'Signing off takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  select * into v_booking from lms.session_bookings b where b.id = p_booking_id for no key update;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.hold_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
 -- Name: hold_certificates(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -28151,6 +30658,28 @@ ALTER FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) OWNER TO po
 --
 
 COMMENT ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) IS 'Keeps a course and its seats as they are until the transaction ends. False where there is no such course, or, without p_wait, where somebody else is busy with it.';
+
+--
+-- Name: hold_open_cycle(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) RETURNS lms.enrollments
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  select * into v_enrollment
+  from lms.enrollments e
+  where e.user_id = p_user_id and e.course_id = p_course_id and e.status in ('enrolled', 'in_progress', 'paused')
+    and (e.expires_at is null or e.expires_at > now())
+  for no key update;
+  return v_enrollment;
+end
+$$;
+
+ALTER FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
 -- Name: hold_promised_courses(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -28724,6 +31253,33 @@ $$;
 ALTER FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) OWNER TO postgres;
 
 --
+-- Name: import_record_settings(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(p_settings, 'null') = 'null' then
+    return;
+  end if;
+  insert into lms.training_record_settings as s (course_id, keeps_training_record, materials, trainer_name, trainer_address)
+  values (
+    p_course.id, coalesce((p_settings ->> 'keeps_training_record')::boolean, true), p_settings ->> 'materials',
+    p_settings ->> 'trainer_name', p_settings ->> 'trainer_address'
+  )
+  on conflict (course_id) do update
+  set keeps_training_record = excluded.keeps_training_record, materials = excluded.materials,
+      trainer_name = excluded.trainer_name, trainer_address = excluded.trainer_address
+  where (s.keeps_training_record, s.materials, s.trainer_name, s.trainer_address)
+    is distinct from (excluded.keeps_training_record, excluded.materials, excluded.trainer_name, excluded.trainer_address);
+end
+$$;
+
+ALTER FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) OWNER TO postgres;
+
+--
 -- Name: import_skills(lms.courses, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29018,6 +31574,37 @@ end
 $$;
 
 ALTER FUNCTION private.index_tagged_course() OWNER TO postgres;
+
+--
+-- Name: insert_training_record(lms.training_records); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.insert_training_record(p_record lms.training_records) RETURNS lms.training_records
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_record lms.training_records;
+begin
+  insert into lms.training_records (
+    tenant_id, course_id, user_id, enrollment_id, unit_id, cycle, edition, employer_name, employee_name, course_title, version_number,
+    content_hash, completed_at, completed_on, materials, trainer_name, trainer_address, tested_at, tested_by, test_percentage,
+    certified_at, certified_by, certifier_name, certification, certification_text, attestation_id, corrected_by, correction_reason
+  )
+  values (
+    p_record.tenant_id, p_record.course_id, p_record.user_id, p_record.enrollment_id, p_record.unit_id, p_record.cycle,
+    p_record.edition, p_record.employer_name, p_record.employee_name, p_record.course_title, p_record.version_number,
+    p_record.content_hash, p_record.completed_at, p_record.completed_on, p_record.materials, p_record.trainer_name,
+    p_record.trainer_address, p_record.tested_at, p_record.tested_by, p_record.test_percentage, p_record.certified_at,
+    p_record.certified_by, p_record.certifier_name, p_record.certification, p_record.certification_text, p_record.attestation_id,
+    p_record.corrected_by, p_record.correction_reason
+  )
+  returning * into v_record;
+  return v_record;
+end
+$$;
+
+ALTER FUNCTION private.insert_training_record(p_record lms.training_records) OWNER TO postgres;
 
 --
 -- Name: instant_text(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
@@ -29549,6 +32136,25 @@ $$;
 ALTER FUNCTION private.is_shut_out(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: is_signed_off(uuid, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment_id and b.signed_off_at = p_signed_off_at
+  );
+end
+$$;
+
+ALTER FUNCTION private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone) OWNER TO postgres;
+
+--
 -- Name: is_unanswered(text, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -29950,11 +32556,16 @@ begin
       case v_lesson.completion_rule
         when 'watched' then 'This lesson completes by what was watched of it.'
         when 'assessment' then 'This lesson completes when its assessments are passed.'
+        when 'attendance' then 'This lesson completes by being at one of its sessions.'
+        when 'sign_off' then 'This lesson completes when a trainer signs it off.'
         else 'This lesson completes when all its mandatory blocks are completed.'
       end,
       409, jsonb_build_object('lesson_id', v_lesson.lesson_id, 'completion_rule', v_lesson.completion_rule),
       case v_lesson.completion_rule
-        when 'assessment' then 'Take them: start_attempt.' else 'Record its blocks: record_block_progress.'
+        when 'assessment' then 'Take them: start_attempt.'
+        when 'attendance' then 'Take a seat: book_session.'
+        when 'sign_off' then 'Take a seat: book_session.'
+        else 'Record its blocks: record_block_progress.'
       end
     );
   end if;
@@ -30326,6 +32937,26 @@ $$;
 ALTER FUNCTION private.keep_org_unit_tree() OWNER TO postgres;
 
 --
+-- Name: keep_session_dates(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_session_dates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if private.is_api_call() then
+    perform private.fail(
+      'session_not_scheduled', 'What was held or cancelled keeps its times and seats.', 409, jsonb_build_object('status', old.status)
+    );
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.keep_session_dates() OWNER TO postgres;
+
+--
 -- Name: keep_statement(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30344,6 +32975,32 @@ end
 $$;
 
 ALTER FUNCTION private.keep_statement() OWNER TO postgres;
+
+--
+-- Name: keep_training_record(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keep_training_record() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'UPDATE' then
+    -- A unit that is dissolved is none of what is recorded.
+    if new.unit_id is null and to_jsonb(new) - 'unit_id' = to_jsonb(old) - 'unit_id' then
+      return new;
+    end if;
+  elsif tg_op = 'DELETE' and not private.is_api_call()
+    and private.record_kept_until(old.tenant_id, old.user_id, old.completed_on) < current_date
+  then
+    return old;
+  end if;
+  raise insufficient_privilege using
+    message = 'A training record stays as it was written, for as long as the law says.', hint = 'Correct it: correct_training_record.';
+end
+$$;
+
+ALTER FUNCTION private.keep_training_record() OWNER TO postgres;
 
 --
 -- Name: keep_used_category(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30436,6 +33093,23 @@ end
 $$;
 
 ALTER FUNCTION private.keep_what_rules_name() OWNER TO postgres;
+
+--
+-- Name: keeps_training_record(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.keeps_training_record(p_course_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select from lms.training_record_settings s where s.course_id = p_course_id and s.keeps_training_record
+  );
+end
+$$;
+
+ALTER FUNCTION private.keeps_training_record(p_course_id uuid) OWNER TO postgres;
 
 --
 -- Name: key_faults(text, jsonb, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -30688,6 +33362,26 @@ ALTER FUNCTION private.latest_version(p_course_id uuid) OWNER TO postgres;
 COMMENT ON FUNCTION private.latest_version(p_course_id uuid) IS 'The version that new enrolments are pinned to; nulls where there is none.';
 
 --
+-- Name: led_evidence(uuid, uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) RETURNS numeric
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return case when exists (
+    select
+    from lms.session_bookings b
+    join lms.led_sessions s on s.id = b.session_id and s.lesson_id = p_lesson_id
+    where b.enrollment_id = p_enrollment_id and b.status = 'attended' and (p_rule = 'attendance' or b.signed_off_at is not null)
+  ) then 100 else 0 end;
+end
+$$;
+
+ALTER FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) OWNER TO postgres;
+
+--
 -- Name: lesson_evidence(uuid, lms.version_lessons); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -30711,6 +33405,8 @@ begin
         where m.version_id = a.version_id and m.lesson_id = a.lesson_id and m.is_mandatory
       ));
     return case when v_total = 0 then 0 else trunc(100 * v_done / v_total, 2) end;
+  elsif p_lesson.completion_rule in ('attendance', 'sign_off') then
+    return private.led_evidence(p_enrollment_id, p_lesson.lesson_id, p_lesson.completion_rule);
   elsif p_lesson.completion_rule = 'watched' then
     select
       sum(private.media_seconds(r.type, r.content)),
@@ -31564,6 +34260,31 @@ $$;
 ALTER FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) OWNER TO postgres;
 
 --
+-- Name: may_file_evidence(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_file_evidence(p_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  v_path constant text[] := string_to_array(p_name, '/');
+begin
+  return case
+    when cardinality(v_path) = 3
+      and v_path[1] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and v_path[2] ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    then private.may_enroll_in_scope(v_path[1]::uuid, v_path[2]::uuid)
+      and exists (
+        select from lms.memberships m where m.tenant_id = v_path[1]::uuid and m.user_id = v_path[2]::uuid
+      )
+    else false
+  end;
+end
+$_$;
+
+ALTER FUNCTION private.may_file_evidence(p_name text) OWNER TO postgres;
+
+--
 -- Name: may_grant(uuid, uuid, uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -31629,6 +34350,26 @@ end
 $$;
 
 ALTER FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) OWNER TO postgres;
+
+--
+-- Name: may_run_session(lms.led_sessions); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.may_run_session(p_session lms.led_sessions) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return not private.is_api_call() or coalesce(
+    p_session.course_id = any (array(select private.staffed_courses()))
+      or p_session.tenant_id = any (array(select private.tenants_where('enrollments.write')))
+      or p_session.unit_id = any (array(select private.units_where('enrollments.write'))),
+    false
+  );
+end
+$$;
+
+ALTER FUNCTION private.may_run_session(p_session lms.led_sessions) OWNER TO postgres;
 
 --
 -- Name: may_write_rule(lms.assignment_rules); Type: FUNCTION; Schema: private; Owner: postgres
@@ -31881,6 +34622,29 @@ ALTER FUNCTION private.my_courses() OWNER TO postgres;
 --
 
 COMMENT ON FUNCTION private.my_courses() IS 'Courses that the caller teaches or takes.';
+
+--
+-- Name: my_evidence_folders(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.my_evidence_folders() RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select format('%s/%s', t.id, (select auth.uid()))
+  from private.joined_tenants() as t (id);
+end
+$$;
+
+ALTER FUNCTION private.my_evidence_folders() OWNER TO postgres;
+
+--
+-- Name: FUNCTION my_evidence_folders(); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.my_evidence_folders() IS 'Folders of the bucket evidence: the caller''s own in each of their tenants.';
 
 --
 -- Name: my_fellows(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -33235,6 +35999,31 @@ $$;
 ALTER FUNCTION private.parse_person(p_row jsonb) OWNER TO postgres;
 
 --
+-- Name: parse_record_cursor(text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.parse_record_cursor(p_after text) RETURNS lms.training_records
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_place lms.training_records;
+begin
+  if p_after is not null then
+    v_place.completed_at := 'epoch'::timestamptz + split_part(p_after, '|', 1)::bigint * interval '1 microsecond';
+    v_place.id := split_part(p_after, '|', 2)::uuid;
+  end if;
+  return v_place;
+exception
+  when others then
+    perform private.fail('invalid_cursor', 'This takes the cursor of the last row.', 422, jsonb_build_object('field', 'p_after'));
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.parse_record_cursor(p_after text) OWNER TO postgres;
+
+--
 -- Name: parse_search(text, text[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -33903,7 +36692,7 @@ declare
 begin
   -- No client names the enrolment: what does, is the database itself.
   if v_client and new.enrollment_id <> '00000000-0000-0000-0000-000000000000'
-    and private.follows_from_scores(new.enrollment_id, new.lesson_id, new.progress_percentage)
+    and private.follows_from_others(new.enrollment_id, new.lesson_id, new.progress_percentage)
   then
     v_client := false;
   elsif v_client and new.user_id is distinct from auth.uid() then
@@ -33978,6 +36767,23 @@ $$;
 ALTER FUNCTION private.place_question_skill() OWNER TO postgres;
 
 --
+-- Name: place_record_settings(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_record_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  select c.tenant_id into new.tenant_id from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(new.tenant_id, '00000000-0000-0000-0000-000000000000');
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_record_settings() OWNER TO postgres;
+
+--
 -- Name: place_review(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -34005,6 +36811,35 @@ end
 $$;
 
 ALTER FUNCTION private.place_review() OWNER TO postgres;
+
+--
+-- Name: place_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.place_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_course record;
+begin
+  select c.tenant_id, c.deleted_at into v_course from lms.courses c where c.id = new.course_id;
+  new.tenant_id := coalesce(v_course.tenant_id, '00000000-0000-0000-0000-000000000000');
+  if private.is_api_call() then
+    if v_course.deleted_at is not null then
+      perform private.fail('course_not_found', 'There is no such course.', 404);
+    elsif new.lesson_id is not null and not exists (
+      select from lms.lessons l where l.id = new.lesson_id and l.course_id = new.course_id and l.deleted_at is null
+    ) then
+      perform private.fail('lesson_not_found', 'The course has no such lesson.', 404);
+    end if;
+    new.created_by := (select auth.uid());
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION private.place_session() OWNER TO postgres;
 
 --
 -- Name: plain_text(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -34698,31 +37533,6 @@ end
 $$;
 
 ALTER FUNCTION private.queue_role_changes() OWNER TO postgres;
-
---
--- Name: reaches_somebody(private.notice); Type: FUNCTION; Schema: private; Owner: postgres
---
-
-CREATE FUNCTION private.reaches_somebody(p_notice private.notice) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return exists (
-    select
-    from lms.tenants t
-    join lms.notification_kinds k on k.kind = p_notice.kind
-    join public.profile_private p on p.profile_id = p_notice.user_id
-    where t.id = p_notice.tenant_id and (
-      private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app)
-      or private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
-      or private.has_webhook(t.id, k.kind)
-    )
-  );
-end
-$$;
-
-ALTER FUNCTION private.reaches_somebody(p_notice private.notice) OWNER TO postgres;
 
 --
 -- Name: read_answer_key(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -35442,6 +38252,170 @@ end
 $$;
 
 ALTER FUNCTION private.record_answers() OWNER TO postgres;
+
+--
+-- Name: record_attendance_of(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) RETURNS SETOF lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 20
+    SET search_path TO ''
+    AS $$
+declare
+  v_session lms.led_sessions;
+  v_row record;
+  v_enrollment lms.enrollments;
+  v_booking lms.session_bookings;
+  v_missing jsonb;
+begin
+  select * into v_session from lms.led_sessions s where s.id = p_session_id;
+  if not private.may_run_session(v_session) then
+    raise insufficient_privilege using message = 'Sessions are run by staff of the course, or with enrollments.write in their scope.';
+  elsif private.is_api_call() and exists (
+    select from jsonb_array_elements(p_rows) as r where (r ->> 'user_id')::uuid = (select auth.uid())
+  ) then
+    perform private.fail('own_attendance', 'Nobody records their own attendance.', 403);
+  end if;
+
+  -- The cycles first, in the order of people, as all who lock several: the booked one, else the one that is taken now. Who runs
+  -- a session for one unit records nothing of people of another: to them they are not there.
+  perform e.id
+  from lms.enrollments e
+  where e.course_id = v_session.course_id
+    and e.user_id in (select (r ->> 'user_id')::uuid from jsonb_array_elements(p_rows) as r)
+    and (
+      e.status in ('enrolled', 'in_progress', 'paused')
+      or exists (select from lms.session_bookings b where b.session_id = p_session_id and b.enrollment_id = e.id)
+    )
+  order by e.user_id, e.cycle
+  for no key update;
+  select * into v_session from lms.led_sessions s where s.id = p_session_id for no key update;
+  if v_session.status = 'cancelled' then
+    perform private.fail('session_cancelled', 'The session was cancelled.', 409);
+  elsif v_session.starts_at > now() then
+    perform private.fail('session_not_begun', 'The session has not begun.', 409, jsonb_build_object('starts_at', v_session.starts_at));
+  end if;
+
+  for v_row in
+    select (r.doc ->> 'user_id')::uuid as user_id, r.doc ->> 'status' as status, r.place - 1 as place
+    from jsonb_array_elements(p_rows) with ordinality as r (doc, place)
+    order by 1
+  loop
+    v_booking := null;
+    v_enrollment := null;
+    select b.* into v_booking
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id
+    where b.session_id = p_session_id and b.user_id = v_row.user_id
+    order by e.cycle desc
+    limit 1;
+    if v_booking.id is null or (v_booking.recorded_at is null and exists (
+      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('completed', 'dropped', 'expired')
+    )) then
+      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats. It counts for
+      -- the cycle that is taken now, not for one that was over before.
+      v_enrollment := private.hold_open_cycle(v_session.course_id, v_row.user_id);
+      if v_enrollment.id is not null then
+        v_booking := null;
+      end if;
+    end if;
+    if (v_booking.id is null and v_enrollment.id is null) or (private.is_api_call() and not coalesce(
+      private.may_enroll_others(v_session.tenant_id, v_session.course_id, v_row.user_id), false
+    )) then
+      v_missing := coalesce(v_missing, '[]') || jsonb_build_object('row', v_row.place, 'code', 'person_not_found');
+      continue;
+    elsif v_booking.status in ('attended', 'absent') and v_booking.status <> v_row.status then
+      perform private.check_session_reason(p_reason);
+      if v_booking.signed_off_at is not null then
+        perform private.fail(
+          'signed_off', 'They were signed off.', 409, jsonb_build_object('booking_id', v_booking.id),
+          'Withdraw the sign-off first: withdraw_sign_off.'
+        );
+      end if;
+    end if;
+    if v_booking.id is null then
+      insert into lms.session_bookings (
+        tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_by, recorded_at, recorded_by
+      )
+      values (
+        v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, v_row.user_id, v_row.status, (select auth.uid()),
+        now(), (select auth.uid())
+      )
+      returning * into v_booking;
+    elsif v_booking.status <> v_row.status then
+      update lms.session_bookings b
+      set status = v_row.status, recorded_at = now(), recorded_by = (select auth.uid()), cancelled_at = null,
+          change_reason = case when b.recorded_at is not null then p_reason end
+      where b.id = v_booking.id
+      returning * into v_booking;
+    end if;
+    if v_booking.status = 'attended' and v_session.lesson_id is not null then
+      perform private.settle_attendance_of(v_booking.enrollment_id, v_session.lesson_id);
+    end if;
+    return next v_booking;
+  end loop;
+  if v_missing is not null then
+    perform private.fail('invalid_rows', 'Some rows name people who do not take the course; nothing was recorded.', 422, v_missing);
+  end if;
+  update lms.led_sessions s
+  set status = 'held', held_at = now()
+  where s.id = p_session_id and s.status = 'scheduled';
+end
+$$;
+
+ALTER FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) OWNER TO postgres;
+
+--
+-- Name: record_completion(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_completion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+begin
+  if not private.keeps_training_record(new.course_id) then
+    return null;
+  end if;
+  begin
+    case tg_table_name
+      when 'enrollments' then v_enrollment := new;
+      when 'outside_training' then select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id;
+      else
+        select * into v_enrollment from lms.enrollments e where e.id = new.enrollment_id for no key update;
+    end case;
+    perform private.write_training_record(v_enrollment);
+  exception
+    when others then
+      raise warning 'The training record of enrolment % was not written: %: %', v_enrollment.id, sqlstate, sqlerrm;
+  end;
+  return null;
+end
+$$;
+
+ALTER FUNCTION private.record_completion() OWNER TO postgres;
+
+--
+-- Name: record_kept_until(uuid, uuid, date); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) RETURNS date
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return (
+    select greatest((m.ended_at at time zone t.time_zone)::date + 90, (p_completed_on + interval '3 years')::date)
+    from lms.memberships m
+    join lms.tenants t on t.id = m.tenant_id
+    where m.tenant_id = p_tenant_id and m.user_id = p_user_id and m.status = 'ended'
+  );
+end
+$$;
+
+ALTER FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) OWNER TO postgres;
 
 --
 -- Name: recount_after_added_path_courses(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -36313,7 +39287,7 @@ begin
         else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
       end as threshold
   ) r
-  where r.threshold is not null and v_today - d.due_on - r.threshold <= 365
+  where r.threshold is not null
   union all
   select
     p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
@@ -36339,30 +39313,19 @@ begin
       where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
     )
   union all
-  -- Work that waits for a grader, who is somebody else than its author: once, until more has come.
+  -- Work that waits for a grader: once, until more has come.
   select
-    p_tenant_id, w.grader_id, 'grading_waits', w.course_id, null,
+    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
     jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
     format('grading_waits %s %s', w.assessment_id, w.newest)
   from (
-    select s.user_id as grader_id, t.course_id, t.assessment_id, max(t.newest) as newest
-    from (
-      select o.course_id, o.assessment_id, o.user_id, max(o.id::text) as newest
-      from lms.assessment_attempts o
-      where o.tenant_id = p_tenant_id and o.status = 'submitted'
-      group by o.course_id, o.assessment_id, o.user_id
-    ) t
-    join (
-      select c.id, g.user_id
-      from lms.courses c
-      cross join lateral private.acting_staff(c.id) g
-      where c.deleted_at is null and c.id = any (array(
-        select o.course_id from lms.assessment_attempts o where o.tenant_id = p_tenant_id and o.status = 'submitted'
-      ))
-    ) s on s.id = t.course_id and s.user_id <> t.user_id
-    group by s.user_id, t.course_id, t.assessment_id
+    select t.course_id, t.assessment_id, max(t.id::text) as newest
+    from lms.assessment_attempts t
+    where t.tenant_id = p_tenant_id and t.status = 'submitted'
+    group by t.course_id, t.assessment_id
   ) w
-  join lms.assessments a on a.id = w.assessment_id and a.deleted_at is null;
+  join lms.assessments a on a.id = w.assessment_id
+  join lms.course_staff s on s.course_id = w.course_id;
 end
 $$;
 
@@ -37103,6 +40066,23 @@ $$;
 ALTER FUNCTION private.require_bank_author(p_course_id uuid) OWNER TO postgres;
 
 --
+-- Name: require_booking(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_booking(p_booking_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.session_bookings b where b.id = p_booking_id) then
+    perform private.fail('booking_not_found', 'There is no such booking.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_booking(p_booking_id uuid) OWNER TO postgres;
+
+--
 -- Name: require_certificate(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -37229,6 +40209,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) OWNER TO postgres;
+
+--
+-- Name: require_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_evidence(p_evidence_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.outside_training o where o.id = p_evidence_id) then
+    perform private.fail('evidence_not_found', 'There is no such evidence.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_evidence(p_evidence_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_grader(lms.assessment_attempts); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37438,6 +40435,23 @@ end
 $$;
 
 ALTER FUNCTION private.require_rule_writer(p_rule_id uuid) OWNER TO postgres;
+
+--
+-- Name: require_session(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.require_session(p_session_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from lms.led_sessions s where s.id = p_session_id) then
+    perform private.fail('session_not_found', 'There is no such session.', 404);
+  end if;
+end
+$$;
+
+ALTER FUNCTION private.require_session(p_session_id uuid) OWNER TO postgres;
 
 --
 -- Name: require_statement_right(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -38039,6 +41053,57 @@ end
 $$;
 
 ALTER FUNCTION private.review_attempt(p_attempt_id uuid) OWNER TO postgres;
+
+--
+-- Name: review_evidence(uuid, boolean, text, boolean); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id;
+  if private.is_api_call() then
+    if (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by) then
+      perform private.fail('own_evidence', 'Nobody reviews their own evidence, or what they handed in.', 403);
+    elsif not coalesce(private.may_enroll_others(v_evidence.tenant_id, v_evidence.course_id, v_evidence.user_id), false) then
+      raise insufficient_privilege using message = 'Reviewing takes being staff of the course, or enrollments.write in the person''s scope.';
+    end if;
+  end if;
+  -- Course, membership, enrolment, and only then the evidence: as all who open a cycle.
+  if p_accept then
+    perform private.hold_course(v_evidence.course_id);
+    perform from lms.memberships m
+    where m.tenant_id = v_evidence.tenant_id and m.user_id = v_evidence.user_id
+    for no key update;
+  end if;
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if v_evidence.status = (case when p_accept then 'accepted' else 'rejected' end) then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It does not wait for review.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  if p_accept then
+    v_evidence.enrollment_id := private.add_evidence_cycle(v_evidence, coalesce(p_end_open_cycle, false));
+    update lms.outside_training o
+    set status = 'accepted', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason,
+        enrollment_id = v_evidence.enrollment_id
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  else
+    update lms.outside_training o
+    set status = 'rejected', reviewed_by = (select auth.uid()), reviewed_at = now(), review_reason = p_reason
+    where o.id = p_evidence_id
+    returning * into v_evidence;
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) OWNER TO postgres;
 
 --
 -- Name: revoke_accommodation_of(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39084,6 +42149,40 @@ ALTER FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id u
 COMMENT ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) IS 'Brings assessment_progress, the lesson it completes, items_done and final_grade of an enrolment up to its released scores.';
 
 --
+-- Name: settle_attendance_of(uuid, uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_enrollment lms.enrollments;
+  v_rule text;
+begin
+  select * into v_enrollment from lms.enrollments e where e.id = p_enrollment_id;
+  select l.completion_rule into v_rule
+  from lms.version_lessons l
+  where l.version_id = v_enrollment.version_id and l.lesson_id = p_lesson_id
+    and l.completion_rule in ('attendance', 'sign_off');
+  if not found or v_enrollment.status not in ('enrolled', 'in_progress', 'paused')
+    or private.led_evidence(p_enrollment_id, p_lesson_id, v_rule) < 100
+    or exists (select from private.closed_lessons(p_enrollment_id, p_lesson_id))
+  then
+    return false;
+  end if;
+  insert into lms.lesson_progress as p (enrollment_id, user_id, lesson_id, progress_percentage)
+  values (p_enrollment_id, v_enrollment.user_id, p_lesson_id, 100)
+  on conflict (enrollment_id, lesson_id) do update
+  set progress_percentage = 100, completed_at = coalesce(p.completed_at, now()), last_accessed_at = now(), updated_at = now()
+  where p.progress_percentage < 100;
+  return found;
+end
+$$;
+
+ALTER FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) OWNER TO postgres;
+
+--
 -- Name: block_progress; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -39452,6 +42551,40 @@ end
 $$;
 
 ALTER FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) OWNER TO postgres;
+
+--
+-- Name: sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+  v_lesson_id uuid;
+begin
+  if v_booking.signed_off_at is not null then
+    return v_booking;
+  elsif v_booking.status <> 'attended' then
+    perform private.fail(
+      'not_attended', 'Only who was there is signed off.', 409, jsonb_build_object('status', v_booking.status),
+      'Record it first: record_attendance.'
+    );
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = now(), signed_off_by = (select auth.uid()), sign_off_note = p_note
+  where b.id = p_booking_id
+  returning * into v_booking;
+  select s.lesson_id into v_lesson_id from lms.led_sessions s where s.id = v_booking.session_id;
+  if v_lesson_id is not null then
+    perform private.settle_attendance_of(v_booking.enrollment_id, v_lesson_id);
+  end if;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) OWNER TO postgres;
 
 --
 -- Name: staff_course_with_instructor(); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40019,9 +43152,9 @@ begin
       )::private.notice
     ))
     from (
-      select a.user_id from private.acting_staff(new.course_id) a
-      where a.user_id <> new.user_id
-      order by a.since, a.user_id
+      select s.user_id from lms.course_staff s
+      where s.course_id = new.course_id and s.user_id <> new.user_id
+      order by s.created_at, s.id
       limit 20
     ) s
     having count(*) > 0;
@@ -40752,6 +43885,39 @@ $$;
 ALTER FUNCTION private.whole_report(p_tenant_id uuid) OWNER TO postgres;
 
 --
+-- Name: withdraw_evidence(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_evidence(p_evidence_id uuid) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_evidence lms.outside_training;
+begin
+  select * into v_evidence from lms.outside_training o where o.id = p_evidence_id for no key update;
+  if private.is_api_call() and not coalesce(
+    (select auth.uid()) in (v_evidence.user_id, v_evidence.submitted_by)
+      and v_evidence.tenant_id = any (array(select private.joined_tenants())),
+    false
+  ) then
+    raise insufficient_privilege using message = 'Evidence is withdrawn by whom it is about, or who handed it in.';
+  elsif v_evidence.status = 'withdrawn' then
+    return v_evidence;
+  elsif v_evidence.status <> 'submitted' then
+    perform private.fail('already_reviewed', 'It was reviewed.', 409, jsonb_build_object('status', v_evidence.status));
+  end if;
+  update lms.outside_training o
+  set status = 'withdrawn', withdrawn_at = now()
+  where o.id = p_evidence_id
+  returning * into v_evidence;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_evidence(p_evidence_id uuid) OWNER TO postgres;
+
+--
 -- Name: withdraw_request_of_caller(uuid); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -40780,6 +43946,30 @@ end
 $$;
 
 ALTER FUNCTION private.withdraw_request_of_caller(p_request_id uuid) OWNER TO postgres;
+
+--
+-- Name: withdraw_sign_off_of(uuid, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) RETURNS lms.session_bookings
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_booking lms.session_bookings := private.hold_booking(p_booking_id);
+begin
+  if v_booking.signed_off_at is null then
+    return v_booking;
+  end if;
+  update lms.session_bookings b
+  set signed_off_at = null, signed_off_by = null, sign_off_note = null, change_reason = p_reason
+  where b.id = p_booking_id
+  returning * into v_booking;
+  return v_booking;
+end
+$$;
+
+ALTER FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) OWNER TO postgres;
 
 --
 -- Name: write_answer_key(uuid, jsonb, text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -40900,6 +44090,73 @@ $$;
 ALTER FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) OWNER TO postgres;
 
 --
+-- Name: write_evidence(lms.outside_training); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_evidence(p_evidence lms.outside_training) RETURNS lms.outside_training
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_self constant boolean := p_evidence.user_id is not distinct from (select auth.uid());
+  v_evidence lms.outside_training;
+begin
+  if private.is_api_call() and not coalesce(
+    case
+      when v_self then p_evidence.tenant_id = any (array(select private.joined_tenants()))
+      else private.may_enroll_others(p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id)
+    end,
+    false
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif not exists (
+    select
+    from lms.memberships m
+    where m.tenant_id = p_evidence.tenant_id and m.user_id = p_evidence.user_id and m.status <> 'ended'
+  ) then
+    perform private.fail('person_not_found', 'There is no such person.', 404);
+  elsif p_evidence.taken_on > (
+    select (now() at time zone t.time_zone)::date from lms.tenants t where t.id = p_evidence.tenant_id
+  ) then
+    perform private.fail(
+      'taken_in_the_future', 'Training that was taken was taken by today.', 422, jsonb_build_object('field', 'p_taken_on')
+    );
+  elsif p_evidence.document_path is not null and not exists (
+    select
+    from storage.objects o
+    where o.bucket_id = 'evidence' and o.name = p_evidence.document_path
+      -- Somebody else's file would be shown to all who see this.
+      and starts_with(o.name, format('%s/%s/', p_evidence.tenant_id, p_evidence.user_id))
+    -- Held, so that it is not taken back in between: private.guard_evidence looks only once this is decided.
+    for key share
+  ) then
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
+  end if;
+  insert into lms.outside_training (
+    tenant_id, course_id, user_id, provider_name, provider_address, taken_on, was_tested, materials, document_path, note, submitted_by
+  )
+  values (
+    p_evidence.tenant_id, p_evidence.course_id, p_evidence.user_id, p_evidence.provider_name, p_evidence.provider_address,
+    p_evidence.taken_on, p_evidence.was_tested, p_evidence.materials, p_evidence.document_path, p_evidence.note, (select auth.uid())
+  )
+  on conflict (user_id, course_id, taken_on) where status in ('submitted', 'accepted') do nothing
+  returning * into v_evidence;
+  if v_evidence.id is null then
+    perform private.fail(
+      'training_was_submitted', 'This training was handed in already.', 409, jsonb_build_object('taken_on', p_evidence.taken_on),
+      'Withdraw what waits for review, to hand in something better: withdraw_outside_training.'
+    );
+  end if;
+  return v_evidence;
+end
+$$;
+
+ALTER FUNCTION private.write_evidence(p_evidence lms.outside_training) OWNER TO postgres;
+
+--
 -- Name: write_moment(timestamp with time zone); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -40911,6 +44168,71 @@ CREATE FUNCTION private.write_moment(p_at timestamp with time zone) RETURNS text
 $_$;
 
 ALTER FUNCTION private.write_moment(p_at timestamp with time zone) OWNER TO postgres;
+
+--
+-- Name: write_training_record(lms.enrollments); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.write_training_record(p_enrollment lms.enrollments) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_current constant lms.training_records := private.current_record(p_enrollment.id);
+  v_now constant lms.training_records := private.compose_training_record(p_enrollment);
+  v_new lms.training_records;
+  v_withdrawn boolean := false;
+begin
+  if v_now.enrollment_id is null or p_enrollment.status <> 'completed' then
+    return false;
+  elsif v_current.id is null then
+    v_new := v_now;
+    v_new.edition := 1;
+    perform private.insert_training_record(v_new);
+    return true;
+  end if;
+  v_new := v_current;
+  v_new.materials := coalesce(v_current.materials, v_now.materials);
+  if v_current.trainer_name is null or (v_current.trainer_address is null and v_current.trainer_name = v_now.trainer_name) then
+    v_new.trainer_name := v_now.trainer_name;
+    v_new.trainer_address := v_now.trainer_address;
+  end if;
+  if v_current.tested_by = 'sign_off' and not private.is_signed_off(p_enrollment.id, v_current.tested_at) then
+    v_new.tested_at := null;
+    v_withdrawn := true;
+  end if;
+  if v_current.certification = 'sign_off' and not private.is_signed_off(p_enrollment.id, v_current.certified_at) then
+    v_new.certified_at := null;
+    v_withdrawn := true;
+  end if;
+  if v_new.tested_at is null then
+    v_new.tested_at := v_now.tested_at;
+    v_new.tested_by := v_now.tested_by;
+    v_new.test_percentage := v_now.test_percentage;
+  end if;
+  if v_new.certified_at is null then
+    v_new.certified_at := v_now.certified_at;
+    v_new.certified_by := v_now.certified_by;
+    v_new.certifier_name := v_now.certifier_name;
+    v_new.certification := v_now.certification;
+    v_new.certification_text := v_now.certification_text;
+    v_new.attestation_id := v_now.attestation_id;
+  end if;
+  if v_new is not distinct from v_current then
+    return false;
+  end if;
+  v_new.edition := v_current.edition + 1;
+  v_new.corrected_by := null;
+  v_new.correction_reason := case
+    when v_withdrawn then 'The sign-off was withdrawn.'
+    else 'What was missing has become known.'
+  end;
+  perform private.insert_training_record(v_new);
+  return true;
+end
+$$;
+
+ALTER FUNCTION private.write_training_record(p_enrollment lms.enrollments) OWNER TO postgres;
 
 --
 -- Name: write_waiver(lms.training_waivers); Type: FUNCTION; Schema: private; Owner: postgres
@@ -42495,6 +45817,56 @@ COMMENT ON TABLE lms.tags IS 'A word that courses of a tenant are marked with. R
 COMMENT ON COLUMN lms.tags.color IS '#rrggbb';
 
 --
+-- Name: training_record_settings; Type: TABLE; Schema: lms; Owner: postgres
+--
+
+CREATE TABLE lms.training_record_settings (
+    course_id uuid NOT NULL,
+    tenant_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    keeps_training_record boolean DEFAULT true NOT NULL,
+    materials text,
+    trainer_name text,
+    trainer_address text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT course_materials_are_1_to_5000_characters CHECK (((materials ~ '\S'::text) AND (length(materials) <= 5000))),
+    CONSTRAINT course_trainer_address_is_1_to_1000_characters CHECK (((trainer_address ~ '\S'::text) AND (length(trainer_address) <= 1000))),
+    CONSTRAINT course_trainer_name_is_1_to_300_characters CHECK (((trainer_name ~ '\S'::text) AND (length(trainer_name) <= 300)))
+);
+
+ALTER TABLE lms.training_record_settings OWNER TO postgres;
+
+--
+-- Name: TABLE training_record_settings; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON TABLE lms.training_record_settings IS 'Courses of which training records are kept, and what they print unless a session or outside training says otherwise. Changes show in records written from then on.';
+
+--
+-- Name: COLUMN training_record_settings.tenant_id; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.tenant_id IS 'Taken from the course.';
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.keeps_training_record IS 'Each completed cycle gets a record.';
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.materials IS 'A description of the training materials, or where a copy is kept; null: the version of the course, which is kept for good.';
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: COMMENT; Schema: lms; Owner: postgres
+--
+
+COMMENT ON COLUMN lms.training_record_settings.trainer_name IS 'Who provides the training; null: the instructor of the course.';
+
+--
 -- Name: training_requirements; Type: TABLE; Schema: lms; Owner: postgres
 --
 
@@ -42932,6 +46304,27 @@ ALTER TABLE private.category_scopes OWNER TO postgres;
 COMMENT ON VIEW private.category_scopes IS 'Which category lies at or below which, for policies and counts. Not an invoker''s view, on purpose: the closure is no client''s table. Tells only ids; clients cannot address it.';
 
 --
+-- Name: employment_ends; Type: VIEW; Schema: private; Owner: postgres
+--
+
+CREATE VIEW private.employment_ends AS
+ SELECT m.user_id,
+    m.tenant_id,
+    m.ended_at,
+    t.time_zone
+   FROM (lms.memberships m
+     JOIN lms.tenants t ON ((t.id = m.tenant_id)))
+  WHERE (m.status = 'ended'::text);
+
+ALTER TABLE private.employment_ends OWNER TO postgres;
+
+--
+-- Name: VIEW employment_ends; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON VIEW private.employment_ends IS 'When somebody left, for get_training_records. Not an invoker''s view, on purpose: who may read a record is told how long it is kept, whether they see the membership or not. Clients cannot address it.';
+
+--
 -- Name: enrollment_counts; Type: VIEW; Schema: private; Owner: postgres
 --
 
@@ -43245,6 +46638,23 @@ CREATE TABLE private.question_events_default (
 );
 
 ALTER TABLE private.question_events_default OWNER TO postgres;
+
+--
+-- Name: record_checks; Type: TABLE; Schema: private; Owner: postgres
+--
+
+CREATE TABLE private.record_checks (
+    enrollment_id uuid NOT NULL,
+    checked_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE private.record_checks OWNER TO postgres;
+
+--
+-- Name: TABLE record_checks; Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON TABLE private.record_checks IS 'When ops.write_training_records last looked at a completed cycle.';
 
 --
 -- Name: reminded_days; Type: TABLE; Schema: private; Owner: postgres
@@ -44200,6 +47610,13 @@ ALTER TABLE ONLY lms.learning_paths
     ADD CONSTRAINT learning_paths_pkey PRIMARY KEY (id);
 
 --
+-- Name: led_sessions led_sessions_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT led_sessions_pkey PRIMARY KEY (id);
+
+--
 -- Name: lesson_blocks lesson_blocks_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -44326,6 +47743,13 @@ ALTER TABLE ONLY lms.notifications
     ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
 
 --
+-- Name: session_bookings one_booking_per_session_and_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT one_booking_per_session_and_cycle UNIQUE (session_id, enrollment_id);
+
+--
 -- Name: certificates one_certificate_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -44359,6 +47783,20 @@ ALTER TABLE ONLY lms.course_staff
 
 ALTER TABLE ONLY lms.pending_enrollments
     ADD CONSTRAINT one_pending_enrollment_per_invitation_and_course UNIQUE (invitation_id, course_id);
+
+--
+-- Name: outside_training one_piece_of_evidence_per_cycle; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT one_piece_of_evidence_per_cycle UNIQUE (enrollment_id);
+
+--
+-- Name: training_records one_record_per_cycle_and_edition; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT one_record_per_cycle_and_edition UNIQUE (enrollment_id, edition);
 
 --
 -- Name: review_reports one_report_per_review_and_person; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -44408,6 +47846,13 @@ ALTER TABLE ONLY lms.org_units
 
 ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_units_pkey PRIMARY KEY (id);
+
+--
+-- Name: outside_training outside_training_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_pkey PRIMARY KEY (id);
 
 --
 -- Name: path_enrollments path_enrollments_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -44592,6 +48037,20 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_order_is_taken EXCLUDE USING btree (assessment_id WITH =, order_index WITH =) WHERE ((deleted_at IS NULL)) DEFERRABLE;
 
 --
+-- Name: session_bookings session_bookings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT session_bookings_pkey PRIMARY KEY (id);
+
+--
+-- Name: led_sessions session_of_its_course; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_of_its_course UNIQUE (tenant_id, course_id, id);
+
+--
 -- Name: attestations signed_once; Type: CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -44688,6 +48147,20 @@ ALTER TABLE ONLY lms.tenants
 
 ALTER TABLE ONLY lms.notifications
     ADD CONSTRAINT told_once UNIQUE (tenant_id, user_id, dedupe_key);
+
+--
+-- Name: training_record_settings training_record_settings_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT training_record_settings_pkey PRIMARY KEY (course_id);
+
+--
+-- Name: training_records training_records_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_records_pkey PRIMARY KEY (id);
 
 --
 -- Name: training_requirements training_requirements_pkey; Type: CONSTRAINT; Schema: lms; Owner: postgres
@@ -44989,6 +48462,13 @@ ALTER TABLE ONLY private.question_events
 
 ALTER TABLE ONLY private.question_events_default
     ADD CONSTRAINT question_events_default_pkey PRIMARY KEY (received_at, id);
+
+--
+-- Name: record_checks record_checks_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.record_checks
+    ADD CONSTRAINT record_checks_pkey PRIMARY KEY (enrollment_id);
 
 --
 -- Name: reminded_days reminded_days_pkey; Type: CONSTRAINT; Schema: private; Owner: postgres
@@ -45904,6 +49384,54 @@ CREATE INDEX learning_paths_by_tenant_and_age ON lms.learning_paths USING btree 
 CREATE INDEX learning_paths_open_to_everyone ON lms.learning_paths USING btree (created_at DESC, id DESC) WHERE ((status = 'published'::text) AND (visibility = 'public'::text) AND (deleted_at IS NULL));
 
 --
+-- Name: led_sessions_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course ON lms.led_sessions USING btree (course_id, starts_at);
+
+--
+-- Name: led_sessions_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_course_of_tenant ON lms.led_sessions USING btree (tenant_id, course_id);
+
+--
+-- Name: led_sessions_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_lesson ON lms.led_sessions USING btree (tenant_id, course_id, lesson_id);
+
+--
+-- Name: led_sessions_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_tenant ON lms.led_sessions USING btree (tenant_id, starts_at, id);
+
+--
+-- Name: led_sessions_by_trainer; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer ON lms.led_sessions USING btree (trainer_id, starts_at);
+
+--
+-- Name: led_sessions_by_trainer_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_trainer_of_tenant ON lms.led_sessions USING btree (tenant_id, trainer_id);
+
+--
+-- Name: led_sessions_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit ON lms.led_sessions USING btree (unit_id, starts_at);
+
+--
+-- Name: led_sessions_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX led_sessions_by_unit_of_tenant ON lms.led_sessions USING btree (tenant_id, unit_id);
+
+--
 -- Name: lesson_blocks_by_lesson; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -46120,6 +49648,48 @@ CREATE UNIQUE INDEX one_open_path_enrollment ON lms.path_enrollments USING btree
 CREATE UNIQUE INDEX one_standing_certificate_per_cycle ON lms.certificates USING btree (enrollment_id) WHERE (revoked_at IS NULL);
 
 --
+-- Name: outside_training_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course ON lms.outside_training USING btree (course_id, submitted_at DESC);
+
+--
+-- Name: outside_training_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_course_of_tenant ON lms.outside_training USING btree (tenant_id, course_id);
+
+--
+-- Name: outside_training_by_document; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_document ON lms.outside_training USING btree (document_path);
+
+--
+-- Name: outside_training_by_member; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_member ON lms.outside_training USING btree (tenant_id, user_id);
+
+--
+-- Name: outside_training_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_tenant ON lms.outside_training USING btree (tenant_id, submitted_at DESC, id DESC);
+
+--
+-- Name: outside_training_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_by_user ON lms.outside_training USING btree (user_id, submitted_at DESC);
+
+--
+-- Name: outside_training_to_review; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX outside_training_to_review ON lms.outside_training USING btree (tenant_id, submitted_at, id) WHERE (status = 'submitted'::text);
+
+--
 -- Name: path_enrollments_by_member; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -46288,6 +49858,102 @@ CREATE INDEX role_permissions_by_permission ON lms.role_permissions USING btree 
 CREATE INDEX role_permissions_by_tenant ON lms.role_permissions USING btree (tenant_id, role_id);
 
 --
+-- Name: session_bookings_attended; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_attended ON lms.session_bookings USING btree (enrollment_id) WHERE (status = 'attended'::text);
+
+--
+-- Name: session_bookings_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_course ON lms.session_bookings USING btree (course_id, booked_at DESC);
+
+--
+-- Name: session_bookings_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_enrollment ON lms.session_bookings USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: session_bookings_by_queue; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_queue ON lms.session_bookings USING btree (session_id, booked_at, id) WHERE (status = 'waitlisted'::text);
+
+--
+-- Name: session_bookings_by_session; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_session ON lms.session_bookings USING btree (tenant_id, course_id, session_id);
+
+--
+-- Name: session_bookings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_tenant ON lms.session_bookings USING btree (tenant_id, booked_at DESC, id DESC);
+
+--
+-- Name: session_bookings_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX session_bookings_by_user ON lms.session_bookings USING btree (user_id, booked_at DESC);
+
+--
+-- Name: training_record_settings_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_record_settings_by_tenant ON lms.training_record_settings USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_completion; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_completion ON lms.training_records USING btree (completed_on, id);
+
+--
+-- Name: training_records_by_course; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course ON lms.training_records USING btree (course_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_course_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_course_of_tenant ON lms.training_records USING btree (tenant_id, course_id);
+
+--
+-- Name: training_records_by_enrollment; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_enrollment ON lms.training_records USING btree (enrollment_id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records_by_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_tenant ON lms.training_records USING btree (tenant_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit ON lms.training_records USING btree (unit_id, completed_at DESC, id DESC);
+
+--
+-- Name: training_records_by_unit_of_tenant; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_unit_of_tenant ON lms.training_records USING btree (tenant_id, unit_id);
+
+--
+-- Name: training_records_by_user; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE INDEX training_records_by_user ON lms.training_records USING btree (user_id, completed_at DESC, id DESC);
+
+--
 -- Name: training_requirements_by_course; Type: INDEX; Schema: lms; Owner: postgres
 --
 
@@ -46346,6 +50012,12 @@ CREATE INDEX training_waivers_by_tenant ON lms.training_waivers USING btree (ten
 --
 
 CREATE INDEX training_waivers_by_user ON lms.training_waivers USING btree (user_id, course_id);
+
+--
+-- Name: training_was_submitted; Type: INDEX; Schema: lms; Owner: postgres
+--
+
+CREATE UNIQUE INDEX training_was_submitted ON lms.outside_training USING btree (user_id, course_id, taken_on) WHERE (status = ANY (ARRAY['submitted'::text, 'accepted'::text]));
 
 --
 -- Name: version_assessments_by_assessment; Type: INDEX; Schema: lms; Owner: postgres
@@ -46570,6 +50242,12 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
+-- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
+
+--
 -- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -46597,13 +50275,7 @@ CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook
 -- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX outbox_dead ON private.outbox USING btree (created_at) WHERE (status = 'dead'::text);
-
---
--- Name: outbox_failures; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_failures ON private.outbox USING btree (tenant_id, id) WHERE ((status = 'dead'::text) OR ((status = 'pending'::text) AND (last_error IS NOT NULL)));
+CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
 
 --
 -- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
@@ -46616,18 +50288,6 @@ CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt
 --
 
 CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
-
---
--- Name: outbox_settled; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_settled ON private.outbox USING btree (created_at) WHERE (status = ANY (ARRAY['delivered'::text, 'discarded'::text]));
-
---
--- Name: outbox_waiting; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_waiting ON private.outbox USING btree (next_attempt_at) WHERE (status = 'pending'::text);
 
 --
 -- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
@@ -47307,6 +50967,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.invitations FOR EACH ROW EXE
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: led_sessions _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: lesson_blocks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47361,6 +51027,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.path_enrollments FOR EACH RO
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
+-- Name: session_bookings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
 -- Name: skills _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47377,6 +51049,12 @@ CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tags FOR EACH ROW EXECUTE FU
 --
 
 CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+--
+-- Name: training_record_settings _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _100_timestamps BEFORE UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 --
 -- Name: webhooks _100_timestamps; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47529,6 +51207,12 @@ CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.attestations FOR EACH RO
 CREATE TRIGGER _200_kept BEFORE UPDATE ON lms.certificates FOR EACH ROW EXECUTE FUNCTION private.keep_certificate();
 
 --
+-- Name: training_records _200_kept; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_kept BEFORE DELETE OR UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION private.keep_training_record();
+
+--
 -- Name: webhooks _200_kinds; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47545,6 +51229,12 @@ CREATE TRIGGER _200_never_deleted BEFORE DELETE ON lms.certificates FOR EACH ROW
 --
 
 CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.attestations FOR EACH STATEMENT EXECUTE FUNCTION private.keep_attestation();
+
+--
+-- Name: training_records _200_never_emptied; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_never_emptied BEFORE TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION private.keep_training_record();
 
 --
 -- Name: memberships _200_no_guest_again; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47631,6 +51321,12 @@ CREATE TRIGGER _200_place BEFORE INSERT OR UPDATE ON lms.course_tags FOR EACH RO
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.learning_path_courses FOR EACH ROW EXECUTE FUNCTION private.place_path_course();
 
 --
+-- Name: led_sessions _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION private.place_session();
+
+--
 -- Name: lesson_blocks _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47683,6 +51379,12 @@ CREATE TRIGGER _200_place BEFORE INSERT ON lms.question_skills FOR EACH ROW EXEC
 --
 
 CREATE TRIGGER _200_place BEFORE INSERT ON lms.questions FOR EACH ROW EXECUTE FUNCTION private.place_in_assessment();
+
+--
+-- Name: training_record_settings _200_place; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _200_place BEFORE INSERT ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION private.place_record_settings();
 
 --
 -- Name: assessments _200_place_moved; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47775,6 +51477,12 @@ CREATE TRIGGER _250_featured BEFORE INSERT ON lms.courses FOR EACH ROW WHEN (new
 CREATE TRIGGER _250_featured_changed BEFORE UPDATE OF is_featured ON lms.courses FOR EACH ROW WHEN ((old.is_featured IS DISTINCT FROM new.is_featured)) EXECUTE FUNCTION private.keep_featured();
 
 --
+-- Name: led_sessions _250_history; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _250_history BEFORE UPDATE OF starts_at, ends_at, seats ON lms.led_sessions FOR EACH ROW WHEN (((old.status <> 'scheduled'::text) AND (((old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at)) OR (old.seats IS DISTINCT FROM new.seats)))) EXECUTE FUNCTION private.keep_session_dates();
+
+--
 -- Name: learning_path_courses _250_open; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -47839,6 +51547,12 @@ CREATE TRIGGER _300_notification_kinds BEFORE INSERT OR UPDATE OF settings ON lm
 --
 
 CREATE TRIGGER _300_renewal AFTER INSERT ON lms.certificates FOR EACH ROW WHEN ((new.expires_at IS NOT NULL)) EXECUTE FUNCTION private.expect_renewal();
+
+--
+-- Name: led_sessions _300_seats; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _300_seats BEFORE UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.change_session_seats();
 
 --
 -- Name: invitations _500_admit; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -47917,6 +51631,12 @@ CREATE TRIGGER _500_evidence_more AFTER UPDATE ON lms.block_progress FOR EACH RO
 --
 
 CREATE TRIGGER _500_extend_attempts AFTER UPDATE OF time_limit_minutes, closes_at ON lms.assessments FOR EACH ROW WHEN (((old.time_limit_minutes IS DISTINCT FROM new.time_limit_minutes) OR (old.closes_at IS DISTINCT FROM new.closes_at))) EXECUTE FUNCTION private.extend_attempts_of_assessment();
+
+--
+-- Name: led_sessions _500_fill; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _500_fill AFTER UPDATE OF seats ON lms.led_sessions FOR EACH ROW WHEN ((old.seats IS DISTINCT FROM new.seats)) EXECUTE FUNCTION private.fill_changed_session();
 
 --
 -- Name: memberships _500_grants_end; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48007,6 +51727,36 @@ CREATE TRIGGER _550_certificate AFTER UPDATE ON lms.enrollments FOR EACH ROW WHE
 --
 
 CREATE TRIGGER _550_certificate_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.certify_completion();
+
+--
+-- Name: attestations _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER INSERT ON lms.attestations FOR EACH ROW EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.enrollments FOR EACH ROW WHEN (((new.status = 'completed'::text) AND (old.status <> 'completed'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: outside_training _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.outside_training FOR EACH ROW WHEN (((new.status = 'accepted'::text) AND (old.status <> 'accepted'::text))) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: session_bookings _560_training_record; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record AFTER UPDATE ON lms.session_bookings FOR EACH ROW WHEN ((new.signed_off_at IS DISTINCT FROM old.signed_off_at)) EXECUTE FUNCTION private.record_completion();
+
+--
+-- Name: enrollments _560_training_record_imported; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _560_training_record_imported AFTER INSERT ON lms.enrollments FOR EACH ROW WHEN ((new.status = 'completed'::text)) EXECUTE FUNCTION private.record_completion();
 
 --
 -- Name: enrollments _600_advance_paths; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48465,6 +52215,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.learning_paths REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.led_sessions REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48523,6 +52279,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.modules REFERENCING OLD TAB
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.org_units REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.outside_training REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48585,6 +52347,12 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.roles REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.session_bookings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48601,6 +52369,18 @@ CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tags REFERENCING OLD TABLE 
 --
 
 CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.tenants REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_record_settings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_delete AFTER DELETE ON lms.training_records REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_delete; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48801,6 +52581,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_path_courses REFER
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.learning_paths REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.led_sessions REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48853,6 +52639,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.modules REFERENCING NEW TAB
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.org_units REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.outside_training REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -48909,6 +52701,12 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.role_permissions REFERENCIN
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.roles REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.session_bookings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -48925,6 +52723,18 @@ CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tags REFERENCING NEW TABLE 
 --
 
 CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.tenants REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_record_settings REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_insert AFTER INSERT ON lms.training_records REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_insert; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -49149,6 +52959,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_path_courses F
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.learning_paths FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.learning_paths', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
 
 --
+-- Name: led_sessions _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.led_sessions FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.led_sessions', 'tenant_id', '{id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
 -- Name: lesson_blocks _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -49207,6 +53023,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.modules FOR EACH STATEM
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.org_units FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.org_units', 'tenant_id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: outside_training _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.outside_training FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.outside_training', 'tenant_id', '{id}', '{provider_name,provider_address,materials,document_path,note,review_reason}', '{}', '{}');
 
 --
 -- Name: path_enrollments _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -49269,6 +53091,12 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.role_permissions FOR EA
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.roles FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.roles', 'tenant_id', '{id}', '{}', '{}', '{}');
 
 --
+-- Name: session_bookings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.session_bookings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.session_bookings', 'tenant_id', '{id}', '{change_reason,sign_off_note}', '{}', '{updated_at}');
+
+--
 -- Name: skills _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -49285,6 +53113,18 @@ CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tags FOR EACH STATEMENT
 --
 
 CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.tenants FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.tenants', 'id', '{id}', '{}', '{}', '{updated_at}');
+
+--
+-- Name: training_record_settings _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_record_settings FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_record_settings', 'tenant_id', '{course_id}', '{trainer_name,trainer_address}', '{}', '{updated_at}');
+
+--
+-- Name: training_records _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_truncate AFTER TRUNCATE ON lms.training_records FOR EACH STATEMENT EXECUTE FUNCTION audit.record_rows('lms.training_records', 'tenant_id', '{id}', '{employee_name,trainer_name,trainer_address,certifier_name,certification_text,correction_reason}', '{}', '{missing}');
 
 --
 -- Name: training_requirements _900_audit_truncate; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -49533,6 +53373,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_path_courses FOR E
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.learning_paths FOR EACH ROW EXECUTE FUNCTION audit.record_lms_learning_paths();
 
 --
+-- Name: led_sessions _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.led_sessions FOR EACH ROW EXECUTE FUNCTION audit.record_lms_led_sessions();
+
+--
 -- Name: lesson_blocks _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -49591,6 +53437,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.modules FOR EACH ROW EXECUT
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.org_units FOR EACH ROW EXECUTE FUNCTION audit.record_lms_org_units();
+
+--
+-- Name: outside_training _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.outside_training FOR EACH ROW EXECUTE FUNCTION audit.record_lms_outside_training();
 
 --
 -- Name: path_enrollments _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -49653,6 +53505,12 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.role_permissions FOR EACH R
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.roles FOR EACH ROW EXECUTE FUNCTION audit.record_lms_roles();
 
 --
+-- Name: session_bookings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.session_bookings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_session_bookings();
+
+--
 -- Name: skills _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -49669,6 +53527,18 @@ CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tags FOR EACH ROW EXECUTE F
 --
 
 CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.tenants FOR EACH ROW EXECUTE FUNCTION audit.record_lms_tenants();
+
+--
+-- Name: training_record_settings _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_record_settings FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_record_settings();
+
+--
+-- Name: training_records _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _900_audit_update AFTER UPDATE ON lms.training_records FOR EACH ROW EXECUTE FUNCTION audit.record_lms_training_records();
 
 --
 -- Name: training_requirements _900_audit_update; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -50271,6 +54141,27 @@ ALTER TABLE ONLY lms.block_progress
     ADD CONSTRAINT block_progress_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
 
 --
+-- Name: session_bookings booking_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: session_bookings booking_is_of_a_session_of_the_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_a_session_of_the_course FOREIGN KEY (tenant_id, course_id, session_id) REFERENCES lms.led_sessions(tenant_id, course_id, id);
+
+--
+-- Name: session_bookings booking_is_of_the_enrolled_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.session_bookings
+    ADD CONSTRAINT booking_is_of_the_enrolled_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
 -- Name: course_categories categorised_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -50677,6 +54568,34 @@ ALTER TABLE ONLY lms.org_units
     ADD CONSTRAINT org_unit_parent_is_of_the_same_tenant FOREIGN KEY (tenant_id, parent_id) REFERENCES lms.org_units(tenant_id, id);
 
 --
+-- Name: outside_training outside_training_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: outside_training outside_training_is_of_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_member FOREIGN KEY (tenant_id, user_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: outside_training outside_training_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: outside_training outside_training_made_a_cycle_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.outside_training
+    ADD CONSTRAINT outside_training_made_a_cycle_of_the_learner FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
 -- Name: grade_overrides override_is_of_an_attempt_of_the_learner; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -50787,6 +54706,13 @@ ALTER TABLE ONLY lms.question_revisions
 
 ALTER TABLE ONLY lms.question_skills
     ADD CONSTRAINT question_with_skill_is_of_the_course FOREIGN KEY (tenant_id, course_id, question_id) REFERENCES lms.questions(tenant_id, course_id, id);
+
+--
+-- Name: training_record_settings record_settings_are_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_record_settings
+    ADD CONSTRAINT record_settings_are_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
 
 --
 -- Name: certificates renewing_certificate_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -50901,6 +54827,41 @@ ALTER TABLE ONLY lms.assessment_sections
     ADD CONSTRAINT section_is_of_an_assessment_of_the_course FOREIGN KEY (tenant_id, course_id, assessment_id) REFERENCES lms.assessments(tenant_id, course_id, id);
 
 --
+-- Name: led_sessions session_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: led_sessions session_lesson_is_of_the_same_course; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_lesson_is_of_the_same_course FOREIGN KEY (tenant_id, course_id, lesson_id) REFERENCES lms.lessons(tenant_id, course_id, id);
+
+--
+-- Name: led_sessions session_trainer_is_a_member; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_member FOREIGN KEY (tenant_id, trainer_id) REFERENCES lms.memberships(tenant_id, user_id);
+
+--
+-- Name: led_sessions session_trainer_is_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_trainer_is_a_person FOREIGN KEY (trainer_id) REFERENCES public.profiles(id);
+
+--
+-- Name: led_sessions session_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.led_sessions
+    ADD CONSTRAINT session_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
+
+--
 -- Name: skills skill_belongs_to_a_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
 --
 
@@ -50955,6 +54916,34 @@ ALTER TABLE ONLY lms.course_tags
 
 ALTER TABLE ONLY lms.course_tags
     ADD CONSTRAINT tagged_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id) ON DELETE CASCADE;
+
+--
+-- Name: training_records training_record_course_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_course_is_of_the_same_tenant FOREIGN KEY (tenant_id, course_id) REFERENCES lms.courses(tenant_id, id);
+
+--
+-- Name: training_records training_record_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_a_person FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: training_records training_record_is_of_the_learners_cycle; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_is_of_the_learners_cycle FOREIGN KEY (enrollment_id, tenant_id, course_id, user_id) REFERENCES lms.enrollments(id, tenant_id, course_id, user_id);
+
+--
+-- Name: training_records training_record_unit_is_of_the_same_tenant; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE ONLY lms.training_records
+    ADD CONSTRAINT training_record_unit_is_of_the_same_tenant FOREIGN KEY (tenant_id, unit_id) REFERENCES lms.org_units(tenant_id, id) ON DELETE SET NULL (unit_id);
 
 --
 -- Name: training_requirements training_requirement_is_of_a_person; Type: FK CONSTRAINT; Schema: lms; Owner: postgres
@@ -51221,6 +55210,13 @@ ALTER TABLE ONLY private.org_unit_closure
 
 ALTER TABLE ONLY private.platform_admins
     ADD CONSTRAINT platform_admins_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.profiles(id);
+
+--
+-- Name: record_checks record_check_is_of_a_cycle; Type: FK CONSTRAINT; Schema: private; Owner: postgres
+--
+
+ALTER TABLE ONLY private.record_checks
+    ADD CONSTRAINT record_check_is_of_a_cycle FOREIGN KEY (enrollment_id) REFERENCES lms.enrollments(id) ON DELETE CASCADE;
 
 --
 -- Name: reminded_days reminded_day_is_of_a_tenant; Type: FK CONSTRAINT; Schema: private; Owner: postgres
@@ -51496,6 +55492,14 @@ CREATE POLICY "Blocks are changed by staff" ON lms.lesson_blocks FOR UPDATE TO a
 CREATE POLICY "Blocks are seen by those who edit them" ON lms.lesson_blocks FOR SELECT TO authenticated USING (((deleted_at IS NULL) AND (EXISTS ( SELECT
    FROM lms.lessons l
   WHERE (l.id = lesson_blocks.lesson_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: session_bookings Bookings are seen by their learner, staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Bookings are seen by their learner, staff and in scope" ON lms.session_bookings FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.enrollment_scopes e
+  WHERE ((e.id = session_bookings.enrollment_id) AND (e.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
 
 --
 -- Name: standard_templates Built-in texts are open to people signed in; Type: POLICY; Schema: lms; Owner: postgres
@@ -51956,6 +55960,14 @@ CREATE POLICY "Notes are seen by whoever wrote them" ON lms.lesson_notes FOR SEL
 CREATE POLICY "Notes are written by those who take or teach the course" ON lms.lesson_notes FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses)))));
 
 --
+-- Name: outside_training Outside training is seen by whom it is about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Outside training is seen by whom it is about, and in scope" ON lms.outside_training FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id <> ALL (ARRAY( SELECT private.closed_tenants() AS closed_tenants)))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (EXISTS ( SELECT
+   FROM private.membership_scopes m
+  WHERE ((m.user_id = outside_training.user_id) AND (m.tenant_id = outside_training.tenant_id) AND (m.unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))))))));
+
+--
 -- Name: grade_overrides Overrides are seen with the score; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -52304,6 +56316,26 @@ CREATE POLICY "Sections are seen by those who edit them" ON lms.assessment_secti
   WHERE (c.id = assessment_sections.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
 
 --
+-- Name: led_sessions Sessions are changed by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are changed by staff and in scope" ON lms.led_sessions FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where)))));
+
+--
+-- Name: led_sessions Sessions are planned by staff and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are planned by staff and in scope" ON lms.led_sessions FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = led_sessions.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.write'::text) AS units_where))))));
+
+--
+-- Name: led_sessions Sessions are seen by learners of the course, staff and managers; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Sessions are seen by learners of the course, staff and managers" ON lms.led_sessions FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.my_courses() AS my_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
+
+--
 -- Name: tenants Settings are changed by those allowed to; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -52562,6 +56594,12 @@ CREATE POLICY "The tags of a public course are seen with it" ON lms.course_tags 
 CREATE POLICY "The vocabulary of permissions is open to people signed in" ON lms.permissions FOR SELECT TO authenticated USING (true);
 
 --
+-- Name: training_records Training records are seen by whom they are about, and in scope; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "Training records are seen by whom they are about, and in scope" ON lms.training_records FOR SELECT TO authenticated USING (((user_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('enrollments.read'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('certificates.write'::text) AS tenants_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('enrollments.read'::text) AS units_where))) OR (unit_id = ANY (ARRAY( SELECT private.units_where('certificates.write'::text) AS units_where))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses)))));
+
+--
 -- Name: org_units Units are added below units in one's scope; Type: POLICY; Schema: lms; Owner: postgres
 --
 
@@ -52632,6 +56670,26 @@ CREATE POLICY "What a rule assigns is seen with it" ON lms.assignment_rule_cours
 CREATE POLICY "What an attempt asks is seen by its learner, staff and graders" ON lms.attempt_questions FOR SELECT TO authenticated USING ((((user_id = ( SELECT auth.uid() AS uid)) AND (course_id = ANY (ARRAY( SELECT private.enrolled_courses() AS enrolled_courses)))) OR (course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('assessments.grade'::text) AS tenants_where))) OR (EXISTS ( SELECT
    FROM private.attempt_scopes s
   WHERE ((s.id = attempt_questions.attempt_id) AND (s.unit_id = ANY (ARRAY( SELECT private.units_where('assessments.grade'::text) AS units_where))))))));
+
+--
+-- Name: training_record_settings What records print is changed by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is changed by staff of the course" ON lms.training_record_settings FOR UPDATE TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))) WITH CHECK (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where)))));
+
+--
+-- Name: training_record_settings What records print is said by staff of the course; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is said by staff of the course" ON lms.training_record_settings FOR INSERT TO authenticated WITH CHECK (((EXISTS ( SELECT
+   FROM lms.courses c
+  WHERE (c.id = training_record_settings.course_id))) AND ((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))))));
+
+--
+-- Name: training_record_settings What records print is seen by those who write or read records; Type: POLICY; Schema: lms; Owner: postgres
+--
+
+CREATE POLICY "What records print is seen by those who write or read records" ON lms.training_record_settings FOR SELECT TO authenticated USING (((course_id = ANY (ARRAY( SELECT private.staffed_courses() AS staffed_courses))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_where('catalog.write'::text) AS tenants_where))) OR (tenant_id = ANY (ARRAY( SELECT private.tenants_partly_where('enrollments.read'::text) AS tenants_partly_where)))));
 
 --
 -- Name: grading_assignments Who is to grade is seen by graders and staff; Type: POLICY; Schema: lms; Owner: postgres
@@ -52846,6 +56904,12 @@ ALTER TABLE lms.learning_path_courses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.learning_paths ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: led_sessions; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.led_sessions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: lesson_blocks; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -52918,6 +56982,12 @@ ALTER TABLE lms.notifications ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.org_units ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: outside_training; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.outside_training ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: path_enrollments; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -52984,6 +57054,12 @@ ALTER TABLE lms.role_permissions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lms.roles ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: session_bookings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.session_bookings ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: skills; Type: ROW SECURITY; Schema: lms; Owner: postgres
 --
 
@@ -53006,6 +57082,18 @@ ALTER TABLE lms.tags ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE lms.tenants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_record_settings; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_record_settings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: training_records; Type: ROW SECURITY; Schema: lms; Owner: postgres
+--
+
+ALTER TABLE lms.training_records ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: training_requirements; Type: ROW SECURITY; Schema: lms; Owner: postgres
@@ -53228,6 +57316,12 @@ ALTER TABLE private.question_events ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE private.question_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: record_checks; Type: ROW SECURITY; Schema: private; Owner: postgres
+--
+
+ALTER TABLE private.record_checks ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: reminded_days; Type: ROW SECURITY; Schema: private; Owner: postgres
@@ -54060,6 +58154,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_learning_path_courses() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_learning_paths() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_led_sessions(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_led_sessions() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_lesson_blocks(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -54118,6 +58218,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_modules() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_org_units() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_outside_training(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_outside_training() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_path_enrollments(); Type: ACL; Schema: audit; Owner: postgres
@@ -54180,6 +58286,12 @@ REVOKE ALL ON FUNCTION audit.record_lms_role_permissions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_lms_roles() FROM PUBLIC;
 
 --
+-- Name: FUNCTION record_lms_session_bookings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_session_bookings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_lms_skills(); Type: ACL; Schema: audit; Owner: postgres
 --
 
@@ -54196,6 +58308,18 @@ REVOKE ALL ON FUNCTION audit.record_lms_tags() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION audit.record_lms_tenants() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_record_settings(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_record_settings() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_lms_training_records(); Type: ACL; Schema: audit; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION audit.record_lms_training_records() FROM PUBLIC;
 
 --
 -- Name: FUNCTION record_lms_training_requirements(); Type: ACL; Schema: audit; Owner: postgres
@@ -54430,6 +58554,122 @@ GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO authenticated
 GRANT ALL ON FUNCTION lms.archive_learning_path(p_path_id uuid) TO service_role;
 
 --
+-- Name: TABLE session_bookings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.session_bookings TO service_role;
+GRANT SELECT ON TABLE lms.session_bookings TO authenticated;
+
+--
+-- Name: FUNCTION book_session(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.book_session(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_booking(p_booking_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_booking(p_booking_id uuid) TO service_role;
+
+--
+-- Name: TABLE led_sessions; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.led_sessions TO service_role;
+GRANT SELECT ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.lesson_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(lesson_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.unit_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(unit_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.title; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(title),UPDATE(title) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.starts_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(starts_at),UPDATE(starts_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.ends_at; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(ends_at),UPDATE(ends_at) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_name),UPDATE(place_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.place_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(place_address),UPDATE(place_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.seats; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(seats),UPDATE(seats) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_id),UPDATE(trainer_id) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: COLUMN led_sessions.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.led_sessions TO authenticated;
+
+--
+-- Name: FUNCTION cancel_session(p_session_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.cancel_session(p_session_id uuid, p_reason text) TO service_role;
+
+--
 -- Name: TABLE enrollments; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -54528,6 +58768,21 @@ GRANT ALL ON FUNCTION lms.correct_answer_key(p_question_id uuid, p_key jsonb, p_
 REVOKE ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION lms.correct_progress(p_enrollment_id uuid, p_lesson_id uuid, p_progress_percentage numeric, p_reason text) TO service_role;
+
+--
+-- Name: TABLE training_records; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.training_records TO service_role;
+GRANT SELECT ON TABLE lms.training_records TO authenticated;
+
+--
+-- Name: FUNCTION correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION lms.correct_training_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
 
 --
 -- Name: FUNCTION create_tenant(p_slug text, p_name text, p_admin_email text, p_domain text, p_time_zone text, p_locale text); Type: ACL; Schema: lms; Owner: postgres
@@ -54851,6 +59106,14 @@ GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO aut
 GRANT ALL ON FUNCTION lms.get_tenants(p_limit integer, p_after_slug text) TO service_role;
 
 --
+-- Name: FUNCTION get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO authenticated;
+GRANT ALL ON FUNCTION lms.get_training_records(p_tenant_id uuid, p_user_id uuid, p_unit_id uuid, p_course_id uuid, p_from date, p_until date, p_limit integer, p_after text) TO service_role;
+
+--
 -- Name: FUNCTION get_training_status(p_tenant_id uuid, p_user_id uuid, p_course_id uuid, p_unit_id uuid, p_at timestamp with time zone, p_limit integer, p_after_user_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -55125,6 +59388,14 @@ GRANT ALL ON FUNCTION lms.publish_course(p_course_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.publish_learning_path(p_path_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION record_attendance(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.record_attendance(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION record_block_progress(p_block_id uuid, p_progress_percentage numeric, p_watched jsonb, p_last_position jsonb); Type: ACL; Schema: lms; Owner: postgres
@@ -55665,6 +59936,21 @@ GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO a
 GRANT ALL ON FUNCTION lms.retire_attestation_statement(p_statement_id uuid) TO service_role;
 
 --
+-- Name: TABLE outside_training; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT SELECT ON TABLE lms.outside_training TO authenticated;
+GRANT SELECT ON TABLE lms.outside_training TO service_role;
+
+--
+-- Name: FUNCTION review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION lms.review_outside_training(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
+
+--
 -- Name: FUNCTION revoke_accommodation(p_accommodation_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -55860,6 +60146,14 @@ REVOKE ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id
 GRANT ALL ON FUNCTION lms.sign_attestation(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
 
 --
+-- Name: FUNCTION sign_off(p_booking_id uuid, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.sign_off(p_booking_id uuid, p_note text) TO service_role;
+
+--
 -- Name: FUNCTION start_attempt(p_assessment_id uuid); Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -55874,6 +60168,14 @@ GRANT ALL ON FUNCTION lms.start_attempt(p_assessment_id uuid) TO service_role;
 REVOKE ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO authenticated;
 GRANT ALL ON FUNCTION lms.submit_attempt(p_attempt_id uuid, p_answers jsonb) TO service_role;
+
+--
+-- Name: FUNCTION submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION lms.submit_outside_training(p_course_id uuid, p_provider_name text, p_taken_on date, p_user_id uuid, p_provider_address text, p_was_tested boolean, p_materials text, p_document_path text, p_note text) TO service_role;
 
 --
 -- Name: FUNCTION suggest_searches(p_prefix text, p_tenant_id uuid, p_limit integer); Type: ACL; Schema: lms; Owner: postgres
@@ -55908,6 +60210,22 @@ GRANT ALL ON FUNCTION lms.verify_certificate(p_code text) TO service_role;
 REVOKE ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION lms.withdraw_enrollment_request(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_outside_training(p_evidence_id uuid); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_outside_training(p_evidence_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off(p_booking_id uuid, p_reason text); Type: ACL; Schema: lms; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION lms.withdraw_sign_off(p_booking_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION advance_learning_paths(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -55965,6 +60283,13 @@ GRANT ALL ON FUNCTION ops.end_learning_sessions(p_batch integer) TO service_role
 REVOKE ALL ON FUNCTION ops.fill_free_seats() FROM PUBLIC;
 
 --
+-- Name: FUNCTION fill_session_seats(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.fill_session_seats(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.fill_session_seats(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION fold_reports(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
@@ -55998,6 +60323,13 @@ GRANT ALL ON FUNCTION ops.forget_idempotency_keys(p_batch integer) TO service_ro
 
 REVOKE ALL ON FUNCTION ops.forget_invitations(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_invitations(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION forget_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.forget_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION issue_certificates(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
@@ -56093,11 +60425,25 @@ REVOKE ALL ON FUNCTION ops.schedule_report_digests(p_batch integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ops.seal_audit_log(p_batch integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION settle_attendance(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.settle_attendance(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.settle_attendance(p_batch integer) TO service_role;
+
+--
 -- Name: FUNCTION trim_run_history(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION ops.trim_run_history(p_batch integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.trim_run_history(p_batch integer) TO service_role;
+
+--
+-- Name: FUNCTION write_training_records(p_batch integer); Type: ACL; Schema: ops; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION ops.write_training_records(p_batch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.write_training_records(p_batch integer) TO service_role;
 
 --
 -- Name: FUNCTION accept_invitation_of_caller(p_token text); Type: ACL; Schema: private; Owner: postgres
@@ -56116,12 +60462,6 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 
 --
--- Name: FUNCTION acting_staff(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.acting_staff(p_course_id uuid) FROM PUBLIC;
-
---
 -- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56138,6 +60478,12 @@ REVOKE ALL ON FUNCTION private.activity_numbers(p_scope private.report_scope, p_
 --
 
 REVOKE ALL ON FUNCTION private.activity_sums(p_scope private.report_scope, p_step text, p_horizon xid8) FROM PUBLIC;
+
+--
+-- Name: FUNCTION add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.add_evidence_cycle(p_evidence lms.outside_training, p_end_open_cycle boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION add_imported_person(p_match private.matched_person, p_tenant_id uuid, p_invite boolean, INOUT result lms.people_import_result); Type: ACL; Schema: private; Owner: postgres
@@ -56358,10 +60704,34 @@ REVOKE ALL ON FUNCTION private.begin_promised_enrollments() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.block_text(type text, title text, content jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION book_session_of(p_session_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.book_session_of(p_session_id uuid, p_user_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION bulk_obstacles(p_pairs private.bulk_pair[]); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.bulk_obstacles(p_pairs private.bulk_pair[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION cancel_booking_of(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_booking_of(p_booking_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION cancel_session_of(p_session_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.cancel_session_of(p_session_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION carry_evidence(); Type: ACL; Schema: private; Owner: postgres
@@ -56390,6 +60760,12 @@ GRANT ALL ON FUNCTION private.change_enrollment_status(p_enrollment_id uuid, p_s
 REVOKE ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION private.change_rule_status(p_rule_id uuid, p_status text) TO service_role;
+
+--
+-- Name: FUNCTION change_session_seats(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.change_session_seats() FROM PUBLIC;
 
 --
 -- Name: FUNCTION changed_fields(p_from jsonb, p_to jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -56492,6 +60868,14 @@ GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kin
 GRANT ALL ON FUNCTION private.check_search(p_query text, p_tenant_id uuid, p_kind text, p_category_id uuid, p_tag text, p_difficulty text, p_language text) TO service_role;
 
 --
+-- Name: FUNCTION check_session_reason(p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.check_session_reason(p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.check_session_reason(p_reason text) TO service_role;
+
+--
 -- Name: FUNCTION check_unit_move(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56585,6 +60969,12 @@ GRANT ALL ON FUNCTION private.cohorts_where(wanted text) TO service_role;
 REVOKE ALL ON FUNCTION private.combine_search(p_words private.search_words_of[], p_configs text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION compose_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.compose_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
+
+--
 -- Name: FUNCTION conduct_of(p_assessment lms.assessments, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56635,6 +61025,14 @@ GRANT ALL ON FUNCTION private.correct_key_of(p_question_id uuid, p_key jsonb, p_
 REVOKE ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO authenticated;
 GRANT ALL ON FUNCTION private.correct_progress_of(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO authenticated;
+GRANT ALL ON FUNCTION private.correct_record(p_record_id uuid, p_reason text, p_employee_name text, p_materials text, p_trainer_name text, p_trainer_address text) TO service_role;
 
 --
 -- Name: FUNCTION count_added_reviews(); Type: ACL; Schema: private; Owner: postgres
@@ -56712,6 +61110,12 @@ REVOKE ALL ON FUNCTION private.count_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.count_removed_reviews() FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_session_seats(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.count_session_seats(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION count_taken_seats(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -56760,6 +61164,12 @@ GRANT SELECT ON TABLE private.key_revisions TO service_role;
 --
 
 REVOKE ALL ON FUNCTION private.current_key(p_revision_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION current_record(p_enrollment_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.current_record(p_enrollment_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cycle_to_record(p_user_id uuid, p_course_id uuid, p_client boolean); Type: ACL; Schema: private; Owner: postgres
@@ -57203,10 +61613,30 @@ GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text
 GRANT ALL ON FUNCTION private.file_review_report(p_review_id uuid, p_reason text) TO service_role;
 
 --
+-- Name: FUNCTION fill_changed_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_changed_session() FROM PUBLIC;
+
+--
+-- Name: FUNCTION fill_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.fill_session(p_session_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_assessment_faults(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.find_assessment_faults(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_attendance_faults(p_rows jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.find_attendance_faults(p_rows jsonb) TO service_role;
 
 --
 -- Name: FUNCTION find_bank_faults(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -57321,6 +61751,18 @@ REVOKE ALL ON FUNCTION private.follow_activity(p_enrollment_id uuid, p_at timest
 --
 
 REVOKE ALL ON FUNCTION private.follow_login() FROM PUBLIC;
+
+--
+-- Name: FUNCTION follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follows_from_attendance(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.follows_from_others(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric) FROM PUBLIC;
 
 --
 -- Name: FUNCTION follows_from_scores(p_enrollment_id uuid, p_lesson_id uuid, p_percentage numeric); Type: ACL; Schema: private; Owner: postgres
@@ -57464,6 +61906,12 @@ GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements
 GRANT ALL ON FUNCTION private.grant_entitlement_to(p_wanted billing.entitlements) TO service_role;
 
 --
+-- Name: FUNCTION guard_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.guard_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_hand_in(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57494,6 +61942,12 @@ REVOKE ALL ON FUNCTION private.has_webhook(p_tenant_id uuid, p_kind text) FROM P
 REVOKE ALL ON FUNCTION private.highlight(p_config regconfig, p_text text, p_query tsquery, p_options text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION hold_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_booking(p_booking_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION hold_certificates(p_user_id uuid, p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57504,6 +61958,12 @@ REVOKE ALL ON FUNCTION private.hold_certificates(p_user_id uuid, p_course_id uui
 --
 
 REVOKE ALL ON FUNCTION private.hold_course(p_course_id uuid, p_wait boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_open_cycle(p_course_id uuid, p_user_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.hold_open_cycle(p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_promised_courses(p_invitation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -57592,6 +62052,12 @@ REVOKE ALL ON FUNCTION private.import_modules(p_course_id uuid, p_course jsonb, 
 REVOKE ALL ON FUNCTION private.import_prerequisites(p_course_id uuid, p_course jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION import_record_settings(p_course lms.courses, p_settings jsonb); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.import_record_settings(p_course lms.courses, p_settings jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_skills(p_course lms.courses, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -57632,6 +62098,12 @@ REVOKE ALL ON FUNCTION private.index_renamed_tag() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.index_tagged_course() FROM PUBLIC;
+
+--
+-- Name: FUNCTION insert_training_record(p_record lms.training_records); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.insert_training_record(p_record lms.training_records) FROM PUBLIC;
 
 --
 -- Name: FUNCTION instant_text(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
@@ -57783,6 +62255,12 @@ GRANT ALL ON FUNCTION private.is_safe_html(html text) TO service_role;
 REVOKE ALL ON FUNCTION private.is_shut_out(p_course_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.is_shut_out(p_course_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION is_unanswered(p_type text, p_response jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -57993,10 +62471,22 @@ REVOKE ALL ON FUNCTION private.keep_member() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.keep_org_unit_tree() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_session_dates(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_session_dates() FROM PUBLIC;
+
+--
 -- Name: FUNCTION keep_statement(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.keep_statement() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keep_training_record(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keep_training_record() FROM PUBLIC;
 
 --
 -- Name: FUNCTION keep_used_category(); Type: ACL; Schema: private; Owner: postgres
@@ -58015,6 +62505,12 @@ REVOKE ALL ON FUNCTION private.keep_used_unit() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.keep_what_rules_name() FROM PUBLIC;
+
+--
+-- Name: FUNCTION keeps_training_record(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.keeps_training_record(p_course_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION key_faults(p_type text, p_content jsonb, p_key jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -58058,6 +62554,12 @@ REVOKE ALL ON FUNCTION private.latest_digest(p_schedule text, p_hour integer, p_
 --
 
 REVOKE ALL ON FUNCTION private.latest_version(p_course_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.led_evidence(p_enrollment_id uuid, p_lesson_id uuid, p_rule text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lesson_evidence(p_enrollment_id uuid, p_lesson lms.version_lessons); Type: ACL; Schema: private; Owner: postgres
@@ -58249,6 +62751,14 @@ REVOKE ALL ON FUNCTION private.may_enroll_in_scope(p_tenant_id uuid, p_user_id u
 REVOKE ALL ON FUNCTION private.may_enroll_others(p_tenant_id uuid, p_course_id uuid, p_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION may_file_evidence(p_name text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_file_evidence(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO authenticated;
+GRANT ALL ON FUNCTION private.may_file_evidence(p_name text) TO service_role;
+
+--
 -- Name: FUNCTION may_grant(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58259,6 +62769,12 @@ REVOKE ALL ON FUNCTION private.may_grant(p_user_id uuid, p_tenant_id uuid, p_rol
 --
 
 REVOKE ALL ON FUNCTION private.may_invite(p_user_id uuid, p_tenant_id uuid, p_role_id uuid, p_unit_id uuid, p_limited_to_unit boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION may_run_session(p_session lms.led_sessions); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.may_run_session(p_session lms.led_sessions) FROM PUBLIC;
 
 --
 -- Name: FUNCTION may_write_rule(rule lms.assignment_rules); Type: ACL; Schema: private; Owner: postgres
@@ -58324,6 +62840,14 @@ REVOKE ALL ON FUNCTION private.my_courses() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.my_courses() TO anon;
 GRANT ALL ON FUNCTION private.my_courses() TO authenticated;
 GRANT ALL ON FUNCTION private.my_courses() TO service_role;
+
+--
+-- Name: FUNCTION my_evidence_folders(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.my_evidence_folders() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO authenticated;
+GRANT ALL ON FUNCTION private.my_evidence_folders() TO service_role;
 
 --
 -- Name: FUNCTION my_fellows(); Type: ACL; Schema: private; Owner: postgres
@@ -58607,6 +63131,14 @@ GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.parse_person(p_row jsonb) TO service_role;
 
 --
+-- Name: FUNCTION parse_record_cursor(p_after text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.parse_record_cursor(p_after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO authenticated;
+GRANT ALL ON FUNCTION private.parse_record_cursor(p_after text) TO service_role;
+
+--
 -- Name: FUNCTION parse_search(p_query text, p_configs text[]); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -58753,10 +63285,22 @@ REVOKE ALL ON FUNCTION private.place_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.place_question_skill() FROM PUBLIC;
 
 --
+-- Name: FUNCTION place_record_settings(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_record_settings() FROM PUBLIC;
+
+--
 -- Name: FUNCTION place_review(); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.place_review() FROM PUBLIC;
+
+--
+-- Name: FUNCTION place_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.place_session() FROM PUBLIC;
 
 --
 -- Name: FUNCTION plain_text(html text); Type: ACL; Schema: private; Owner: postgres
@@ -58868,12 +63412,6 @@ REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_hor
 --
 
 REVOKE ALL ON FUNCTION private.queue_role_changes() FROM PUBLIC;
-
---
--- Name: FUNCTION reaches_somebody(p_notice private.notice); Type: ACL; Schema: private; Owner: postgres
---
-
-REVOKE ALL ON FUNCTION private.reaches_somebody(p_notice private.notice) FROM PUBLIC;
 
 --
 -- Name: FUNCTION read_answer_key(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -59013,6 +63551,26 @@ REVOKE ALL ON FUNCTION private.receive_guest() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.record_answers() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.record_attendance_of(p_session_id uuid, p_rows jsonb, p_reason text) TO service_role;
+
+--
+-- Name: FUNCTION record_completion(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_completion() FROM PUBLIC;
+
+--
+-- Name: FUNCTION record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date) FROM PUBLIC;
 
 --
 -- Name: FUNCTION recount_after_added_path_courses(); Type: ACL; Schema: private; Owner: postgres
@@ -59369,6 +63927,14 @@ REVOKE ALL ON FUNCTION private.require_audit_read(p_tenant_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.require_bank_author(p_course_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION require_booking(p_booking_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_booking(p_booking_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_booking(p_booking_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION require_certificate(p_certificate_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -59410,6 +63976,14 @@ GRANT ALL ON FUNCTION private.require_course_publisher(p_course_id uuid) TO serv
 --
 
 REVOKE ALL ON FUNCTION private.require_course_restorer(p_course_id uuid, p_kind text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_evidence(p_evidence_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_grader(p_attempt lms.assessment_attempts); Type: ACL; Schema: private; Owner: postgres
@@ -59480,6 +64054,14 @@ GRANT ALL ON FUNCTION private.require_role_scope(p_role_id uuid, p_is_limited bo
 --
 
 REVOKE ALL ON FUNCTION private.require_rule_writer(p_rule_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION require_session(p_session_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.require_session(p_session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.require_session(p_session_id uuid) TO service_role;
 
 --
 -- Name: FUNCTION require_statement_right(p_tenant_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -59564,6 +64146,14 @@ GRANT ALL ON FUNCTION private.retire_statement(p_statement_id uuid) TO service_r
 REVOKE ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.review_attempt(p_attempt_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO authenticated;
+GRANT ALL ON FUNCTION private.review_evidence(p_evidence_id uuid, p_accept boolean, p_reason text, p_end_open_cycle boolean) TO service_role;
 
 --
 -- Name: FUNCTION revoke_accommodation_of(p_accommodation_id uuid); Type: ACL; Schema: private; Owner: postgres
@@ -59767,6 +64357,12 @@ REVOKE ALL ON FUNCTION private.settle_after_lowered_score() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.settle_assessment(p_enrollment_id uuid, p_assessment_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.settle_attendance_of(p_enrollment_id uuid, p_lesson_id uuid) FROM PUBLIC;
+
+--
 -- Name: TABLE block_progress; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -59841,6 +64437,14 @@ REVOKE ALL ON FUNCTION private.short_key_faults(p_key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.sign_attestation_of(p_statement_id uuid, p_enrollment_id uuid) TO authenticated;
+
+--
+-- Name: FUNCTION sign_off_of(p_booking_id uuid, p_note text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO authenticated;
+GRANT ALL ON FUNCTION private.sign_off_of(p_booking_id uuid, p_note text) TO service_role;
 
 --
 -- Name: FUNCTION staff_course_with_instructor(); Type: ACL; Schema: private; Owner: postgres
@@ -60130,12 +64734,28 @@ REVOKE ALL ON FUNCTION private.weighted_grade(p_enrollment_id uuid, p_version_id
 REVOKE ALL ON FUNCTION private.whole_report(p_tenant_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION withdraw_evidence(p_evidence_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_evidence(p_evidence_id uuid) TO service_role;
+
+--
 -- Name: FUNCTION withdraw_request_of_caller(p_request_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO authenticated;
 GRANT ALL ON FUNCTION private.withdraw_request_of_caller(p_request_id uuid) TO service_role;
+
+--
+-- Name: FUNCTION withdraw_sign_off_of(p_booking_id uuid, p_reason text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO authenticated;
+GRANT ALL ON FUNCTION private.withdraw_sign_off_of(p_booking_id uuid, p_reason text) TO service_role;
 
 --
 -- Name: FUNCTION write_answer_key(p_question_id uuid, p_key jsonb, p_explanation text); Type: ACL; Schema: private; Owner: postgres
@@ -60152,10 +64772,24 @@ GRANT ALL ON FUNCTION private.write_answer_key(p_question_id uuid, p_key jsonb, 
 REVOKE ALL ON FUNCTION private.write_certificate(p_enrollment lms.enrollments, p_reason text, p_replaced lms.certificates, p_holder_name text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION write_evidence(p_evidence lms.outside_training); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO authenticated;
+GRANT ALL ON FUNCTION private.write_evidence(p_evidence lms.outside_training) TO service_role;
+
+--
 -- Name: FUNCTION write_moment(p_at timestamp with time zone); Type: ACL; Schema: private; Owner: postgres
 --
 
 REVOKE ALL ON FUNCTION private.write_moment(p_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_training_record(p_enrollment lms.enrollments); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.write_training_record(p_enrollment lms.enrollments) FROM PUBLIC;
 
 --
 -- Name: FUNCTION write_waiver(p_waiver lms.training_waivers); Type: ACL; Schema: private; Owner: postgres
@@ -61108,6 +65742,43 @@ GRANT INSERT(name),UPDATE(name) ON TABLE lms.tags TO authenticated;
 GRANT INSERT(color),UPDATE(color) ON TABLE lms.tags TO authenticated;
 
 --
+-- Name: TABLE training_record_settings; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT ALL ON TABLE lms.training_record_settings TO service_role;
+GRANT SELECT ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.course_id; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(course_id) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.keeps_training_record; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(keeps_training_record),UPDATE(keeps_training_record) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.materials; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(materials),UPDATE(materials) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_name; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_name),UPDATE(trainer_name) ON TABLE lms.training_record_settings TO authenticated;
+
+--
+-- Name: COLUMN training_record_settings.trainer_address; Type: ACL; Schema: lms; Owner: postgres
+--
+
+GRANT INSERT(trainer_address),UPDATE(trainer_address) ON TABLE lms.training_record_settings TO authenticated;
+
+--
 -- Name: TABLE training_requirements; Type: ACL; Schema: lms; Owner: postgres
 --
 
@@ -61165,6 +65836,13 @@ GRANT SELECT ON TABLE private.attempt_scopes TO authenticated;
 
 GRANT SELECT ON TABLE private.category_scopes TO anon;
 GRANT SELECT ON TABLE private.category_scopes TO authenticated;
+
+--
+-- Name: TABLE employment_ends; Type: ACL; Schema: private; Owner: postgres
+--
+
+GRANT SELECT ON TABLE private.employment_ends TO authenticated;
+GRANT SELECT ON TABLE private.employment_ends TO service_role;
 
 --
 -- Name: TABLE enrollment_scopes; Type: ACL; Schema: private; Owner: postgres

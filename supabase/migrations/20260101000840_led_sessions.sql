@@ -166,7 +166,8 @@ create trigger _200_place before insert on lms.led_sessions
 -- Seats
 -- =====================================================================================================
 
--- A seat is free again as soon as the cycle that took it has ended without completion: that is a fact, and waits for no job.
+-- A seat is free again as soon as the cycle that took it has ended without completion: that is a fact, and waits for no job. Who
+-- has booked in two cycles of theirs sits on one chair.
 create function private.count_session_seats(p_session_id uuid)
 returns integer
 language plpgsql
@@ -175,7 +176,7 @@ set search_path = ''
 as $$
 begin
   return (
-    select count(*)
+    select count(distinct b.user_id)
     from lms.session_bookings b
     join lms.enrollments e on e.id = b.enrollment_id
     where b.session_id = p_session_id and (
@@ -297,7 +298,15 @@ begin
     select s.id
     from lms.led_sessions s
     where s.status = 'scheduled' and s.ends_at > now()
-      and exists (select from lms.session_bookings b where b.session_id = s.id and b.status = 'waitlisted')
+      -- Only those where somebody can be let in: full ones, with people who wait for months, would leave the others no turn.
+      and exists (
+        select
+        from lms.session_bookings b
+        join lms.enrollments e on e.id = b.enrollment_id
+        where b.session_id = s.id and b.status = 'waitlisted' and e.status in ('enrolled', 'in_progress', 'paused')
+          and (e.expires_at is null or e.expires_at > now())
+      )
+      and (s.seats is null or private.count_session_seats(s.id) < s.seats)
     order by s.starts_at, s.id
     limit p_batch
     for no key update of s skip locked
@@ -430,6 +439,8 @@ begin
         where c.enrollment_id = b.enrollment_id and c.lesson_id = s.lesson_id
           and c.corrected_at > coalesce(b.signed_off_at, b.recorded_at)
       )
+      -- What waits, for months perhaps, is not held: its learner goes on meanwhile.
+      and not exists (select from private.closed_lessons(b.enrollment_id, s.lesson_id))
     order by e.course_id, e.user_id
   loop
     exit when v_settled >= p_batch;
@@ -554,7 +565,9 @@ declare
 begin
   select * into v_session from lms.led_sessions s where s.id = p_session_id;
   if private.is_api_call() then
-    if v_self and not v_session.tenant_id = any (array(select private.joined_tenants())) then
+    if (v_self and not v_session.tenant_id = any (array(select private.joined_tenants())))
+      or exists (select from lms.courses c where c.id = v_session.course_id and c.deleted_at is not null)
+    then
       perform private.fail('session_not_found', 'There is no such session.', 404);
     elsif not v_self and not coalesce(private.may_enroll_others(v_session.tenant_id, v_session.course_id, p_user_id), false) then
       raise insufficient_privilege using message = 'Booking for others takes enrollments.write in their unit, or being staff of the course.';
@@ -584,7 +597,13 @@ begin
   end if;
   -- Those who were waiting come first.
   perform private.fill_session(p_session_id);
-  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats;
+  v_is_free := v_session.seats is null or private.count_session_seats(p_session_id) < v_session.seats or exists (
+    -- The seat that they took in the cycle before.
+    select
+    from lms.session_bookings b
+    join lms.enrollments e on e.id = b.enrollment_id and e.status = 'completed'
+    where b.session_id = p_session_id and b.user_id = p_user_id and b.status = 'booked'
+  );
   insert into lms.session_bookings as b (tenant_id, session_id, course_id, enrollment_id, user_id, status, booked_at, booked_by)
   values (
     v_session.tenant_id, p_session_id, v_session.course_id, v_enrollment.id, p_user_id,
@@ -806,9 +825,10 @@ begin
     order by e.cycle desc
     limit 1;
     if v_booking.id is null or (v_booking.recorded_at is null and exists (
-      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('dropped', 'expired')
+      select from lms.enrollments e where e.id = v_booking.enrollment_id and e.status in ('completed', 'dropped', 'expired')
     )) then
-      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats.
+      -- Who came without a booking, or begins anew since, was there all the same: a fact is not limited by seats. It counts for
+      -- the cycle that is taken now, not for one that was over before.
       v_enrollment := private.hold_open_cycle(v_session.course_id, v_row.user_id);
       if v_enrollment.id is not null then
         v_booking := null;

@@ -112,6 +112,8 @@ begin
     where o.bucket_id = 'evidence' and o.name = p_evidence.document_path
       -- Somebody else's file would be shown to all who see this.
       and starts_with(o.name, format('%s/%s/', p_evidence.tenant_id, p_evidence.user_id))
+    -- Held, so that it is not taken back in between: private.guard_evidence looks only once this is decided.
+    for key share
   ) then
     perform private.fail(
       'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
@@ -162,6 +164,14 @@ begin
     perform private.fail('course_not_found', 'There is no such course.', 404);
   elsif p_taken_on is null or not isfinite(p_taken_on) then
     perform private.fail('invalid_date', 'This takes the day when it was completed.', 422, jsonb_build_object('field', 'p_taken_on'));
+  elsif p_document_path is not null and not exists (
+    select from storage.objects o where o.bucket_id = 'evidence' and o.name = p_document_path
+  ) then
+    -- As the caller, too: staff of one course would be shown, by naming it, what was filed for another or for nobody yet.
+    perform private.fail(
+      'document_not_found', 'The document was not uploaded.', 422, jsonb_build_object('field', 'p_document_path'),
+      'Upload it to the bucket evidence first, at {tenant_id}/{user_id}/{name}.'
+    );
   end if;
   v_evidence.course_id := p_course_id;
   v_evidence.user_id := coalesce(p_user_id, (select auth.uid()));
@@ -494,6 +504,11 @@ begin
   if tg_op = 'INSERT' then
     if new.bucket_id = 'evidence' and new.name !~ '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/){2}[^/]+$' then
       raise exception using errcode = '42501', message = 'Evidence lies at {tenant_id}/{user_id}/{name}.';
+    elsif new.bucket_id = 'evidence' and private.is_api_call()
+      and exists (select from lms.outside_training o where o.document_path = new.name)
+    then
+      -- What was looked at may have been removed since, by the service.
+      raise exception using errcode = '42501', message = 'The name belongs to evidence that was handed in: file another document.';
     end if;
     return new;
   elsif tg_op = 'UPDATE' then

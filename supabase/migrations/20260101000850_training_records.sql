@@ -3,8 +3,8 @@
 -- each completed cycle of a course that says so, as it was then.
 -- Undo: delete from ops.jobs where name in ('write-training-records', 'forget-training-records'), with their cron jobs; drop functions
 -- lms.get_training_records, correct_training_record, ops.write_training_records, forget_training_records; drop the triggers
--- _560_training_record* on lms.enrollments, lms.outside_training and lms.attestations; drop tables lms.training_records,
--- lms.training_record_settings; then the functions and the view below; take the settings out of duplication and course import.
+-- _560_training_record* on lms.enrollments, lms.outside_training, lms.attestations and lms.session_bookings; drop tables
+-- private.record_checks, lms.training_records, lms.training_record_settings; then the functions and the view below; take the settings out of duplication and course import.
 
 set lock_timeout = '5s';
 set statement_timeout = '60s';
@@ -93,6 +93,8 @@ create table lms.training_records (
   attestation_id uuid,
   missing text[] not null generated always as (
     array_remove(array[
+      -- What profiles show of who has said no name, or taken theirs away.
+      case when employee_name = 'Learner' then 'employee_name' end,
       case when materials is null then 'materials' end,
       case when trainer_name is null then 'trainer_name' end,
       case when trainer_address is null then 'trainer_address' end,
@@ -141,7 +143,8 @@ comment on column lms.training_records.certified_at is
   '172.704(d)(5): when somebody certified that they were trained and tested, by an attestation of staff, a practical sign-off, '
   'grading it by hand, or accepting evidence.';
 comment on column lms.training_records.certification_text is 'What was signed, word for word, where it was an attestation.';
-comment on column lms.training_records.missing is 'Columns that the law asks for and that are not known. A job fills in what becomes known later.';
+comment on column lms.training_records.missing is
+  'Columns that the law asks for and that are not known. A job fills in what becomes known later, but for the name: HR corrects it.';
 
 -- Until when the law has a record kept: as long as somebody is employed and 90 days, and three years at least. Null: employed.
 create function private.record_kept_until(p_tenant_id uuid, p_user_id uuid, p_completed_on date)
@@ -377,8 +380,24 @@ begin
 end
 $$;
 
--- Writes the record of a completed cycle, or an edition that fills in what was missing; what a record says already stays. The caller
--- holds the enrolment. True when it wrote something.
+create function private.is_signed_off(p_enrollment_id uuid, p_signed_off_at timestamptz)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select
+    from lms.session_bookings b
+    where b.enrollment_id = p_enrollment_id and b.signed_off_at = p_signed_off_at
+  );
+end
+$$;
+
+-- Writes the record of a completed cycle, or an edition that fills in what was missing; what a record says already stays, but for a
+-- sign-off that was withdrawn: the employer would go on certifying what nobody testifies to. The caller holds the enrolment. True
+-- when it wrote something.
 create function private.write_training_record(p_enrollment lms.enrollments)
 returns boolean
 language plpgsql
@@ -389,6 +408,7 @@ declare
   v_current constant lms.training_records := private.current_record(p_enrollment.id);
   v_now constant lms.training_records := private.compose_training_record(p_enrollment);
   v_new lms.training_records;
+  v_withdrawn boolean := false;
 begin
   if v_now.enrollment_id is null or p_enrollment.status <> 'completed' then
     return false;
@@ -404,12 +424,20 @@ begin
     v_new.trainer_name := v_now.trainer_name;
     v_new.trainer_address := v_now.trainer_address;
   end if;
-  if v_current.tested_at is null then
+  if v_current.tested_by = 'sign_off' and not private.is_signed_off(p_enrollment.id, v_current.tested_at) then
+    v_new.tested_at := null;
+    v_withdrawn := true;
+  end if;
+  if v_current.certification = 'sign_off' and not private.is_signed_off(p_enrollment.id, v_current.certified_at) then
+    v_new.certified_at := null;
+    v_withdrawn := true;
+  end if;
+  if v_new.tested_at is null then
     v_new.tested_at := v_now.tested_at;
     v_new.tested_by := v_now.tested_by;
     v_new.test_percentage := v_now.test_percentage;
   end if;
-  if v_current.certified_at is null then
+  if v_new.certified_at is null then
     v_new.certified_at := v_now.certified_at;
     v_new.certified_by := v_now.certified_by;
     v_new.certifier_name := v_now.certifier_name;
@@ -422,7 +450,10 @@ begin
   end if;
   v_new.edition := v_current.edition + 1;
   v_new.corrected_by := null;
-  v_new.correction_reason := 'What was missing has become known.';
+  v_new.correction_reason := case
+    when v_withdrawn then 'The sign-off was withdrawn.'
+    else 'What was missing has become known.'
+  end;
   perform private.insert_training_record(v_new);
   return true;
 end
@@ -481,6 +512,17 @@ create trigger _560_training_record after update on lms.outside_training
   execute function private.record_completion();
 create trigger _560_training_record after insert on lms.attestations
   for each row execute function private.record_completion();
+create trigger _560_training_record after update on lms.session_bookings
+  for each row when (new.signed_off_at is distinct from old.signed_off_at)
+  execute function private.record_completion();
+
+-- When the job last looked at a cycle, so that what nobody will ever say is not looked for in every run.
+create table private.record_checks (
+  enrollment_id uuid primary key constraint record_check_is_of_a_cycle references lms.enrollments (id) on delete cascade,
+  checked_at timestamptz not null
+);
+alter table private.record_checks enable row level security;
+comment on table private.record_checks is 'When ops.write_training_records last looked at a completed cycle.';
 
 -- INV-O4: found by looking: completions without a record, whatever the reason and however long ago, and records that lack what is
 -- known by now. Not what was forgotten when its time was over.
@@ -499,26 +541,37 @@ begin
     from lms.training_record_settings k
     join lms.enrollments e on e.course_id = k.course_id and e.status = 'completed'
     left join lateral (
-      select r.missing, r.recorded_at from lms.training_records r where r.enrollment_id = e.id order by r.edition desc limit 1
+      select r.missing, r.recorded_at, r.tested_by, r.certification
+      from lms.training_records r
+      where r.enrollment_id = e.id
+      order by r.edition desc
+      limit 1
     ) r on true
+    left join private.record_checks c on c.enrollment_id = e.id
+    cross join lateral (select greatest(r.recorded_at, c.checked_at) as looked_at) l
     where k.keeps_training_record and (
       -- Only where something has been said since.
-      (r.missing <> '{}' and (
-        k.updated_at > r.recorded_at
-        or exists (select from lms.attestations a where a.enrollment_id = e.id and a.signed_at > r.recorded_at)
-        or exists (select from lms.session_bookings b where b.enrollment_id = e.id and b.updated_at > r.recorded_at)
-        or exists (select from lms.assessment_progress p where p.enrollment_id = e.id and p.updated_at > r.recorded_at)
-      ))
+      (
+        (r.missing <> '{}' or r.tested_by = 'sign_off' or r.certification = 'sign_off') and (
+          (k.updated_at > l.looked_at and r.missing <> '{}')
+          or exists (select from lms.attestations a where a.enrollment_id = e.id and a.signed_at > l.looked_at)
+          or exists (select from lms.session_bookings b where b.enrollment_id = e.id and b.updated_at > l.looked_at)
+          or exists (select from lms.assessment_progress p where p.enrollment_id = e.id and p.updated_at > l.looked_at)
+        )
+      )
       or (
         r.missing is null
         and coalesce(private.record_kept_until(e.tenant_id, e.user_id, e.completed_at::date) >= current_date, true)
       )
     )
-    order by e.course_id, e.user_id, e.cycle
+    -- Those that were looked at go to the end, also where they cannot be written, and keep no others from their turn.
+    order by c.checked_at nulls first, e.course_id, e.user_id, e.cycle
+    limit p_batch
   loop
-    exit when v_written >= p_batch;
     perform from lms.enrollments e where e.id = v_enrollment.id for no key update skip locked;
     continue when not found;
+    insert into private.record_checks as c (enrollment_id, checked_at) values (v_enrollment.id, now())
+    on conflict (enrollment_id) do update set checked_at = excluded.checked_at;
     begin
       v_written := v_written + private.write_training_record(v_enrollment)::integer;
     exception
@@ -532,8 +585,8 @@ end
 $$;
 
 comment on function ops.write_training_records is
-  'Writes training records of completed cycles that have none, and editions that fill in what has become known, at most p_batch per '
-  'run; returns how many.';
+  'Writes training records of completed cycles that have none, and editions that fill in what has become known; looks at p_batch '
+  'cycles at most per run, and returns how many it wrote.';
 
 -- Nothing before its time: the trigger refuses that, whoever asks. All editions of a cycle go together.
 create function ops.forget_training_records(p_batch integer default 1000)
